@@ -1,0 +1,44 @@
+"""The one exception family: every message says where, what was found, what was expected, what to do."""
+
+
+class ScaleSearchError(Exception):
+    """Base of everything scalesearch raises on purpose."""
+
+
+class UserError(ScaleSearchError):
+    """A bad input. The command line prints it without a traceback and exits with code 2.
+
+    Args:
+        where: the file, option or value at fault, e.g. ``--alpha`` or ``space.toml: stages[3].kernel``.
+        found: what stands there.
+        expected: what would be accepted.
+        do: one imperative sentence that mends it (optional).
+    """
+
+    def __init__(self, where: str, found: str, expected: str, do: str = "") -> None:
+        self.where, self.found, self.expected, self.do = where, found, expected, do
+        super().__init__(f"{where}: found {found}; expected {expected}." + (f" {do}" if do else ""))
+
+    def __reduce__(self) -> tuple[object, ...]:  # keeps the four parts when crossing processes
+        return (type(self), (self.where, self.found, self.expected, self.do))
+
+
+class SpaceError(UserError):
+    """Mistakes of one search-space file, all at once.
+
+    Args:
+        where: the file.
+        mistakes: one line each, ``stages[3].kernel = 4; expected …``.
+    """
+
+    def __init__(self, where: str, mistakes: tuple[str, ...]) -> None:
+        self.mistakes = mistakes
+        super().__init__(where, f"{len(mistakes)} mistake(s)", "a valid search space")
+        self.args = ("\n".join(f"{where}: {mistake}" for mistake in mistakes),)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.where, self.mistakes))
+
+
+class InterruptedRun(ScaleSearchError):
+    """Ctrl-C during a long job: what is done is kept, the same command continues."""
