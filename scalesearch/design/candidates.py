@@ -1,0 +1,157 @@
+"""The list of networks to train: each distinct network once, with every (α, β, γ) that lands on it."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalesearch.design.budget import Target, round_to_budget
+from scalesearch.design.cost import cost
+from scalesearch.design.scaling import Coefficients, Rounding, released_shape
+from scalesearch.design.shape import Shape, reshape, shape_of
+from scalesearch.design.space import Grid
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+
+SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One distinct network at φ = 1.
+
+    Args:
+        index: its place in the list, from 0; the same for the same space and grid.
+        spec: the network.
+        triples: every (α, β, γ) that lands on it, the one nearest to αβ²γ² = 2 first.
+        macs: closed-form multiply-adds at full size.
+        real_ratio: ``macs`` over the baseline's.
+    """
+
+    index: int
+    spec: NetSpec
+    triples: tuple[Coefficients, ...]
+    macs: int
+    real_ratio: float
+
+    @property
+    def coefficients(self) -> Coefficients:
+        """The triple that stands for this network."""
+        return self.triples[0]
+
+    @property
+    def nominal_ratio(self) -> float:
+        """αβ²γ² of that triple."""
+        return self.coefficients.nominal_ratio
+
+
+@dataclass(frozen=True)
+class Dropped:
+    """A nominal triple left out: its network's real cost ratio lies outside the tolerance, or it is the baseline."""
+
+    coefficients: Coefficients
+    real_ratio: float
+    reason: str
+
+
+@dataclass(frozen=True)
+class Enumeration:
+    """What a grid comes to: ``nominal`` triples met αβ²γ² ≈ 2; ``candidates`` are trained; ``dropped`` say why not."""
+
+    candidates: tuple[Candidate, ...]
+    dropped: tuple[Dropped, ...]
+    nominal: int
+
+    @property
+    def kept_share(self) -> float:
+        """Share of the nominal triples that have a network within the tolerance."""
+        return 1 - len(self.dropped) / self.nominal
+
+
+def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
+    """Every (α, β, γ) on the grid with |αβ²γ² − 2| ≤ tolerance, sorted.
+
+    Raises UserError for a grid finer than a search can list, or one that leaves nothing.
+    """
+    per_axis = math.floor((grid.maximum - 1) / grid.step + 1e-9) + 1
+    if per_axis**3 > 30_000_000:
+        raise UserError("--step", f"{grid.step:g}", f"a step that leaves at most 300 values from 1 to {grid.maximum:g}")
+    values = np.round(1 + grid.step * np.arange(per_axis), 10)
+    alpha, beta, gamma = np.meshgrid(values, values, values, indexing="ij")
+    # 1e-9: a triple exactly on the tolerance belongs, whatever its last binary digit
+    inside = np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO) <= grid.tolerance + 1e-9
+    if not inside.any():
+        nearest = float(np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO).min())
+        raise UserError(
+            "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}: no triple of this grid is nearer to αβ²γ² = 2",
+            "Widen the tolerance or make the step smaller.",
+        )  # fmt: skip
+    rows = zip(alpha[inside], beta[inside], gamma[inside], strict=True)
+    return tuple(Coefficients(float(a), float(b), float(c), SEARCH_RATIO) for a, b, c in rows)
+
+
+def enumerate_candidates(
+    baseline: NetSpec, grid: Grid, rounding: Rounding = "budget", real_tolerance: float | None = 0.05
+) -> Enumeration:
+    """Every distinct network of the grid around the baseline, costed; nothing is built or trained.
+
+    Args:
+        baseline: φ = 0.
+        grid: which triples count as αβ²γ² ≈ 2.
+        rounding: ``budget`` meets 2× in real FLOPs; ``efficientnet`` is the paper-literal rule.
+        real_tolerance: candidates whose real ratio is farther from 2 than this share are dropped; None keeps all.
+
+    Raises:
+        UserError: nothing is left.
+    """
+    triples = nominal_triples(grid)
+    base = cost(baseline).macs
+    groups: dict[Shape, list[Coefficients]] = {}
+    macs: dict[Shape, int] = {}
+    for coefficients, shape, count in _shapes(baseline, triples, rounding, base):
+        groups.setdefault(shape, []).append(coefficients)
+        macs[shape] = count
+    candidates: list[Candidate] = []
+    dropped: list[Dropped] = []
+    for shape, members in groups.items():
+        ratio = macs[shape] / base
+        reason = _why_dropped(shape, baseline, ratio, real_tolerance)
+        if reason:
+            dropped += [Dropped(member, ratio, reason) for member in members]
+            continue
+        members.sort(key=lambda c: (abs(c.nominal_ratio - SEARCH_RATIO), c.alpha, c.beta, c.gamma))
+        spec = reshape(baseline, shape)
+        candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio))
+    if not candidates:
+        raise UserError(
+            "--tolerance", f"{grid.tolerance:g} (real: {real_tolerance})", "tolerances that leave at least one network",
+            f"All {len(triples)} triples were dropped, e.g. {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
+            " Widen --real-tolerance or choose a larger baseline.",
+        )  # fmt: skip
+    return Enumeration(tuple(candidates), tuple(dropped), len(triples))
+
+
+def _shapes(
+    baseline: NetSpec, triples: tuple[Coefficients, ...], rounding: Rounding, base: int
+) -> Iterable[tuple[Coefficients, Shape, int]]:
+    """Each triple with its rounded shape and exact cost."""
+    if rounding == "budget":
+        targets = [Target(c.alpha, c.beta, c.gamma, SEARCH_RATIO * base) for c in triples]
+        for coefficients, rounded in zip(triples, round_to_budget(baseline, targets), strict=True):
+            yield coefficients, rounded.shape, rounded.macs
+        return
+    known: dict[Shape, int] = {}
+    for c in triples:
+        shape = released_shape(baseline, c.alpha, c.beta, round(baseline.resolution * c.gamma))
+        if shape not in known:
+            known[shape] = cost(reshape(baseline, shape)).macs
+        yield c, shape, known[shape]
+
+
+def _why_dropped(shape: Shape, baseline: NetSpec, ratio: float, real_tolerance: float | None) -> str:
+    if shape == shape_of(baseline):
+        return "rounds to the baseline itself"
+    if real_tolerance is not None and abs(ratio / SEARCH_RATIO - 1) > real_tolerance + 1e-9:
+        return f"no rounding within ±{real_tolerance:.0%} of {SEARCH_RATIO:g}×"
+    return ""
