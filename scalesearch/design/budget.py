@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.cost import block_operators, output_size
-from scalesearch.design.shape import Shape, round_width, scaled_head
+from scalesearch.design.shape import Shape, scaled_head
 from scalesearch.design.spec import NetSpec, Stage
 
 RESOLUTION_SLACK = 0.08

@@ -6,7 +6,7 @@ A cost is linear in a stage's depth: the first block once, the others ``depth - 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 
 from scalesearch.design.spec import NetSpec, Stage, expanded_width, squeeze_width
 
@@ -42,7 +42,9 @@ def output_size(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
-def convolution(name: str, size: int, width_in: int, width: int, kernel: int = 1, *, depthwise: bool = False) -> Operator:
+def convolution(
+    name: str, size: int, width_in: int, width: int, kernel: int = 1, *, depthwise: bool = False
+) -> Operator:
     """A bias-free convolution with batch norm; ``size`` is the output's side in pixels."""
     weights = kernel * kernel * (1 if depthwise else width_in) * width
     return Operator(name, weights * size * size, weights + 2 * width, width * size * size)
@@ -53,7 +55,7 @@ def biased(name: str, width_in: int, width: int) -> Operator:
     return Operator(name, width_in * width, width_in * width + width, width)
 
 
-@lru_cache(maxsize=None)
+@cache
 def block_operators(stage: Stage, width_in: int, stride: int, size: int) -> tuple[Operator, ...]:
     """The operators of one block on a ``size``×``size`` input; names relative to the block.
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scalesearch.design.spec import NetSpec, Stage, Stem, Head
+from scalesearch.design.spec import Head, NetSpec, Stage, Stem
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,93 @@
+from collections import Counter
+
+import pytest
+
+from scalesearch.design.candidates import enumerate_candidates, nominal_triples
+from scalesearch.design.cost import cost
+from scalesearch.design.scaling import PAPER, Coefficients, scale
+from scalesearch.design.score import score
+from scalesearch.design.sizing import meet, size_baseline
+from scalesearch.design.space import Grid, load_space, space_names
+from scalesearch.errors import UserError
+
+FINE = Grid(0.05, 0.1)
+B0 = load_space("efficientnet_b0")
+
+
+def test_nominal_triples_meet_the_constraint() -> None:
+    triples = nominal_triples(FINE)
+    assert len(triples) == 109  # 108 by strict float comparison, and one exactly on the tolerance
+    assert all(1 <= v <= 2 for t in triples for v in (t.alpha, t.beta, t.gamma))
+    assert all(abs(t.nominal_ratio - 2) <= 0.1 + 1e-6 for t in triples)
+    assert Coefficients(1.2, 1.1, 1.15, 2.0) in triples
+
+
+@pytest.mark.parametrize("name", space_names())
+@pytest.mark.parametrize("classes", [10, 1000])
+def test_nearly_every_triple_gets_a_network_of_twice_the_cost(name: str, classes: int) -> None:
+    baseline = size_baseline(load_space(name), None, classes)
+    found = enumerate_candidates(baseline, FINE)
+    assert found.kept_share >= 0.95
+    assert all(abs(c.real_ratio / 2 - 1) <= 0.05 for c in found.candidates)
+
+
+@pytest.mark.parametrize("rounding", ["budget", "efficientnet"])
+def test_each_network_once_with_all_its_triples(rounding: str) -> None:
+    found = enumerate_candidates(B0.baseline, FINE, rounding, None)
+    digests = Counter(c.spec.digest for c in found.candidates)
+    assert set(digests.values()) == {1}
+    assert sum(len(c.triples) for c in found.candidates) + len(found.dropped) == found.nominal
+    assert [c.index for c in found.candidates] == list(range(len(found.candidates)))
+    for candidate in found.candidates:
+        assert candidate.macs == cost(candidate.spec).macs
+        for triple in candidate.triples:
+            assert scale(B0.baseline, triple, 1, rounding).digest == candidate.spec.digest
+
+
+def test_paper_literal_grid_is_as_unequal_as_known() -> None:
+    found = enumerate_candidates(B0.baseline, FINE, "efficientnet", None)
+    ratios = [c.real_ratio for c in found.candidates]
+    assert len(found.candidates) == 65
+    assert (round(min(ratios), 2), round(max(ratios), 2)) == (1.93, 3.33)
+
+
+def test_tolerance_that_leaves_nothing() -> None:
+    with pytest.raises(UserError, match="no triple of this grid") as error:
+        nominal_triples(Grid(0.1, 0.000_01, 1.3))
+    assert error.value.where == "--tolerance"
+    with pytest.raises(UserError, match="were dropped"):
+        enumerate_candidates(B0.baseline, Grid(0.2, 0.1), "efficientnet", 0.0001)
+
+
+def test_grid_too_fine_is_refused_before_memory_is_taken() -> None:
+    with pytest.raises(UserError, match="--step"):
+        nominal_triples(Grid(0.001, 0.1, 8.0))
+
+
+def test_sizing_keeps_b0_for_400m_and_scales_otherwise() -> None:
+    assert size_baseline(B0, 400e6) == B0.baseline
+    assert size_baseline(B0, None, 10).classes == 10
+    for target in (20e6, 100e6, 1.2e9):
+        assert abs(cost(size_baseline(B0, target)).macs / target - 1) < 0.05
+
+
+@pytest.mark.parametrize("target", [1e3, 1e15, -1.0, float("nan")])
+def test_sizing_out_of_reach(target: float) -> None:
+    with pytest.raises(UserError, match="--target-flops"):
+        size_baseline(B0, target)
+
+
+@pytest.mark.parametrize("rounding", ["budget", "efficientnet"])
+def test_meet_solves_for_phi(rounding: str) -> None:
+    found = meet(B0.baseline, PAPER, 1.8e9, rounding)
+    assert abs(found.macs / 1.8e9 - 1) < 0.05
+    assert scale(B0.baseline, PAPER, found.phi, rounding) == found.spec
+    assert found.macs == cost(found.spec).macs
+
+
+def test_score_by_hand_and_t_cannot_change_the_order() -> None:
+    assert score(0.8, 400e6, 400e6) == 0.8
+    assert round(score(0.8, 800e6, 400e6) / 0.8, 4) == 0.9526  # 2^-0.07
+    pairs = [(0.7, 3e8), (0.75, 6e8), (0.72, 4e8)]
+    orders = {tuple(sorted(range(3), key=lambda i: score(*pairs[i], t))) for t in (1e6, 4e8, 1e12)}
+    assert len(orders) == 1

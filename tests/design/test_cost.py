@@ -1,0 +1,55 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from scalesearch.design.cost import cost, operators, stage_costs
+from scalesearch.design.scaling import PAPER, published_spec, scale
+from scalesearch.design.space import load_space, space_names
+
+GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "efficientnet.json").read_text())
+B0 = load_space("efficientnet_b0")
+
+
+@pytest.mark.parametrize("name", GOLDEN["published"])
+def test_published_members_cost_what_everybody_counts(name: str) -> None:
+    found = cost(published_spec(B0, name))
+    assert {"params": found.params, "macs": found.macs} == GOLDEN["published"][name]
+
+
+@pytest.mark.parametrize("phi", GOLDEN["formula"])
+def test_formula_taken_literally(phi: str) -> None:
+    spec = scale(B0.baseline, PAPER, int(phi), "efficientnet")
+    found = cost(spec)
+    expected = GOLDEN["formula"][phi]
+    assert {"resolution": spec.resolution, "params": found.params, "macs": found.macs} == expected
+
+
+def test_mobilenet_v2_and_lite0_totals() -> None:
+    # torchvision's meta: 3 504 872 parameters, 0.301 GFLOPs
+    found = cost(load_space("mobilenet_v2").baseline)
+    assert found.params == 3_504_872
+    assert round(found.macs / 1e9, 3) == 0.301
+    # tensorflow/tpu's table of Lite: 4.652M parameters for lite0, 13.006M for lite4
+    lite = load_space("efficientnet_lite0")
+    assert cost(lite.baseline).params == 4_652_008
+    assert round(cost(published_spec(lite, "lite4")).params / 1e6, 1) == 13.0
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_parts_sum_to_the_whole_and_names_are_unique(name: str) -> None:
+    spec = load_space(name).baseline
+    parts, whole = stage_costs(spec), cost(spec)
+    assert sum(part.macs for part in parts) == whole.macs
+    assert sum(part.params for part in parts) == whole.params
+    assert sum(part.activations for part in parts) == whole.activations
+    names = [op.name for op in operators(spec)]
+    assert len(names) == len(set(names))
+
+
+def test_first_operator_by_hand() -> None:
+    stem = next(operators(B0.baseline))
+    assert stem.name == "features.0.0"
+    assert stem.macs == 3 * 3 * 3 * 32 * 112 * 112
+    assert stem.params == 3 * 3 * 3 * 32 + 2 * 32
+    assert stem.activations == 32 * 112 * 112

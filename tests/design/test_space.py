@@ -1,0 +1,90 @@
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from scalesearch.design.space import load_space, space_names, spaces_folder
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import SpaceError, UserError
+
+GOOD = (spaces_folder() / "mbconv_small.toml").read_text()
+
+
+def test_shipped_spaces() -> None:
+    assert set(space_names()) >= {"efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small"}
+    for name in space_names():
+        space = load_space(name)
+        assert space.name == name
+        assert NetSpec.from_dict(space.baseline.to_dict()) == space.baseline
+
+
+def test_digest_is_of_the_architecture_not_the_name() -> None:
+    from dataclasses import replace
+
+    spec = load_space("mbconv_small").baseline
+    assert replace(spec, name="other").digest == spec.digest
+    assert replace(spec, padding="same").digest != spec.digest
+
+
+def test_five_mistakes_are_reported_at_once(tmp_path: Path) -> None:
+    bad = (
+        GOOD.replace('activation = "silu"', 'activation = "swish"')
+        .replace("resolution = 32", "resolution = 32.5\nresolutoin = 32")
+        .replace("kernel = 3\nstride = 2\nexpand_ratio = 4", "kernel = 4\nstride = 2\nexpand_ratio = 4", 1)
+        .replace("[head]\nwidth = 320", "[head]")
+    )
+    tomllib.loads(bad)  # well-formed: the mistakes are ours to find
+    path = tmp_path / "mine.toml"
+    path.write_text(bad)
+    with pytest.raises(SpaceError) as error:
+        load_space(str(path))
+    text = str(error.value)
+    assert len(error.value.mistakes) == 5
+    assert f'{path}: activation = "swish"; expected one of "silu", "relu6"' in text
+    assert f"{path}: stages[1].kernel = 4; expected an odd whole number from 1 to 15" in text
+    assert 'resolutoin: unknown key; did you mean "resolution"?' in text
+    assert "resolution = 32.5; expected a whole number" in text
+    assert "head.width: missing" in text
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("name = ", "Invalid"),
+        ("stages = 3\n", "expected [[stages]] tables"),
+        ("", "stages: missing"),
+        ("[stem]\nwidth = 1e400", "expected a whole number"),
+        ('stem = "x"', "expected a table"),
+        ("width_divisor = true", "expected a whole number"),
+        ("resolution = 99999999999", "from 8 to 4096"),
+        ("batch_norm = {eps = nan}", "batch_norm.eps"),
+        ("[[stages]]\n[[stages]]\nwidth=1", "stages[0].width: missing"),
+    ],
+)
+def test_malformed_files_are_one_clear_error(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(UserError) as error:
+        load_space(str(path))
+    assert says in str(error.value)
+
+
+def test_binary_file_and_missing_file(tmp_path: Path) -> None:
+    path = tmp_path / "photo.toml"
+    path.write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="photo.toml"):
+        load_space(str(path))
+    with pytest.raises(UserError, match='Did you mean "efficientnet_b0"'):
+        load_space("efficientnet-b0")
+
+
+def test_design_imports_no_torch() -> None:
+    code = (
+        "import sys, scalesearch.design.candidates, scalesearch.design.sizing;"
+        "print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
+    )
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
