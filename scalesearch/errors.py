@@ -40,5 +40,5 @@ class SpaceError(UserError):
         return (type(self), (self.where, self.mistakes))
 
 
-class InterruptedRun(ScaleSearchError):
+class RunInterruptedError(ScaleSearchError):
     """Ctrl-C during a long job: what is done is kept, the same command continues."""

@@ -23,7 +23,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.cost import block_operators, output_size
+from scalesearch.design.cost import block_operators
 from scalesearch.design.shape import Shape, scaled_head
 from scalesearch.design.spec import NetSpec, Stage
 
@@ -204,11 +204,11 @@ def _block_weights(stage: Stage, width_in: int) -> tuple[int, int, int]:
 
 def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints) -> tuple[Ints, Ints]:
     """(widths, sides) cost with one block per stage, and (widths, sides, stages) cost of each further block."""
-    inputs, outputs, size = [], [], output_size(sides, spec.stem.stride)
-    stem_size = size
+    inputs, outputs = [], []
+    stem_size = size = -(-sides // spec.stem.stride)  # output_size, for all sides at once
     for stage in spec.stages:
         inputs.append(size)
-        size = output_size(size, stage.stride)
+        size = -(-size // stage.stride)
         outputs.append(size)
     squares_in, squares_out = np.stack(inputs, 1) ** 2, np.stack(outputs, 1) ** 2  # (sides, stages)
     first = np.stack([option.first for option in options])  # (widths, stages, 3)

@@ -84,8 +84,8 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
     if not inside.any():
         nearest = float(np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO).min())
         raise UserError(
-            "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}: no triple of this grid is nearer to αβ²γ² = 2",
-            "Widen the tolerance or make the step smaller.",
+            "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}",
+            "No triple of this grid is nearer to αβ²γ² = 2. Widen the tolerance or make the step smaller.",
         )  # fmt: skip
     rows = zip(alpha[inside], beta[inside], gamma[inside], strict=True)
     return tuple(Coefficients(float(a), float(b), float(c), SEARCH_RATIO) for a, b, c in rows)
@@ -126,7 +126,7 @@ def enumerate_candidates(
     if not candidates:
         raise UserError(
             "--tolerance", f"{grid.tolerance:g} (real: {real_tolerance})", "tolerances that leave at least one network",
-            f"All {len(triples)} triples were dropped, e.g. {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
+            f"All {len(triples)} triples were dropped: {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
             " Widen --real-tolerance or choose a larger baseline.",
         )  # fmt: skip
     return Enumeration(tuple(candidates), tuple(dropped), len(triples))

@@ -85,7 +85,7 @@ def check_table(values: Any, rules: Mapping[str, Rule], where: str, mistakes: li
             mistakes.append(f"{prefix}{key}: missing; expected {rule.expected}")
         elif key in values and not rule.accepts(values[key]):
             mistakes.append(f"{prefix}{key} = {_show(values[key])}; expected {rule.expected}")
-        checked[key] = values[key] if key in values else rule.default
+        checked[key] = values.get(key, rule.default)
     return checked
 
 

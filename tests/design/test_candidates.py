@@ -52,7 +52,7 @@ def test_paper_literal_grid_is_as_unequal_as_known() -> None:
 
 
 def test_tolerance_that_leaves_nothing() -> None:
-    with pytest.raises(UserError, match="no triple of this grid") as error:
+    with pytest.raises(UserError, match="No triple of this grid") as error:
         nominal_triples(Grid(0.1, 0.000_01, 1.3))
     assert error.value.where == "--tolerance"
     with pytest.raises(UserError, match="were dropped"):

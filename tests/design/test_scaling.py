@@ -88,7 +88,8 @@ def test_spread_depths(depth: float, extra: int) -> None:
     floor = B0.baseline.depths if depth >= 1 else (1,) * 7
     assert all(n >= low for n, low in zip(spread, floor, strict=True))
     assert sum(spread) >= total or depth < 1
-    assert sum(spread) == max(total, sum(max(f, math.floor(n * depth)) for n, f in zip(B0.baseline.depths, floor)))
+    floors = [max(low, math.floor(n * depth)) for n, low in zip(B0.baseline.depths, floor, strict=True)]
+    assert sum(spread) == max(total, sum(floors))
 
 
 def test_lite_keeps_stem_head_and_outer_depths() -> None:

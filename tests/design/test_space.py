@@ -74,7 +74,7 @@ def test_malformed_files_are_one_clear_error(tmp_path: Path, content: str, says:
 def test_binary_file_and_missing_file(tmp_path: Path) -> None:
     path = tmp_path / "photo.toml"
     path.write_bytes(bytes(range(256)))
-    with pytest.raises(UserError, match="photo.toml"):
+    with pytest.raises(UserError, match=r"photo\.toml"):
         load_space(str(path))
     with pytest.raises(UserError, match='Did you mean "efficientnet_b0"'):
         load_space("efficientnet-b0")
