@@ -92,6 +92,11 @@ def released_shape(spec: NetSpec, depth: float, width: float, resolution: int) -
     return Shape(stem, widths, depths, scaled_head(spec, widths, width), resolution)
 
 
+def published_name(space: SearchSpace, member: str) -> str:
+    """A released member's full name: "efficientnet_b3", "efficientnet_lite3"."""
+    return f"{space.name.removesuffix('_b0').removesuffix('_lite0')}_{member}"
+
+
 def published_spec(space: SearchSpace, name: str) -> NetSpec:
     """A released member ("b3"): hand-rounded multipliers from the space's file, not a φ of any formula.
 
@@ -105,7 +110,7 @@ def published_spec(space: SearchSpace, name: str) -> NetSpec:
     shape = released_shape(space.baseline, member.depth, member.width, member.resolution)
     return replace(
         reshape(space.baseline, shape),
-        name=f"{space.name.removesuffix('_b0')}_{name}",
+        name=published_name(space, name),
         dropout=member.dropout,
         batch_norm=member.batch_norm,
     )

@@ -1,0 +1,234 @@
+"""The search command."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from scalesearch.cli.design import JsonOption
+from scalesearch.errors import UserError
+
+if TYPE_CHECKING:
+    from scalesearch.data.dataset import Dataset
+    from scalesearch.design.candidates import Enumeration
+    from scalesearch.design.spec import NetSpec
+    from scalesearch.search.plan import SearchPlan
+
+ASK_ABOVE_SECONDS = 600
+LR = 3e-3
+BATCH = 64
+
+
+def grid(
+    target_flops: Annotated[
+        str | None, typer.Option(help="T: size of the baseline, such as 400M; the space's own size if left out.")
+    ] = None,
+    space: Annotated[
+        str, typer.Option(help="efficientnet_b0, efficientnet_lite0, mobilenet_v2, mbconv_small, or a TOML file.")
+    ] = "efficientnet_b0",
+    data: Annotated[
+        str, typer.Option(help="A folder of images, a torchvision set such as cifar10, or the embedded glyphs.")
+    ] = "glyphs",
+    run: Annotated[
+        Path | None, typer.Option("--run", help="Folder of the run; runs/SPACE-DATA-T if left out.")
+    ] = None,
+    step: Annotated[float | None, typer.Option(help="Step of α, β, γ; the space's if left out (0.1).")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="How far αβ²γ² may be from 2; the space's (0.1).")] = None,
+    real_tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="Share by which the real FLOPs may miss 2×, with --rounding budget.")
+    ] = 0.05,
+    rounding: Annotated[
+        Literal["budget", "efficientnet"],
+        typer.Option(help="budget: equal real FLOPs. efficientnet: paper-literal, unequal costs."),
+    ] = "budget",
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Times each candidate is trained.")] = 1,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each trial; 6 on a CPU, 20 on a GPU.")] = None,
+    proxy_divisor: Annotated[
+        float | None, typer.Option(help="Resolution is divided by this for training; chosen to be affordable.")
+    ] = None,
+    images: Annotated[int | None, typer.Option(min=1, help="Training images at most; 4000 on a CPU.")] = None,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = BATCH,
+    lr: Annotated[float, typer.Option(help="Peak learning rate (AdamW).")] = LR,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Trials at a time, one thread each; the number of cores.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")] = "auto",
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show candidates and estimate; train none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Search α, β, γ by training every distinct network of the grid; run again to continue.
+
+    Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
+    baseline. Large networks are trained as a proxy (smaller images), said in every table.
+
+    Examples:
+
+      scalesearch grid --space mbconv_small --data path/to/images
+
+      scalesearch grid --target-flops 400M
+    """
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.units import parse_flops
+    from scalesearch.data.dataset import dataset, open_data
+    from scalesearch.design.cost import cost
+    from scalesearch.design.sizing import size_baseline
+    from scalesearch.design.space import Grid, load_space
+    from scalesearch.search.plan import SearchPlan
+    from scalesearch.search.proxy import choose_proxy
+    from scalesearch.training.config import TrainConfig, validate
+    from scalesearch.training.device import choose_device
+
+    loaded = load_space(space)
+    target = parse_flops(target_flops, "--target-flops") if target_flops else None
+    grid_ = Grid(
+        _within("--step", step, loaded.grid.step), _within("--tolerance", tolerance, loaded.grid.tolerance),
+        loaded.grid.maximum,
+    )  # fmt: skip
+    place = str(choose_device(device))
+    gpu = place != "cpu"
+    source = open_data(data, skip_broken=skip_broken)
+    baseline = size_baseline(loaded, target, len(source.classes))
+    available = len(dataset(source, 8).train)
+    proxy = choose_proxy(baseline, available, gpu, proxy_divisor, epochs, images)
+    train = TrainConfig(epochs=proxy.epochs, batch_size=batch_size, lr=lr, warmup_epochs=min(1.0, proxy.epochs / 4))
+    validate(train)
+    parts = dataset(source, _largest_px(baseline, grid_, proxy.resolution_divisor), proxy.images)
+    plan = SearchPlan(
+        space=loaded.name, baseline=baseline, grid=grid_, rounding=rounding,
+        real_tolerance=real_tolerance if rounding == "budget" else None,
+        target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
+        validation=len(parts.validation), seeds=tuple(range(seeds)), proxy=proxy, train=train, device=place,
+    )  # fmt: skip
+    found = plan.enumerate()
+    folder = run or Path("runs") / f"{loaded.name}-{source.name}-{target_flops or 'own'}"
+    if not json:
+        for note in source.notes:
+            say(f"Note: {note}")
+        _introduce(plan, found, baseline)
+    _start(plan, found, parts, folder, jobs or (1 if gpu else _cores()), dry_run, yes, json)
+
+
+def _within(option: str, value: float | None, default: float) -> float:
+    if value is None:
+        return default
+    if not 0.001 <= value <= 1:
+        raise UserError(option, f"{value:g}", "a number from 0.001 to 1")
+    return value
+
+
+def _largest_px(baseline: "NetSpec", grid: Any, divisor: float) -> int:
+    """The largest side that a candidate can be trained at: γ at most, and the budget's slack."""
+    from math import sqrt
+
+    from scalesearch.design.budget import RESOLUTION_SLACK
+
+    gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
+    return round(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor)
+
+
+def _cores() -> int:
+    import os
+
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _introduce(plan: "SearchPlan", found: "Enumeration", baseline: "NetSpec") -> None:
+    """What will be searched: the baseline, the candidates and their costs, the proxy."""
+    from collections import Counter
+
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.units import show_count
+    from scalesearch.design.cost import cost
+
+    sizes = cost(baseline)
+    say(
+        f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
+        f"{show_count(sizes.params)} parameters, {baseline.classes} classes (T = {show_count(plan.target_macs)})"
+    )
+    ratios = [candidate.real_ratio for candidate in found.candidates]
+    near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
+    say(
+        f"Grid: {found.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2 are {len(ratios)} distinct "
+        f"networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs ({near:.0%} within ±5 % of 2×)"
+    )
+    for reason, count in Counter(item.reason for item in found.dropped).items():
+        say(f"Dropped: {count} triples, {reason}")
+    if plan.rounding == "efficientnet":
+        say("Note: paper-literal rounding compares networks of unequal cost; part of a win may be bought with FLOPs.")
+    say(f"Each is trained {plan.proxy.describe(baseline)}; the FLOPs in the score are the full-size network's.")
+    say(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
+
+
+def _start(
+    plan: "SearchPlan", found: "Enumeration", parts: "Dataset", folder: Path, jobs: int, dry_run: bool, yes: bool,
+    json: bool,
+) -> None:  # fmt: skip
+    import time
+
+    from scalesearch.cli.progress import TrialProgress, confirm, say
+    from scalesearch.cli.units import show_seconds
+    from scalesearch.search.estimate import estimate_seconds
+    from scalesearch.search.facts import add_seconds, run_facts
+    from scalesearch.search.plan import trials
+    from scalesearch.search.run import begin, finished_keys, search
+
+    wanted = list(trials(plan, found.candidates))
+    if not dry_run:
+        begin(folder, plan, run_facts(found, parts, plan.device))
+    finished = finished_keys(folder)
+    pending = [trial for trial in wanted if trial.key not in finished]
+    seconds = estimate_seconds(pending, len(parts.train), jobs, plan.device)
+    if not json:
+        done = f" ({len(finished)} of {len(wanted)} done before)" if finished else ""
+        say(f"{len(pending)} trials, {jobs} at a time: about {show_seconds(seconds)}{done}. Folder: {folder}")
+    if dry_run:
+        _print_candidates(found)
+        return
+    confirm(seconds, ASK_ABOVE_SECONDS, yes)
+    began = time.monotonic()
+    with TrialProgress(len(wanted), len(finished), quiet=json) as progress:
+        try:
+            rows = search(folder, plan, found.candidates, parts, jobs, progress.listener())
+        finally:
+            add_seconds(folder, time.monotonic() - began)
+    _conclude(folder, rows, json)
+
+
+def _print_candidates(found: "Enumeration") -> None:
+    from scalesearch.cli.show import print_table
+    from scalesearch.cli.units import show_count
+
+    print_table(
+        "Candidates",
+        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "triples"),
+        [
+            [f"c{c.index:03d}", f"{c.coefficients.alpha:g}", f"{c.coefficients.beta:g}", f"{c.coefficients.gamma:g}",
+             f"{c.nominal_ratio:.2f}", f"{c.real_ratio:.3f}", show_count(c.macs), str(c.spec.resolution),
+             str(len(c.triples))]
+            for c in found.candidates
+        ],
+    )  # fmt: skip
+
+
+def _conclude(folder: Path, rows: list[dict[str, Any]], json: bool) -> None:
+    """The table of the best, the winner, and what to type next."""
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.results import print_results
+    from scalesearch.cli.show import print_json
+    from scalesearch.search.found import best_rows, read_found
+
+    if best_rows(rows) is None:
+        reason = next((row["reason"] for row in rows if row["reason"]), "none was run")
+        raise UserError(str(folder), f"no finished candidate ({reason})", "at least one", "Lower --lr or --batch-size.")
+    found = read_found(folder)
+    if json:
+        c = found.coefficients
+        print_json(
+            {"run": str(folder), "alpha": c.alpha, "beta": c.beta, "gamma": c.gamma, "winner": found.winner,
+             "score": found.score, "top1": found.top1, "done": found.done, "total": found.total, "rows": rows}
+        )  # fmt: skip
+        return
+    print_results(rows, found)
+    say("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report")

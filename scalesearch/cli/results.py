@@ -1,0 +1,41 @@
+"""A search's results as a table, with the answer below it."""
+
+from typing import Any
+
+from scalesearch.cli.progress import say
+from scalesearch.cli.show import print_table
+from scalesearch.cli.units import show_count
+from scalesearch.search.found import Found
+
+SHOWN = 8
+
+
+def print_results(rows: list[dict[str, Any]], found: Found) -> None:
+    """The best candidates by mean score, the baseline, how many tie with the winner, and the coefficients."""
+    import pandas as pd
+
+    from scalesearch.reports.statistics import summarise
+
+    table = summarise(pd.DataFrame(rows))
+    candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
+    shown = [*candidates.head(SHOWN).to_dict("records"), *baseline.to_dict("records")]
+    print_table(
+        "Best candidates (accuracy of the proxy on validation images)",
+        ("name", "α", "β", "γ", "real ×", "FLOPs", "px", "accuracy", "95 % interval", "score"),
+        [
+            [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['real_ratio']:.2f}",
+             show_count(r["macs"]), str(r["resolution"]), f"{r['accuracy']:.1%}", f"{r['low']:.1%}–{r['high']:.1%}",
+             f"{r['score']:.4f}"]
+            for r in shown
+        ],
+    )  # fmt: skip
+    failed = sum(row["status"] == "failed" for row in rows)
+    if failed:
+        say(f"{failed} trials failed; the report gives their reasons.")
+    say(f"Recommended: {found.coefficients} ({found.winner}).")
+    others = int(candidates["tied"].sum()) - 1
+    if others > 0:
+        say(
+            f"{others} other candidates are within one standard error of it: with this many images and seeds the "
+            "difference may be chance."
+        )

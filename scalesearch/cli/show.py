@@ -1,0 +1,67 @@
+"""What commands print: tables for people, JSON for programs."""
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from scalesearch.cli.units import show_count
+from scalesearch.design.cost import cost, stage_costs
+from scalesearch.design.spec import NetSpec
+
+
+def console() -> Any:
+    """A rich console: colours and width fit the terminal, plain text when piped."""
+    from rich.console import Console
+
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+
+
+def print_json(values: Any) -> None:
+    """One JSON document on standard output."""
+    print(json.dumps(values, indent=2, ensure_ascii=False))
+
+
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table; the first column is text, the others numbers."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number == 0 or column == "block" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    console().print(table)
+
+
+SPEC_COLUMNS = ("part", "block", "se", "width", "depth", "output", "FLOPs")
+
+
+def spec_lines(spec: NetSpec) -> list[list[str]]:
+    """A row per part of a network: block with kernel and stride, squeeze, channels, blocks, output px, FLOPs."""
+    costs = stage_costs(spec)
+    size = -(-spec.resolution // spec.stem.stride)
+    stem = spec.stem
+    block = f"conv {stem.kernel}×{stem.kernel} /{stem.stride}"
+    lines = [["stem", block, "", str(stem.width), "1", f"{size}", show_count(costs[0].macs)]]
+    for number, (stage, part) in enumerate(zip(spec.stages, costs[1:-1], strict=True), start=1):
+        size = -(-size // stage.stride)
+        kind = "MBConv" if stage.block == "mbconv" else "FusedMBConv"
+        block = f"{kind}{stage.expand_ratio:g} {stage.kernel}×{stage.kernel} /{stage.stride}"
+        squeeze = f"{stage.se_ratio:g}" if stage.se_ratio else "–"
+        lines.append(
+            [str(number), block, squeeze, str(stage.width), str(stage.depth), str(size), show_count(part.macs)]
+        )
+    lines.append(["head", "conv 1×1, pool, linear", "", str(spec.head.width), "1", "1", show_count(costs[-1].macs)])
+    return lines
+
+
+def print_spec(title: str, spec: NetSpec) -> None:
+    """A network's parts and totals."""
+    sizes = cost(spec)
+    print_table(title, SPEC_COLUMNS, spec_lines(spec))
+    console().print(
+        f"{spec.resolution} px, {spec.classes} classes: [bold]{show_count(sizes.macs)}[/] FLOPs "
+        f"({sizes.macs:,} multiply-adds of convolution and linear operators), {show_count(sizes.params)} parameters, "
+        f"{show_count(sizes.activations)} activations"
+    )

@@ -1,0 +1,62 @@
+"""Which coefficients a command scales by: given ones, those of a search, or the paper's; and how to say which."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.search.folder import newest_run
+from scalesearch.search.found import read_found
+
+Factors = tuple[float | None, float | None, float | None]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A baseline and how to scale it; ``origin`` says in words where that is from, ``folder`` is where specs go."""
+
+    baseline: NetSpec
+    coefficients: Coefficients
+    rounding: Rounding
+    origin: str
+    folder: Path
+
+
+def choose_scaling(run: Path | None, space: str | None, factors: Factors, rounding: Rounding | None) -> Scaling:
+    """The scaling that a command's options ask for.
+
+    A named run must have been searched; without one the newest under runs/ counts unless a space is named.
+    Given factors win over both. Raises UserError on some but not all of α, β, γ.
+    """
+    given = _given(factors)
+    folder = run or (newest_run() if space is None else None)
+    if folder is not None:
+        found = read_found(folder)
+        state = "" if found.complete else f", search unfinished: {found.done} of {found.total} trials"
+        origin = (
+            f"Coefficients searched on {found.data} in {folder} ({found.coefficients}{state}; accuracy "
+            f"{found.top1:.1%} on the proxy's validation images)"
+        )
+        coefficients = given or found.coefficients
+        return Scaling(
+            found.baseline, coefficients, rounding or found.rounding,
+            f"Coefficients given: {given}; baseline of {folder}" if given else origin, folder / "family",
+        )  # fmt: skip
+    baseline = load_space(space or "efficientnet_b0").baseline
+    origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
+    return Scaling(baseline, given or PAPER, rounding or "budget", origin, Path("family") / baseline.name)
+
+
+def _given(factors: Factors) -> Coefficients | None:
+    alpha, beta, gamma = factors
+    if alpha is None and beta is None and gamma is None:
+        return None
+    if alpha is None or beta is None or gamma is None:
+        names = zip(("--alpha", "--beta", "--gamma"), factors, strict=True)
+        missing = ", ".join(name for name, value in names if value is None)
+        raise UserError("coefficients", f"no {missing}", "all of --alpha, --beta and --gamma, or none of them")
+    coefficients = Coefficients(alpha, beta, gamma)
+    check_coefficients(coefficients)
+    return coefficients

@@ -1,0 +1,115 @@
+"""Decoded images as one read-only array on disk, checked when opened, written whole or not at all."""
+
+import os
+import shutil
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+from filelock import FileLock
+
+from scalesearch.data.source import IntArray
+from scalesearch.errors import UserError
+
+Pixels = npt.NDArray[np.uint8]
+Progress = Callable[[int, int], None]
+
+_CHECKSUM_BYTES = 4  # CRC-32 of the pixels, after the end of the .npy data, where numpy does not look
+_CHECKED_AT_ONCE = 1 << 24
+
+
+@dataclass(frozen=True, eq=False)
+class ImageArrays:
+    """``images``: uint8 [n, size, size, 3], read-only. ``labels``: int64 [n]. ``key`` names the content;
+    ``folder`` is where other sizes of it are kept."""
+
+    images: Pixels
+    labels: IntArray
+    key: str
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square images in pixels."""
+        return int(self.images.shape[1])
+
+
+def stored(path: Path, shape: tuple[int, int, int, int], make: Callable[[], Iterable[Pixels]]) -> Pixels:
+    """The array kept at ``path`` as a read-only memory map; made first if it is missing or damaged.
+
+    ``make`` yields consecutive rows. One process makes it, others wait. Raises UserError when the disk is full.
+    """
+    try:
+        found = _opened(path, shape)
+        if found is not None:
+            return found
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            found = _opened(path, shape)  # another process may have made it while this one waited
+            if found is None:
+                _write(path, shape, make())
+                found = _opened(path, shape)
+    except OSError as error:
+        raise UserError(
+            str(path.parent),
+            f"a folder that cannot be written ({error.strerror or error})",
+            f"room for {np.prod(shape) / 1e6:.0f} MB",
+            "Free some space or choose another cache folder (SCALESEARCH_CACHE).",
+        ) from error
+    if found is None:
+        raise UserError(str(path), "a file that changed while it was written", "a folder that keeps what is written")
+    return found
+
+
+def _opened(path: Path, shape: tuple[int, int, int, int]) -> Pixels | None:
+    """The stored array, or None if there is none, or it is short, of another shape or fails its checksum."""
+    try:
+        images = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
+        if images.dtype != np.uint8 or images.shape != shape:
+            return None
+        with path.open("rb") as file:
+            file.seek(-_CHECKSUM_BYTES, os.SEEK_END)
+            if file.tell() != images.offset + images.nbytes:
+                return None
+            expected = int.from_bytes(file.read(), "little")
+    except (FileNotFoundError, ValueError, EOFError):  # absent, not an .npy file, or shorter than its header says
+        return None
+    flat = images.reshape(-1)
+    checksum = 0
+    for start in range(0, flat.size, _CHECKED_AT_ONCE):
+        checksum = zlib.crc32(flat[start : start + _CHECKED_AT_ONCE].data, checksum)
+    return images if checksum == expected else None
+
+
+def _write(path: Path, shape: tuple[int, int, int, int], rows: Iterable[Pixels]) -> None:
+    needed = int(np.prod(shape))
+    if shutil.disk_usage(path.parent).free < needed:
+        raise OSError(0, f"{needed / 1e6:.0f} MB needed, {shutil.disk_usage(path.parent).free / 1e6:.0f} MB free")
+    unfinished = path.with_suffix(".unfinished")  # the lock is held: nobody else writes under this name
+    try:
+        with unfinished.open("wb") as file:
+            _write_rows(file, shape, rows)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _write_rows(file: BinaryIO, shape: tuple[int, int, int, int], rows: Iterable[Pixels]) -> None:
+    """Plain writes, not a writable memory map: on a full disk they raise where a map would kill the process."""
+    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(file, header)
+    checksum = 0
+    for chunk in rows:
+        block = np.ascontiguousarray(chunk).data
+        checksum = zlib.crc32(block, checksum)
+        file.write(block)
+    file.write(checksum.to_bytes(_CHECKSUM_BYTES, "little"))

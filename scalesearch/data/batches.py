@@ -1,0 +1,141 @@
+"""Batches for the training loop: shuffled, augmented and normalised in whole-batch tensor operations."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.errors import UserError
+
+Batch = tuple[Tensor, Tensor]
+_SHORTEST_TRAINING_BATCH = 0.5  # of the batch size; below that a last batch's statistics are too noisy to learn from
+_STATISTICS_IMAGES = 2048
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Random resized crop and flip. ``scale``: range of the crop's share of the area; ``ratio``: range of its
+    width to its height; ``shift``: how far the crop may leave the image, as a share of its side (mirrored there)."""
+
+    flip: bool = True
+    scale: tuple[float, float] = (0.7, 1.0)
+    ratio: tuple[float, float] = (0.8, 1.25)
+    shift: float = 0.0
+
+
+@dataclass(frozen=True)
+class PixelStatistics:
+    """Mean and standard deviation of red, green and blue, of pixels between 0 and 1."""
+
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+IMAGENET_STATISTICS = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
+
+
+def pixel_statistics(arrays: ImageArrays) -> PixelStatistics:
+    """Of up to 2048 images spread evenly over the arrays; a constant channel gets a deviation of 1."""
+    rows = np.unique(np.linspace(0, len(arrays) - 1, _STATISTICS_IMAGES).astype(int))
+    pixels = arrays.images[rows].reshape(-1, 3).astype(np.float32) / 255
+    red, green, blue = pixels.mean(axis=0, dtype=np.float64).tolist()
+    deviations = [float(value) or 1.0 for value in pixels.std(axis=0, dtype=np.float64)]
+    return PixelStatistics((red, green, blue), (deviations[0], deviations[1], deviations[2]))
+
+
+def steps_per_epoch(images: int, batch_size: int) -> int:
+    """Training batches in an epoch: a last batch below half the batch size is left out, unless it is the only one."""
+    full, rest = divmod(images, batch_size)
+    return full + 1 if full == 0 or rest >= max(2, batch_size * _SHORTEST_TRAINING_BATCH) else full
+
+
+def training_batches(
+    arrays: ImageArrays,
+    batch_size: int,
+    *,
+    seed: int,
+    epoch: int,
+    augment: Augment,
+    statistics: PixelStatistics,
+    device: torch.device,
+) -> Iterator[Batch]:
+    """One epoch of (images float32 [B, 3, S, S] channels_last, labels int64 [B]), ``steps_per_epoch`` of them.
+
+    Order and augmentation follow from ``seed`` and ``epoch`` alone; an image's crop does not depend on the batch size.
+    """
+    if len(arrays) < 2:
+        raise UserError("training images", str(len(arrays)), "at least 2 (batch norm needs two values)")
+    generator = torch.Generator().manual_seed(_stream(seed, epoch))
+    order = torch.randperm(len(arrays), generator=generator)
+    crops = _crops(augment, torch.rand(len(arrays), 5, generator=generator))
+    for step in range(steps_per_epoch(len(arrays), batch_size)):
+        rows = order[step * batch_size : (step + 1) * batch_size]
+        images = _normalised(arrays, rows.numpy(), statistics, device)
+        labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
+        yield _cropped(images, crops[rows].to(device)), labels
+
+
+def evaluation_batches(
+    arrays: ImageArrays, batch_size: int, *, statistics: PixelStatistics, device: torch.device
+) -> Iterator[Batch]:
+    """Every image once, in order, whole, with the short last batch; shapes as ``training_batches``."""
+    for start in range(0, len(arrays), batch_size):
+        rows = np.arange(start, min(start + batch_size, len(arrays)))
+        yield _normalised(arrays, rows, statistics, device), torch.from_numpy(arrays.labels[rows]).to(device)
+
+
+def _stream(seed: int, epoch: int) -> int:
+    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _normalised(
+    arrays: ImageArrays,
+    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
+    statistics: PixelStatistics,
+    device: torch.device,
+) -> Tensor:
+    """The bytes travel to the device; [B, S, S, 3] seen as [B, 3, S, S] already is channels_last."""
+    stored = torch.from_numpy(arrays.images[rows]).to(device).permute(0, 3, 1, 2)
+    scale = torch.tensor([1 / (255 * std) for std in statistics.std], device=device).view(1, 3, 1, 1)
+    offset = torch.tensor(
+        [mean / std for mean, std in zip(statistics.mean, statistics.std, strict=True)], device=device
+    ).view(1, 3, 1, 1)
+    return stored.to(torch.float32).mul_(scale).sub_(offset)
+
+
+def _crops(augment: Augment, uniform: Tensor) -> Tensor:
+    """[N, 4]: half width (negative: mirrored), half height, centre x, centre y of each crop in the square [-1, 1]²,
+    from five uniform numbers an image."""
+    area = augment.scale[0] + (augment.scale[1] - augment.scale[0]) * uniform[:, 0]
+    low, high = (math.log(value) / 2 for value in augment.ratio)
+    root_ratio = torch.exp(low + (high - low) * uniform[:, 1])
+    half_width = (area.sqrt() * root_ratio).clamp_(max=1.0)
+    half_height = (area.sqrt() / root_ratio).clamp_(max=1.0)
+    centre_x = (2 * uniform[:, 2] - 1) * (1 - half_width + 2 * augment.shift)
+    centre_y = (2 * uniform[:, 3] - 1) * (1 - half_height + 2 * augment.shift)
+    if augment.flip:
+        half_width = torch.where(uniform[:, 4] < 0.5, -half_width, half_width)
+    return torch.stack((half_width, half_height, centre_x, centre_y), dim=1)
+
+
+def _cropped(images: Tensor, crops: Tensor) -> Tensor:
+    """Each image's crop, resampled to the image's size. The grid is built axis by axis: crops are not rotated, and
+    torch's affine_grid would take as long as the sampling."""
+    count, _, height, width = images.shape
+    half_width, half_height, centre_x, centre_y = crops.unbind(dim=1)
+    x = torch.outer(half_width, _pixel_centres(width, images.device)) + centre_x[:, None]
+    y = torch.outer(half_height, _pixel_centres(height, images.device)) + centre_y[:, None]
+    grid = torch.empty(count, height, width, 2, device=images.device)
+    grid[..., 0] = x[:, None, :]
+    grid[..., 1] = y[:, :, None]
+    cropped = functional.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+    return cropped.contiguous(memory_format=torch.channels_last)
+
+
+def _pixel_centres(count: int, device: torch.device) -> Tensor:
+    return (torch.arange(count, device=device, dtype=torch.float32) * 2 + 1) / count - 1

@@ -1,0 +1,147 @@
+"""Decode every image once and share the pixels between all trials, sizes and processes."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import PIL
+from PIL import Image
+
+from scalesearch.data.arrays import ImageArrays, Pixels, Progress, stored
+from scalesearch.data.image import square
+from scalesearch.data.source import IntArray, Source, UnreadableImageError, choose
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+
+# A master this much larger than the largest size wanted keeps all sizes about equally sharp.
+MASTER_OVERSIZE = 1.5
+_DRAFT_OVERSIZE = 2  # JPEGs are decoded no smaller than twice the size they are then resized to
+_SCAN_PX = 8
+_CHUNK = 256
+_FORMAT = 1
+_SHOWN = 5
+
+_Done = TypeVar("_Done")
+
+
+def master_size(native_px: int, largest_px: int) -> int:
+    """Side in pixels to decode to once, when sizes up to ``largest_px`` will be derived from it by ``at_size``."""
+    return max(1, min(native_px, int(largest_px * MASTER_OVERSIZE + 0.5)))
+
+
+def cached(
+    source: Source, indices: IntArray, size_px: int, folder: Path, progress: Progress | None = None
+) -> ImageArrays:
+    """The images ``indices`` as centred squares of ``size_px``, decoded on the first call and kept in ``folder``.
+
+    ``progress`` is called with (done, total) while decoding. Raises one UserError naming all unreadable images,
+    or when ``folder`` cannot be written.
+    """
+    key = _key("decoded", source.digest, PIL.__version__, hashlib.sha256(indices.tobytes()).hexdigest(), size_px)
+
+    def make() -> Iterator[Pixels]:
+        broken: list[UnreadableImageError] = []
+        for chunk in _in_order(lambda i: _decoded(source, i, size_px), indices.tolist(), progress):
+            broken += [item for item in chunk if isinstance(item, UnreadableImageError)]
+            if not broken:  # once one is broken only the list of all broken ones is of use
+                yield np.stack([item for item in chunk if not isinstance(item, UnreadableImageError)])
+        if broken:
+            raise _broken_error(broken, len(indices))
+
+    images = stored(folder / f"{key}.npy", (len(indices), size_px, size_px, 3), make)
+    return ImageArrays(images, source.labels[indices], key, folder)
+
+
+def at_size(arrays: ImageArrays, size_px: int, progress: Progress | None = None) -> ImageArrays:
+    """The same images at another size (bicubic, antialiased), made on the first call and kept beside the master."""
+    if size_px == arrays.size_px:
+        return arrays
+    key = _key("resized", arrays.key, size_px)
+
+    def make() -> Iterator[Pixels]:
+        for chunk in _in_order(lambda i: _resized(arrays.images[i], size_px), range(len(arrays)), progress):
+            yield np.stack(chunk)
+
+    images = stored(arrays.folder / f"{key}.npy", (len(arrays), size_px, size_px, 3), make)
+    return dataclasses.replace(arrays, images=images, key=key)
+
+
+def take(arrays: ImageArrays, rows: IntArray) -> ImageArrays:
+    """Some rows of the arrays, copied into memory."""
+    key = _key("taken", arrays.key, hashlib.sha256(rows.tobytes()).hexdigest())
+    return dataclasses.replace(arrays, images=arrays.images[rows], labels=arrays.labels[rows], key=key)
+
+
+def without_broken(source: Source, folder: Path, progress: Progress | None = None) -> Source:
+    """The source without the images that cannot be decoded, with a note that says how many; looked for once.
+
+    Raises UserError if a class loses all its images.
+    """
+    record = folder / f"{_key('broken', source.digest, PIL.__version__)}.json"
+    if record.exists():
+        broken: list[int] = read_json(record, "the list of broken images")["broken"]
+    else:
+        chunks = _in_order(lambda i: _readable(source, i), range(len(source)), progress)
+        broken = [i for i, fine in enumerate(fine for chunk in chunks for fine in chunk) if not fine]
+        write_json(record, {"broken": broken})
+    if not broken:
+        return source
+    kept = np.setdiff1d(np.arange(len(source)), broken)
+    lost = np.setdiff1d(source.labels, source.labels[kept])
+    if len(lost):
+        names = ", ".join(f"'{source.classes[label]}'" for label in lost[:_SHOWN])
+        raise UserError(source.name, f"no readable image of {names}", "at least one a class", "Remove the class.")
+    examples = ", ".join(source.describe(i) for i in broken[:_SHOWN])
+    note = f"{len(broken)} broken image(s) left out: {examples}{', …' if len(broken) > _SHOWN else ''}"
+    return choose(source, kept.tolist(), _key(source.digest, *broken)[:12], note)
+
+
+def _decoded(source: Source, i: int, size_px: int) -> Pixels | UnreadableImageError:
+    try:
+        return square(source.read(i, _DRAFT_OVERSIZE * size_px), size_px)
+    except UnreadableImageError as error:
+        return error
+
+
+def _readable(source: Source, i: int) -> bool:
+    return not isinstance(_decoded(source, i, _SCAN_PX), UnreadableImageError)
+
+
+def _resized(image: Pixels, size_px: int) -> Pixels:
+    return square(Image.fromarray(image), size_px)
+
+
+def _in_order(work: Callable[[int], _Done], items: Sequence[int], progress: Progress | None) -> Iterable[list[_Done]]:
+    """``work`` on each item by as many threads as there are cores (Pillow lets others run while it decodes)."""
+    with ThreadPoolExecutor(_cores()) as pool:
+        for start in range(0, len(items), _CHUNK):
+            yield list(pool.map(work, items[start : start + _CHUNK]))
+            if progress is not None:
+                progress(min(start + _CHUNK, len(items)), len(items))
+
+
+def _cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _broken_error(broken: Sequence[UnreadableImageError], total: int) -> UserError:
+    shown = "; ".join(str(error) for error in broken[:_SHOWN])
+    rest = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
+    return UserError(
+        "images",
+        f"{len(broken)} of {total} that cannot be decoded: {shown}{rest}",
+        "whole images",
+        "Remove them, or leave them out with --skip-broken.",
+    )
+
+
+def _key(*values: object) -> str:
+    """24 hex digits naming content made from ``values`` by this version of the code."""
+    return hashlib.sha256(json.dumps([_FORMAT, *values]).encode()).hexdigest()[:24]

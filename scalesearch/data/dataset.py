@@ -1,0 +1,77 @@
+"""A source, split and ready to be had at any size: what a search, a fine-tuning and an evaluation start from."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from scalesearch.data.arrays import ImageArrays, Progress
+from scalesearch.data.cache import at_size, cached, master_size, without_broken
+from scalesearch.data.open import open_source
+from scalesearch.data.places import decoded_folder
+from scalesearch.data.source import IntArray, Source
+from scalesearch.data.split import sample, split
+
+VALIDATION = 0.2
+SPLIT_SEED = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """Some images of a source, decoded once at ``master_px`` and resized from there. Small: workers are sent it."""
+
+    source: Source
+    indices: IntArray
+    master_px: int
+    folder: Path
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def at(self, size_px: int, progress: Progress | None = None) -> ImageArrays:
+        """The images as squares of ``size_px``. Raises UserError naming every image that cannot be decoded."""
+        return at_size(cached(self.source, self.indices, self.master_px, self.folder, progress), size_px)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Train, validation (chooses between networks) and test (only ever evaluated) of one source."""
+
+    source: Source
+    train: Part
+    validation: Part
+    test: Part
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names by label."""
+        return self.source.classes
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of the source's content and of which image is in which part."""
+        parts = (self.train, self.validation, self.test)
+        content = self.source.digest.encode() + b"".join(part.indices.tobytes() for part in parts)
+        return hashlib.sha256(content).hexdigest()[:12]
+
+
+def open_data(data: str, *, skip_broken: bool = False, progress: Progress | None = None) -> Source:
+    """A source by name or path; with ``skip_broken`` unreadable images are left out and noted. Raises UserError."""
+    source = open_source(data)
+    return without_broken(source, decoded_folder(), progress) if skip_broken else source
+
+
+def dataset(source: Source, largest_px: int, images: int | None = None) -> Dataset:
+    """Splits a source and prepares its parts for sizes up to ``largest_px``.
+
+    The split is seeded by a constant: every search and every fine-tuning on the same images sees the same parts.
+
+    Args:
+        images: training images to keep (a stratified sample); None keeps all.
+    """
+    indices = split(source.labels, source.parts, SPLIT_SEED, VALIDATION, source.classes)
+    train = indices.train
+    if images is not None and images < len(train):
+        train = sample(train, source.labels, images, SPLIT_SEED)
+    size, folder = master_size(source.native_px, largest_px), decoded_folder()
+    parts = (Part(source, chosen, size, folder) for chosen in (train, indices.validation, indices.test))
+    return Dataset(source, *parts)

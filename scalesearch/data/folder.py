@@ -1,0 +1,176 @@
+"""A folder of class folders, with or without train/, val/ and test/."""
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scalesearch.data import image as images
+from scalesearch.data.source import Source, median_short_side
+from scalesearch.errors import UserError
+
+EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"})
+_PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_LAYOUT = "class folders of images, or train/ with val/ or test/, each holding class folders"
+
+
+@dataclass(frozen=True)
+class FolderReader:
+    """Reads the files of a folder; ``files`` are paths relative to ``root``."""
+
+    root: str
+    files: tuple[str, ...]
+
+    def read(self, i: int, at_least_px: int = 0) -> Image.Image:
+        return images.read_rgb(self.describe(i), at_least_px)
+
+    def describe(self, i: int) -> str:
+        return os.path.join(self.root, self.files[i])
+
+    def short_side(self, i: int) -> int:
+        return images.short_side(self.describe(i))
+
+
+@dataclass(frozen=True)
+class _File:
+    part: str
+    class_name: str
+    path: str
+    size_bytes: int
+
+
+def folder_source(path: str | Path) -> Source:
+    """The images under ``path``: train/ with val/ and/or test/, or class folders without parts.
+
+    Class folders may be nested; hidden files are ignored; links are followed only to files inside ``path``.
+    Raises UserError for a missing, unreadable or wrongly laid out folder, naming the class at fault.
+    """
+    root = Path(path).expanduser()
+    if not root.exists():
+        raise UserError(str(path), "no such folder", _LAYOUT)
+    if not root.is_dir():
+        raise UserError(str(path), "a file", _LAYOUT, "Give the folder that holds the images.")
+    root = root.resolve()
+    listed: list[_File] = []
+    skipped_links: list[str] = []
+    part_folders = _part_folders(root)
+    for part, folder in part_folders:
+        listed += _class_files(root, folder, part, skipped_links)
+    classes = _checked_classes(root, listed, split=len(part_folders) > 1 or part_folders[0][0] == "train")
+    listed = [file for file in listed if file.class_name in classes]
+    reader = FolderReader(str(root), tuple(file.path for file in listed))
+    return Source(
+        name=root.name or str(root),
+        classes=classes,
+        labels=np.array([classes.index(file.class_name) for file in listed], dtype=np.int64),
+        parts=tuple(file.part for file in listed),
+        reader=reader,
+        digest=_digest(listed),
+        flip=True,
+        native_px=median_short_side(reader, len(listed)),
+        notes=_notes(root, part_folders, skipped_links),
+    )
+
+
+def _part_folders(root: Path) -> list[tuple[str, Path]]:
+    """(part, folder) pairs: [("", root)] for a folder without parts."""
+    found = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in _entries(root) if _is_part(entry)]
+    if not found:
+        return [("", root)]
+    parts = [part for part, _ in found]
+    if "train" not in parts:
+        raise UserError(str(root), f"{', '.join(sorted(parts))} but no train", _LAYOUT, "Add a train/ folder.")
+    if len(set(parts)) < len(parts):
+        names = ", ".join(folder.name for _, folder in found)
+        raise UserError(str(root), f"two folders for one part ({names})", "one of val/, valid/ and validation/")
+    return sorted(found, key=lambda pair: ("train", "val", "test").index(pair[0]))
+
+
+def _is_part(entry: os.DirEntry[str]) -> bool:
+    return entry.name.lower() in _PART_NAMES and entry.is_dir(follow_symlinks=False)
+
+
+def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) -> list[_File]:
+    files: list[_File] = []
+    for entry in _entries(folder):
+        if entry.is_symlink() and entry.is_dir():
+            skipped_links.append(os.path.relpath(entry.path, root))
+        elif entry.is_dir():
+            found = _files_below(root, Path(entry.path), skipped_links)
+            if not found:
+                kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
+                raise UserError(entry.path, "a class folder without images", f"files of {kinds}", "Remove or fill it.")
+            files += [_File(part, entry.name, name, size_bytes) for name, size_bytes in found]
+    if not files:
+        raise UserError(str(folder), "no class folders" + _links_clause(skipped_links), _LAYOUT)
+    return files
+
+
+def _files_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
+    """(path relative to root, size in bytes) of the images in ``folder`` and below, sorted by name."""
+    found: list[tuple[str, int]] = []
+    for entry in _entries(folder):
+        if entry.is_symlink() and not _file_inside(root, entry):
+            skipped_links.append(os.path.relpath(entry.path, root))
+        elif entry.is_dir(follow_symlinks=False):
+            found += _files_below(root, Path(entry.path), skipped_links)
+        elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            found.append((os.path.relpath(entry.path, root), entry.stat().st_size))
+    return found
+
+
+def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
+    target = Path(link.path).resolve()
+    return target.is_file() and target.is_relative_to(root)
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """The entries of a folder that are not hidden, sorted by name."""
+    try:
+        with os.scandir(folder) as found:
+            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(str(folder), f"a folder that cannot be read ({reason})", "a readable folder") from error
+
+
+def _checked_classes(root: Path, files: list[_File], *, split: bool) -> tuple[str, ...]:
+    trained = {file.class_name for file in files if file.part in ("train", "")}
+    for file in files:
+        if file.class_name not in trained:
+            raise UserError(
+                f"{root}{os.sep}{file.part}",
+                f"class '{file.class_name}', which train has not",
+                "the classes of train",
+                "Add its images to train or remove it.",
+            )
+    if len(trained) < 2:
+        where = str(root / "train") if split else str(root)
+        raise UserError(where, f"one class ('{next(iter(trained))}')", "at least two class folders")
+    return tuple(sorted(trained))
+
+
+def _digest(files: list[_File]) -> str:
+    """Names, sizes and labels; the bytes are not read."""
+    lines = "\n".join(f"{file.part}\t{file.class_name}\t{file.path}\t{file.size_bytes}" for file in files)
+    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+
+
+def _links_clause(skipped_links: list[str]) -> str:
+    return f" (links are not followed: {', '.join(skipped_links[:3])})" if skipped_links else ""
+
+
+def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list[str]) -> tuple[str, ...]:
+    notes = []
+    if skipped_links:
+        examples = ", ".join(skipped_links[:3])
+        notes.append(f"{len(skipped_links)} link(s) to folders or out of {root} were not followed: {examples}")
+    if part_folders[0][0]:
+        used = {folder.name for _, folder in part_folders}
+        ignored = [entry.name for entry in _entries(root) if entry.is_dir() and entry.name not in used]
+        if ignored:
+            notes.append(f"folders beside train/ were ignored: {', '.join(ignored)}")
+    return tuple(notes)

@@ -1,0 +1,116 @@
+"""Which images are trained on, which choose between networks, which give the final figure. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalesearch.data.source import IntArray
+from scalesearch.errors import UserError
+
+UNSPLIT_VALIDATION = 0.15
+UNSPLIT_TEST = 0.15
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Positions in the source, int64, sorted: disjoint, together all images that are used."""
+
+    train: IntArray
+    validation: IntArray
+    test: IntArray
+
+
+def split(
+    labels: IntArray,
+    parts: Sequence[str],
+    seed: int,
+    validation: float = 0.2,
+    classes: Sequence[str] = (),
+) -> Split:
+    """Train, validation and test positions; selection never sees the official test part.
+
+    Official train, val and test are taken as they are. With train and one other part, that part is the test, and
+    ``validation`` (a share of each class of train) is drawn from train. Without a second part: 70/15/15, stratified.
+    ``classes`` gives names for messages. Raises UserError where a class would be missing from a part.
+    """
+    if not 0 < validation < 1:
+        raise UserError("validation", str(validation), "a share between 0 and 1")
+    part_of = np.asarray(parts)
+    everything = np.arange(len(labels), dtype=np.int64)
+    official = {part: everything[part_of == part] for part in ("train", "val", "test")}
+    if len(official["val"]) and len(official["test"]):
+        result = Split(official["train"], official["val"], official["test"])
+    elif len(official["val"]) or len(official["test"]):
+        test = official["test"] if len(official["test"]) else official["val"]
+        chosen, rest = _per_class(labels, official["train"], (validation,), seed, classes)
+        result = Split(rest, chosen, test)
+    else:
+        shares = (UNSPLIT_VALIDATION, UNSPLIT_TEST)
+        chosen, test, rest = _per_class(labels, everything, shares, seed, classes)
+        result = Split(rest, chosen, test)
+    _check_classes(labels, result, classes)
+    return result
+
+
+def sample(indices: IntArray, labels: IntArray, count: int, seed: int) -> IntArray:
+    """``count`` of ``indices``, stratified, sorted; a smaller sample is part of a larger one with the same seed.
+
+    ``labels`` are those of the whole source. The first image of every class comes first, the others follow in
+    proportion. Raises UserError for a count below the number of classes or above the number of images.
+    """
+    own = labels[indices]
+    classes = np.unique(own)
+    if not len(classes) <= count <= len(indices):
+        raise UserError("sample size", str(count), f"{len(classes)} (one a class) to {len(indices)} (all) images")
+    position = np.empty(len(indices))  # of each image within its class, from 0 to 1
+    for label in classes:
+        members = np.flatnonzero(own == label)
+        shuffled = np.random.default_rng([seed, int(label)]).permutation(members)
+        position[shuffled] = (np.arange(len(members)) + 0.5) / len(members)
+        position[shuffled[0]] = 0.0
+    order = np.lexsort((np.arange(len(indices)), position))
+    return np.sort(indices[order[:count]])
+
+
+def _per_class(
+    labels: IntArray, indices: IntArray, shares: tuple[float, ...], seed: int, classes: Sequence[str]
+) -> tuple[IntArray, ...]:
+    """One part for each share of each class (at least one image), and the rest."""
+    parts: list[list[IntArray]] = [[] for _ in range(len(shares) + 1)]
+    for label in np.unique(labels[indices]):
+        members = indices[labels[indices] == label]
+        if len(members) <= len(shares):
+            raise UserError(
+                f"class {_class_name(int(label), classes)}",
+                f"{len(members)} image(s)",
+                f"at least {len(shares) + 1}, one for each part",
+                "Add images or remove the class.",
+            )
+        shuffled = np.random.default_rng([seed, int(label)]).permutation(members)
+        start = 0
+        for number, share in enumerate(shares):
+            still_needed = len(shares) - number  # one image for each later part and for the rest
+            size = min(max(1, round(share * len(members))), len(members) - start - still_needed)
+            parts[number].append(shuffled[start : start + size])
+            start += size
+        parts[-1].append(shuffled[start:])
+    return tuple(np.sort(np.concatenate(part)) for part in parts)
+
+
+def _check_classes(labels: IntArray, parts: Split, classes: Sequence[str]) -> None:
+    every = np.union1d(np.unique(labels), np.arange(len(classes)))
+    for name, indices in (("train", parts.train), ("validation", parts.validation), ("test", parts.test)):
+        missing = np.setdiff1d(every, labels[indices])
+        if len(missing):
+            shown = ", ".join(_class_name(int(label), classes) for label in missing[:5])
+            raise UserError(
+                f"the {name} part",
+                f"no image of {len(missing)} class(es): {shown}",
+                "every class in every part",
+                "Add images, or remove the classes.",
+            )
+
+
+def _class_name(label: int, classes: Sequence[str]) -> str:
+    return f"'{classes[label]}'" if label < len(classes) else str(label)

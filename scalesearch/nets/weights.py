@@ -1,0 +1,233 @@
+"""Weights on disk: this project's own files, other people's state dicts, and loading either into a network."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from scalesearch import __version__
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.naming import detect_family, from_torchvision
+
+FORMAT = "scalesearch-network"
+FORMAT_VERSION = 1
+CLASSIFIER = ("classifier.1.weight", "classifier.1.bias")
+# a counter that only batch norm without momentum reads; old state dicts lack it
+COUNTER = "num_batches_tracked"
+
+
+@dataclass(frozen=True)
+class LoadReport:
+    """What became of the tensors, by name; batch norm's ``num_batches_tracked`` counters are not listed.
+
+    Args:
+        copied: the network's tensors that now hold the given values.
+        fresh: the network's tensors left as they were: the classifier, or nothing.
+        unused: given tensors that found no place: another number of classes, or parts outside the network.
+    """
+
+    copied: tuple[str, ...]
+    fresh: tuple[str, ...]
+    unused: tuple[str, ...]
+
+
+def save_network(
+    path: Path, network: MBConvNet, extra: Mapping[str, str] | None = None, classes: Sequence[str] = ()
+) -> None:
+    """Writes the network as one safetensors file that ``load_network`` reads back; atomic.
+
+    Args:
+        path: the file; its folder is made where it is missing.
+        network: on any device, in any memory format.
+        extra: further metadata.
+        classes: class names in the order of the logits.
+
+    Raises:
+        ValueError: ``extra`` holds a key of the format's own, the number of class names is not the spec's,
+            or the network's tensors are no longer those of its spec.
+        UserError: the file cannot be written.
+    """
+    metadata = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "scalesearch_version": __version__,
+        "spec": json.dumps(network.spec.to_dict()),
+    }
+    if classes:
+        metadata["classes"] = json.dumps(list(classes))
+    if taken := metadata.keys() & (extra or {}).keys():
+        raise ValueError(f"metadata keys are the format's own: {', '.join(sorted(taken))}")
+    if classes and len(classes) != network.spec.classes:
+        raise ValueError(f"{len(classes)} class names for a network of {network.spec.classes} classes")
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    if problems := misfits(empty_state(network.spec), state):
+        raise ValueError(f"the network is not the one of its spec: {listed(problems)}")
+    write_atomically(path, safetensors.torch.save(state, {**metadata, **(extra or {})}))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Writes under a temporary name in the same folder, then replaces. Raises UserError where it cannot."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(str(path), str(error), "a place that can be written to") from error
+
+
+def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
+    """The network of a file that ``save_network`` wrote, in evaluation mode on the CPU, and the file's metadata.
+
+    Raises UserError for no file, a damaged or foreign file, a newer format, or tensors that are not the spec's.
+    """
+    state, metadata = read_safetensors(path)
+    if metadata.get("format") != FORMAT:
+        raise UserError(
+            str(path),
+            "safetensors without this project's metadata",
+            f'"format": "{FORMAT}" in its metadata',
+            "Build the network first and load such weights into it.",
+        )
+    version = metadata.get("format_version", "")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise UserError(
+            str(path), f'format version "{version}"', f"at most {FORMAT_VERSION}", "Update scalesearch to read it."
+        )
+    try:
+        spec = NetSpec.from_dict(json.loads(metadata["spec"]))
+        problems = misfits(empty_state(spec), state)
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        raise UserError(str(path), f"a spec that cannot be built ({error!r})", "the spec of a network") from error
+    if problems:
+        raise UserError(str(path), listed(problems), f"exactly the tensors of {spec.name}", "Save it again.")
+    network = build(spec, seed=0)
+    network.load_state_dict(state)
+    return network.eval(), metadata
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors and metadata of a safetensors file. Raises UserError for no file or a damaged one."""
+    require_file(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+    except (SafetensorError, OSError) as error:
+        raise UserError(
+            str(path), f"no readable safetensors ({error})", "a complete safetensors file", "Copy or save it again."
+        ) from error
+
+
+def require_file(path: Path) -> None:
+    """Raises UserError where ``path`` is no file."""
+    if not path.is_file():
+        raise UserError(str(path), "a folder" if path.is_dir() else "nothing", "a file of weights")
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file or of a torch state dict, on the CPU; runs no code from the file.
+
+    A checkpoint's ``state_dict`` or ``model`` entry is unwrapped. Raises UserError for anything else.
+    """
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)[0]
+    require_file(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
+        raise UserError(
+            str(path),
+            f"no plain state dict ({type(error).__name__})",
+            "tensors under names, written by torch.save(network.state_dict(), path)",
+            "Files that hold whole objects can run code and are not opened; save the state dict alone.",
+        ) from error
+    for key in ("state_dict", "model"):
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not content:
+        raise UserError(str(path), f"a {type(content).__name__} without tensors", "tensors under names")
+    foreign = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    if foreign:
+        raise UserError(str(path), f"entries that are no tensors: {listed(foreign)}", "tensors under names")
+    return {str(name): tensor for name, tensor in content.items()}
+
+
+def load_state_into(network: MBConvNet, state: Mapping[str, Tensor], where: str = "weights") -> LoadReport:
+    """Copies a state dict of the same architecture, in any known naming; all tensors fit or none is copied.
+
+    The classifier may be absent or have another number of classes: then the network's own stays.
+
+    Args:
+        network: changed in place.
+        state: names of torchvision's EfficientNet, MobileNetV2 or MNASNet.
+        where: what to call the state in messages, e.g. its file.
+
+    Raises UserError for unknown names, a missing tensor, another shape, or layers that the network lacks.
+    """
+    given = from_torchvision(network.spec, state, detect_family(state))
+    own = network.state_dict()
+    keeps_classifier = classifier_differs(own, given)
+    fresh = CLASSIFIER if keeps_classifier else ()
+    unused = {name for name in given if not name.startswith(("features.", "layers.", "classifier."))}
+    unused |= {name for name in CLASSIFIER if keeps_classifier and name in given}
+    expected = {name: tensor for name, tensor in own.items() if name not in fresh}
+    found = {name: tensor for name, tensor in given.items() if name not in unused}
+    if problems := misfits(expected, found):
+        raise UserError(
+            where,
+            listed(problems),
+            f"the tensors of {network.spec.name}",
+            "Use weights of the same architecture, or build the network these weights belong to.",
+        )
+    with torch.no_grad():
+        for name in expected.keys() & found.keys():
+            own[name].copy_(found[name])
+    copied = tuple(name for name in expected if not name.endswith(COUNTER))
+    return LoadReport(copied, fresh, tuple(sorted(unused)))
+
+
+def classifier_differs(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
+    """Whether the classifier is absent, or whole and on the same features but for another number of classes."""
+    weight, bias = (given.get(name) for name in CLASSIFIER)
+    if weight is None or bias is None:
+        return weight is bias
+    ours = own[CLASSIFIER[0]]
+    return weight.shape[1:] == ours.shape[1:] and bias.shape == weight.shape[:1] != ours.shape[:1]
+
+
+def empty_state(spec: NetSpec) -> dict[str, Tensor]:
+    """The names and shapes of a spec's tensors; takes no memory for values."""
+    with torch.device("meta"):
+        return build(spec).state_dict()
+
+
+def misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+    """One short text for each tensor that is missing, has another shape, or is not expected."""
+    problems = []
+    for name, tensor in expected.items():
+        if name not in found:
+            if not name.endswith(COUNTER):
+                problems.append(f"{name} is missing")
+        elif found[name].shape != tensor.shape:
+            problems.append(f"{name} is {shape(found[name])}, not {shape(tensor)}")
+    return problems + [f"{name} has no place" for name in found if name not in expected]
+
+
+def shape(tensor: Tensor) -> str:
+    """``32×3×3×3``; a single number has shape ``1``."""
+    return "×".join(map(str, tensor.shape)) or "1"
+
+
+def listed(items: Sequence[str], most: int = 5) -> str:
+    """The first few items, and how many there are in all where some are left out."""
+    more = f"; {len(items)} in all" if len(items) > most else ""
+    return "; ".join(items[:most]) + more

@@ -1,0 +1,161 @@
+"""The search's figures: values in, a matplotlib ``Figure`` out. No pyplot, no global state."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+from numpy.typing import NDArray
+
+from scalesearch.design.candidates import SEARCH_RATIO
+from scalesearch.reports.axes import BLUE, GREY, ORANGE, RED, count_axis, panels_beside
+
+FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
+MANY = 40  # points from which markers and bars are drawn finer
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Mark:
+    """The candidate to mark and what the legend calls it: ``recommended``, or ``best so far``."""
+
+    candidate: int
+    label: str
+
+
+def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str) -> Figure:
+    """Validation accuracy against the full-size network's FLOPs, 95 % intervals as bars.
+
+    Candidates cost about twice the baseline, all nearly the same: the baseline has a panel of its own, so that
+    they are not squeezed into a column. Both panels share the accuracy axis.
+
+    Args:
+        summary: of ``statistics.summarise``; at least one row.
+        mark: the candidate to mark.
+        note: one line that says where the accuracies come from.
+    """
+    baseline, candidates = summary[summary["role"] == "baseline"], summary[summary["role"] == "candidate"]
+    shown = [(rows, share) for rows, share in ((baseline, 1.0), (candidates, 5.0)) if len(rows)]
+    figure, panels = panels_beside(
+        4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals", note
+    )
+    for axes, (rows, _) in zip(panels, shown, strict=True):
+        if rows is baseline:
+            _with_bars(axes, rows, "baseline", "s", GREY, 7.0)
+        else:
+            _candidates(axes, rows, mark)
+        count_axis(axes.xaxis, rows["macs"])
+        axes.grid(alpha=0.25)
+    panels[0].set_ylabel("top-1 accuracy, validation images")
+    panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
+    panels[-1].set_xlabel(FLOPS_LABEL)
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None) -> None:
+    marked, fine = _marked(rows, mark), len(rows) > MANY
+    size = 4.0 if fine else 5.5
+    _with_bars(axes, rows[~marked & ~rows["tied"]], "candidate", "o", BLUE, size, fine=fine)
+    _with_bars(axes, rows[~marked & rows["tied"]], "tied with the best score", "D", ORANGE, size, fine=fine)
+    if mark:
+        _with_bars(axes, rows[marked], mark.label, "*", RED, 15.0)
+
+
+def _marked(rows: pd.DataFrame, mark: Mark | None) -> "pd.Series[bool]":
+    return rows["candidate"] == (mark.candidate if mark else None)
+
+
+def _with_bars(
+    axes: Axes, rows: pd.DataFrame, label: str, marker: str, colour: str, size: float, *, fine: bool = False
+) -> None:
+    if rows.empty:
+        return
+    errors = (list(rows["accuracy"] - rows["low"]), list(rows["high"] - rows["accuracy"]))
+    axes.errorbar(
+        rows["macs"], rows["accuracy"], yerr=errors, fmt=marker, color=colour, markersize=size,
+        label=label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2, markeredgecolor="black",
+        markeredgewidth=0.5, zorder=4 if marker == "*" else 2,
+    )  # fmt: skip
+
+
+def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str) -> Figure:
+    """The score over the grid: α across, β up; curves show the γ that the constraint leaves.
+
+    Args:
+        summary: of ``statistics.summarise``; at least one candidate.
+        failed: of ``statistics.failed_trials``.
+        mark: the candidate to ring.
+        note: one line that says where the accuracies come from.
+    """
+    figure, (axes,) = panels_beside(5.2, (1.0,), "Score over the grid; curves: the γ (resolution) of αβ²γ² = 2", note)
+    done = summary[summary["role"] == "candidate"]
+    failed = failed[(failed["role"] == "candidate") & ~failed["candidate"].isin(done["candidate"])]
+    failed = failed.drop_duplicates("candidate")
+    count = len(done) + len(failed)
+    alpha, beta = _apart([*done["alpha"], *failed["alpha"]], [*done["beta"], *failed["beta"]])
+    size, here = 42.0 if count > MANY else 90.0, slice(0, len(done))
+    _gamma_curves(axes, alpha, beta)
+    colours = _score_scale(done["score"])
+    axes.scatter(
+        alpha[here], beta[here], c=done["score"], cmap="cividis", norm=colours, s=size, edgecolors="black",
+        linewidths=0.6, zorder=3, label="candidate",
+    )  # fmt: skip
+    if len(failed):
+        axes.scatter(alpha[len(done) :], beta[len(done) :], marker="x", c="black", s=size / 2, zorder=3, label="failed")
+    marked = _marked(done, mark)
+    rings = ((done["tied"] & ~marked, "tied with the best", 1.0, 2.4), (marked, mark.label if mark else "", 2.4, 3.6))
+    for mask, label, width, larger in rings:
+        if mask.any():
+            axes.scatter(
+                alpha[here][mask], beta[here][mask], s=size * larger, facecolors="none", edgecolors=RED,
+                linewidths=width, zorder=4, label=label,
+            )  # fmt: skip
+    bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes)
+    bar.set_label("score = accuracy · (FLOPs / T)$^{-0.07}$")
+    axes.set_xlabel("α (depth)")
+    axes.set_ylabel("β (width)")
+    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    return figure
+
+
+def _apart(alpha: list[float], beta: list[float]) -> tuple[Floats, Floats]:
+    """Points that share (α, β) and differ in γ stand side by side, a fifth of the grid's step apart."""
+    steps = np.diff(np.unique(np.round(alpha, 6)))
+    shift = 0.2 * float(steps.min()) if len(steps) else 0.01
+    total, placed = Counter(zip(alpha, beta, strict=True)), Counter[tuple[float, float]]()
+    moved = []
+    for point in zip(alpha, beta, strict=True):
+        moved.append(point[0] + shift * (2 * placed[point] - total[point] + 1))
+        placed[point] += 1
+    return np.array(moved, dtype=float), np.array(beta, dtype=float)
+
+
+def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats) -> None:
+    """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named at its right or lower end."""
+    right, top = max(2.0, float(alpha.max())) + 0.06, max(1.42, float(beta.max())) + 0.04
+    bottom = min(1.0, float(beta.min())) - 0.03
+    across = np.linspace(min(1.0, float(alpha.min())) - 0.06, right, 400)
+    for gamma in np.arange(1.0, 1.5, 0.1):
+        up = np.sqrt(SEARCH_RATIO / across) / gamma
+        inside = (up >= bottom) & (up <= top)
+        axes.plot(across[inside], up[inside], color="#bbbbbb", linewidth=0.8, zorder=1)
+        end = int(np.flatnonzero(inside)[-1])
+        axes.annotate(
+            f"γ {gamma:.1f}", (across[end], up[end]), (-2, 3), textcoords="offset points", ha="right", va="bottom",
+            fontsize=8, color=GREY,
+        )  # fmt: skip
+    axes.set_xlim(across[0], right)
+    axes.set_ylim(bottom, top)
+
+
+def _score_scale(scores: "pd.Series[float]") -> Normalize:
+    """The scores' range; a little room where all are equal, so that the scale has two ends."""
+    low, high = float(scores.min()), float(scores.max())
+    room = 0.005 if high == low else 0.0
+    return Normalize(low - room, high + room)

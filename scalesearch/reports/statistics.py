@@ -1,0 +1,107 @@
+"""From trials to one row a candidate: accuracy with its interval, mean score, and who is tied with the best."""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from scalesearch.errors import UserError
+from scalesearch.training.metrics import wilson_interval
+
+LEVEL_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
+SEED_COLUMNS = ("seed", "status", "reason", "top1", "correct", "images", "score", "train_loss", "seconds")
+NETWORK_COLUMNS = (
+    "candidate", "role", "name", "digest", "alpha", "beta", "gamma", "triples", "nominal_ratio", "real_ratio",
+    "macs", "fvcore_total", "params", "activations", "resolution", "blocks", "proxy_resolution", "proxy_macs",
+    "epochs",
+)  # fmt: skip
+
+
+def check_results(results: pd.DataFrame) -> None:
+    """Raises UserError for missing columns, or two rows of one candidate and seed."""
+    missing = [name for name in (*NETWORK_COLUMNS, *SEED_COLUMNS) if name not in results.columns]
+    if missing:
+        raise UserError("results", f"no column {', '.join(missing)}", "every column of a search's results")
+    twice = results[results.duplicated(["role", "candidate", "seed"])]
+    if len(twice):
+        row = twice.iloc[0]
+        found = f"candidate {row['candidate']}, seed {row['seed']} twice"
+        raise UserError("results", found, "one row per candidate and seed", "Remove the row that is not wanted.")
+
+
+def done_trials(results: pd.DataFrame) -> pd.DataFrame:
+    """The rows that carry a result: status ``done`` with an accuracy and a score."""
+    carries = results[["top1", "score", "correct", "images"]].notna().all(axis=1)
+    return results[(results["status"] == "done") & carries & (results["images"].fillna(0) > 0)]
+
+
+def failed_trials(results: pd.DataFrame) -> pd.DataFrame:
+    """All other rows; where no reason is recorded, ``reason`` says so."""
+    failed = results.loc[~results.index.isin(done_trials(results).index)].copy()
+    failed["reason"] = [
+        reason if isinstance(reason, str) and reason else "no accuracy was recorded" for reason in failed["reason"]
+    ]
+    return failed
+
+
+def summarise(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per network that has a result, best mean score first.
+
+    Args:
+        results: one row per (candidate, seed); candidates and baseline.
+
+    Returns:
+        The network's columns and: ``seeds`` (with a result), ``correct`` and ``images`` (summed over seeds),
+        ``accuracy``, ``low`` and ``high`` (Wilson, 95 %), ``seed_spread`` (standard deviation of top-1 between
+        seeds, NaN for one), ``standard_error`` (of the accuracy), ``score`` (mean over seeds), ``score_error``
+        (its standard error), ``seconds``, and ``tied`` (see ``tied``).
+    """
+    done = done_trials(results)
+    rows = [_pool(trials) for _, trials in done.groupby(["role", "candidate"], sort=True)]
+    columns = (
+        *NETWORK_COLUMNS, "seeds", "correct", "images", "accuracy", "low", "high", "seed_spread", "standard_error",
+        "score", "score_error", "seconds",
+    )  # fmt: skip
+    summary = pd.DataFrame(rows, columns=list(columns))
+    summary = summary.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
+    return summary.assign(tied=_tied_with_first(summary))
+
+
+def _pool(trials: pd.DataFrame) -> dict[str, object]:
+    """One network's trials as one row.
+
+    The seeds share their validation images, so the binomial error pooled over seeds can be too small; the error
+    between seeds is taken where that is larger. Wilson's width keeps the error above 0 at accuracies of 0 and 1.
+    """
+    correct, images, seeds = int(trials["correct"].sum()), int(trials["images"].sum()), len(trials)
+    accuracy, score = correct / images, float(trials["score"].mean())
+    low, high = wilson_interval(correct, images)
+    spread = float(trials["top1"].std(ddof=1)) if seeds > 1 else math.nan
+    error = max((high - low) / 2 / LEVEL_95, spread / math.sqrt(seeds) if seeds > 1 else 0.0)
+    # A score is an accuracy times a factor of the cost alone, which is known exactly.
+    factor = float(trials["score"].sum() / trials["top1"].sum()) if trials["top1"].sum() > 0 else 1.0
+    return {
+        **{name: trials[name].iloc[0] for name in NETWORK_COLUMNS},
+        "seeds": seeds, "correct": correct, "images": images, "accuracy": accuracy, "low": low, "high": high,
+        "seed_spread": spread, "standard_error": error, "score": score, "score_error": error * factor,
+        "seconds": float(trials["seconds"].sum()),
+    }  # fmt: skip
+
+
+def _tied_with_first(summary: pd.DataFrame) -> "pd.Series[bool]":
+    candidates = summary[summary["role"] == "candidate"]
+    if candidates.empty:
+        return pd.Series(False, index=summary.index, dtype=bool)
+    best = candidates.iloc[0]
+    difference = float(best["score"]) - summary["score"].astype(float)
+    error = np.hypot(float(best["score_error"]), summary["score_error"].astype(float))
+    return (summary["role"] == "candidate") & (difference <= error)
+
+
+def tied(results: pd.DataFrame) -> tuple[int, ...]:
+    """Candidates whose score lies within one standard error of the difference to the best one, best first.
+
+    A first, unpaired look, not a proof: it neither shows that these are equal nor that the others are worse.
+    """
+    summary = summarise(results)
+    return tuple(int(candidate) for candidate in summary.loc[summary["tied"], "candidate"])

@@ -1,0 +1,1 @@
+"""Trains each candidate exactly once per seed and says which coefficients won."""

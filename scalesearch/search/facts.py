@@ -1,0 +1,68 @@
+"""Provenance: who made a run, of what, with what; kept in ``run.json`` beside the plan."""
+
+import os
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from scalesearch.data.dataset import Dataset
+from scalesearch.design.candidates import Enumeration
+from scalesearch.files import read_json, write_json
+
+PACKAGES = ("scalesearch", "torch", "torchvision", "fvcore", "optuna", "numpy", "pillow")
+RUN_FILE = "run.json"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that decide the numbers."""
+    return {"python": platform.python_version(), **{name: version(name) for name in PACKAGES}}
+
+
+def hardware(device: str) -> str:
+    """The processor, its cores and the GPU if one is used."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    name = f"{_processor()}, {cores} cores"
+    if device == "cpu":
+        return name
+    import torch
+
+    return f"{torch.cuda.get_device_name(device)}; {name}"
+
+
+def command() -> str:
+    """The command line as it was typed, with the program's own name."""
+    return shlex.join(["scalesearch", *sys.argv[1:]])
+
+
+def run_facts(found: Enumeration, data: Dataset, device: str) -> dict[str, Any]:
+    """What is written into ``run.json`` besides the plan."""
+    return {
+        "command": command(),
+        "classes": len(data.classes),
+        "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "notes": list(data.source.notes),
+        "nominal": found.nominal,
+        "candidates": len(found.candidates),
+        "versions": versions(),
+        "hardware": hardware(device),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def add_seconds(folder: Path, seconds: float) -> None:
+    """Adds an invocation's wall time to the run's."""
+    values = read_json(folder / RUN_FILE, "a run of scalesearch")
+    write_json(folder / RUN_FILE, {**values, "seconds": values.get("seconds", 0.0) + seconds})
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return named[0] if named else platform.processor() or platform.machine()

@@ -1,0 +1,100 @@
+"""The family that coefficients span: B0…B6 for φ = 0…6, and members by name."""
+
+import re
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from scalesearch.design.cost import cost
+from scalesearch.design.scaling import Coefficients, Rounding, published_name, published_spec, scale
+from scalesearch.design.sizing import check_buildable
+from scalesearch.design.space import load_space, space_names
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+
+LARGEST = 6
+SPEC_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of a family; ``ratio`` is its real cost over the baseline's."""
+
+    name: str
+    phi: float
+    spec: NetSpec
+    ratio: float
+
+
+def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: Rounding) -> Member:
+    """The member at φ, named b3 for φ = 3 and b_phi2.5 between. Raises UserError on absurd sizes."""
+    name = f"b{phi:g}" if phi >= 0 and phi == int(phi) else f"b_phi{phi:.4g}"
+    spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
+    check_buildable(spec, "--phi")
+    return Member(name, phi, spec, cost(spec).macs / cost(baseline).macs)
+
+
+def family(baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> tuple[Member, ...]:
+    """B0 to B6: φ = 0, 1, … 6."""
+    return tuple(member(baseline, coefficients, phi, rounding) for phi in range(LARGEST + 1))
+
+
+def member_row(item: Member) -> dict[str, Any]:
+    """A member as one row of tables and of ``family.json``."""
+    sizes = cost(item.spec)
+    return {
+        "name": item.name,
+        "phi": item.phi,
+        "resolution": item.spec.resolution,
+        "macs": sizes.macs,
+        "params": sizes.params,
+        "activations": sizes.activations,
+        "ratio": item.ratio,
+        "widths": list(item.spec.widths),
+        "depths": list(item.spec.depths),
+    }
+
+
+def write_spec(path: Path, spec: NetSpec) -> Path:
+    """A network's spec as JSON, which ``--model`` takes."""
+    write_json(path, {"format": SPEC_FORMAT, "spec": spec.to_dict()})
+    return path
+
+
+def read_spec(path: Path) -> NetSpec:
+    """A spec written by ``write_spec``. Raises UserError on foreign or damaged files."""
+    values = read_json(path, "a network's spec")
+    if values.get("format") != SPEC_FORMAT or not isinstance(values.get("spec"), dict):
+        raise UserError(str(path), "another kind of JSON", f"a spec of format {SPEC_FORMAT}, as scale writes it")
+    try:
+        spec = NetSpec.from_dict(values["spec"])
+        cost(spec)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(str(path), f"a damaged spec ({error})", "a spec as scale writes it") from None
+    check_buildable(spec, str(path))
+    return spec
+
+
+def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> NetSpec:
+    """What ``--model`` means: a spec file, a derived member (b3, phi2.5), a space, or a released member.
+
+    Derived members (b3) come from the coefficients; released ones carry their family's name (efficientnet_b3).
+
+    Raises UserError listing what can be given.
+    """
+    if name.endswith(".json"):
+        return read_spec(Path(name))
+    derived = re.fullmatch(r"b(\d+)|(?:b_)?phi(-?\d+(?:\.\d+)?)", name)
+    if derived:
+        return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
+    if name in space_names():
+        return load_space(name).baseline
+    for space in map(load_space, space_names()):
+        for published in space.published:
+            if name == published_name(space, published.name):
+                return published_spec(space, published.name)
+    raise UserError(
+        "--model", f'"{name}"', "b0 to b6, phi and a number (phi2.5), a spec file (.json), a released member such as "
+        f"efficientnet_b3, or one of {', '.join(space_names())}",
+    )  # fmt: skip

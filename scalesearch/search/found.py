@@ -1,0 +1,94 @@
+"""The answer of a search, kept as ``coefficients.json``: what later commands scale by. No torch, no Optuna."""
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+from scalesearch.design.candidates import SEARCH_RATIO
+from scalesearch.design.scaling import Coefficients, Rounding
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+
+FORMAT = 1
+FILE = "coefficients.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """Coefficients with everything needed to scale by them.
+
+    ``done`` of ``total`` trials had finished when they were chosen; ``winner`` is the candidate's name;
+    ``top1`` is its mean accuracy on the proxy's validation images.
+    """
+
+    coefficients: Coefficients
+    rounding: Rounding
+    baseline: NetSpec
+    space: str
+    data: str
+    target_macs: float
+    winner: str
+    score: float
+    top1: float
+    done: int
+    total: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether every trial of the search had finished."""
+        return self.done == self.total
+
+
+def best_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | None:
+    """The rows of the winning candidate (one a seed), or None while no candidate has finished.
+
+    The winner has the highest mean score over the seeds that every finished candidate shares at least; ties go to
+    the lower cost, then to the earlier candidate. The baseline cannot win.
+    """
+    groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        if row["role"] == "candidate" and row["status"] == "done":
+            groups[row["candidate"]].append(row)
+    if not groups:
+        return None
+    # A candidate with fewer seeds than the others has had fewer chances to be unlucky: it waits.
+    seeds = max(len(group) for group in groups.values())
+    full = [group for group in groups.values() if len(group) == seeds]
+    return min(full, key=lambda g: (-mean(r["score"] for r in g), g[0]["macs"], g[0]["candidate"]))
+
+
+def write_found(folder: Path, found: Found) -> Path:
+    """Writes ``coefficients.json`` into a run's folder, atomically."""
+    write_json(folder / FILE, {"format": FORMAT, **asdict(found)})
+    return folder / FILE
+
+
+def read_found(folder: Path) -> Found:
+    """Reads it back.
+
+    Raises:
+        UserError: not there, foreign, or of a newer version.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        raise UserError(
+            "--run", f"{folder} without {FILE}", "the folder of a search", 'Run "scalesearch grid" first, or name one.'
+        )
+    values = read_json(path, "the coefficients of a search")
+    if values.pop("format", None) != FORMAT:
+        raise UserError(str(path), "another format", f"format {FORMAT}", "Run the search again with this version.")
+    try:
+        values["coefficients"] = Coefficients(**values["coefficients"])
+        values["baseline"] = NetSpec.from_dict(values["baseline"])
+        return Found(**values)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(str(path), f"a damaged file ({error})", "the coefficients of a search") from None
+
+
+def growth(rounding: Rounding) -> float | None:
+    """What one φ should cost for searched coefficients: 2, at which they were compared, where rounding can meet it."""
+    return SEARCH_RATIO if rounding == "budget" else None

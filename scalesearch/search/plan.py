@@ -1,0 +1,184 @@
+"""A search as a value: everything that decides its numbers. Two invocations of the same plan are the same search."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
+from scalesearch.design.cost import Cost, cost
+from scalesearch.design.scaling import Coefficients, Rounding
+from scalesearch.design.score import score
+from scalesearch.design.space import Grid
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.search.proxy import Proxy
+from scalesearch.training.config import TrainConfig
+
+BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What is searched, on what, and how each candidate is trained.
+
+    Args:
+        baseline: φ = 0, sized, with the data's number of classes.
+        real_tolerance: share by which a candidate's real cost ratio may miss 2; None: any cost (paper-literal).
+        target_macs: T of the score.
+        data, data_digest: the images' name and content.
+        validation: images held out of train for the selection.
+        train: settings of one trial; its seed is replaced by each of ``seeds``.
+        device: kind of device, since its kernels decide the last digits.
+    """
+
+    space: str
+    baseline: NetSpec
+    grid: Grid
+    rounding: Rounding
+    real_tolerance: float | None
+    target_macs: float
+    data: str
+    data_digest: str
+    validation: int
+    seeds: tuple[int, ...]
+    proxy: Proxy
+    train: TrainConfig
+    device: str
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of everything above."""
+        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples become lists, as when read
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "SearchPlan":
+        """The inverse of ``to_dict``. Raises TypeError or KeyError on foreign values."""
+        return cls(
+            **{
+                **values,
+                "baseline": NetSpec.from_dict(values["baseline"]),
+                "grid": Grid(**values["grid"]),
+                "seeds": tuple(values["seeds"]),
+                "proxy": Proxy(**values["proxy"]),
+                "train": TrainConfig.from_dict(values["train"]),
+            }
+        )
+
+    def enumerate(self) -> Enumeration:
+        """The candidates: the same list every time."""
+        return enumerate_candidates(self.baseline, self.grid, self.rounding, self.real_tolerance)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One network, one seed: the unit that is run exactly once."""
+
+    candidate: int
+    seed: int
+    name: str
+    spec: NetSpec
+    proxy_spec: NetSpec
+    coefficients: Coefficients
+    train: TrainConfig
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """What identifies it in the study."""
+        return (self.candidate, self.seed)
+
+
+def trials(plan: SearchPlan, candidates: tuple[Candidate, ...]) -> Iterator[Trial]:
+    """Every trial of the plan, seed by seed, so that an early end has seen all candidates equally."""
+    baseline = (BASELINE, "baseline", plan.baseline, Coefficients(1, 1, 1))
+    networks = [baseline, *((c.index, f"c{c.index:03d}", c.spec, c.coefficients) for c in candidates)]
+    for seed in plan.seeds:
+        for number, name, spec, coefficients in networks:
+            train = replace(plan.train, seed=seed)
+            yield Trial(number, seed, name, replace(spec, name=name), plan.proxy.spec(spec), coefficients, train)
+
+
+def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
+    """Lines like ``proxy.epochs: 3 there, 5 asked for`` for every value in which two plans differ."""
+    lines = []
+    for key in sorted(old.keys() | new.keys()):
+        there, asked, name = old.get(key), new.get(key), f"{where}{key}"
+        if isinstance(there, dict) and isinstance(asked, dict):
+            lines += differences(there, asked, f"{name}.")
+        elif there != asked:
+            lines.append(f"{name}: {_short(there)} there, {_short(asked)} asked for")
+    return lines
+
+
+def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
+    """Raises UserError naming what differs when a run folder holds another search."""
+    differing = differences(old, new.to_dict())
+    if differing:
+        shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
+        raise UserError(
+            where, f"another search ({shown})", "the one asked for", "Give the same options, or another --run folder."
+        )
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a worker found out about a trial. Accuracies are of the proxy, on validation images.
+
+    ``reason`` is empty for a finished trial and says why one failed. ``seconds`` is wall time.
+    """
+
+    macs: int
+    fvcore_total: int
+    correct: int
+    images: int
+    train_loss: float
+    seconds: float
+    reason: str = ""
+
+
+def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: Measured) -> dict[str, Any]:
+    """One line of the results table: a candidate's design, its measurements, and the score that joins them."""
+    sizes: Cost = cost(trial.spec)
+    base = cost(plan.baseline).macs
+    failed = bool(measured.reason)
+    top1 = None if failed else measured.correct / measured.images
+    return {
+        "candidate": trial.candidate,
+        "role": "baseline" if candidate is None else "candidate",
+        "name": trial.name,
+        "digest": trial.spec.digest,
+        "alpha": trial.coefficients.alpha,
+        "beta": trial.coefficients.beta,
+        "gamma": trial.coefficients.gamma,
+        "triples": "; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
+        "nominal_ratio": candidate.nominal_ratio if candidate else 1.0,
+        "real_ratio": sizes.macs / base,
+        "macs": measured.macs,
+        "fvcore_total": measured.fvcore_total,
+        "params": sizes.params,
+        "activations": sizes.activations,
+        "resolution": trial.spec.resolution,
+        "blocks": sum(trial.spec.depths),
+        "seed": trial.seed,
+        "status": "failed" if failed else "done",
+        "reason": measured.reason,
+        "top1": top1,
+        "correct": measured.correct,
+        "images": measured.images,
+        "score": None if top1 is None else score(top1, measured.macs, plan.target_macs),
+        "proxy_resolution": trial.proxy_spec.resolution,
+        "proxy_macs": cost(trial.proxy_spec).macs,
+        "epochs": trial.train.epochs,
+        "train_loss": None if failed else measured.train_loss,
+        "seconds": measured.seconds,
+    }
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."

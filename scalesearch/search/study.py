@@ -1,0 +1,98 @@
+"""The search's ledger, an Optuna study: stores and shows trials. Which ones exist is decided by our list, not by it.
+
+Optuna's samplers cannot hold αβ²γ² ≈ 2 and may repeat or lose points, so each trial is enqueued with fixed values
+and asked for at once; only the coordinator writes (SQLite takes one writer).
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from scalesearch.errors import ScaleSearchError, UserError
+
+Row = dict[str, Any]
+Key = tuple[int, int]  # (candidate, seed); candidate −1 is the baseline
+LARGEST = 1_000_000
+
+
+def open_study(folder: Path) -> optuna.Study:
+    """The study in ``folder/study.db``, made if it is not there; optuna-dashboard reads the same file.
+
+    Raises:
+        UserError: the file cannot be opened as a study.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    path = folder / "study.db"
+    try:
+        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        return optuna.create_study(
+            study_name="scalesearch",
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(seed=0),
+            direction="maximize",
+            load_if_exists=True,
+        )
+    except Exception as error:  # SQLAlchemy, sqlite3 and alembic each raise their own kinds here
+        raise UserError(
+            str(path), str(error).splitlines()[0], "an Optuna study in SQLite", "Choose another --run folder."
+        ) from error
+
+
+def release_unfinished(study: optuna.Study) -> int:
+    """Marks trials left running by an interrupted coordinator as failed, so that they are run again; how many."""
+    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
+    for trial in unfinished:
+        study.tell(trial.number, state=TrialState.FAIL)
+    return len(unfinished)
+
+
+def rows(study: optuna.Study) -> list[Row]:
+    """The recorded rows, ordered by candidate and seed; interrupted trials have none."""
+    recorded = [t.user_attrs["row"] for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
+    return sorted(recorded, key=lambda row: (row["candidate"], row["seed"]))
+
+
+def done(study: optuna.Study) -> set[Key]:
+    """(candidate, seed) of every trial that has a row, failed ones included: a trial is run once."""
+    return {(row["candidate"], row["seed"]) for row in rows(study)}
+
+
+def claim(study: optuna.Study, candidate: int, seed: int, alpha: float, beta: float, gamma: float) -> optuna.Trial:
+    """Registers a trial as running, with exactly these values.
+
+    Raises:
+        ScaleSearchError: Optuna answered with other values, which happens only when another process took them.
+    """
+    values = {"candidate": candidate, "seed": seed, "alpha": alpha, "beta": beta, "gamma": gamma}
+    distributions: dict[str, BaseDistribution] = {
+        "candidate": IntDistribution(-1, LARGEST),
+        "seed": IntDistribution(0, LARGEST),
+        "alpha": FloatDistribution(1, 8),
+        "beta": FloatDistribution(1, 8),
+        "gamma": FloatDistribution(1, 8),
+    }
+    study.enqueue_trial(values)
+    trial = study.ask(distributions)
+    if trial.params != values:
+        study.tell(trial, state=TrialState.FAIL)
+        raise ScaleSearchError(f"the study gave {trial.params} for {values}: another process writes to it")
+    return trial
+
+
+def record(study: optuna.Study, trial: optuna.Trial, row: Row) -> None:
+    """Writes a finished trial: its row first, then its state, so that a state never stands without its row."""
+    trial.set_user_attr("row", row)
+    if row["status"] == "done":
+        study.tell(trial, row["score"])
+    else:
+        study.tell(trial, state=TrialState.FAIL)
+
+
+def release(study: optuna.Study, trials: Iterable[optuna.Trial]) -> None:
+    """Gives interrupted trials back: failed without a row, to be run again."""
+    for trial in trials:
+        study.tell(trial, state=TrialState.FAIL)

@@ -1,0 +1,80 @@
+"""Training one candidate as its proxy: runs in a worker, returns plain values."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, steps_per_epoch, training_batches
+from scalesearch.data.dataset import Part
+from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.modules import build
+from scalesearch.search.plan import Measured, Trial
+from scalesearch.training.device import set_threads
+from scalesearch.training.evaluate import Evaluation, evaluate
+from scalesearch.training.loop import NonFiniteLoss, fit
+from scalesearch.training.loss import classification_loss
+
+THREADS = 1  # one per trial, however many trials run beside it: the same numbers for any --jobs
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial with what a worker needs to run it."""
+
+    trial: Trial
+    train: Part
+    validation: Part
+    augment: Augment
+    device: str
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Measurements, and each validation image's label and prediction (int64, empty for a failed trial)."""
+
+    measured: Measured
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+
+
+def run_trial(job: Assignment) -> Outcome:
+    """Trains, evaluates and counts one candidate. A diverging or unaffordable trial comes back with its reason."""
+    began = time.perf_counter()
+    if job.device == "cpu":
+        set_threads(THREADS)
+    count = fvcore_count(job.trial.spec)
+    nothing = np.zeros(0, np.int64)
+    try:
+        found, loss = _train(job)
+    except (NonFiniteLoss, RuntimeError) as error:  # torch reports memory that cannot be had as RuntimeError
+        reason = str(error).splitlines()[0]
+        seconds = time.perf_counter() - began
+        return Outcome(Measured(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
+    correct = int((found.labels == found.predictions).sum())
+    seconds = time.perf_counter() - began
+    measured = Measured(count.macs, count.total, correct, len(found.labels), loss, seconds)
+    return Outcome(measured, found.labels, found.predictions)
+
+
+def _train(job: Assignment) -> tuple[Evaluation, float]:
+    config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(job.device)
+    arrays, validation = job.train.at(spec.resolution), job.validation.at(spec.resolution)
+    statistics = pixel_statistics(arrays)
+    network = build(spec, seed=config.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    history = fit(
+        network,
+        lambda epoch: training_batches(
+            arrays, config.batch_size, seed=config.seed, epoch=epoch, augment=job.augment, statistics=statistics,
+            device=device,
+        ),
+        steps_per_epoch(len(arrays), config.batch_size),
+        config,
+        loss=classification_loss(config),
+        device=device,
+    )  # fmt: skip
+    batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
+    return evaluate(network, batches, precision=config.precision), history[-1].train_loss

@@ -1,0 +1,1 @@
+"""One training loop for classification and embeddings; its checkpoints, transfer strategies, evaluation and timing."""

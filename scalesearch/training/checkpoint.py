@@ -1,0 +1,154 @@
+"""A run's state on disk after each epoch: one safetensors file, tensors plus a JSON header, nothing pickled.
+
+No random state is kept: each epoch seeds itself from (seed, epoch), see ``loop.fit``.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.training.history import EpochRecord, History
+from scalesearch.training.step import Training
+
+FORMAT = 1
+HEADER = "scalesearch.training"
+START_ANEW = "Remove the file, or name another one, to train from the start."
+
+
+def architecture_digest(network: nn.Module) -> str:
+    """12 hex digits of every tensor's name, shape and type, and of ``network.spec`` where that is a NetSpec."""
+    spec = getattr(network, "spec", None)
+    tensors = [(name, list(tensor.shape), str(tensor.dtype)) for name, tensor in network.state_dict().items()]
+    values = [spec.digest if isinstance(spec, NetSpec) else "", tensors]
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:12]
+
+
+def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
+    """What must be the same for a run to continue: the settings, the schedule's length, the architecture."""
+    return {
+        **training.config.to_dict(),
+        "config_digest": training.config.digest,
+        "steps_per_epoch": steps_per_epoch,
+        "architecture": architecture_digest(training.network),
+    }
+
+
+def save(path: Path, training: Training, history: History, steps_per_epoch: int) -> None:
+    """Write the state after ``len(history)`` epochs; the old file stays until the new one is whole."""
+    tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
+    if training.average is not None:
+        tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
+    for index, parameter in enumerate(parameters(training.optimizer)):
+        # values that are no tensors are options the optimizer leaves unused (None)
+        state = training.optimizer.state[parameter].items()
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in state if isinstance(value, Tensor)}
+    header = {
+        "format": FORMAT,
+        "identity": identity(training, steps_per_epoch),
+        "history": [record.to_dict() for record in history],
+    }
+    # copies: safetensors takes neither tied weights nor channels-last strides
+    copies = {
+        name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
+        for name, tensor in tensors.items()
+    }
+    write_atomically(path, safetensors.torch.save(copies, metadata={HEADER: json.dumps(header)}))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write through a temporary file in the same folder, which is made if missing; an interruption leaves none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """The optimizer's parameters in the order of its groups."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def resume(path: Path, training: Training, steps_per_epoch: int) -> History:
+    """Load the state in ``path`` into ``training``; the epochs it has done, none where there is no file.
+
+    Raises UserError for a damaged file, a newer format, other settings or another architecture; then nothing
+    has been changed.
+    """
+    if not path.exists():
+        return ()
+    header, tensors = read(path)
+    check_identity(path, header["identity"], identity(training, steps_per_epoch))
+    training.network.load_state_dict(part(tensors, "network."))
+    if training.average is not None:
+        training.average.load_state_dict(part(tensors, "average."))
+    for index, parameter in enumerate(parameters(training.optimizer)):
+        state = part(tensors, f"optimizer.{index}.")
+        training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in state.items()}
+    return tuple(EpochRecord(**record) for record in header["history"])
+
+
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Header and tensors of a checkpoint, on the CPU. Raises UserError if it is damaged, foreign or too new."""
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = json.loads((file.metadata() or {})[HEADER])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+        version = int(header["format"])
+    except (SafetensorError, KeyError, ValueError, TypeError) as error:
+        found = f"a damaged or foreign file ({type(error).__name__}: {error})"
+        raise UserError(f"checkpoint {path}", found, "a checkpoint that training wrote", START_ANEW) from error
+    if version != FORMAT:
+        do = f"Update scalesearch. {START_ANEW}" if version > FORMAT else START_ANEW
+        raise UserError(f"checkpoint {path}", f"format {version}", f"format {FORMAT}", do)
+    return header, tensors
+
+
+def check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise UserError naming each setting that differs between a checkpoint and the run that would continue it."""
+    if found["architecture"] != expected["architecture"]:
+        raise UserError(
+            f"checkpoint {path}",
+            f"architecture {found['architecture']}",
+            f"{expected['architecture']}, the network to be trained",
+            START_ANEW,
+        )
+    names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+    if names:
+        named = [name for name in names if name != "config_digest"]
+        raise UserError(
+            f"checkpoint {path}",
+            "a run with " + ", ".join(f"{name} {found.get(name)}" for name in named),
+            ", ".join(f"{name} {expected.get(name)}" for name in named),
+            f"Run with the former settings to continue it. {START_ANEW}",
+        )
+
+
+def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
+def beside(parameter: nn.Parameter, value: Tensor) -> Tensor:
+    """An optimizer tensor on its parameter's device and, where it has its shape, with its strides.
+
+    Fused kernels read parameter and state side by side in memory, so equal strides are not a nicety.
+    """
+    if value.shape == parameter.shape:
+        return torch.empty_like(parameter, dtype=value.dtype, requires_grad=False).copy_(value)
+    return value.to(parameter.device)

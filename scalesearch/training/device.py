@@ -1,0 +1,65 @@
+"""Where training runs: the device, its precision, threads and seeds."""
+
+import random
+
+import numpy as np
+import torch
+
+from scalesearch.errors import UserError
+from scalesearch.training.config import Precision
+
+
+def choose_device(name: str = "auto") -> torch.device:
+    """The device of a name: "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:1".
+
+    Raises UserError for a name that is not one of these and for a GPU that is not there.
+    """
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "cpu" or (name == "auto" and count == 0):
+        return torch.device("cpu")
+    if name in ("auto", "cuda"):
+        name = "cuda:0"
+    kind, _, number = name.partition(":")
+    if kind != "cuda" or not number.isdecimal():
+        raise UserError("device", repr(name), "auto, cpu, cuda, or cuda: and a number")
+    if int(number) >= count:
+        gpus = "no GPU that torch can use" if count == 0 else f"{count} GPU(s), cuda:0 to cuda:{count - 1}"
+        raise UserError("device", f"{gpus}, but {name} was asked for", "a device of this machine", "Use auto or cpu.")
+    return torch.device(name)
+
+
+def uses_bf16(device: torch.device, precision: Precision) -> bool:
+    """Whether the forward pass runs in bfloat16: as asked, or for "auto" on a GPU that has it in hardware."""
+    if precision != "auto":
+        return precision == "bf16"
+    return device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The context of a forward pass: bfloat16 autocast, or one that changes nothing."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(device, precision))
+
+
+def allow_tf32(device: torch.device) -> None:
+    """Let a GPU multiply float32 matrices in TF32, as torch already lets its convolutions; a CPU stays as it is."""
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed torch (CPU and every GPU) and Python's ``random``; numpy's global state stays, its generator is returned."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    return np.random.default_rng(seed)
+
+
+def epoch_seed(seed: int, epoch: int) -> int:
+    """A seed of 64 bits for one epoch of one run; epochs and neighbouring seeds share no stream."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+
+
+def set_threads(count: int) -> None:
+    """Let torch use ``count`` CPU threads in this process; trials that share a machine set their share."""
+    if count < 1:
+        raise UserError("threads", str(count), "a whole number of at least 1")
+    torch.set_num_threads(count)

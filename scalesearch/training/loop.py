@@ -1,0 +1,155 @@
+"""The one training loop, for classification and embeddings: loss, batches and evaluation are passed in."""
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from scalesearch.errors import UserError
+from scalesearch.training.checkpoint import resume, save
+from scalesearch.training.config import TrainConfig, validate
+from scalesearch.training.device import epoch_seed
+from scalesearch.training.history import EpochRecord, History
+from scalesearch.training.loss import Loss
+from scalesearch.training.optim import lr_factor, set_lr
+from scalesearch.training.step import Training, forward, start, update
+
+Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
+GPU_CHECK_STEPS = 50
+
+
+class NonFiniteLoss(UserError):  # noqa: N818 (says what happened)
+    """The loss became NaN or infinite; ``epoch`` and ``step`` (within the epoch) count from 0."""
+
+    def __init__(self, epoch: int, step: int, value: float) -> None:
+        self.epoch, self.step, self.value = epoch, step, value
+        super().__init__(
+            f"training, epoch {epoch}, step {step}",
+            f"loss {value}",
+            "a finite loss",
+            "Lower lr, lengthen warmup_epochs, or set clip_grad_norm; with bf16, try precision fp32.",
+        )
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.epoch, self.step, self.value))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an epoch needs besides the network: its data, its loss, its length in steps, its listener."""
+
+    batches: Batches
+    steps_per_epoch: int
+    loss: Loss
+    on_step: Callable[[int, int], None] | None
+
+
+def fit(
+    network: nn.Module,
+    batches: Batches,
+    steps_per_epoch: int,
+    config: TrainConfig,
+    *,
+    loss: Loss,
+    device: torch.device,
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[EpochRecord], None] | None = None,
+    checkpoint: Path | None = None,
+) -> History:
+    """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set.
+
+    With a checkpoint file the state is kept after each epoch, and the same call continues from it: on the CPU,
+    with as many threads, bit for bit as if it had never stopped. For that, each epoch draws its randomness from
+    (seed, epoch) alone; torch's own random state is as before when this returns.
+
+    Args:
+        batches: epoch → its batches of images (N, C, H, W) and labels (N, …); a function of the epoch alone.
+        steps_per_epoch: how many batches that is, at least 1.
+        loss: (outputs in float32, labels) → scalar, the mean over the batch.
+        evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
+        on_step: called with (epoch, step within the epoch) after each step.
+        on_epoch: called with each new record once the checkpoint is written; what it raises ends the training.
+
+    Raises UserError for settings out of range, a checkpoint that does not fit, too little GPU memory, or another
+    number of batches than ``steps_per_epoch``; NonFiniteLoss when the training diverges.
+    """
+    validate(config)
+    if steps_per_epoch < 1:
+        raise UserError("training data", "no batch", "at least one", "Lower batch_size or bring more images.")
+    training = start(network, config, device)
+    plan = Plan(batches, steps_per_epoch, loss, on_step)
+    history = resume(checkpoint, training, steps_per_epoch) if checkpoint else ()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        for epoch in range(len(history), config.epochs):
+            began = time.perf_counter()
+            train_loss = train_epoch(training, plan, epoch)
+            seconds = time.perf_counter() - began
+            metrics = dict(evaluate(training.result)) if evaluate else {}
+            lr = config.lr * factor(config, (epoch + 1) * steps_per_epoch - 1, steps_per_epoch)
+            history = (*history, EpochRecord(epoch, train_loss, lr, seconds, metrics))
+            if checkpoint:
+                save(checkpoint, training, history, steps_per_epoch)
+            if on_epoch:
+                on_epoch(history[-1])
+    if training.average is not None:
+        network.load_state_dict(training.average.state_dict())
+    return history
+
+
+def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
+    """The schedule's share of the peak learning rate; ``step`` counts from the start of the run."""
+    return lr_factor(step, config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch))
+
+
+def train_epoch(training: Training, plan: Plan, epoch: int) -> float:
+    """Run one epoch and return the mean of its losses.
+
+    On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.
+    """
+    config, device = training.config, training.device
+    torch.manual_seed(epoch_seed(config.seed, epoch))
+    training.network.train()
+    losses: list[float] = []
+    unread: list[Tensor] = []
+    index = -1
+    try:
+        for index, (images, labels) in enumerate(plan.batches(epoch)):
+            if index == plan.steps_per_epoch:
+                raise wrong_length(epoch, "more", plan.steps_per_epoch)
+            step = epoch * plan.steps_per_epoch + index
+            set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
+            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
+            value = forward(training, images, labels, plan.loss)
+            unread.append(value.detach())
+            if device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
+                losses += read_losses(unread, epoch, len(losses))
+                unread.clear()
+            update(training, value, step)
+            if plan.on_step:
+                plan.on_step(epoch, index)
+    except torch.OutOfMemoryError as error:
+        do = "Lower batch_size, the resolution, or use precision bf16."
+        found = f"too little memory for batch_size {config.batch_size}"
+        raise UserError(f"GPU {device}", found, "memory for one training step", do) from error
+    if index + 1 < plan.steps_per_epoch:
+        raise wrong_length(epoch, str(index + 1), plan.steps_per_epoch)
+    return math.fsum(losses) / len(losses)
+
+
+def read_losses(losses: list[Tensor], epoch: int, first_step: int) -> list[float]:
+    """The losses as numbers, fetched at once. Raises NonFiniteLoss at the first that is not finite."""
+    values: list[float] = torch.stack(losses).double().tolist()
+    for step, value in enumerate(values, start=first_step):
+        if not math.isfinite(value):
+            raise NonFiniteLoss(epoch, step, value)
+    return values
+
+
+def wrong_length(epoch: int, found: str, expected: int) -> UserError:
+    """The error for an epoch with another number of batches than the schedule was made for."""
+    return UserError(f"training data, epoch {epoch}", f"{found} batches", f"{expected} (steps_per_epoch)")

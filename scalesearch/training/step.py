@@ -1,0 +1,63 @@
+"""One optimizer step, and the objects it changes."""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.device import allow_tf32, autocast
+from scalesearch.training.ema import update_average, warmed_decay
+from scalesearch.training.freeze import freeze
+from scalesearch.training.loss import Loss
+from scalesearch.training.optim import make_optimizer
+
+
+@dataclass(frozen=True)
+class Training:
+    """A run's moving parts: steps change what these objects hold, never which objects they are.
+
+    Args:
+        average: the averaged network, None where ``config.ema_decay`` is 0.
+    """
+
+    network: nn.Module
+    average: nn.Module | None
+    optimizer: torch.optim.Optimizer
+    config: TrainConfig
+    device: torch.device
+
+    @property
+    def result(self) -> nn.Module:
+        """The network to evaluate and keep: the average where there is one."""
+        return self.network if self.average is None else self.average
+
+
+def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Training:
+    """Move the network (in place) to the device, channels last, freeze what the strategy freezes, make the rest."""
+    allow_tf32(device)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    freeze(network, config.strategy)
+    average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
+    return Training(network, average, make_optimizer(network, config), config, device)
+
+
+def forward(training: Training, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """The loss of a batch, in float32 whatever the network computes in."""
+    with autocast(training.device, training.config.precision):
+        outputs: Tensor = training.network(images)
+    return loss(outputs.float(), labels)
+
+
+def update(training: Training, value: Tensor, step: int) -> None:
+    """Backward, clip, step and average. ``step`` counts from the start of the run."""
+    config, optimizer = training.config, training.optimizer
+    optimizer.zero_grad(set_to_none=True)
+    value.backward()  # type: ignore[no-untyped-call]
+    if config.clip_grad_norm:
+        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+        torch.nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm)
+    optimizer.step()
+    if training.average is not None:
+        update_average(training.average, training.network, warmed_decay(config.ema_decay, step))

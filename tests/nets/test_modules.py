@@ -1,0 +1,141 @@
+"""Built networks against torchvision, timm and hand-computed pads."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+import torchvision
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from timm.layers import Conv2dSame
+from torch import nn
+from torchvision.ops import StochasticDepth
+
+from scalesearch.design.scaling import published_spec
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.nets.modules import SameConv2d, build, same_padding
+from tests.nets.specs import efficientnet_v2_s, images, randomise, tiny
+
+EFFICIENTNETS = ("efficientnet_b0", "efficientnet_b3", "efficientnet_b5", "efficientnet_v2_s")
+
+
+def spec_of(name: str) -> NetSpec:
+    if name == "efficientnet_v2_s":
+        return efficientnet_v2_s()
+    return published_spec(load_space("efficientnet_b0"), name.removeprefix("efficientnet_"))
+
+
+def torchvision_network(name: str) -> nn.Module:
+    return torchvision.models.get_model(name, weights=None)
+
+
+@pytest.mark.parametrize("name", EFFICIENTNETS)
+def test_same_state_same_logits_as_torchvision(name: str) -> None:
+    theirs, ours = randomise(torchvision_network(name)), build(spec_of(name), seed=1)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    batch = images(2, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(ours.eval()(batch), theirs(batch))
+        again = torchvision_network(name)
+        again.load_state_dict(ours.state_dict(), strict=True)
+        torch.testing.assert_close(again.eval()(batch), theirs(batch), rtol=0, atol=0)
+
+
+def test_same_initial_weights_as_torchvision_and_the_global_state_is_kept() -> None:
+    torch.manual_seed(7)
+    theirs = torchvision_network("efficientnet_b0").state_dict()
+    before = torch.get_rng_state()
+    ours = build(spec_of("efficientnet_b0"), seed=7).state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    assert list(ours) == list(theirs)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+    torch.manual_seed(7)
+    unseeded = build(spec_of("efficientnet_b0")).state_dict()
+    assert all(torch.equal(unseeded[name], theirs[name]) for name in theirs)
+
+
+def test_training_mode_drops_the_same_paths_as_torchvision() -> None:
+    theirs = torchvision_network("efficientnet_b0")
+    ours = build(spec_of("efficientnet_b0"))
+    ours.load_state_dict(theirs.state_dict())
+    logits = []
+    for network in (theirs, ours):
+        torch.manual_seed(3)
+        logits.append(network.train()(images(4, 32)))
+    torch.testing.assert_close(logits[1], logits[0])
+    drops = [[m.p for m in net.modules() if isinstance(m, StochasticDepth)] for net in (ours, theirs)]
+    assert drops[0] == drops[1]
+    torch.testing.assert_close(ours.state_dict(), theirs.state_dict())  # running statistics moved alike
+
+
+def test_batch_norm_settings_come_from_the_spec() -> None:
+    settings = {
+        (m.eps, m.momentum) for m in build(spec_of("efficientnet_b5")).modules() if isinstance(m, nn.BatchNorm2d)
+    }
+    assert settings == {(1e-3, 0.01)}
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "pads"),
+    [
+        (224, 3, 2, (0, 1)),
+        (224, 5, 2, (1, 2)),
+        (225, 3, 2, (1, 1)),
+        (225, 5, 2, (2, 2)),
+        (7, 7, 3, (3, 3)),
+        (8, 5, 3, (1, 2)),
+        (10, 1, 2, (0, 0)),
+        (1, 3, 2, (1, 1)),
+    ],
+)
+def test_same_padding_by_hand(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> None:
+    assert same_padding(size, kernel, stride) == pads
+
+
+@settings(deadline=None)
+@given(
+    st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3, 5, 7]), st.integers(1, 4), st.integers(0, 2**32 - 1)
+)
+def test_same_convolution_equals_timm(height: int, width: int, kernel: int, stride: int, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    image = torch.randn(1, 2, height, width, generator=generator)
+    ours, theirs = SameConv2d(2, 4, kernel, stride, groups=2), Conv2dSame(2, 4, kernel, stride, groups=2)
+    theirs.load_state_dict(ours.state_dict())
+    result = ours(image)
+    torch.testing.assert_close(result, theirs(image))
+    assert result.shape[-2:] == (-(-height // stride), -(-width // stride))
+
+
+def test_same_padding_changes_the_answer_only_where_the_pads_differ() -> None:
+    spec = tiny()
+    symmetric, same = (build(replace(spec, padding=padding), seed=0).eval() for padding in ("symmetric", "same"))
+    with torch.inference_mode():
+        odd, even = images(1, 33), images(1, 32)  # 33 → 17 → 9 → 5: odd all the way, so both pad alike
+        torch.testing.assert_close(symmetric(odd), same(odd))
+        assert not torch.allclose(symmetric(even), same(even))
+
+
+def test_pooled_features_feed_the_classifier() -> None:
+    network = build(tiny(), seed=0).eval()
+    batch = images(3, 20)
+    with torch.inference_mode():
+        pooled = network.forward_features(batch)
+        assert pooled.shape == (3, 24)
+        torch.testing.assert_close(network.classifier(pooled), network(batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("activation", "kind"),
+    [("silu", nn.SiLU), ("relu6", nn.ReLU6), ("relu", nn.ReLU), ("hardswish", nn.Hardswish)],
+)
+def test_activation_is_the_specs_inside_squeeze_excitation_too(activation: str, kind: type[nn.Module]) -> None:
+    network = build(replace(tiny(), activation=activation), seed=0)
+    assert isinstance(network.features[0][2], kind)
+    assert isinstance(network.features[1][0].block[1].activation, kind)
+    assert isinstance(network.features[1][0].block[1].scale_activation, nn.Sigmoid)
+
+
+def test_other_input_channels_and_classes() -> None:
+    spec = replace(tiny(), in_channels=1, classes=7, stages=(Stage(8, 1),))
+    assert build(spec, seed=0).eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 7)

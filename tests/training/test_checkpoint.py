@@ -1,0 +1,188 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from scalesearch.errors import UserError
+from scalesearch.training import checkpoint as checkpoint_module
+from scalesearch.training.checkpoint import HEADER
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.history import EpochRecord, History
+from scalesearch.training.loop import fit
+from scalesearch.training.loss import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, tensor_hash, toy_batches
+
+CONFIG = TrainConfig(epochs=4, lr=0.02, ema_decay=0.9)
+
+
+class Stop(BaseException):
+    """Stands for whatever ends a process."""
+
+
+def run(network: ToyNet, path: Path | None, config: TrainConfig = CONFIG, **callbacks: object) -> History:
+    return fit(
+        network, toy_batches, STEPS, config, loss=classification_loss(config), device=CPU, checkpoint=path, **callbacks
+    )
+
+
+def losses(history: History) -> list[float]:
+    return [record.train_loss for record in history]
+
+
+def stop_after(epoch: int) -> object:
+    def on_epoch(record: EpochRecord) -> None:
+        if record.epoch == epoch:
+            raise Stop
+
+    return on_epoch
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "new folder" / "run.safetensors"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        dataclasses.replace(CONFIG, ema_decay=0.0, optimizer="sgd"),
+        dataclasses.replace(CONFIG, strategy="head"),
+        dataclasses.replace(CONFIG, body_lr_ratio=0.1, precision="bf16"),
+    ],
+    ids=["ema", "sgd", "head", "bf16"],
+)
+def test_two_epochs_and_two_more_are_four_bit_for_bit(config: TrainConfig, path: Path) -> None:
+    straight = ToyNet()
+    expected = run(straight, None, config)
+    with pytest.raises(Stop):
+        run(ToyNet(), path, config, on_epoch=stop_after(1))
+    torch.rand(5)  # another process would not have this one's random state either
+    resumed, epochs = ToyNet(seed=99), []
+    history = run(resumed, path, config, on_epoch=lambda record: epochs.append(record.epoch))
+    assert epochs == [2, 3]
+    assert tensor_hash(resumed) == tensor_hash(straight)
+    assert losses(history) == losses(expected)
+
+
+@pytest.mark.parametrize("where", [(0, 1), (2, 0), (3, STEPS - 1)])
+def test_an_interruption_at_any_step_costs_its_epoch_and_nothing_else(where: tuple[int, int], path: Path) -> None:
+    straight = ToyNet()
+    run(straight, None)
+
+    def interrupt(epoch: int, step: int) -> None:
+        if (epoch, step) == where:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(ToyNet(), path, on_step=interrupt)
+    resumed = ToyNet()
+    assert len(run(resumed, path)) == 4
+    assert tensor_hash(resumed) == tensor_hash(straight)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_a_finished_run_is_only_loaded(path: Path) -> None:
+    first, again = ToyNet(), ToyNet(seed=5)
+    history = run(first, path)
+
+    def nothing(epoch: int) -> list[tuple[Tensor, Tensor]]:
+        raise AssertionError("no batch is needed")
+
+    loss = classification_loss(CONFIG)
+    assert fit(again, nothing, STEPS, CONFIG, loss=loss, device=CPU, checkpoint=path) == history
+    assert tensor_hash(again) == tensor_hash(first)
+
+
+def test_a_crash_while_writing_leaves_the_last_whole_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(Stop):
+        run(ToyNet(), path, on_epoch=stop_after(0))
+    content = path.read_bytes()
+
+    def crash(source: object, target: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint_module.os, "replace", crash)
+        with pytest.raises(KeyboardInterrupt):
+            run(ToyNet(), path)
+    assert path.read_bytes() == content
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+    assert len(run(ToyNet(), path)) == 4
+
+
+@pytest.fixture
+def finished(path: Path) -> Path:
+    run(ToyNet(), path, dataclasses.replace(CONFIG, epochs=1))
+    return path
+
+
+def refuse(path: Path, message: str, network: ToyNet | None = None, **changes: object) -> None:
+    content, network = path.read_bytes(), network or ToyNet()
+    before = tensor_hash(network)
+    with pytest.raises(UserError, match=message):
+        run(network, path, dataclasses.replace(CONFIG, **{"epochs": 1, **changes}))
+    assert path.read_bytes() == content  # neither overwritten
+    assert tensor_hash(network) == before  # nor half loaded
+
+
+def test_other_settings_are_named(finished: Path) -> None:
+    refuse(finished, r"a run with lr 0\.02; expected lr 0\.5\. Run with the former settings", lr=0.5)
+    refuse(finished, r"a run with epochs 1; expected epochs 9", epochs=9)
+
+
+def test_another_length_of_epoch_is_refused(finished: Path) -> None:
+    config = dataclasses.replace(CONFIG, epochs=1)
+    with pytest.raises(UserError, match=r"steps_per_epoch 4; expected steps_per_epoch 3"):
+        fit(ToyNet(), toy_batches, 3, config, loss=classification_loss(config), device=CPU, checkpoint=finished)
+
+
+def test_another_architecture_is_refused(finished: Path) -> None:
+    refuse(finished, "architecture .* the network to be trained", ToyNet(width=16))
+
+
+def rewrite(path: Path, **changes: object) -> None:
+    """Change the header of a checkpoint."""
+    with safe_open(path, framework="pt") as file:
+        header = json.loads(file.metadata()[HEADER])
+    tensors = safetensors.torch.load_file(path)
+    safetensors.torch.save_file(tensors, path, metadata={HEADER: json.dumps({**header, **changes})})
+
+
+def test_a_newer_format_is_refused(finished: Path) -> None:
+    rewrite(finished, format=2)
+    refuse(finished, "found format 2; expected format 1. Update scalesearch")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused(finished: Path, share: float) -> None:
+    content = finished.read_bytes()
+    finished.write_bytes(content[: int(len(content) * share)])
+    refuse(finished, "a damaged or foreign file.*Remove the file")
+
+
+def test_a_foreign_file_is_refused(finished: Path) -> None:
+    safetensors.torch.save_file({"weight": torch.zeros(2)}, finished)
+    refuse(finished, "a damaged or foreign file")
+
+
+def test_unwritable_place_is_reported_not_swallowed(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="file"):
+        run(ToyNet(), tmp_path / "file" / "run.safetensors")
+
+
+def test_tied_weights_can_be_kept(path: Path) -> None:
+    network = ToyNet()
+    network.features.add_module("again", network.features[3])
+    config = dataclasses.replace(CONFIG, epochs=2)
+    run(network, path, config)
+    again = ToyNet(seed=3)
+    again.features.add_module("again", again.features[3])
+    run(again, path, config)
+    assert tensor_hash(again) == tensor_hash(network)
