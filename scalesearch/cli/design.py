@@ -152,7 +152,7 @@ def _print_members(title: str, rows: list[dict[str, object]]) -> None:
     from scalesearch.cli.units import show_count
 
     def numbers(values: object) -> str:
-        return " ".join(map(str, values))  # type: ignore[call-overload,no-any-return]
+        return " ".join(map(str, values))  # type: ignore[call-overload]
 
     print_table(
         title,

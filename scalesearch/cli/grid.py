@@ -107,7 +107,7 @@ def grid(
         for note in source.notes:
             say(f"Note: {note}")
         _introduce(plan, found, baseline)
-    _start(plan, found, parts, folder, jobs or (1 if gpu else _cores()), dry_run, yes, json)
+    _start(plan, found, parts, data, folder, jobs or (1 if gpu else _cores()), dry_run, yes, json)
 
 
 def _within(option: str, value: float | None, default: float) -> float:
@@ -125,7 +125,7 @@ def _largest_px(baseline: "NetSpec", grid: Any, divisor: float) -> int:
     from scalesearch.design.budget import RESOLUTION_SLACK
 
     gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
-    return round(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor)
+    return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)
 
 
 def _cores() -> int:
@@ -162,8 +162,8 @@ def _introduce(plan: "SearchPlan", found: "Enumeration", baseline: "NetSpec") ->
 
 
 def _start(
-    plan: "SearchPlan", found: "Enumeration", parts: "Dataset", folder: Path, jobs: int, dry_run: bool, yes: bool,
-    json: bool,
+    plan: "SearchPlan", found: "Enumeration", parts: "Dataset", data: str, folder: Path, jobs: int, dry_run: bool,
+    yes: bool, json: bool,
 ) -> None:  # fmt: skip
     import time
 
@@ -176,7 +176,7 @@ def _start(
 
     wanted = list(trials(plan, found.candidates))
     if not dry_run:
-        begin(folder, plan, run_facts(found, parts, plan.device))
+        begin(folder, plan, run_facts(found, parts, plan.device, data))
     finished = finished_keys(folder)
     pending = [trial for trial in wanted if trial.key not in finished]
     seconds = estimate_seconds(pending, len(parts.train), jobs, plan.device)

@@ -11,6 +11,7 @@ from scalesearch.cli.units import show_seconds
 
 if TYPE_CHECKING:
     from scalesearch.search.run import Listener
+    from scalesearch.training.history import EpochRecord
 
 
 def say(text: str) -> None:
@@ -37,12 +38,7 @@ class TrialProgress:
 
     def __enter__(self) -> "TrialProgress":
         if sys.stdout.isatty() and not self._quiet:
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            self._bar = Progress(
-                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
-            )  # fmt: skip
+            self._bar = _bar()
             self._task = self._bar.add_task("Reading images", total=self._total, completed=self._done, left="")
             self._bar.start()
         return self
@@ -80,3 +76,56 @@ class TrialProgress:
         elif not self._quiet:
             result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
             say(f"{done}/{total} {row['name']} seed {row['seed']}: {result}; {text}; about {show_seconds(left)} left")
+
+
+class EpochProgress:
+    """Steps done, validation accuracy, and time left. Without a terminal: a line per epoch."""
+
+    def __init__(self, epochs: int, steps: int, quiet: bool) -> None:
+        self._epochs, self._steps, self._quiet = epochs, steps, quiet
+        self._first: int | None = None
+        self._began = time.monotonic()
+        self._bar: Any = None
+        self._text = "Training"
+
+    def __enter__(self) -> "EpochProgress":
+        if sys.stdout.isatty() and not self._quiet:
+            self._bar = _bar()
+            self._task = self._bar.add_task("Reading images", total=self._epochs * self._steps, left="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def step(self, epoch: int, step: int) -> None:
+        """After each step; both count from 0."""
+        done = epoch * self._steps + step + 1
+        if self._first is None:
+            self._first, self._began = done, time.monotonic()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, description=self._text, left=self._left(done))
+
+    def epoch(self, record: "EpochRecord") -> None:
+        """After each epoch."""
+        done, top1 = record.epoch + 1, record.metrics.get("top1", float("nan"))
+        self._text = f"epoch {done}/{self._epochs}, validation {top1:.1%}"
+        if self._bar is None and not self._quiet:
+            say(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
+
+    def _left(self, done: int) -> str:
+        here = done - (self._first or 0)
+        left = (time.monotonic() - self._began) / here * (self._epochs * self._steps - done) if here else 0.0
+        return f"{show_seconds(left)} left"
+
+
+def _bar() -> Any:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+    )  # fmt: skip

@@ -15,13 +15,15 @@ Factors = tuple[float | None, float | None, float | None]
 
 @dataclass(frozen=True)
 class Scaling:
-    """A baseline and how to scale it; ``origin`` says in words where that is from, ``folder`` is where specs go."""
+    """A baseline and how to scale it; ``origin`` says in words where that is from, ``folder`` is where specs go,
+    ``data`` what a search was given (None: nothing was searched)."""
 
     baseline: NetSpec
     coefficients: Coefficients
     rounding: Rounding
     origin: str
     folder: Path
+    data: str | None = None
 
 
 def choose_scaling(run: Path | None, space: str | None, factors: Factors, rounding: Rounding | None) -> Scaling:
@@ -43,10 +45,20 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
         return Scaling(
             found.baseline, coefficients, rounding or found.rounding,
             f"Coefficients given: {given}; baseline of {folder}" if given else origin, folder / "family",
+            _data_argument(folder),
         )  # fmt: skip
     baseline = load_space(space or "efficientnet_b0").baseline
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
     return Scaling(baseline, given or PAPER, rounding or "budget", origin, Path("family") / baseline.name)
+
+
+def _data_argument(folder: Path) -> str | None:
+    """What the search was given as --data, absolute for a folder; None where its run.json is gone."""
+    from scalesearch.files import read_json
+    from scalesearch.search.folder import RUN_FILE
+
+    path = folder / RUN_FILE
+    return read_json(path, "a run of scalesearch").get("data_argument") if path.exists() else None
 
 
 def _given(factors: Factors) -> Coefficients | None:

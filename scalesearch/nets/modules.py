@@ -36,7 +36,7 @@ class SameConv2d(nn.Conv2d):
         """(N, C, H, W) → (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
         # int: while tracing, sizes are tensors, and the arithmetic on them would land in the graph
         sides = zip(input.shape[-2:], self.kernel_size, self.stride, strict=True)
-        height, width = (same_padding(int(size), kernel, stride) for size, kernel, stride in sides)
+        height, width = (same_padding(torch.sym_int(size), kernel, stride) for size, kernel, stride in sides)
         return super().forward(F.pad(input, (*width, *height)))
 
 

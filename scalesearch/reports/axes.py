@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
+from PIL import Image
 
 from scalesearch.reports.tables import count_text
 
@@ -35,15 +36,17 @@ def panels_beside(
 
 
 def count_axis(axis: Axis, values: Iterable[float]) -> None:
-    """Makes an axis of counts logarithmic around the values, with ticks such as ``200 M`` and ``1.5 G``."""
+    """Makes an axis of counts logarithmic around the values; ticks such as ``200 M``; one value is its own tick."""
     numbers = [float(value) for value in values]
     low, high = min(numbers), max(numbers)
+    alone = low == high
     margin = max(1.03, (high / low) ** 0.06)
     low, high = low / margin, high * margin
+    ticks = numbers[:1] if alone else count_ticks(low, high)
     setter = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale  # type: ignore[attr-defined]
     setter("log")
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)  # type: ignore[attr-defined]
-    axis.set_major_locator(FixedLocator(count_ticks(low, high)))
+    axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
@@ -68,11 +71,14 @@ def _short(value: float) -> str:
 
 
 def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
-    """The figure as a file's bytes; the same figure gives the same bytes."""
+    """The figure as a file's bytes; figures made alike give the same bytes. PNG: 150 dpi, 256 colours."""
     stream = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
-        if kind == "svg":
+    if kind == "svg":
+        with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
             figure.savefig(stream, format="svg", metadata={"Date": None})
-        else:
-            figure.savefig(stream, format="png", dpi=150, metadata={"Software": None}, pil_kwargs={"optimize": True})
-    return stream.getvalue()
+        return stream.getvalue()
+    figure.savefig(stream, format="png", dpi=150)
+    small = io.BytesIO()
+    with Image.open(stream) as image:
+        image.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
+    return small.getvalue()

@@ -5,6 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
 from scalesearch.reports.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH_INCHES, count_axis
@@ -72,7 +73,7 @@ def _sizes(axes: Axes, family: Sequence[Member], published: Sequence[Published])
     macs, params = [member["macs"] for member in family], [member["params"] for member in family]
     axes.plot(macs, params, "*", linestyle="-", color=RED, markersize=9, markeredgecolor="black", label="your family")
     for member in family:
-        _name(axes, member["name"], member["macs"], member["params"], (4, -11))
+        _name(axes, member["name"], member["macs"], member["params"], (-13, 5))
     count_axis(axes.yaxis, [*(entry.params for entry in published), *params])
     axes.set_title("Size of both", fontsize=10)
     axes.set_ylabel("parameters")
@@ -96,13 +97,16 @@ def _accuracies(axes: Axes, tested: Sequence[Member], data_name: str) -> None:
             _name(axes, member["name"], member["macs"], high, (-4, 3))
     count_axis(axes.xaxis, [member["macs"] for member in tested])
     axes.margins(y=0.15)
-    axes.set_title(f"Yours: accuracy on {data_name}", fontsize=10)
-    axes.set_ylabel(f"top-1 accuracy, {data_name} test images")
+    axes.set_title(f"Yours: accuracy on {data_name}", fontsize=10, parse_math=False)
+    axes.set_ylabel(f"top-1 accuracy, {data_name} test images", parse_math=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def _name(axes: Axes, name: str, across: float, up: float, offset: tuple[int, int]) -> None:
-    axes.annotate(name, (across, up), offset, textcoords="offset points", fontsize=8)
+    axes.annotate(
+        name, (across, up), offset, textcoords="offset points", fontsize=8, zorder=5,
+        path_effects=[withStroke(linewidth=2, foreground="white")],
+    )  # fmt: skip
 
 
 def _legend(figure: Figure, *panels: Axes) -> None:

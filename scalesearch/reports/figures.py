@@ -117,7 +117,7 @@ def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, 
                 linewidths=width, zorder=4, label=label,
             )  # fmt: skip
     bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes)
-    bar.set_label("score = accuracy · (FLOPs / T)$^{-0.07}$")
+    bar.set_label("score (accuracy, discounted by FLOPs)")
     axes.set_xlabel("α (depth)")
     axes.set_ylabel("β (width)")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
@@ -137,18 +137,18 @@ def _apart(alpha: list[float], beta: list[float]) -> tuple[Floats, Floats]:
 
 
 def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats) -> None:
-    """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named at its right or lower end."""
-    right, top = max(2.0, float(alpha.max())) + 0.06, max(1.42, float(beta.max())) + 0.04
-    bottom = min(1.0, float(beta.min())) - 0.03
+    """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named near its lower end."""
+    right, top = max(2.0, float(alpha.max())) + 0.08, max(1.42, float(beta.max())) + 0.04
+    bottom = min(1.0, float(beta.min())) - 0.06
     across = np.linspace(min(1.0, float(alpha.min())) - 0.06, right, 400)
     for gamma in np.arange(1.0, 1.5, 0.1):
         up = np.sqrt(SEARCH_RATIO / across) / gamma
         inside = (up >= bottom) & (up <= top)
         axes.plot(across[inside], up[inside], color="#bbbbbb", linewidth=0.8, zorder=1)
-        end = int(np.flatnonzero(inside)[-1])
-        axes.annotate(
-            f"γ {gamma:.1f}", (across[end], up[end]), (-2, 3), textcoords="offset points", ha="right", va="bottom",
-            fontsize=8, color=GREY,
+        end = int(np.flatnonzero((up >= bottom + 0.02) & (across <= right - 0.05))[-1])
+        axes.text(
+            across[end], up[end], f"γ {gamma:.1f}", ha="center", va="center", fontsize=8, color=GREY, zorder=2,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},
         )  # fmt: skip
     axes.set_xlim(across[0], right)
     axes.set_ylim(bottom, top)

@@ -53,8 +53,8 @@ def count_text(number: float) -> str:
 
 
 def percent(share: float, digits: int = 1) -> str:
-    """A share as a percentage: 0.6123 → ``61.2 %``."""
-    return f"{100 * share:.{digits}f} %"
+    """A share as a percentage: 0.6123 → ``61.2 %``; 1259 of 2000 is 63.0 %, whatever 0.6295's last binary digit."""
+    return f"{round(100 * share, 9):.{digits}f} %"
 
 
 def interval_text(low: float, high: float) -> str:

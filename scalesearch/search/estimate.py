@@ -44,7 +44,7 @@ def estimate_seconds(trials: Sequence[Trial], images: int, jobs: int, device: st
 
 
 def _seconds_per_step(trial: Trial, device: str) -> float:
-    where = torch.device(device)
-    network = build(trial.proxy_spec, seed=0).to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    size, batch = trial.proxy_spec.resolution, trial.train.batch_size
-    return seconds_per_step(network, size, batch, where, steps=4, config=trial.train)
+    network, size = build(trial.proxy_spec, seed=0), trial.proxy_spec.resolution
+    return seconds_per_step(
+        network, size, trial.train.batch_size, torch.device(device), steps=4, config=trial.train
+    )

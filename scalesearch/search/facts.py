@@ -12,9 +12,9 @@ from typing import Any
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
+from scalesearch.search.folder import RUN_FILE
 
 PACKAGES = ("scalesearch", "torch", "torchvision", "fvcore", "optuna", "numpy", "pillow")
-RUN_FILE = "run.json"
 
 
 def versions() -> dict[str, str]:
@@ -38,9 +38,11 @@ def command() -> str:
     return shlex.join(["scalesearch", *sys.argv[1:]])
 
 
-def run_facts(found: Enumeration, data: Dataset, device: str) -> dict[str, Any]:
-    """What is written into ``run.json`` besides the plan."""
+def run_facts(found: Enumeration, data: Dataset, device: str, argument: str) -> dict[str, Any]:
+    """What is written into ``run.json`` besides the plan; ``argument`` is what was given as --data."""
+    folder = Path(argument).expanduser()
     return {
+        "data_argument": str(folder.resolve()) if folder.is_dir() else argument,
         "command": command(),
         "classes": len(data.classes),
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},

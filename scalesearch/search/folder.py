@@ -7,6 +7,8 @@ from pathlib import Path
 
 from scalesearch.errors import UserError
 
+RUN_FILE = "run.json"
+
 
 def prepare(folder: Path) -> None:
     """Makes the folder and checks that it can be written to. Raises UserError otherwise."""

@@ -15,8 +15,7 @@ from scalesearch.design.candidates import Candidate
 from scalesearch.design.scaling import Coefficients
 from scalesearch.files import atomic, read_json, write_json
 from scalesearch.search.executor import run_here, run_in_processes
-from scalesearch.search.facts import RUN_FILE
-from scalesearch.search.folder import locked, prepare
+from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.found import Found, best_rows, growth, write_found
 from scalesearch.search.plan import SearchPlan, Trial, check_same, row, trials
 from scalesearch.search.study import Row, claim, done, open_study, record, release, release_unfinished, rows

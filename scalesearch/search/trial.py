@@ -64,7 +64,7 @@ def _train(job: Assignment) -> tuple[Evaluation, float]:
     config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(job.device)
     arrays, validation = job.train.at(spec.resolution), job.validation.at(spec.resolution)
     statistics = pixel_statistics(arrays)
-    network = build(spec, seed=config.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = build(spec, seed=config.seed)
     history = fit(
         network,
         lambda epoch: training_batches(

@@ -32,7 +32,7 @@ def test_five_mistakes_are_reported_at_once(tmp_path: Path) -> None:
     bad = (
         GOOD.replace('activation = "silu"', 'activation = "swish"')
         .replace("resolution = 32", "resolution = 32.5\nresolutoin = 32")
-        .replace("kernel = 3\nstride = 2\nexpand_ratio = 4", "kernel = 4\nstride = 2\nexpand_ratio = 4", 1)
+        .replace("kernel = 3\nstride = 1\nexpand_ratio = 4", "kernel = 4\nstride = 1\nexpand_ratio = 4", 1)
         .replace("[head]\nwidth = 320", "[head]")
     )
     tomllib.loads(bad)  # well-formed: the mistakes are ours to find

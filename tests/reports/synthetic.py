@@ -58,7 +58,8 @@ def _network(index: int, role: str, triple: tuple[float, float, float], ratio: f
     a, b, c = triple
     macs = round(BASE_MACS * ratio)
     return {
-        "candidate": index, "role": role, "name": f"c{index:03d}" if index >= 0 else "b0", "digest": f"{index + 1:012x}",
+        "candidate": index, "role": role,
+        "name": f"c{index:03d}" if index >= 0 else "b0", "digest": f"{index + 1:012x}",
         "alpha": a, "beta": b, "gamma": c, "triples": f"{a:g}/{b:g}/{c:g}", "nominal_ratio": a * b**2 * c**2,
         "real_ratio": ratio, "macs": macs, "fvcore_total": round(macs * 1.04), "params": round(5_288_548 * a * b**2),
         "activations": round(6_700_000 * ratio), "resolution": round(224 * c), "blocks": round(16 * a),

@@ -80,6 +80,29 @@ def test_a_run_is_a_plain_run() -> None:
         torch.testing.assert_close(tensor, other, rtol=1e-4, atol=1e-5, msg=name)
 
 
+def test_the_network_that_was_evaluated_is_the_one_that_is_left() -> None:
+    network, config, judged = ToyNet(), TrainConfig(epochs=2, lr=0.02, ema_decay=0.9), []
+
+    def judge(average: ToyNet) -> dict[str, float]:
+        judged.append(tensor_hash(average))
+        return {}
+
+    fit(network, toy_batches, STEPS, config, loss=classification_loss(config), device=CPU, evaluate=judge)
+    assert judged[0] != judged[1] == tensor_hash(network)
+
+
+def test_in_bf16_the_network_computes_in_bfloat16_and_the_loss_in_float32() -> None:
+    network, config, inside, outside = ToyNet(), TrainConfig(epochs=1, precision="bf16"), set(), set()
+    network.classifier.register_forward_hook(lambda module, inputs, outputs: inside.add(outputs.dtype))
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        outside.add(outputs.dtype)
+        return nn.functional.cross_entropy(outputs, labels)
+
+    fit(network, toy_batches, STEPS, config, loss=loss, device=CPU)
+    assert (inside, outside) == ({torch.bfloat16}, {torch.float32})
+
+
 def test_same_seed_same_bits_and_another_seed_not() -> None:
     def trained(seed: int) -> str:
         network = ToyNet()

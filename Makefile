@@ -1,0 +1,34 @@
+# Two commands do everything from a fresh clone: `make demo` and `make test`. Needs Python >= 3.11 and a package index.
+PYTHON ?= python3
+BIN := .venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: demo test lint setup clean
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("scalesearch needs Python 3.11 or newer, not " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	@echo "Installing PyTorch and friends into .venv (one to three minutes) ..."
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+setup: .venv/ready
+
+# The main job on images that come with the package: search, family, one trained member, report.
+demo: .venv/ready
+	$(BIN)/scalesearch grid --space mbconv_small --target-flops 3M --step 0.2 --images 3000 --epochs 8 --yes --run runs/demo
+	$(BIN)/scalesearch family --run runs/demo
+	$(BIN)/scalesearch finetune --model b1 --epochs 12 --run runs/demo
+	$(BIN)/scalesearch report runs/demo
+
+test: .venv/ready
+	$(BIN)/python -m pytest
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo

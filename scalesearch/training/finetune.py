@@ -1,0 +1,164 @@
+"""Training one network on one data set to the end: from scratch or from given weights, whole or its head alone."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import (
+    IMAGENET_STATISTICS,
+    Augment,
+    PixelStatistics,
+    evaluation_batches,
+    pixel_statistics,
+    steps_per_epoch,
+    training_batches,
+)
+from scalesearch.data.dataset import Dataset
+from scalesearch.design.cost import cost
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.files import write_json
+from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.weights import load_network, load_state_into, read_safetensors, read_state, save_network
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.evaluate import Evaluation, evaluate
+from scalesearch.training.history import EpochRecord
+from scalesearch.training.loop import fit
+from scalesearch.training.loss import classification_loss
+from scalesearch.training.metrics import wilson_interval
+
+MODEL_FILE, CHECKPOINT_FILE, METRICS_FILE = "model.safetensors", "checkpoint.safetensors", "metrics.json"
+EVALUATION_BATCH = 128
+PIXELS = "pixel_statistics"  # key of the file's metadata: how images were normalised
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told: ``step(epoch, step)`` after each, ``epoch(record)`` with validation accuracy after each."""
+
+    step: Callable[[int, int], None]
+    epoch: Callable[[EpochRecord], None]
+
+
+def finetune(
+    spec: NetSpec,
+    data: Dataset,
+    config: TrainConfig,
+    folder: Path,
+    weights: Path | None,
+    device: torch.device,
+    watcher: Watcher,
+) -> dict[str, Any]:
+    """Trains on the train part, watches validation, judges once on test; run again, it continues.
+
+    Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json`` and a checkpoint.
+
+    Args:
+        spec: the network; its classifier is made for the data's classes.
+        weights: a state dict of the same architecture to start from; None starts from scratch.
+
+    Returns:
+        what ``metrics.json`` holds.
+
+    Raises:
+        UserError: weights that do not fit, or a folder that holds another training.
+    """
+    spec = replace(spec, classes=len(data.classes))
+    network = build(spec, seed=config.seed)
+    arrays, validation = data.train.at(spec.resolution), data.validation.at(spec.resolution)
+    statistics = start_from(network, weights) if weights else pixel_statistics(arrays)
+    augment = Augment(flip=data.source.flip)
+
+    def judge(model: nn.Module) -> dict[str, float]:
+        found = evaluate(model, _whole(validation, statistics, device), precision=config.precision)
+        return {"top1": found.top1, "loss": found.loss}
+
+    history = fit(
+        network,
+        lambda epoch: training_batches(
+            arrays, config.batch_size, seed=config.seed, epoch=epoch, augment=augment, statistics=statistics,
+            device=device,
+        ),
+        steps_per_epoch(len(arrays), config.batch_size),
+        config,
+        loss=classification_loss(config),
+        device=device,
+        evaluate=judge,
+        on_step=watcher.step,
+        on_epoch=watcher.epoch,
+        checkpoint=folder / CHECKPOINT_FILE,
+    )  # fmt: skip
+    test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
+    metadata = {PIXELS: json.dumps(asdict(statistics)), "data": data.source.name, "data_digest": data.digest}
+    save_network(folder / MODEL_FILE, network, metadata, data.classes)
+    metrics = {
+        "model": spec.name,
+        "data": data.source.name,
+        "data_digest": data.digest,
+        "resolution": spec.resolution,
+        "macs": cost(spec).macs,
+        "params": cost(spec).params,
+        "start": str(weights) if weights else "scratch",
+        "config": config.to_dict(),
+        "validation": history[-1].metrics,
+        "test": report(test),
+        "history": [record.to_dict() for record in history],
+    }
+    write_json(folder / METRICS_FILE, metrics)
+    return metrics
+
+
+def start_from(network: MBConvNet, weights: Path) -> PixelStatistics:
+    """Loads weights into a network; the normalisation they expect: the file's own, else ImageNet's.
+
+    Raises UserError where they do not fit.
+    """
+    load_state_into(network, read_state(weights), str(weights))
+    metadata = read_safetensors(weights)[1] if weights.suffix == ".safetensors" else {}
+    return statistics_of(metadata)
+
+
+def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
+    """The normalisation noted in a model file's metadata; ImageNet's where none is."""
+    if PIXELS not in metadata:
+        return IMAGENET_STATISTICS
+    values = json.loads(metadata[PIXELS])
+    return PixelStatistics(tuple(values["mean"]), tuple(values["std"]))
+
+
+def evaluate_file(path: Path, data: Dataset, part: str, device: torch.device) -> tuple[Evaluation, MBConvNet]:
+    """Judges a saved model on a part ("train", "validation", "test") of a data set.
+
+    Raises UserError where the model's classes are not the data's.
+    """
+    network, metadata = load_network(path)
+    known = tuple(json.loads(metadata.get("classes", "[]")))
+    if known != data.classes:
+        raise UserError(
+            str(path), f"a model of {len(known)} classes ({', '.join(known[:5])}…)",
+            f"the {len(data.classes)} classes of {data.source.name} ({', '.join(data.classes[:5])}…)",
+            "Give the data the model was trained for.",
+        )  # fmt: skip
+    arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return evaluate(network, _whole(arrays, statistics_of(metadata), device)), network
+
+
+def report(found: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain values: top-1 with its Wilson 95 % interval, top-5, loss, counts."""
+    correct, images = int((found.labels == found.predictions).sum()), len(found.labels)
+    low, high = wilson_interval(correct, images)
+    return {
+        "top1": found.top1, "low": low, "high": high, "top5": found.top5, "loss": found.loss,
+        "correct": correct, "images": images,
+    }  # fmt: skip
+
+
+def _whole(arrays: ImageArrays, statistics: PixelStatistics, device: torch.device) -> Any:
+    return evaluation_batches(arrays, EVALUATION_BATCH, statistics=statistics, device=device)

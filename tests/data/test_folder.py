@@ -1,0 +1,128 @@
+"""Folders of images: layouts, order, and each mistake."""
+
+import os
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scalesearch.data.folder import folder_source
+from scalesearch.errors import UserError
+from tests.data.pictures import noise, save, tree
+
+
+def test_class_folders_without_parts(tmp_path: Path) -> None:
+    tree(tmp_path, {"cat": 3, "ant": 2, "cat/young": 1})
+    (tmp_path / ".hidden").mkdir()
+    save(tmp_path / "cat" / ".hidden.png", noise(0))
+    (tmp_path / "cat" / "notes.txt").write_text("no image")
+    save(tmp_path / "ant" / "LOUD.PNG", noise(1))
+    source = folder_source(tmp_path)
+    assert source.classes == ("ant", "cat")
+    assert source.labels.tolist() == [0, 0, 0, 1, 1, 1, 1]
+    assert set(source.parts) == {""}
+    assert [source.describe(i) for i in (2, 6)] == [
+        str(tmp_path / "ant" / "LOUD.PNG"),
+        str(tmp_path / "cat" / "young" / "0.png"),
+    ]
+    assert source.native_px == 16
+    assert source.notes == ()
+
+
+def test_official_parts(tmp_path: Path) -> None:
+    tree(tmp_path, {"train/a": 2, "train/b": 2, "Valid/a": 1, "test/b": 1, "spare/c": 1})
+    source = folder_source(tmp_path)
+    assert source.parts == ("train",) * 4 + ("val", "test")
+    assert source.labels.tolist() == [0, 0, 1, 1, 0, 1]
+    assert source.notes == ("folders beside train/ were ignored: spare",)
+
+
+def test_digest_follows_names_sizes_and_labels(tmp_path: Path) -> None:
+    tree(tmp_path / "one", {"a": 2, "b": 2})
+    tree(tmp_path / "two", {"a": 2, "b": 2})
+    first = folder_source(tmp_path / "one").digest
+    assert folder_source(tmp_path / "two").digest == first
+    os.replace(tmp_path / "two" / "a" / "0.png", tmp_path / "two" / "b" / "9.png")
+    moved = folder_source(tmp_path / "two").digest
+    save(tmp_path / "two" / "a" / "1.png", noise(50, 30, 30))
+    assert len({first, moved, folder_source(tmp_path / "two").digest}) == 3
+
+
+def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
+    outside = save(tmp_path / "outside.png", noise(0))
+    root = tree(tmp_path / "set", {"a": 2, "b": 2})
+    (root / "a" / "inner.png").symlink_to(root / "a" / "0.png")
+    (root / "a" / "outer.png").symlink_to(outside)
+    (root / "a" / "gone.png").symlink_to(tmp_path / "missing.png")
+    (root / "a" / "loop").symlink_to(root)
+    (root / "c").symlink_to(root / "b")
+    source = folder_source(root)
+    assert len(source) == 5
+    assert source.classes == ("a", "b")
+    assert source.notes[0].startswith("4 link(s)")
+
+
+def test_a_source_survives_pickling(tmp_path: Path) -> None:
+    source = folder_source(tree(tmp_path, {"a": 2, "b": 2}))
+    again = pickle.loads(pickle.dumps(source))
+    assert again.digest == source.digest
+    np.testing.assert_array_equal(np.asarray(again.read(3)), np.asarray(source.read(3)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "message"),
+    [
+        ({}, "no class folders"),
+        ({"a": 1}, "one class"),
+        ({"train/a": 1}, "one class"),
+        ({"train/a": 1, "train/b": 1, "test/c": 1}, "class 'c'"),
+        ({"test/a": 1, "test/b": 1}, "test but no train"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "validation/a": 1}, "two folders for one part"),
+    ],
+)
+def test_wrong_layouts(tmp_path: Path, counts: dict[str, int], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        folder_source(tree(tmp_path, counts))
+
+
+def test_an_empty_class_is_named(tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 1, "b": 1})
+    (tmp_path / "hollow" / "deep").mkdir(parents=True)
+    with pytest.raises(UserError, match="hollow"):
+        folder_source(tmp_path)
+
+
+def test_images_without_class_folders(tmp_path: Path) -> None:
+    save(tmp_path / "a.png", noise(0))
+    with pytest.raises(UserError, match="no class folders"):
+        folder_source(tmp_path)
+
+
+def test_missing_folder_and_file(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        folder_source(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="a file"):
+        folder_source(save(tmp_path / "a.png", noise(0)))
+
+
+def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree(tmp_path, {"a": 1, "b": 1})
+    real = os.scandir
+
+    def scandir(path: Path) -> object:  # a superuser may read any folder, so the refusal is staged
+        if Path(path).name == "b":
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(UserError, match="permission denied"):
+        folder_source(tmp_path)
+
+
+def test_real_sets(real_data: Path) -> None:
+    cifar = folder_source(real_data / "cifar10")
+    assert (len(cifar), len(cifar.classes), cifar.native_px) == (8000, 10, 32)
+    assert (cifar.parts.count("train"), cifar.parts.count("test")) == (6000, 2000)
+    tiny = folder_source(real_data / "tiny_imagenet20")
+    assert (tiny.parts.count("train"), tiny.parts.count("val"), tiny.native_px) == (6000, 1000, 64)

@@ -1,0 +1,133 @@
+"""Every kind of image file becomes upright 8-bit RGB, or one clear error."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from scalesearch.data.image import read_rgb, short_side, square, to_rgb
+from scalesearch.data.source import UnreadableImageError
+from tests.data.pictures import noise, save
+
+
+def pixel(image: Image.Image) -> tuple[int, ...]:
+    return tuple(np.asarray(image)[0, 0].tolist())
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "bmp", "webp", "tif", "ppm", "gif"])
+def test_each_format_is_read(tmp_path: Path, ending: str) -> None:
+    image = read_rgb(str(save(tmp_path / f"a.{ending}", noise(0))))
+    assert (image.mode, image.size) == ("RGB", (20, 16))
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (Image.new("1", (2, 2), 1), (255, 255, 255)),
+        (Image.new("L", (2, 2), 77), (77, 77, 77)),
+        (Image.new("LA", (2, 2), (0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (2, 2), (10, 20, 30, 255)), (10, 20, 30)),
+        (Image.new("RGBA", (2, 2), (0, 0, 0, 0)), (255, 255, 255)),
+        (Image.new("RGBA", (2, 2), (0, 0, 0, 51)), (204, 204, 204)),
+        (Image.new("CMYK", (2, 2), (0, 255, 255, 0)), (255, 0, 0)),
+        (noise(1, 2, 2).convert("P", palette=Image.Palette.ADAPTIVE), None),
+        (Image.fromarray(np.full((2, 2), 65535, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((2, 2), 257 * 100, np.uint16)), (100, 100, 100)),
+        (Image.fromarray(np.full((2, 2), 300, np.int32)), (1, 1, 1)),
+    ],
+)
+def test_each_mode_becomes_rgb(image: Image.Image, expected: tuple[int, ...] | None) -> None:
+    converted = to_rgb(image)
+    assert converted.mode == "RGB"
+    assert pixel(converted) == (expected if expected is not None else pixel(image.convert("RGB")))
+
+
+def test_sixteen_bit_png_is_scaled_not_clipped(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
+    read = np.asarray(read_rgb(str(save(tmp_path / "deep.png", Image.fromarray(ramp)))))[..., 0]
+    np.testing.assert_array_equal(read.ravel(), np.arange(256))
+
+
+def test_transparent_palette_is_white(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 2), 0)
+    image.putpalette([0, 0, 255, 255, 0, 0])
+    image.save(tmp_path / "a.gif", transparency=0)
+    assert pixel(read_rgb(str(tmp_path / "a.gif"))) == (255, 255, 255)
+
+
+def test_exif_orientation_is_applied(tmp_path: Path) -> None:
+    image = noise(2)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned a quarter: the camera was held upright
+    image.save(tmp_path / "a.png", exif=exif)
+    upright = np.asarray(read_rgb(str(tmp_path / "a.png")))
+    np.testing.assert_array_equal(upright, np.rot90(np.asarray(image), -1))
+
+
+@pytest.mark.parametrize("side", [1, 2, 31])
+def test_square_equals_torchvision(side: int) -> None:
+    """Even margins, so that both cut at whole pixels."""
+    image = noise(3, 2 * 31 + side, side)
+    expected = v2.functional.center_crop(image, [side, side])
+    expected = v2.functional.resize(expected, [13, 13], v2.InterpolationMode.BICUBIC, antialias=True)
+    np.testing.assert_array_equal(square(image, 13), np.asarray(expected))
+
+
+def test_one_pixel_and_one_line() -> None:
+    assert (square(Image.new("RGB", (1, 1), (1, 2, 3)), 8) == np.array([1, 2, 3])).all()
+    assert square(noise(4, 5000, 1), 8).shape == (8, 8, 3)
+
+
+def test_reduced_jpeg_is_close_to_the_whole_one(tmp_path: Path) -> None:
+    smooth = noise(5, 8, 6).resize((800, 600), Image.Resampling.BICUBIC)
+    path = str(save(tmp_path / "a.jpg", smooth))
+    reduced = read_rgb(path, 64)
+    assert reduced.size == (100, 75)
+    assert read_rgb(path, 76).size == (200, 150)
+    difference = square(reduced, 32).astype(int) - square(read_rgb(path), 32)
+    assert abs(difference).mean() < 2
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.bmp", "a.gif", "a.tif", "a.webp"])
+def test_a_truncated_file_is_an_error(tmp_path: Path, name: str) -> None:
+    path = save(tmp_path / name, noise(6, 64, 64))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError, match=name):
+        read_rgb(str(path))
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n" + b"\0" * 40, b"\xff\xd8\xff\xe0" + b"\0" * 9])
+def test_foreign_bytes_are_an_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(content)
+    with pytest.raises(UnreadableImageError) as caught:
+        read_rgb(str(path))
+    assert caught.value.path == str(path)
+    assert caught.value.reason
+    with pytest.raises(UnreadableImageError):
+        short_side(str(path))
+
+
+@pytest.mark.parametrize("limit", [100, 300])  # over twice the limit Pillow raises, between them it only warns
+def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    path = save(tmp_path / "a.png", noise(7))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
+    with pytest.raises(UnreadableImageError, match="pixels"):
+        read_rgb(str(path))
+
+
+def test_floating_point_images_are_refused() -> None:
+    with pytest.raises(ValueError, match="no fixed range"):
+        to_rgb(Image.fromarray(np.ones((2, 2), np.float32)))
+
+
+def test_greyscale_photos_have_equal_channels(real_data: Path) -> None:
+    paths = sorted((real_data / "tiny_imagenet20" / "train").rglob("*.[Jj][Pp]*[Gg]"))[:600]
+    grey = [path for path in paths if Image.open(path).mode == "L"]
+    assert grey
+    read = torch.from_numpy(square(read_rgb(str(grey[0])), 32))
+    assert (read[..., 0] == read[..., 1]).all()
+    assert (read[..., 0] == read[..., 2]).all()

@@ -1,0 +1,135 @@
+import io
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.collections import PathCollection
+from matplotlib.figure import Figure
+from PIL import Image
+
+from scalesearch.reports.axes import count_ticks, rendered
+from scalesearch.reports.family_figure import family_figure
+from scalesearch.reports.figures import FLOPS_LABEL, Mark, accuracy_figure, grid_figure
+from scalesearch.reports.published import Published
+from scalesearch.reports.statistics import failed_trials, summarise
+from tests.reports.synthetic import family, results
+
+NOTE = "accuracy from a proxy at 32 px, 3 epochs; FLOPs of the full-size network"
+PUBLISHED = (
+    Published("ResNet", "resnet18", "IMAGENET1K_V1", 0.69758, 1_814_000_000, 11_689_512, 224),
+    Published("EfficientNet B0–B7", "efficientnet_b0", "IMAGENET1K_V1", 0.77692, 386_000_000, 5_288_548, 224),
+)
+
+
+def bars(axes: Axes) -> dict[str, int]:
+    """Points in each series drawn with error bars."""
+    return {str(c.get_label()): len(c.lines[0].get_xdata()) for c in axes.containers}  # type: ignore[attr-defined]
+
+
+def dots(axes: Axes) -> dict[str, int]:
+    return {str(c.get_label()): len(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)}
+
+
+def legend(figure: Figure) -> set[str]:
+    return {text.get_text() for text in figure.legends[0].get_texts()}
+
+
+def test_accuracy_figure_holds_every_network_once_on_log_axes_with_units() -> None:
+    summary = summarise(results(25, failed=(3,)))
+    best = summary[summary["role"] == "candidate"].iloc[0]
+    figure = accuracy_figure(summary, Mark(int(best["candidate"]), "recommended"), NOTE)
+    left, right = figure.axes
+    assert bars(left) == {"baseline": 1}
+    ties = int(summary["tied"].sum()) - 1
+    assert bars(right) == {"candidate": 23 - ties, "tied with the best score": ties, "recommended": 1}
+    assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
+    assert right.get_xlabel() == FLOPS_LABEL
+    assert left.get_ylim() == right.get_ylim()
+    assert NOTE in {axes.get_title() for axes in figure.axes}
+    star = next(c for c in right.containers if c.get_label() == "recommended")
+    assert star.lines[0].get_xydata().tolist() == [[best["macs"], best["accuracy"]]]  # type: ignore[attr-defined]
+    (segment,) = star.lines[2][0].get_segments()  # type: ignore[attr-defined]
+    assert segment[:, 1] == pytest.approx([best["low"], best["high"]])
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["386 M"]
+
+
+@pytest.mark.parametrize("role", ["baseline", "candidate"])
+def test_accuracy_figure_of_one_role_alone(role: str) -> None:
+    summary = summarise(results(2))
+    figure = accuracy_figure(summary[summary["role"] == role], None, NOTE)
+    assert len(figure.axes) == 1
+    assert sum(bars(figure.axes[0]).values()) == (2 if role == "candidate" else 1)
+
+
+@pytest.mark.parametrize("count", [1, 25, 100])
+def test_grid_figure_holds_every_candidate_once(count: int) -> None:
+    frame = results(count, seeds=2, failed=(4, 5))
+    summary = summarise(frame)
+    best = int(summary.loc[summary["role"] == "candidate", "candidate"].iloc[0])
+    figure = grid_figure(summary, failed_trials(frame), Mark(best, "best so far"), NOTE)
+    axes = figure.axes[0]
+    counted = dots(axes)
+    ties = int(summary["tied"].sum()) - 1
+    expected = {"candidate": count - (2 if count > 5 else 0), "best so far": 1}
+    expected |= {"failed": 2} if count > 5 else {}
+    assert counted == expected | ({"tied with the best": ties} if ties else {})
+    assert legend(figure) == set(counted)
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("α (depth)", "β (width)")
+    assert "γ 1.2" in {text.get_text() for text in axes.texts}
+    shown = np.concatenate([c.get_offsets() for c in axes.collections if c.get_label() in ("candidate", "failed")])
+    assert len(np.unique(np.round(shown, 9), axis=0)) == count  # those that differ in γ alone stand apart
+
+
+def test_grid_figure_with_equal_scores_still_has_a_scale() -> None:
+    frame = results(3)
+    frame["score"] = 0.5
+    figure = grid_figure(summarise(frame), failed_trials(frame), None, NOTE)
+    low, high = figure.axes[1].get_ylim()
+    assert low < 0.5 < high
+
+
+def test_family_accuracies_never_share_an_axis_with_imagenet() -> None:
+    figure = family_figure(family(tested=5), PUBLISHED, "Flowers $x")
+    left, right = figure.axes
+    assert left.get_ylabel() == "top-1 accuracy, ImageNet"
+    assert right.get_ylabel() == "top-1 accuracy, Flowers $x test images"
+    assert not left.get_shared_y_axes().joined(left, right)
+    assert bars(right) == {"your family, fine-tuned": 4, "your family, from scratch": 1}
+    assert [text.get_text() for text in right.texts] == ["b0", "b1", "b2", "b3", "b4"]
+    lines = {line.get_label(): line for line in left.lines}
+    assert set(lines) == {"ResNet", "EfficientNet B0–B7", "FLOPs of your members"}
+    assert lines["ResNet"].get_xydata().tolist() == [[1_814_000_000, 0.69758]]
+    rendered(figure, "svg")  # a dollar sign in a name is no formula
+
+
+def test_family_without_a_test_result_shows_sizes() -> None:
+    figure = family_figure(family(), PUBLISHED, "Flowers")
+    right = figure.axes[1]
+    assert (right.get_xscale(), right.get_yscale()) == ("log", "log")
+    assert right.get_ylabel() == "parameters"
+    (mine,) = [line for line in right.lines if line.get_label() == "your family"]
+    assert list(mine.get_xdata()) == [member["macs"] for member in family()]
+    assert len(legend(figure)) == len({*legend(figure)}) == 4
+
+
+@pytest.mark.parametrize(("low", "high"), [(380e6, 400e6), (730e6, 810e6), (7e8, 1.3e9), (5e7, 6e10), (1e3, 1e9)])
+def test_ticks_lie_inside_and_are_neither_few_nor_many(low: float, high: float) -> None:
+    ticks = count_ticks(low, high)
+    assert all(low <= tick <= high for tick in ticks)
+    assert 3 <= len(ticks) <= 10
+
+
+def test_no_text_is_smaller_than_8_points_and_files_are_small_and_repeatable() -> None:
+    frame = results(100, failed=(7,))
+
+    def draw() -> Figure:
+        return grid_figure(summarise(frame), failed_trials(frame), Mark(0, "recommended"), NOTE)
+
+    figure = draw()
+    texts = figure.findobj(lambda artist: hasattr(artist, "get_fontsize") and artist.get_text())
+    assert min(text.get_fontsize() for text in texts) >= 8
+    png = rendered(figure, "png")
+    assert len(png) < 150_000
+    with Image.open(io.BytesIO(png)) as image:
+        assert image.width == 1050
+    assert rendered(draw(), "svg") == rendered(draw(), "svg")
