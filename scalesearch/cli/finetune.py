@@ -88,9 +88,7 @@ def finetune(
             say(f"Note: {note}")
         say(chosen.origin)
         sizes = cost(spec)
-        say(
-            f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters"
-        )
+        say(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
         counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
         say(f"{source.name}: {len(parts.classes)} classes, {counts}")
     steps = steps_per_epoch(len(parts.train), batch_size)

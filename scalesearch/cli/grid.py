@@ -29,9 +29,7 @@ def grid(
     data: Annotated[
         str, typer.Option(help="A folder of images, a torchvision set such as cifar10, or the embedded glyphs.")
     ] = "glyphs",
-    run: Annotated[
-        Path | None, typer.Option("--run", help="Folder of the run; runs/SPACE-DATA-T if left out.")
-    ] = None,
+    run: Annotated[Path | None, typer.Option("--run", help="Folder of the run; runs/SPACE-DATA-T if left out.")] = None,
     step: Annotated[float | None, typer.Option(help="Step of α, β, γ; the space's if left out (0.1).")] = None,
     tolerance: Annotated[float | None, typer.Option(help="How far αβ²γ² may be from 2; the space's (0.1).")] = None,
     real_tolerance: Annotated[

@@ -48,7 +48,7 @@ def folder_source(path: str | Path) -> Source:
     Class folders may be nested; hidden files are ignored; links are followed only to files inside ``path``.
     Raises UserError for a missing, unreadable or wrongly laid out folder, naming the class at fault.
     """
-    root = Path(path).expanduser()
+    root = Path(os.path.expanduser(path))  # leaves ~nobody as it is, where pathlib would raise
     if not root.exists():
         raise UserError(str(path), "no such folder", _LAYOUT)
     if not root.is_dir():
@@ -59,13 +59,13 @@ def folder_source(path: str | Path) -> Source:
     part_folders = _part_folders(root)
     for part, folder in part_folders:
         listed += _class_files(root, folder, part, skipped_links)
-    classes = _checked_classes(root, listed, split=len(part_folders) > 1 or part_folders[0][0] == "train")
-    listed = [file for file in listed if file.class_name in classes]
+    classes = _checked_classes(root, listed, split=part_folders[0][0] == "train")
+    label_of = {name: label for label, name in enumerate(classes)}
     reader = FolderReader(str(root), tuple(file.path for file in listed))
     return Source(
         name=root.name or str(root),
         classes=classes,
-        labels=np.array([classes.index(file.class_name) for file in listed], dtype=np.int64),
+        labels=np.array([label_of[file.class_name] for file in listed], dtype=np.int64),
         parts=tuple(file.part for file in listed),
         reader=reader,
         digest=_digest(listed),

@@ -25,10 +25,10 @@ _FONTS = tuple(
 )
 _DRAWING_VERSION = 1
 _TRAIN, _TEST = 0, 1
-_FONT_SHARE = (0.4, 0.66)  # font size as a share of the image's side
+_FONT_SHARE = (0.34, 0.62)  # font size as a share of the image's side
 _TURN_DEGREES = 14.0
 _SHEAR = 0.2
-_LEAST_CONTRAST = 70.0  # grey levels between ink and ground
+_LEAST_CONTRAST = 60.0  # grey levels between ink and ground
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def draw_glyph(character: str, size_px: int, rng: np.random.Generator) -> Image.
     _strokes(canvas, (ground + ink) / 2, rng)
     canvas.paste(tuple(int(level) for level in ink), (0, 0), _mask(character, size_px, rng))
     canvas = canvas.filter(ImageFilter.GaussianBlur(rng.uniform(0, 0.012) * size_px))
-    noise = rng.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(rng.uniform(4, 20))
+    noise = rng.standard_normal((size_px, size_px, 1), dtype=np.float32) * np.float32(rng.uniform(4, 24))
     return Image.fromarray(np.clip(np.asarray(canvas) + noise, 0, 255).astype(np.uint8))
 
 

@@ -10,8 +10,8 @@ from scalesearch.reports.tables import count_text, interval_text, percent, plain
 
 def title(facts: RunFacts) -> str:
     """The heading: the answer where there is one."""
-    answer = str(facts.coefficients) if facts.coefficients else "not finished"
-    return f"# Compound scaling for {plain(facts.data.name)}: {answer}"
+    outcome = str(facts.coefficients) if facts.coefficients else "not finished"
+    return f"# Compound scaling for {plain(facts.data.name)}: {outcome}"
 
 
 def answer(found: Findings, facts: RunFacts) -> str:
@@ -23,9 +23,9 @@ def answer(found: Findings, facts: RunFacts) -> str:
         f"({facts.data.classes} classes)?"
     )
     lines = [asked, "", *_outcome(found, facts)]
-    if len(facts.seeds) > 1:
-        lines += ["", "The seeds share their validation images, so these intervals are somewhat too narrow."]
     if found.best is not None:
+        if len(facts.seeds) > 1:
+            lines += ["", "The seeds share their validation images, so these intervals are somewhat too narrow."]
         lines += ["", _ties(found)]
     lines += ["", _source(found, facts)]
     target = (
@@ -85,13 +85,14 @@ def _ties(found: Findings) -> str:
     if len(candidates) == 1:
         return "There is one candidate with a result, so nothing to compare it with."
     if others == 0:
-        verdict = f"None of the other {len(candidates) - 1} candidates is"
+        verdict, meaning = f"None of the other {len(candidates) - 1} candidates is", "Chance may still have chosen"
     else:
         verdict = f"**{others} of the other {len(candidates) - 1} candidates** {'is' if others == 1 else 'are'}"
+        meaning = "A tied candidate could as well be the best one"
     return (
         f"{verdict} tied with the best score: within one standard error of the difference. This is a first, unpaired "
-        "look, not a proof. A tied candidate could as well be the best one; more seeds, more validation images or a "
-        "comparison image by image would tell more."
+        f"look, not a proof. {meaning}; more seeds, more validation images or a comparison image by image would tell "
+        "more."
     )
 
 

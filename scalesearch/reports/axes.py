@@ -40,7 +40,7 @@ def count_axis(axis: Axis, values: Iterable[float]) -> None:
     numbers = [float(value) for value in values]
     low, high = min(numbers), max(numbers)
     alone = low == high
-    margin = max(1.03, (high / low) ** 0.06)
+    margin = max(1.01, (high / low) ** 0.06)
     low, high = low / margin, high * margin
     ticks = numbers[:1] if alone else count_ticks(low, high)
     setter = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale  # type: ignore[attr-defined]

@@ -81,16 +81,16 @@ def _sizes(axes: Axes, family: Sequence[Member], published: Sequence[Published])
 
 def _accuracies(axes: Axes, tested: Sequence[Member], data_name: str) -> None:
     """Test accuracies with 95 % intervals; members fine-tuned and trained from scratch are told apart."""
-    sources = sorted({str(member.get("source", "")) for member in tested})
-    for source, filled in zip(sources, (RED, "white", GREY), strict=False):
+    for source in sorted({str(member.get("source", "")) for member in tested}):
         members = [member for member in tested if str(member.get("source", "")) == source]
         bounds = [wilson_interval(member["correct"], member["images"]) for member in members]
         top1 = [member["correct"] / member["images"] for member in members]
         axes.errorbar(
             [member["macs"] for member in members], top1,
-            yerr=([t - low for t, (low, _) in zip(top1, bounds, strict=True)],
-                  [high - t for t, (_, high) in zip(top1, bounds, strict=True)]),
-            fmt="*", color=RED, markerfacecolor=filled, markersize=10, markeredgecolor="black", linewidth=1, capsize=2,
+            yerr=([max(0.0, t - low) for t, (low, _) in zip(top1, bounds, strict=True)],
+                  [max(0.0, high - t) for t, (_, high) in zip(top1, bounds, strict=True)]),
+            fmt="*", color=RED, markerfacecolor="white" if source == "from scratch" else RED,
+            markersize=10, markeredgecolor="black", linewidth=1, capsize=2,
             label=f"your family, {source}" if source else "your family",
         )  # fmt: skip
         for member, (_, high) in zip(members, bounds, strict=True):

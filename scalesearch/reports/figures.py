@@ -97,31 +97,35 @@ def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, 
     done = summary[summary["role"] == "candidate"]
     failed = failed[(failed["role"] == "candidate") & ~failed["candidate"].isin(done["candidate"])]
     failed = failed.drop_duplicates("candidate")
-    count = len(done) + len(failed)
     alpha, beta = _apart([*done["alpha"], *failed["alpha"]], [*done["beta"], *failed["beta"]])
-    size, here = 42.0 if count > MANY else 90.0, slice(0, len(done))
+    size, colours = 42.0 if len(alpha) > MANY else 90.0, _score_scale(done["score"])
     _gamma_curves(axes, alpha, beta)
-    colours = _score_scale(done["score"])
     axes.scatter(
-        alpha[here], beta[here], c=done["score"], cmap="cividis", norm=colours, s=size, edgecolors="black",
-        linewidths=0.6, zorder=3, label="candidate",
+        alpha[: len(done)], beta[: len(done)], c=done["score"], cmap="cividis", norm=colours, s=size,
+        edgecolors="black", linewidths=0.6, zorder=3, label="candidate",
     )  # fmt: skip
     if len(failed):
         axes.scatter(alpha[len(done) :], beta[len(done) :], marker="x", c="black", s=size / 2, zorder=3, label="failed")
-    marked = _marked(done, mark)
-    rings = ((done["tied"] & ~marked, "tied with the best", 1.0, 2.4), (marked, mark.label if mark else "", 2.4, 3.6))
-    for mask, label, width, larger in rings:
-        if mask.any():
-            axes.scatter(
-                alpha[here][mask], beta[here][mask], s=size * larger, facecolors="none", edgecolors=RED,
-                linewidths=width, zorder=4, label=label,
-            )  # fmt: skip
+    _rings(axes, done, mark, np.stack([alpha, beta], 1)[: len(done)], size)
     bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes)
     bar.set_label("score (accuracy, discounted by FLOPs)")
     axes.set_xlabel("α (depth)")
     axes.set_ylabel("β (width)")
     figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
     return figure
+
+
+def _rings(axes: Axes, done: pd.DataFrame, mark: Mark | None, places: Floats, size: float) -> None:
+    """Thin rings around the tied, a thick one around the marked candidate; ``places`` (candidates, 2)."""
+    marked = _marked(done, mark)
+    rings = ((done["tied"] & ~marked, "tied with the best", 1.0, 2.4), (marked, mark.label if mark else "", 2.4, 3.6))
+    for mask, label, width, larger in rings:
+        if mask.any():
+            axes.scatter(
+                places[mask.to_numpy(), 0], places[mask.to_numpy(), 1],
+                s=size * larger, facecolors="none", edgecolors=RED, linewidths=width,
+                zorder=4, label=label,
+            )  # fmt: skip
 
 
 def _apart(alpha: list[float], beta: list[float]) -> tuple[Floats, Floats]:
@@ -138,7 +142,7 @@ def _apart(alpha: list[float], beta: list[float]) -> tuple[Floats, Floats]:
 
 def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats) -> None:
     """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named near its lower end."""
-    right, top = max(2.0, float(alpha.max())) + 0.08, max(1.42, float(beta.max())) + 0.04
+    right, top = max(2.0, float(alpha.max())) + 0.18, max(1.42, float(beta.max())) + 0.04
     bottom = min(1.0, float(beta.min())) - 0.06
     across = np.linspace(min(1.0, float(alpha.min())) - 0.06, right, 400)
     for gamma in np.arange(1.0, 1.5, 0.1):

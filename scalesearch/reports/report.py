@@ -15,9 +15,9 @@ from scalesearch.reports.statistics import check_results
 from scalesearch.reports.tables import Member
 
 CAPTIONS = {
-    "accuracy_flops": "Accuracy against FLOPs, with 95 % intervals",
-    "score_grid": "Score over the grid of α and β",
-    "family": "The family beside published networks",
+    "accuracy_flops": "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own",
+    "score_grid": "Score over the grid of α and β; candidates that differ in γ alone stand side by side",
+    "family": "The family beside published networks: torchvision's best ImageNet weights of each, B2 at 288 px",
 }
 
 

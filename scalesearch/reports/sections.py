@@ -20,8 +20,8 @@ from scalesearch.reports.tables import (
 
 
 def figures(names: Sequence[tuple[str, str]]) -> str:
-    """Figures one under another: (file, caption) pairs."""
-    return "\n\n".join(f"![{caption}]({name})" for name, caption in names)
+    """Figures one under another, captions beneath: (file, caption) pairs."""
+    return "\n\n".join(f"![{caption}]({name})\n\n{caption}." for name, caption in names)
 
 
 def candidates_section(found: Findings) -> str:

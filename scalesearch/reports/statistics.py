@@ -31,8 +31,11 @@ def check_results(results: pd.DataFrame) -> None:
 
 def done_trials(results: pd.DataFrame) -> pd.DataFrame:
     """The rows that carry a result: status ``done`` with an accuracy and a score."""
-    carries = results[["top1", "score", "correct", "images"]].notna().all(axis=1)
-    return results[(results["status"] == "done") & carries & (results["images"].fillna(0) > 0)]
+    numbers = {name: results[name].astype(float) for name in ("top1", "score", "correct", "images", "seconds")}
+    done = (results["status"] == "done") & (numbers["images"] > 0)  # float makes None NaN
+    for name in ("top1", "score", "correct"):
+        done &= numbers[name].notna()
+    return results.assign(**numbers)[done]
 
 
 def failed_trials(results: pd.DataFrame) -> pd.DataFrame:
@@ -76,6 +79,7 @@ def _pool(trials: pd.DataFrame) -> dict[str, object]:
     correct, images, seeds = int(trials["correct"].sum()), int(trials["images"].sum()), len(trials)
     accuracy, score = correct / images, float(trials["score"].mean())
     low, high = wilson_interval(correct, images)
+    low, high = min(low, accuracy), max(high, accuracy)  # equal at 0 and 1, but for the last binary digit
     spread = float(trials["top1"].std(ddof=1)) if seeds > 1 else math.nan
     error = max((high - low) / 2 / LEVEL_95, spread / math.sqrt(seeds) if seeds > 1 else 0.0)
     # A score is an accuracy times a factor of the cost alone, which is known exactly.

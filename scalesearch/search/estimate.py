@@ -45,6 +45,4 @@ def estimate_seconds(trials: Sequence[Trial], images: int, jobs: int, device: st
 
 def _seconds_per_step(trial: Trial, device: str) -> float:
     network, size = build(trial.proxy_spec, seed=0), trial.proxy_spec.resolution
-    return seconds_per_step(
-        network, size, trial.train.batch_size, torch.device(device), steps=4, config=trial.train
-    )
+    return seconds_per_step(network, size, trial.train.batch_size, torch.device(device), steps=4, config=trial.train)

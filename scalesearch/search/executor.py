@@ -31,9 +31,7 @@ def run_here(jobs: Iterable[Job], run: Callable[[Job], Result]) -> Iterator[tupl
         yield job, run(job)
 
 
-def run_in_processes(
-    jobs: Iterable[Job], run: Callable[[Job], Result], workers: int
-) -> Iterator[tuple[Job, Result]]:
+def run_in_processes(jobs: Iterable[Job], run: Callable[[Job], Result], workers: int) -> Iterator[tuple[Job, Result]]:
     """On ``workers`` spawned processes; a job is taken from ``jobs`` only when a worker is free for it.
 
     Leaving the iterator early (an error, Ctrl-C) ends the workers.

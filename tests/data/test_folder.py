@@ -102,6 +102,8 @@ def test_images_without_class_folders(tmp_path: Path) -> None:
 def test_missing_folder_and_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such folder"):
         folder_source(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="no such folder"):
+        folder_source("~nobody-of-that-name/images")
     with pytest.raises(UserError, match="a file"):
         folder_source(save(tmp_path / "a.png", noise(0)))
 

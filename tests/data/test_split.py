@@ -70,11 +70,11 @@ def test_too_few_images_name_the_class() -> None:
 
 
 def test_a_class_missing_from_a_part() -> None:
-    with pytest.raises(UserError, match="test part.*'b'"):
+    with pytest.raises(UserError, match=r"test part.*'b'"):
         split(np.array([0, 0, 1, 1, 0]), ["train"] * 4 + ["test"], 0, classes=("a", "b"))
-    with pytest.raises(UserError, match="validation part.*class"):
+    with pytest.raises(UserError, match=r"validation part.*class"):
         split(np.array([0, 1, 0, 0, 1]), ["train", "train", "val", "test", "test"], 0)
-    with pytest.raises(UserError, match="train part.*'c'"):
+    with pytest.raises(UserError, match=r"train part.*'c'"):
         split(np.array([0, 0, 1, 1, 0, 1]), ["train"] * 4 + ["test"] * 2, 0, classes=("a", "b", "c"))
 
 

@@ -5,6 +5,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from PIL import Image
 
 from scalesearch.reports.axes import count_ticks, rendered
@@ -27,7 +28,9 @@ def bars(axes: Axes) -> dict[str, int]:
 
 
 def dots(axes: Axes) -> dict[str, int]:
-    return {str(c.get_label()): len(c.get_offsets()) for c in axes.collections if isinstance(c, PathCollection)}
+    return {
+        str(c.get_label()): len(np.asarray(c.get_offsets())) for c in axes.collections if isinstance(c, PathCollection)
+    }
 
 
 def legend(figure: Figure) -> set[str]:
@@ -98,7 +101,7 @@ def test_family_accuracies_never_share_an_axis_with_imagenet() -> None:
     assert [text.get_text() for text in right.texts] == ["b0", "b1", "b2", "b3", "b4"]
     lines = {line.get_label(): line for line in left.lines}
     assert set(lines) == {"ResNet", "EfficientNet B0–B7", "FLOPs of your members"}
-    assert lines["ResNet"].get_xydata().tolist() == [[1_814_000_000, 0.69758]]
+    assert np.asarray(lines["ResNet"].get_xydata()).tolist() == [[1_814_000_000, 0.69758]]
     rendered(figure, "svg")  # a dollar sign in a name is no formula
 
 
@@ -108,7 +111,7 @@ def test_family_without_a_test_result_shows_sizes() -> None:
     assert (right.get_xscale(), right.get_yscale()) == ("log", "log")
     assert right.get_ylabel() == "parameters"
     (mine,) = [line for line in right.lines if line.get_label() == "your family"]
-    assert list(mine.get_xdata()) == [member["macs"] for member in family()]
+    assert list(np.asarray(mine.get_xdata())) == [member["macs"] for member in family()]
     assert len(legend(figure)) == len({*legend(figure)}) == 4
 
 
@@ -126,8 +129,8 @@ def test_no_text_is_smaller_than_8_points_and_files_are_small_and_repeatable() -
         return grid_figure(summarise(frame), failed_trials(frame), Mark(0, "recommended"), NOTE)
 
     figure = draw()
-    texts = figure.findobj(lambda artist: hasattr(artist, "get_fontsize") and artist.get_text())
-    assert min(text.get_fontsize() for text in texts) >= 8
+    texts = [text for text in figure.findobj(Text) if isinstance(text, Text) and text.get_text()]
+    assert min(float(text.get_fontsize()) for text in texts) >= 8
     png = rendered(figure, "png")
     assert len(png) < 150_000
     with Image.open(io.BytesIO(png)) as image:

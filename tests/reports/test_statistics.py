@@ -87,6 +87,12 @@ def test_failed_and_nan_rows_have_no_result_but_a_reason() -> None:
     assert reasons == {1: "loss is not finite | epoch 2", 2: "no accuracy was recorded"}
 
 
+def test_columns_with_none_are_read_as_numbers() -> None:
+    frame = results(3, failed=(1,))
+    loose = frame.astype(object).where(frame.notna(), None)
+    pd.testing.assert_frame_equal(summarise(loose), summarise(frame), check_dtype=False)
+
+
 def test_no_result_at_all_is_an_empty_summary() -> None:
     frame = results(2, failed=(-1, 0, 1))
     assert summarise(frame).empty

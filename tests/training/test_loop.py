@@ -192,6 +192,7 @@ def test_timing_a_step_changes_neither_network_nor_randomness() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode:UserWarning")
 def test_on_a_gpu_training_learns_and_the_host_never_waits_within_an_epoch() -> None:
     device = torch.device("cuda:0")
     network, config = ToyNet(), TrainConfig(epochs=8, lr=0.02, ema_decay=0.9)

@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from scalesearch.cli.units import parse_flops, show_count, show_seconds
+from scalesearch.errors import UserError
+from tests.cli.conftest import Cli
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(cli: Cli) -> None:
+    import subprocess
+    import sys
+
+    ended = cli("--help")
+    assert ended.code == 0
+    for name in ("baseline", "grid", "scale", "family", "finetune", "evaluate", "report"):
+        assert name in ended.out
+    code = (
+        "import sys, scalesearch.cli.main; print([m for m in ('torch', 'numpy', 'optuna', 'rich') if m in sys.modules])"
+    )
+    listed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert listed.strip() == "[]"
+
+
+def test_baseline(cli: Cli) -> None:
+    ended = cli("baseline", "--target-flops", "400M", "--json")
+    assert json.loads(ended.out)["macs"] == 385_814_752
+    assert "385,814,752 multiply-adds" in cli("baseline").out
+
+
+def test_scale_says_what_it_scales_by_and_writes_a_spec(cli: Cli, tmp_path: Path) -> None:
+    ended = cli("scale", "--phi", 3, "--rounding", "efficientnet")
+    assert ended.code == 0
+    assert "Nothing was searched: the paper's coefficients" in ended.out
+    assert "3,250,498,024 multiply-adds" in ended.out
+    written = json.loads((tmp_path / "family" / "efficientnet_b0" / "b3.json").read_text())
+    assert written["spec"]["resolution"] == 341
+
+
+def test_scale_solves_for_flops_and_takes_coefficients(cli: Cli) -> None:
+    found = json.loads(cli("scale", "--flops", "1.8G", "--json").out)
+    assert abs(found["macs"] / 1.8e9 - 1) < 0.05
+    own = json.loads(cli("scale", "--phi", 1, "--alpha", 2, "--beta", 1, "--gamma", 1, "--json").out)
+    assert own["widths"] == [16, 24, 40, 80, 112, 192, 320]
+    assert "given" in own["coefficients"]
+    assert json.loads(cli("scale", "--phi", "-1.5", "--json").out)["ratio"] < 0.5
+
+
+def test_family_and_published_are_apart(cli: Cli) -> None:
+    derived = json.loads(cli("family", "--json").out)["members"]
+    released = json.loads(cli("family", "--published", "--json").out)["members"]
+    assert [m["name"] for m in derived] == [f"b{n}" for n in range(7)]
+    assert released[7]["macs"] == 37_745_884_192
+    assert released[3]["phi"] is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("scale",), "--phi 3"),
+        (("scale", "--phi", "1", "--flops", "1G"), "one"),
+        (("scale", "--phi", "1", "--alpha", "0.9", "--beta", "1", "--gamma", "1"), "--alpha: found 0.9"),
+        (("scale", "--phi", "1", "--alpha", "1.2"), "--beta, --gamma"),
+        (("scale", "--phi", "1000"), "--phi: found 1000"),
+        (("scale", "--flops", "many"), '--flops: found "many"'),
+        (("baseline", "--target-flops", "1"), "--target-flops"),
+        (("baseline", "--target-flops", "900T"), "--target-flops"),
+        (("baseline", "--space", "efficientnet"), 'Did you mean "efficientnet_b0"'),
+        (("scale", "--phi", "1", "--run", "nowhere"), "scalesearch grid"),
+        (("family", "--published", "--space", "mbconv_small"), "--published"),
+        (("scale", "--phi", "1", "--out", "/proc/nowhere/x.json"), "/proc/nowhere/x.json"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+    assert len(ended.err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("400M", 4e8), ("1.8G", 1.8e9), ("0.39B", 3.9e8), ("2e9", 2e9), ("500k", 5e5), ("7 MFLOPs", 7e6)],
+)
+def test_flops_as_people_write_them(text: str, value: float) -> None:
+    assert parse_flops(text, "--flops") == pytest.approx(value)
+
+
+@pytest.mark.parametrize("text", ["", "M", "-4M", "4MM", "nan", "1e99", "0"])
+def test_flops_that_are_none(text: str) -> None:
+    with pytest.raises(UserError, match="--flops"):
+        parse_flops(text, "--flops")
+
+
+def test_numbers_as_people_read_them() -> None:
+    assert [show_count(v) for v in (385_814_752, 1.83e9, 999_600, 12)] == ["386M", "1.83G", "1M", "12"]
+    assert [show_seconds(v) for v in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]

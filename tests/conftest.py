@@ -1,0 +1,35 @@
+"""Shared by all rooms: a cache of its own for each test run, and small folders of images."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+MakeFolder = Callable[..., Path]
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path) -> MakeFolder:
+    """Makes a folder of noisy one-colour images, a class a colour, that a tiny network can tell apart."""
+
+    def make(name: str = "images", classes: int = 2, images: int = 20, parts: tuple[str, ...] = ()) -> Path:
+        root = tmp_path / name
+        rng = np.random.default_rng(0)
+        for part in parts or ("",):
+            for label in range(classes):
+                folder = root / part / f"class{label}"
+                folder.mkdir(parents=True)
+                for number in range(images):
+                    pixels = rng.integers(0, 160, (20, 20, 3))
+                    pixels[..., label % 3] += 90
+                    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03d}.png")
+        return root
+
+    return make

@@ -1,0 +1,175 @@
+"""Batches: complete, repeatable, normalised, and cropped as torchvision would crop them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+
+from scalesearch.data import batches
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import (
+    IMAGENET_STATISTICS,
+    Augment,
+    PixelStatistics,
+    evaluation_batches,
+    pixel_statistics,
+    steps_per_epoch,
+    training_batches,
+)
+from scalesearch.errors import UserError
+
+CPU = torch.device("cpu")
+AS_STORED = PixelStatistics(mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+WHOLE = Augment(flip=False, scale=(1.0, 1.0), ratio=(1.0, 1.0))
+
+
+def images_of(count: int, size: int = 8, seed: int = 0) -> ImageArrays:
+    pixels = np.random.default_rng(seed).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    pixels.flags.writeable = False
+    return ImageArrays(pixels, np.arange(count, dtype=np.int64), "key", Path())
+
+
+def epoch_of(
+    arrays: ImageArrays, batch_size: int = 4, seed: int = 0, epoch: int = 0, augment: Augment = WHOLE
+) -> list[tuple[Tensor, Tensor]]:
+    return list(
+        training_batches(arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=AS_STORED, device=CPU)
+    )
+
+
+def labels_of(found: list[tuple[Tensor, Tensor]]) -> list[int]:
+    return torch.cat([labels for _, labels in found]).tolist()
+
+
+def test_evaluation_gives_every_image_once_normalised_as_torchvision_does() -> None:
+    arrays = images_of(10)
+    found = list(evaluation_batches(arrays, 4, statistics=IMAGENET_STATISTICS, device=CPU))
+    assert [len(labels) for _, labels in found] == [4, 4, 2]
+    assert labels_of(found) == list(range(10))
+    images = torch.cat([batch for batch, _ in found])
+    expected = v2.functional.normalize(
+        torch.from_numpy(arrays.images.copy()).permute(0, 3, 1, 2) / 255,
+        list(IMAGENET_STATISTICS.mean),
+        list(IMAGENET_STATISTICS.std),
+    )
+    torch.testing.assert_close(images, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_shapes_types_and_memory_format() -> None:
+    arrays = images_of(8)
+    for images, labels in epoch_of(arrays) + list(evaluation_batches(arrays, 4, statistics=AS_STORED, device=CPU)):
+        assert images.shape == (4, 3, 8, 8)
+        assert images.dtype == torch.float32
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert labels.dtype == torch.int64
+
+
+@pytest.mark.parametrize(
+    ("images", "batch_size", "steps"),
+    [(8, 4, 2), (9, 4, 2), (10, 4, 3), (11, 4, 3), (3, 4, 1), (2, 100, 1), (5, 2, 2), (129, 128, 1), (192, 128, 2)],
+)
+def test_a_short_last_batch_is_left_out_below_half(images: int, batch_size: int, steps: int) -> None:
+    assert steps_per_epoch(images, batch_size) == steps
+    found = epoch_of(images_of(images, size=2), batch_size)
+    assert len(found) == steps
+    assert len(set(labels_of(found))) == len(labels_of(found)) == min(images, steps * batch_size)
+
+
+def test_order_follows_seed_and_epoch_only() -> None:
+    arrays = images_of(32)
+    first = labels_of(epoch_of(arrays))
+    torch.rand(3)  # the global stream plays no part
+    assert labels_of(epoch_of(arrays)) == first
+    assert sorted(first) == list(range(32))
+    others = [labels_of(epoch_of(arrays, seed=1)), labels_of(epoch_of(arrays, epoch=1)), list(range(32))]
+    assert first not in others
+    assert others[0] != others[1]
+
+
+def test_augmentation_is_repeatable_and_independent_of_the_batch_size() -> None:
+    arrays, augment = images_of(12), Augment(flip=True, scale=(0.5, 1.0), shift=0.1)
+    first = torch.cat([images for images, _ in epoch_of(arrays, augment=augment)])
+    torch.testing.assert_close(torch.cat([x for x, _ in epoch_of(arrays, augment=augment)]), first, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([x for x, _ in epoch_of(arrays, 6, augment=augment)]), first)
+    assert not torch.equal(torch.cat([x for x, _ in epoch_of(arrays, epoch=1, augment=augment)]), first)
+
+
+def test_without_augmentation_images_are_unchanged() -> None:
+    arrays = images_of(6)
+    for images, labels in epoch_of(arrays):
+        expected = torch.from_numpy(arrays.images[labels.numpy()]).permute(0, 3, 1, 2) / 255
+        torch.testing.assert_close(images, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_flip_mirrors_about_half_of_the_images() -> None:
+    arrays = images_of(400, size=4)
+    mirrored = 0
+    for images, labels in epoch_of(arrays, 100, augment=Augment(True, (1.0, 1.0), (1.0, 1.0))):
+        stored = torch.from_numpy(arrays.images[labels.numpy()]).permute(0, 3, 1, 2) / 255
+        same = torch.isclose(images, stored, atol=1e-5).flatten(1).all(1)
+        flipped = torch.isclose(images, stored.flip(3), atol=1e-5).flatten(1).all(1)
+        assert (same | flipped).all()
+        mirrored += int(flipped.sum())
+    assert 160 < mirrored < 240
+
+
+def test_a_crop_equals_torchvisions() -> None:
+    """The square from (2, 4) to (6, 8) of 8 × 8 pixels, resized back without antialiasing; away from its edge,
+    where the reference does not see the pixels outside."""
+    arrays = images_of(1)
+    image = torch.from_numpy(arrays.images.copy()).permute(0, 3, 1, 2) / 255
+    found = batches._cropped(image, torch.tensor([[0.5, 0.5, 0.0, 0.5]]))
+    expected = v2.functional.resized_crop(image, 4, 2, 4, 4, [8, 8], antialias=False)
+    torch.testing.assert_close(found[..., 1:-1, 1:-1], expected[..., 1:-1, 1:-1])
+
+
+@pytest.mark.parametrize("ratio", [(1.0, 1.0), (0.75, 4 / 3)])
+def test_crops_stay_inside_and_cover_the_asked_area(ratio: tuple[float, float]) -> None:
+    uniform = torch.rand(2000, 5, generator=torch.Generator().manual_seed(0))
+    crops = batches._crops(Augment(False, (0.5, 0.7), ratio), uniform)
+    width, height, x, y = crops.unbind(1)
+    assert (x.abs() + width <= 1 + 1e-6).all()
+    assert (y.abs() + height <= 1 + 1e-6).all()
+    area = width * height
+    assert 0.5 - 1e-5 <= area.min() < 0.51
+    assert 0.69 < area.max() <= 0.7 + 1e-5
+    assert (width / height).min() >= ratio[0] - 1e-5
+    assert (width / height).max() <= ratio[1] + 1e-5
+
+
+def test_a_shift_moves_beyond_the_edge_by_no_more_than_asked() -> None:
+    uniform = torch.rand(2000, 5, generator=torch.Generator().manual_seed(0))
+    x = batches._crops(Augment(False, (1.0, 1.0), (1.0, 1.0), shift=0.125), uniform)[:, 2]
+    assert 0.24 < x.max() <= 0.25
+    assert -0.25 <= x.min() < -0.24
+
+
+def test_statistics() -> None:
+    arrays = images_of(50)
+    pixels = arrays.images.reshape(-1, 3) / 255
+    found = pixel_statistics(arrays)
+    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-5)
+    black = ImageArrays(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int64), "key", Path())
+    assert pixel_statistics(black) == PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+
+
+def test_one_image_cannot_be_trained_on() -> None:
+    with pytest.raises(UserError, match="at least 2"):
+        epoch_of(images_of(1))
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("make", [epoch_of])
+def test_the_device_gives_the_same(make: Callable[..., list[tuple[Tensor, Tensor]]]) -> None:
+    arrays = images_of(8)
+    there = training_batches(
+        arrays, 4, seed=0, epoch=0, augment=WHOLE, statistics=AS_STORED, device=torch.device("cuda")
+    )
+    for (images, labels), (expected, expected_labels) in zip(there, make(arrays), strict=True):
+        torch.testing.assert_close(images.cpu(), expected, rtol=1e-4, atol=1e-4)
+        assert labels.cpu().tolist() == expected_labels.tolist()

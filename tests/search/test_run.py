@@ -1,0 +1,124 @@
+"""Real searches of a few candidates on tiny images: once each, continued after an interruption, the same for any jobs."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.space import Grid, load_space
+from scalesearch.errors import UserError
+from scalesearch.search.folder import locked, newest_run
+from scalesearch.search.found import read_found
+from scalesearch.search.plan import SearchPlan
+from scalesearch.search.proxy import Proxy
+from scalesearch.search.run import Listener, begin, finished_keys, search
+from scalesearch.search.study import open_study
+from scalesearch.training.config import TrainConfig
+from tests.conftest import MakeFolder
+
+BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
+SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
+MEASURED = ("candidate", "seed", "status", "correct", "images", "train_loss", "macs", "score")
+
+
+@pytest.fixture
+def images(image_folder: MakeFolder) -> Dataset:
+    return dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
+
+
+def make_plan(data: Dataset, **changes: Any) -> SearchPlan:
+    plan = SearchPlan(
+        space="mbconv_small", baseline=BASELINE, grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None,
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation), seeds=(0,),
+        proxy=Proxy(1.0, 1, 32), train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
+    )  # fmt: skip
+    return replace(plan, **changes)
+
+
+def run(
+    folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT
+) -> list[dict[str, Any]]:
+    begin(folder, plan, {})
+    return search(folder, plan, plan.enumerate().candidates, data, jobs, listener)
+
+
+def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in MEASURED) for row in rows]
+
+
+def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates
+    undisturbed = run(tmp_path / "a", plan, images)
+    assert [row["candidate"] for row in undisturbed] == [-1, *(c.index for c in candidates)]
+    assert all(row["status"] == "done" and row["images"] == len(images.validation) for row in undisturbed)
+
+    def interrupt(row: dict[str, Any], done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", plan, images, listener=Listener(SILENT.prepared, interrupt))
+    assert len(finished_keys(tmp_path / "b")) == 2
+    assert not read_found(tmp_path / "b").complete
+    continued = run(tmp_path / "b", plan, images, jobs=2)
+    assert measured(continued) == measured(undisturbed)
+    states = [trial.state.name for trial in open_study(tmp_path / "b").trials]
+    assert states.count("COMPLETE") == len(undisturbed)  # each once; nothing repeated
+
+    calls: list[int] = []
+    again = run(
+        tmp_path / "b", plan, images, listener=Listener(SILENT.prepared, lambda row, done, total: calls.append(1))
+    )
+    assert measured(again) == measured(undisturbed)
+    assert calls == []
+    found = read_found(tmp_path / "b")
+    best = max((row for row in undisturbed if row["candidate"] >= 0), key=lambda row: row["score"])
+    assert found.complete
+    assert found.winner == best["name"]
+    assert found.coefficients.growth == 2.0
+
+
+def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    for row in run(tmp_path, plan, images):
+        with np.load(tmp_path / "predictions" / f"{row['name']}-seed0.npz") as kept:
+            assert (kept["labels"] == kept["predictions"]).sum() == row["correct"]
+            assert np.array_equal(kept["labels"], images.source.labels[images.validation.indices])
+
+
+def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: Dataset) -> None:
+    hot = replace(make_plan(images).train, lr=1e30, clip_grad_norm=0.0, epochs=3)
+    rows = run(tmp_path, make_plan(images, grid=Grid(1.0, 0.3), train=hot), images)
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert failed
+    assert all("loss" in row["reason"] for row in failed)
+    assert len(finished_keys(tmp_path)) == len(rows)  # failed ones are not tried again
+
+
+def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Dataset) -> None:
+    begin(tmp_path, make_plan(images), {})
+    before = (tmp_path / "run.json").read_bytes()
+    for change in ({"data_digest": "other"}, {"seeds": (0, 1)}, {"baseline": replace(BASELINE, resolution=20)}):
+        with pytest.raises(UserError, match="another search"):
+            begin(tmp_path, make_plan(images, **change), {})
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:
+    with locked(tmp_path), pytest.raises(UserError, match="in use"):
+        run(tmp_path, make_plan(images), images)
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is None
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "coefficients.json").touch()
+    import os
+
+    os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
+    assert newest_run(tmp_path) == tmp_path / "a"
