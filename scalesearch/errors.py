@@ -42,3 +42,6 @@ class SpaceError(UserError):
 
 class RunInterruptedError(ScaleSearchError):
     """Ctrl-C during a long job: what is done is kept, the same command continues."""
+
+    def __init__(self) -> None:
+        super().__init__("interrupted; what is done is kept, the same command continues")

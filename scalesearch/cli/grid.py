@@ -165,7 +165,7 @@ def _start(
 ) -> None:  # fmt: skip
     import time
 
-    from scalesearch.cli.progress import TrialProgress, confirm, say
+    from scalesearch.cli.progress import TrialProgress, confirm, interruptible, say
     from scalesearch.cli.units import show_seconds
     from scalesearch.search.estimate import estimate_seconds
     from scalesearch.search.facts import add_seconds, run_facts
@@ -186,7 +186,7 @@ def _start(
         return
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
     began = time.monotonic()
-    with TrialProgress(len(wanted), len(finished), quiet=json) as progress:
+    with interruptible(), TrialProgress(len(wanted), len(finished), quiet=json) as progress:
         try:
             rows = search(folder, plan, found.candidates, parts, jobs, progress.listener())
         finally:

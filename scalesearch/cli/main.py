@@ -6,7 +6,7 @@ import sys
 import typer
 
 from scalesearch.cli import design, finetune, grid, report
-from scalesearch.errors import ScaleSearchError, UserError
+from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 app = typer.Typer(
     name="scalesearch",
@@ -52,10 +52,10 @@ def run() -> None:
         app()
     except UserError as error:
         _end(f"Error: {error}", 2)
+    except RunInterruptedError as error:
+        _end(f"\n{error}", 130)
     except ScaleSearchError as error:
         _end(f"Error: {error}", 1)
-    except KeyboardInterrupt:
-        _end("Interrupted. What is done is kept; the same command continues.", 130)
     except BrokenPipeError:  # the reader of our output went away, as `| head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(141)

@@ -1,13 +1,16 @@
 """Progress for people: a bar in a terminal, lines elsewhere; and the question before a long job."""
 
+import contextlib
 import sys
 import time
+from collections.abc import Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from scalesearch.cli.units import show_seconds
+from scalesearch.errors import RunInterruptedError
 
 if TYPE_CHECKING:
     from scalesearch.search.run import Listener
@@ -25,6 +28,15 @@ def confirm(seconds: float, ask_above: float, yes: bool) -> None:
         return
     if not typer.confirm(f"This will take about {show_seconds(seconds)}. Start?", default=True):
         raise typer.Exit()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns Ctrl-C into this project's own error, so that the reader is told what is kept."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunInterruptedError from None
 
 
 class TrialProgress:

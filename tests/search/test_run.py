@@ -1,4 +1,4 @@
-"""Real searches of a few candidates on tiny images: once each, continued after an interruption, the same for any jobs."""
+"""Real searches on tiny images: each trial once, continued after an interruption, the same for any jobs."""
 
 from dataclasses import replace
 from pathlib import Path
