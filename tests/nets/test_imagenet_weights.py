@@ -75,9 +75,9 @@ def test_mobilenet_v2_knows_a_few_photos_and_answers_as_its_peers_do() -> None:
 def test_mobilenet_v2_on_all_photos() -> None:
     same = right_answers(mobilenet_v2("same"), every=1)
     symmetric = right_answers(mobilenet_v2("symmetric"), every=1)
-    # 877 and 77x measured, with the peers' modules too; these are training photos, so this is no accuracy
+    # measured 877 (the peers' modules too) and 796; these are training photos, so this is no accuracy
     assert sum(same) == pytest.approx(877, abs=5)
-    assert sum(symmetric) < sum(same) - 50
+    assert sum(symmetric) == pytest.approx(796, abs=8)
     assert same == right_answers(peer_mobilenet_v2(), every=1)
 
 
