@@ -42,7 +42,7 @@ def main() -> None:
     source = open_data(given.data)
     base = size_baseline(load_space(given.space), given.target_macs, len(source.classes))
     data = dataset(source, 2 * base.resolution, given.images)
-    train = TrainConfig(epochs=given.epochs, batch_size=64, lr=3e-3, warmup_epochs=1)
+    train = TrainConfig(epochs=given.epochs, batch_size=32, lr=3e-3, warmup_epochs=1)
     specs = {name: base if name == "baseline" else scale(base, c, 1) for name, c in DIMENSIONS.items()}
     jobs = [
         Assignment(

@@ -26,6 +26,8 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary = Path(name)
         yield temporary
         temporary.chmod(0o644)
+        with temporary.open("rb") as written:
+            os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
@@ -34,6 +36,12 @@ def atomic(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Bytes, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from scalesearch.errors import UserError
+
+if TYPE_CHECKING:
+    from scalesearch.design.spec import NetSpec
 
 RunOption = Annotated[
     Path | None, typer.Option("--run", help="Folder of a search; the newest under runs/ if left out.")
@@ -29,6 +32,7 @@ def baseline(
     space: SpaceOption = None,
     target_flops: Annotated[str | None, typer.Option(help="Size to scale it to, such as 400M.")] = None,
     classes: Annotated[int, typer.Option(min=1, max=1_000_000, help="Outputs of the classifier.")] = 1000,
+    fvcore: Annotated[bool, typer.Option("--fvcore", help="Build it and count with fvcore, too.")] = False,
     json: JsonOption = False,
 ) -> None:
     """Show the baseline network (φ = 0): stages, FLOPs, parameters.
@@ -44,10 +48,22 @@ def baseline(
     loaded = load_space(space or "efficientnet_b0")
     target = parse_flops(target_flops, "--target-flops") if target_flops else None
     spec = size_baseline(loaded, target, classes)
+    counts = _fvcore(spec) if fvcore else {}
     if json:
-        print_json({"spec": spec.to_dict(), **vars(cost(spec)), "digest": spec.digest})
-    else:
-        print_spec(f"{spec.name}, φ = 0", spec)
+        print_json({"spec": spec.to_dict(), **vars(cost(spec)), "digest": spec.digest, **counts})
+        return
+    print_spec(f"{spec.name}, φ = 0", spec)
+    if counts:
+        print(f"fvcore counts {counts['fvcore_macs']:,} in convolution and linear operators.")
+        print(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
+        print(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
+
+
+def _fvcore(spec: "NetSpec") -> dict[str, Any]:
+    from scalesearch.nets.count import fvcore_count
+
+    count = fvcore_count(spec)
+    return {"fvcore_macs": count.macs, "fvcore_total": count.total, "fvcore_uncounted": list(count.uncounted)}
 
 
 def scale(

@@ -32,7 +32,7 @@ def finetune(
     ] = "full",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     resolution: Annotated[int | None, typer.Option(min=8, help="Side in pixels; the network's if left out.")] = None,
-    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 64,
+    batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate: 0.003 from scratch and for a head, else 0.001.")
     ] = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 ASK_ABOVE_SECONDS = 600
 LR = 3e-3
-BATCH = 64
+BATCH = 32
 
 
 def grid(

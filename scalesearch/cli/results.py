@@ -20,7 +20,7 @@ def print_results(rows: list[dict[str, Any]], found: Found) -> None:
     candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
     shown = [*candidates.head(SHOWN).to_dict("records"), *baseline.to_dict("records")]
     print_table(
-        "Best candidates (accuracy of the proxy on validation images)",
+        "Best candidates, by score (accuracy as trained in the search, on validation images)",
         ("name", "α", "β", "γ", "real ×", "FLOPs", "px", "accuracy", "95 % interval", "score"),
         [
             [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['real_ratio']:.2f}",

@@ -39,7 +39,7 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
         state = "" if found.complete else f", search unfinished: {found.done} of {found.total} trials"
         origin = (
             f"Coefficients searched on {found.data} in {folder} ({found.coefficients}{state}; accuracy "
-            f"{found.top1:.1%} on the proxy's validation images)"
+            f"{found.top1:.1%} on the search's validation images)"
         )
         coefficients = given or found.coefficients
         return Scaling(

@@ -23,12 +23,12 @@ _FONTS = tuple(
     for family, slanted in (("Sans", "Oblique"), ("SansMono", "Oblique"), ("Serif", "Italic"))
     for style in ("", "-Bold", f"-{slanted}", f"-Bold{slanted}")
 )
-_DRAWING_VERSION = 1
+_DRAWING_VERSION = 2
 _TRAIN, _TEST = 0, 1
-_FONT_SHARE = (0.34, 0.62)  # font size as a share of the image's side
-_TURN_DEGREES = 14.0
-_SHEAR = 0.2
-_LEAST_CONTRAST = 60.0  # grey levels between ink and ground
+_FONT_SHARE = (0.5, 0.8)  # font size as a share of the image's side
+_TURN_DEGREES = 10.0
+_SHEAR = 0.15
+_LEAST_CONTRAST = 80.0  # grey levels between ink and ground
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Weights on disk: this project's own files, other people's state dicts, and loading either into a network."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch import Tensor
 from scalesearch import __version__
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.files import write_bytes
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.naming import detect_family, from_torchvision
 
@@ -70,19 +70,7 @@ def save_network(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if problems := misfits(empty_state(network.spec), state):
         raise ValueError(f"the network is not the one of its spec: {listed(problems)}")
-    write_atomically(path, safetensors.torch.save(state, {**metadata, **(extra or {})}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Writes under a temporary name in the same folder, then replaces. Raises UserError where it cannot."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(str(path), str(error), "a place that can be written to") from error
+    write_bytes(path, safetensors.torch.save(state, {**metadata, **(extra or {})}))
 
 
 def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:

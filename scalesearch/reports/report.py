@@ -1,12 +1,12 @@
 """A run's report folder: results.csv, family.json, figures, report.md."""
 
 import json
-import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
+from scalesearch.files import write_bytes
 from scalesearch.reports import sections
 from scalesearch.reports.answer import answer, title
 from scalesearch.reports.facts import RunFacts
@@ -45,8 +45,9 @@ def write_report(folder: Path, results: pd.DataFrame, facts: RunFacts, family: S
     }
     names = [(f"{name}.png", caption) for name, caption in CAPTIONS.items() if f"{name}.png" in artefacts]
     artefacts["report.md"] = report_markdown(found, facts, family, names).encode()
-    folder.mkdir(parents=True, exist_ok=True)
-    return tuple(_write(folder / name, content) for name, content in artefacts.items())
+    for name, content in artefacts.items():
+        write_bytes(folder / name, content)
+    return tuple(folder / name for name in artefacts)
 
 
 def report_markdown(
@@ -91,14 +92,3 @@ def _figures(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
     for name, figure in drawn.items():
         yield f"{name}.png", rendered(figure, "png")
         yield f"{name}.svg", rendered(figure, "svg")
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """Replaces the file in one step, so that a reader never sees half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path

@@ -5,7 +5,6 @@ No random state is kept: each epoch seeds itself from (seed, epoch), see ``loop.
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from torch import Tensor, nn
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.files import write_bytes
 from scalesearch.training.history import EpochRecord, History
 from scalesearch.training.step import Training
 
@@ -62,21 +62,7 @@ def save(path: Path, training: Training, history: History, steps_per_epoch: int)
         name: tensor.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
         for name, tensor in tensors.items()
     }
-    write_atomically(path, safetensors.torch.save(copies, metadata={HEADER: json.dumps(header)}))
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write through a temporary file in the same folder, which is made if missing; an interruption leaves none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_bytes(path, safetensors.torch.save(copies, metadata={HEADER: json.dumps(header)}))
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:

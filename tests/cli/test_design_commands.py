@@ -27,6 +27,9 @@ def test_baseline(cli: Cli) -> None:
     ended = cli("baseline", "--target-flops", "400M", "--json")
     assert json.loads(ended.out)["macs"] == 385_814_752
     assert "385,814,752 multiply-adds" in cli("baseline").out
+    counted = cli("baseline", "--fvcore").out
+    assert "fvcore counts 385,814,752" in counted
+    assert ".total(), with batch norm and pooling: 401,659,392" in counted
 
 
 def test_scale_says_what_it_scales_by_and_writes_a_spec(cli: Cli, tmp_path: Path) -> None:
