@@ -1,5 +1,6 @@
 """Shared by all rooms: a cache of its own for each test run, and small folders of images."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import pytest
 from PIL import Image
 
 MakeFolder = Callable[..., Path]
+# Tiny tensors only lose time to several threads; set before torch is imported, and for child processes, too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,7 @@ def finetune(
     """
     from dataclasses import replace
 
-    from scalesearch.cli.progress import EpochProgress, interruptible, say
+    from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
     from scalesearch.cli.show import print_json
     from scalesearch.cli.source import choose_scaling
     from scalesearch.cli.units import show_count
@@ -92,7 +92,8 @@ def finetune(
         counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
         say(f"{source.name}: {len(parts.classes)} classes, {counts}")
     steps = steps_per_epoch(len(parts.train), batch_size)
-    with interruptible(), locked(folder), EpochProgress(epochs, steps, quiet=json) as progress:
+    with interruptible(), locked(folder), Bar(epochs * steps, 0, quiet=json) as bar:
+        progress = EpochProgress(bar, epochs, steps)
         metrics = train(spec, parts, config, folder, weights, where, Watcher(progress.step, progress.epoch))
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})

@@ -165,12 +165,12 @@ def _start(
 ) -> None:  # fmt: skip
     import time
 
-    from scalesearch.cli.progress import TrialProgress, confirm, interruptible, say
+    from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible, say
     from scalesearch.cli.units import show_seconds
     from scalesearch.search.estimate import estimate_seconds
     from scalesearch.search.facts import add_seconds, run_facts
     from scalesearch.search.plan import trials
-    from scalesearch.search.run import begin, finished_keys, search
+    from scalesearch.search.run import Listener, begin, finished_keys, search
 
     wanted = list(trials(plan, found.candidates))
     if not dry_run:
@@ -186,9 +186,11 @@ def _start(
         return
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
     began = time.monotonic()
-    with interruptible(), TrialProgress(len(wanted), len(finished), quiet=json) as progress:
+    with interruptible(), Bar(len(wanted), len(finished), quiet=json) as bar:
+        progress = TrialProgress(bar, len(finished))
         try:
-            rows = search(folder, plan, found.candidates, parts, jobs, progress.listener())
+            listener = Listener(progress.prepared, progress.finished)
+            rows = search(folder, plan, found.candidates, parts, jobs, listener)
         finally:
             add_seconds(folder, time.monotonic() - began)
     _conclude(folder, rows, json)

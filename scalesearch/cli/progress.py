@@ -13,7 +13,6 @@ from scalesearch.cli.units import show_seconds
 from scalesearch.errors import RunInterruptedError
 
 if TYPE_CHECKING:
-    from scalesearch.search.run import Listener
     from scalesearch.training.history import EpochRecord
 
 
@@ -39,18 +38,22 @@ def interruptible() -> Iterator[None]:
         raise RunInterruptedError from None
 
 
-class TrialProgress:
-    """Trials done, the best so far, and time left. Without a terminal: a line per trial."""
+class Bar:
+    """A progress bar in a terminal. Elsewhere it draws nothing, and whoever uses it says lines instead."""
 
     def __init__(self, total: int, done: int, quiet: bool) -> None:
-        self._total, self._done, self._quiet = total, done, quiet
-        self._best: dict[str, Any] | None = None
-        self._bar: Any = None
-        self._began = time.monotonic()
+        self.quiet = quiet
+        self.live = sys.stdout.isatty() and not quiet
+        self._total, self._done = total, done
 
-    def __enter__(self) -> "TrialProgress":
-        if sys.stdout.isatty() and not self._quiet:
-            self._bar = _bar()
+    def __enter__(self) -> "Bar":
+        if self.live:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"),
+            )  # fmt: skip
             self._task = self._bar.add_task("Reading images", total=self._total, completed=self._done, left="")
             self._bar.start()
         return self
@@ -58,86 +61,71 @@ class TrialProgress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bar is not None:
+        if self.live:
             self._bar.stop()
 
-    def listener(self) -> "Listener":
-        """What the search calls."""
-        from scalesearch.search.run import Listener
+    def show(self, text: str, done: int | None = None, left: str = "") -> None:
+        """Describes what goes on; ``done`` None leaves the bar where it is."""
+        if self.live:
+            self._bar.update(self._task, description=text, completed=done, left=left)
 
-        return Listener(self._prepared, self._finished)
+    def line(self, text: str) -> None:
+        """A line instead of the bar."""
+        if not self.live and not self.quiet:
+            say(text)
 
-    def _prepared(self, done: int, total: int) -> None:
-        if self._bar is not None:
-            self._bar.update(self._task, description=f"Reading images, size {done} of {total}")
-        if done == total:
-            self._began = time.monotonic()
-            if self._bar is not None:
-                self._bar.update(self._task, description="Training")
 
-    def _finished(self, row: dict[str, Any], done: int, total: int) -> None:
+class TrialProgress:
+    """Trials done, the best so far, and time left."""
+
+    def __init__(self, bar: Bar, done: int) -> None:
+        self._bar, self._before = bar, done
+        self._best: dict[str, Any] | None = None
+        self._began = time.monotonic()
+
+    def prepared(self, done: int, total: int) -> None:
+        """After each size of images that is ready."""
+        self._began = time.monotonic()
+        self._bar.show("Training" if done == total else f"Reading images, size {done} of {total}")
+
+    def finished(self, row: dict[str, Any], done: int, total: int) -> None:
+        """After each trial."""
         better = self._best is None or (row["score"] or 0) > (self._best["score"] or 0)
         if row["role"] == "candidate" and row["status"] == "done" and better:
             self._best = row
-        here = done - self._done
-        left = (time.monotonic() - self._began) / here * (total - done)
+        left = (time.monotonic() - self._began) / (done - self._before) * (total - done)
         best = self._best
         text = f"best {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=text, left=f"{show_seconds(left)} left")
-        elif not self._quiet:
-            result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
-            say(f"{done}/{total} {row['name']} seed {row['seed']}: {result}; {text}; about {show_seconds(left)} left")
+        self._bar.show(text, done, f"{show_seconds(left)} left")
+        result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
+        self._bar.line(
+            f"{done}/{total} {row['name']} seed {row['seed']}: {result}; {text}; about {show_seconds(left)} left"
+        )
 
 
 class EpochProgress:
-    """Steps done, validation accuracy, and time left. Without a terminal: a line per epoch."""
+    """Steps done, validation accuracy, and time left."""
 
-    def __init__(self, epochs: int, steps: int, quiet: bool) -> None:
-        self._epochs, self._steps, self._quiet = epochs, steps, quiet
+    def __init__(self, bar: Bar, epochs: int, steps: int) -> None:
+        self._bar, self._epochs, self._steps = bar, epochs, steps
         self._first: int | None = None
         self._began = time.monotonic()
-        self._bar: Any = None
         self._text = "Training"
-
-    def __enter__(self) -> "EpochProgress":
-        if sys.stdout.isatty() and not self._quiet:
-            self._bar = _bar()
-            self._task = self._bar.add_task("Reading images", total=self._epochs * self._steps, left="")
-            self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
 
     def step(self, epoch: int, step: int) -> None:
         """After each step; both count from 0."""
         done = epoch * self._steps + step + 1
         if self._first is None:
             self._first, self._began = done, time.monotonic()
-        if self._bar is not None:
-            self._bar.update(self._task, completed=done, description=self._text, left=self._left(done))
+        self._bar.show(self._text, done, self._left(done))
 
     def epoch(self, record: "EpochRecord") -> None:
         """After each epoch."""
         done, top1 = record.epoch + 1, record.metrics.get("top1", float("nan"))
         self._text = f"epoch {done}/{self._epochs}, validation {top1:.1%}"
-        if self._bar is None and not self._quiet:
-            say(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
+        self._bar.line(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
 
     def _left(self, done: int) -> str:
         here = done - (self._first or 0)
         left = (time.monotonic() - self._began) / here * (self._epochs * self._steps - done) if here else 0.0
         return f"{show_seconds(left)} left"
-
-
-def _bar() -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("{task.fields[left]}"),
-    )  # fmt: skip

@@ -1,7 +1,7 @@
 """Batches for the training loop: shuffled, augmented and normalised in whole-batch tensor operations."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +52,25 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
     """Training batches in an epoch: a last batch below half the batch size is left out, unless it is the only one."""
     full, rest = divmod(images, batch_size)
     return full + 1 if full == 0 or rest >= max(2, batch_size * _SHORTEST_TRAINING_BATCH) else full
+
+
+def training_epochs(
+    arrays: ImageArrays,
+    batch_size: int,
+    *,
+    seed: int,
+    augment: Augment,
+    statistics: PixelStatistics,
+    device: torch.device,
+) -> tuple[Callable[[int], Iterator[Batch]], int]:
+    """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for."""
+
+    def epoch_of(epoch: int) -> Iterator[Batch]:
+        return training_batches(
+            arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device
+        )
+
+    return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
 
 def training_batches(

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, steps_per_epoch, training_batches
+from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.nets.count import fvcore_count
 from scalesearch.nets.modules import build
@@ -65,16 +65,9 @@ def _train(job: Assignment) -> tuple[Evaluation, float]:
     arrays, validation = job.train.at(spec.resolution), job.validation.at(spec.resolution)
     statistics = pixel_statistics(arrays)
     network = build(spec, seed=config.seed)
-    history = fit(
-        network,
-        lambda epoch: training_batches(
-            arrays, config.batch_size, seed=config.seed, epoch=epoch, augment=job.augment, statistics=statistics,
-            device=device,
-        ),
-        steps_per_epoch(len(arrays), config.batch_size),
-        config,
-        loss=classification_loss(config),
-        device=device,
-    )  # fmt: skip
+    epochs, steps = training_epochs(
+        arrays, config.batch_size, seed=config.seed, augment=job.augment, statistics=statistics, device=device
+    )
+    history = fit(network, epochs, steps, config, loss=classification_loss(config), device=device)
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
     return evaluate(network, batches, precision=config.precision), history[-1].train_loss

@@ -16,8 +16,7 @@ from scalesearch.data.batches import (
     PixelStatistics,
     evaluation_batches,
     pixel_statistics,
-    steps_per_epoch,
-    training_batches,
+    training_epochs,
 )
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.cost import cost
@@ -73,43 +72,28 @@ def finetune(
     network = build(spec, seed=config.seed)
     arrays, validation = data.train.at(spec.resolution), data.validation.at(spec.resolution)
     statistics = start_from(network, weights) if weights else pixel_statistics(arrays)
-    augment = Augment(flip=data.source.flip)
 
     def judge(model: nn.Module) -> dict[str, float]:
         found = evaluate(model, _whole(validation, statistics, device), precision=config.precision)
         return {"top1": found.top1, "loss": found.loss}
 
+    augment = Augment(flip=data.source.flip)
+    epochs, steps = training_epochs(
+        arrays, config.batch_size, seed=config.seed, augment=augment, statistics=statistics, device=device
+    )
     history = fit(
-        network,
-        lambda epoch: training_batches(
-            arrays, config.batch_size, seed=config.seed, epoch=epoch, augment=augment, statistics=statistics,
-            device=device,
-        ),
-        steps_per_epoch(len(arrays), config.batch_size),
-        config,
-        loss=classification_loss(config),
-        device=device,
-        evaluate=judge,
-        on_step=watcher.step,
-        on_epoch=watcher.epoch,
-        checkpoint=folder / CHECKPOINT_FILE,
+        network, epochs, steps, config, loss=classification_loss(config), device=device, evaluate=judge,
+        on_step=watcher.step, on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
     test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
     metadata = {PIXELS: json.dumps(asdict(statistics)), "data": data.source.name, "data_digest": data.digest}
     save_network(folder / MODEL_FILE, network, metadata, data.classes)
     metrics = {
-        "model": spec.name,
-        "data": data.source.name,
-        "data_digest": data.digest,
-        "resolution": spec.resolution,
-        "macs": cost(spec).macs,
-        "params": cost(spec).params,
-        "start": str(weights) if weights else "scratch",
-        "config": config.to_dict(),
-        "validation": history[-1].metrics,
-        "test": report(test),
+        "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
+        "data": data.source.name, "data_digest": data.digest, "start": str(weights) if weights else "scratch",
+        "config": config.to_dict(), "validation": history[-1].metrics, "test": report(test),
         "history": [record.to_dict() for record in history],
-    }
+    }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 
