@@ -121,13 +121,13 @@ def evaluate(
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.nets.weights import load_network
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import evaluate_file, report
+    from scalesearch.training.finetune import evaluate_model, report
     from scalesearch.training.metrics import class_accuracy, confusion
 
-    resolution = load_network(model)[0].spec.resolution
+    network, metadata = load_network(model)
     name = data or _searched_data(choose_scaling(run, None, (None, None, None), None))
-    parts = dataset(open_data(name, skip_broken=skip_broken), resolution)
-    found, _ = evaluate_file(model, parts, part, choose_device(device))
+    parts = dataset(open_data(name, skip_broken=skip_broken), network.spec.resolution)
+    found = evaluate_model(network, metadata, parts, part, choose_device(device))
     counts = confusion(found.labels, found.predictions, len(parts.classes))
     values = {**report(found), "part": part, "per_class": dict(zip(parts.classes, class_accuracy(counts), strict=True))}
     if json:

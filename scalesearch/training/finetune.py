@@ -24,7 +24,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_json
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.weights import load_network, load_state_into, read_safetensors, read_state, save_network
+from scalesearch.nets.weights import load_state_into, read_safetensors, read_state, save_network
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.evaluate import Evaluation, evaluate
 from scalesearch.training.history import EpochRecord
@@ -116,22 +116,26 @@ def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
     return PixelStatistics(tuple(values["mean"]), tuple(values["std"]))
 
 
-def evaluate_file(path: Path, data: Dataset, part: str, device: torch.device) -> tuple[Evaluation, MBConvNet]:
-    """Judges a saved model on a part ("train", "validation", "test") of a data set.
+def evaluate_model(
+    network: MBConvNet, metadata: dict[str, str], data: Dataset, part: str, device: torch.device
+) -> Evaluation:
+    """Judges a loaded model on a part ("train", "validation", "test") of a data set.
 
     Raises UserError where the model's classes are not the data's.
     """
-    network, metadata = load_network(path)
     known = tuple(json.loads(metadata.get("classes", "[]")))
     if known != data.classes:
         raise UserError(
-            str(path), f"a model of {len(known)} classes ({', '.join(known[:5])}…)",
-            f"the {len(data.classes)} classes of {data.source.name} ({', '.join(data.classes[:5])}…)",
-            "Give the data the model was trained for.",
+            "--data", f"{len(data.classes)} classes of {data.source.name} ({_few(data.classes)})",
+            f"the model's {len(known)} classes ({_few(known)})", "Give the data the model was trained for.",
         )  # fmt: skip
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return evaluate(network, _whole(arrays, statistics_of(metadata), device)), network
+    return evaluate(network, _whole(arrays, statistics_of(metadata), device))
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def report(found: Evaluation) -> dict[str, Any]:

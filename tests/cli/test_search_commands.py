@@ -188,3 +188,18 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     assert "Traceback" not in errors
     answer = json.loads((tmp_path / "run" / "run.json").read_text())
     assert answer["seconds"] > 0
+
+
+def test_finetune_continues_and_refuses_another_training(cli: Cli, image_folder: MakeFolder) -> None:
+    images = image_folder()
+    common = ("finetune", "--model", "mbconv_small", "--data", images, "--out", "m", "--batch-size", 16, "--json")
+    first = json.loads(cli(*common, "--epochs", 1).out)
+    again = json.loads(cli(*common, "--epochs", 1).out)
+    assert again["test"] == first["test"]
+    other = cli(*common, "--epochs", 2)
+    assert other.code == 2
+    assert "epochs" in other.err
+    foreign = cli("evaluate", first["file"], "--data", image_folder("three", classes=3))
+    assert foreign.code == 2
+    assert "class2" in foreign.err
+    assert cli("finetune", "--strategy", "head", "--data", images).code == 2
