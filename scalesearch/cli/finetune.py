@@ -58,6 +58,7 @@ def finetune(
     from scalesearch.data.batches import steps_per_epoch
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.design.cost import cost
+    from scalesearch.search.facts import provenance
     from scalesearch.search.family import named_spec
     from scalesearch.search.folder import locked, prepare
     from scalesearch.training.config import TrainConfig, validate
@@ -94,7 +95,9 @@ def finetune(
     steps = steps_per_epoch(len(parts.train), batch_size)
     with interruptible(), locked(folder), Bar(epochs * steps, 0, quiet=json) as bar:
         progress = EpochProgress(bar, epochs, steps)
-        metrics = train(spec, parts, config, folder, weights, where, Watcher(progress.step, progress.epoch))
+        metrics = train(
+            spec, parts, config, folder, weights, where, Watcher(progress.step, progress.epoch), provenance(str(where))
+        )
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})
         return

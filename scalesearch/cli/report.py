@@ -44,7 +44,7 @@ def report(
     lines = rows(open_study(folder))
     results = pd.DataFrame(lines, columns=[*NETWORK_COLUMNS, *SEED_COLUMNS])
     members = _members(folder)
-    written = write_report(out or folder / "report", results, _facts(folder, values, plan), members)
+    written = write_report(out or folder / "report", results, _facts(folder, values, plan, _commands(folder)), members)
     if json:
         print_json({"files": [str(path) for path in written]})
         return
@@ -52,7 +52,7 @@ def report(
         say(str(path))
 
 
-def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan") -> "RunFacts":
+def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str]) -> "RunFacts":
     """What the report states besides results."""
     from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
     from scalesearch.search.found import FILE, read_found
@@ -63,7 +63,7 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan") -> "RunFact
     proxy = plan.proxy
     return RunFacts(
         name=folder.name,
-        command=values["command"],
+        command="\n".join([values["command"], *trained]),
         data=DataFacts(
             plan.data, values["classes"], images["train"], images["validation"], images["test"], plan.data_digest
         ),
@@ -79,6 +79,15 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan") -> "RunFact
         date=values["date"],
         seconds=values.get("seconds", 0.0),
     )  # fmt: skip
+
+
+def _commands(folder: Path) -> list[str]:
+    """The command lines that trained the run's members."""
+    from scalesearch.files import read_json
+    from scalesearch.training.finetune import METRICS_FILE
+
+    paths = sorted(folder.glob(f"models/*/{METRICS_FILE}"))
+    return [str(read_json(path, "the metrics of a fine-tuned model")["command"]) for path in paths]
 
 
 def _members(folder: Path) -> list[dict[str, Any]]:

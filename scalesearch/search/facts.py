@@ -38,20 +38,27 @@ def command() -> str:
     return shlex.join(["scalesearch", *sys.argv[1:]])
 
 
+def provenance(device: str) -> dict[str, Any]:
+    """Command, versions, machine and date of this process."""
+    return {
+        "command": command(),
+        "versions": versions(),
+        "hardware": hardware(device),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
 def run_facts(found: Enumeration, data: Dataset, device: str, argument: str) -> dict[str, Any]:
     """What is written into ``run.json`` besides the plan; ``argument`` is what was given as --data."""
     folder = Path(argument).expanduser()
     return {
         "data_argument": str(folder.resolve()) if folder.is_dir() else argument,
-        "command": command(),
+        **provenance(device),
         "classes": len(data.classes),
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         "notes": list(data.source.notes),
         "nominal": found.nominal,
         "candidates": len(found.candidates),
-        "versions": versions(),
-        "hardware": hardware(device),
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -53,6 +53,7 @@ def finetune(
     weights: Path | None,
     device: torch.device,
     watcher: Watcher,
+    provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """Trains on the train part, watches validation, judges once on test; run again, it continues.
 
@@ -61,6 +62,7 @@ def finetune(
     Args:
         spec: the network; its classifier is made for the data's classes.
         weights: a state dict of the same architecture to start from; None starts from scratch.
+        provenance: command, versions and the like, kept in ``metrics.json``.
 
     Returns:
         what ``metrics.json`` holds.
@@ -92,7 +94,7 @@ def finetune(
         "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
         "data": data.source.name, "data_digest": data.digest, "start": str(weights) if weights else "scratch",
         "config": config.to_dict(), "validation": history[-1].metrics, "test": report(test),
-        "history": [record.to_dict() for record in history],
+        "history": [record.to_dict() for record in history], **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     return metrics
