@@ -1,6 +1,9 @@
 """Where trials run: in this process, or in several, one thread each. Results come back as they finish."""
 
 import multiprocessing
+import os
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -39,7 +42,7 @@ def run_in_processes(jobs: Iterable[Job], run: Callable[[Job], Result], workers:
     Raises:
         WorkerDiedError: a worker ended without an answer.
     """
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_ignore_ctrl_c)
+    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     running: dict[Future[Result], Job] = {}
     try:
         for job in jobs:
@@ -62,8 +65,14 @@ def _finished(running: dict[Future[Result], Job]) -> Iterator[tuple[Job, Result]
         yield running.pop(future), future.result()
 
 
-def _ignore_ctrl_c() -> None:
-    """Ctrl-C is the coordinator's to handle; it ends the workers itself."""
-    import signal
-
+def _start_worker() -> None:
+    """Ctrl-C is the coordinator's to handle: it ends the workers itself. A killed coordinator takes them along."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

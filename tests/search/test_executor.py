@@ -1,5 +1,9 @@
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +52,44 @@ def test_errors_of_a_job_reach_the_caller() -> None:
 def test_a_dead_worker_is_noticed() -> None:
     with pytest.raises(WorkerDiedError, match="Run the same command again"):
         list(run_in_processes([1], die, 1))
+
+
+def test_workers_end_with_a_killed_coordinator(tmp_path: Path) -> None:
+    script = (
+        "import time, sys\n"
+        "from tests.search.test_executor import write_pid_and_sleep\n"
+        "from scalesearch.search.executor import run_in_processes\n"
+        "if __name__ == '__main__':\n"
+        "    list(run_in_processes([sys.argv[1]], write_pid_and_sleep, 1))\n"
+    )
+    pid_file = tmp_path / "pid"
+    (tmp_path / "main.py").write_text(script)
+    root = str(Path(__file__).parents[2])
+    coordinator = subprocess.Popen(
+        [sys.executable, str(tmp_path / "main.py"), str(pid_file)], env={**os.environ, "PYTHONPATH": root}
+    )
+    wait_for(lambda: pid_file.exists() and pid_file.read_text() != "")
+    coordinator.kill()
+    coordinator.wait()
+    wait_for(lambda: not alive(int(pid_file.read_text())))
+
+
+def write_pid_and_sleep(path: str) -> None:
+    Path(path).write_text(str(os.getpid()))
+    time.sleep(300)
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    status = Path(f"/proc/{pid}/stat")
+    return not (status.exists() and status.read_text().split()[2] == "Z")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
