@@ -45,7 +45,7 @@ def baseline(
     from scalesearch.design.sizing import size_baseline
     from scalesearch.design.space import load_space
 
-    loaded = load_space(space or "efficientnet_b0")
+    loaded = load_space("efficientnet_b0" if space is None else space)
     target = parse_flops(target_flops, "--target-flops") if target_flops else None
     spec = size_baseline(loaded, target, classes)
     counts = _fvcore(spec) if fvcore else {}
@@ -98,13 +98,15 @@ def scale(
         phi = round(meet(chosen.baseline, chosen.coefficients, target, chosen.rounding).phi, 4)
     assert phi is not None  # one of the two was given
     item = member(chosen.baseline, chosen.coefficients, phi, chosen.rounding)
-    path = write_spec(out or chosen.folder / f"{item.name}.json", item.spec)
+    path = out or chosen.folder / f"{item.name}.json"
     if json:
         print_json({**member_row(item), "spec": item.spec.to_dict(), "file": str(path), "coefficients": chosen.origin})
-        return
-    print(chosen.origin)
-    print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
-    print(f"Written to {path}. Train it: scalesearch finetune --model {path} --data PATH")
+    else:
+        print(chosen.origin)
+        print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
+    write_spec(path, item.spec)
+    if not json:
+        print(f"Written to {path}. Train it: scalesearch finetune --model {path} --data PATH")
 
 
 def family(

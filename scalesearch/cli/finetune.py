@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from scalesearch.cli.source import Scaling
 
 DataOption = Annotated[
-    str | None, typer.Option(help="A folder, a torchvision set, or glyphs; the search's data if left out.")
+    str | None,
+    typer.Option(help="A folder, a torchvision set, or glyphs; the search's or the model's own if left out."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")]
@@ -31,7 +32,7 @@ def finetune(
         Literal["full", "head"], typer.Option(help="Train everything, or a new head on a frozen body.")
     ] = "full",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
-    resolution: Annotated[int | None, typer.Option(min=8, help="Side in pixels; the network's if left out.")] = None,
+    resolution: Annotated[int | None, typer.Option(min=8, max=4096, help="Side in pixels; the network's own.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     lr: Annotated[
         float | None, typer.Option(help="Peak learning rate: 0.003 from scratch and for a head, else 0.001.")
@@ -42,13 +43,14 @@ def finetune(
     seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
     skip_broken: SkipOption = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the model; RUN/models/MODEL if left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the model; RUN/models/MODEL-DATA if left out.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Train one member of the family and judge it on the test images; run again to continue.
 
     Example: scalesearch finetune --model b1 --data path/to/images
     """
+    import shlex
     from dataclasses import replace
 
     from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
@@ -58,12 +60,12 @@ def finetune(
     from scalesearch.data.batches import steps_per_epoch
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.design.cost import cost
-    from scalesearch.search.facts import provenance
+    from scalesearch.search.facts import argument, provenance
     from scalesearch.search.family import named_spec
     from scalesearch.search.folder import locked, prepare
     from scalesearch.training.config import TrainConfig, validate
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import MODEL_FILE, Watcher
+    from scalesearch.training.finetune import DATA, MODEL_FILE, Watcher
     from scalesearch.training.finetune import finetune as train
 
     if strategy == "head" and weights is None:
@@ -71,15 +73,16 @@ def finetune(
     chosen = choose_scaling(run, None, (None, None, None), None)
     spec = named_spec(model, chosen.baseline, chosen.coefficients, chosen.rounding)
     spec = spec if resolution is None else replace(spec, resolution=resolution)
-    scratch = weights is None
+    fresh = weights is None or strategy == "head"  # what is trained starts from nothing
     config = TrainConfig(
-        epochs=epochs, batch_size=batch_size, lr=lr or (3e-3 if scratch or strategy == "head" else 1e-3),
-        warmup_epochs=min(1.0, epochs / 4), seed=seed, strategy=strategy,
-        body_lr_ratio=body_lr_ratio or (1.0 if scratch or strategy == "head" else 0.1),
+        epochs=epochs, batch_size=batch_size, warmup_epochs=min(1.0, epochs / 4), seed=seed, strategy=strategy,
+        lr=(3e-3 if fresh else 1e-3) if lr is None else lr,
+        body_lr_ratio=(1.0 if fresh else 0.1) if body_lr_ratio is None else body_lr_ratio,
     )  # fmt: skip
     validate(config)
     where = choose_device(device)
-    source = open_data(data or _searched_data(chosen), skip_broken=skip_broken)
+    name = _searched_data(chosen) if data is None else data
+    source = open_data(name, skip_broken=skip_broken)
     parts = dataset(source, spec.resolution)
     folder = out or chosen.folder.parent / "models" / f"{spec.name}-{source.name}"
     prepare(folder)
@@ -95,40 +98,40 @@ def finetune(
     steps = steps_per_epoch(len(parts.train), batch_size)
     with interruptible(), locked(folder), Bar(epochs * steps, 0, quiet=json) as bar:
         progress = EpochProgress(bar, epochs, steps)
-        metrics = train(
-            spec, parts, config, folder, weights, where, Watcher(progress.step, progress.epoch), provenance(str(where))
-        )
+        for part in (parts.train, parts.validation, parts.test):
+            part.at(spec.resolution, bar.reading)
+        origin = {**provenance(str(where)), DATA: argument(name)}
+        watcher = Watcher(progress.step, progress.epoch)
+        metrics = train(spec, parts, config, folder, weights, where, watcher, origin)
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})
         return
     _print_test(metrics["test"])
     say(f"Model: {folder / MODEL_FILE}")
-    say(f"Read it back: scalesearch evaluate {folder / MODEL_FILE} --data {_quoted(data, chosen)}")
+    say(f"Read it back: scalesearch evaluate {folder / MODEL_FILE} --data {shlex.quote(name)}")
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="A model.safetensors that finetune wrote.")],
     data: DataOption = None,
     part: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which images.")] = "test",
-    run: RunOption = None,
     device: DeviceOption = "auto",
     skip_broken: SkipOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Judge a saved model: top-1 with its interval, top-5, and accuracy per class.
+    """Judge a saved model: top-1, top-5, per class.
 
-    Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors --data glyphs
+    Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
     """
     from scalesearch.cli.show import print_json, print_table
-    from scalesearch.cli.source import choose_scaling
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.nets.weights import load_network
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import evaluate_model, report
+    from scalesearch.training.finetune import DATA, evaluate_model, report
     from scalesearch.training.metrics import class_accuracy, confusion
 
     network, metadata = load_network(model)
-    name = data or _searched_data(choose_scaling(run, None, (None, None, None), None))
+    name = metadata.get(DATA, "") if data is None else data
     parts = dataset(open_data(name, skip_broken=skip_broken), network.spec.resolution)
     found = evaluate_model(network, metadata, parts, part, choose_device(device))
     counts = confusion(found.labels, found.predictions, len(parts.classes))
@@ -162,9 +165,3 @@ def _searched_data(chosen: "Scaling") -> str:
     if chosen.data is None:
         raise UserError("--data", "nothing", "a folder of images, a torchvision set, or glyphs")
     return chosen.data
-
-
-def _quoted(data: str | None, chosen: "Scaling") -> str:
-    import shlex
-
-    return shlex.quote(data or _searched_data(chosen))

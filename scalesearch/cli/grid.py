@@ -170,49 +170,54 @@ def _start(
     from scalesearch.search.estimate import estimate_seconds
     from scalesearch.search.facts import add_seconds, run_facts
     from scalesearch.search.plan import trials
-    from scalesearch.search.run import Listener, begin, finished_keys, search
+    from scalesearch.search.run import Listener, recorded, search
 
     wanted = list(trials(plan, found.candidates))
-    if not dry_run:
-        begin(folder, plan, run_facts(found, parts, plan.device, data))
-    finished = finished_keys(folder)
+    before = recorded(folder, plan)
+    finished = {(row["candidate"], row["seed"]) for row in before}
     pending = [trial for trial in wanted if trial.key not in finished]
-    seconds = estimate_seconds(pending, len(parts.train), jobs, plan.device)
+    seconds = estimate_seconds(pending, len(parts.train), len(parts.validation), jobs, plan.device)
     if not json:
         done = f" ({len(finished)} of {len(wanted)} done before)" if finished else ""
         say(f"{len(pending)} trials, {jobs} at a time: about {show_seconds(seconds)}{done}. Folder: {folder}")
     if dry_run:
-        _print_candidates(found)
+        _print_candidates(found, json)
         return
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
     began = time.monotonic()
     with interruptible(), Bar(len(wanted), len(finished), quiet=json) as bar:
-        progress = TrialProgress(bar, len(finished))
+        progress = TrialProgress(bar, before)
+        facts = run_facts(found, parts, plan.device, data)
         try:
-            listener = Listener(progress.prepared, progress.finished)
-            rows = search(folder, plan, found.candidates, parts, jobs, listener)
+            listener = Listener(bar.reading, progress.finished)
+            rows = search(folder, plan, found.candidates, parts, facts, jobs, listener)
         finally:
             add_seconds(folder, time.monotonic() - began)
-    _conclude(folder, rows, json)
+    _conclude(folder, rows, plan.proxy.describe(plan.baseline), json)
 
 
-def _print_candidates(found: "Enumeration") -> None:
-    from scalesearch.cli.show import print_table
+def _print_candidates(found: "Enumeration", json: bool) -> None:
+    from dataclasses import asdict
+
+    from scalesearch.cli.show import print_json, print_table
     from scalesearch.cli.units import show_count
 
+    if json:
+        print_json([asdict(candidate) for candidate in found.candidates])
+        return
     print_table(
         "Candidates",
-        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "triples"),
+        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "triples α/β/γ"),
         [
             [f"c{c.index:03d}", f"{c.coefficients.alpha:g}", f"{c.coefficients.beta:g}", f"{c.coefficients.gamma:g}",
              f"{c.nominal_ratio:.2f}", f"{c.real_ratio:.3f}", show_count(c.macs), str(c.spec.resolution),
-             str(len(c.triples))]
+             " ".join(f"{t.alpha:g}/{t.beta:g}/{t.gamma:g}" for t in c.triples)]
             for c in found.candidates
         ],
     )  # fmt: skip
 
 
-def _conclude(folder: Path, rows: list[dict[str, Any]], json: bool) -> None:
+def _conclude(folder: Path, rows: list[dict[str, Any]], proxy: str, json: bool) -> None:
     """The table of the best, the winner, and what to type next."""
     from scalesearch.cli.progress import say
     from scalesearch.cli.results import print_results
@@ -230,5 +235,5 @@ def _conclude(folder: Path, rows: list[dict[str, Any]], json: bool) -> None:
              "score": found.score, "top1": found.top1, "done": found.done, "total": found.total, "rows": rows}
         )  # fmt: skip
         return
-    print_results(rows, found)
+    print_results(rows, found, proxy)
     say("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report")

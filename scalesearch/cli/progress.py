@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +69,10 @@ class Bar:
         if self.live:
             self._bar.update(self._task, description=text, completed=done, left=left)
 
+    def reading(self, done: int, total: int) -> None:
+        """While images are decoded or resized."""
+        self.show(f"Reading images, {done} of {total}")
+
     def line(self, text: str) -> None:
         """A line instead of the bar."""
         if not self.live and not self.quiet:
@@ -78,21 +82,21 @@ class Bar:
 class TrialProgress:
     """Trials done, the best so far, and time left."""
 
-    def __init__(self, bar: Bar, done: int) -> None:
-        self._bar, self._before = bar, done
+    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]]) -> None:
+        self._bar, self._before = bar, len(before)
         self._best: dict[str, Any] | None = None
         self._began = time.monotonic()
+        for row in before:
+            self._consider(row)
 
-    def prepared(self, done: int, total: int) -> None:
-        """After each size of images that is ready."""
-        self._began = time.monotonic()
-        self._bar.show("Training" if done == total else f"Reading images, size {done} of {total}")
-
-    def finished(self, row: dict[str, Any], done: int, total: int) -> None:
-        """After each trial."""
+    def _consider(self, row: dict[str, Any]) -> None:
         better = self._best is None or (row["score"] or 0) > (self._best["score"] or 0)
         if row["role"] == "candidate" and row["status"] == "done" and better:
             self._best = row
+
+    def finished(self, row: dict[str, Any], done: int, total: int) -> None:
+        """After each trial."""
+        self._consider(row)
         left = (time.monotonic() - self._began) / (done - self._before) * (total - done)
         best = self._best
         text = f"best {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"

@@ -37,14 +37,16 @@ def report(
     if folder is None or not (folder / RUN_FILE).is_file():
         raise UserError("report", f"no {RUN_FILE} in {folder or 'runs/*'}", "a search's folder", "Run a search first.")
     values = read_json(folder / RUN_FILE, "a run of scalesearch")
+    trainings = _trainings(folder, values)
     try:
-        plan = SearchPlan.from_dict(values["plan"])
-    except (KeyError, TypeError) as error:
-        raise UserError(str(folder / RUN_FILE), f"a damaged file ({error})", "a run of scalesearch") from None
-    lines = rows(open_study(folder))
-    results = pd.DataFrame(lines, columns=[*NETWORK_COLUMNS, *SEED_COLUMNS])
-    members = _members(folder)
-    written = write_report(out or folder / "report", results, _facts(folder, values, plan, _commands(folder)), members)
+        facts = _facts(folder, values, SearchPlan.from_dict(values["plan"]), [item["command"] for item in trainings])
+        members = _members(folder, trainings)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            str(folder), f"a damaged {RUN_FILE} or metrics.json ({error!r})", "the folder of a search"
+        ) from None
+    results = pd.DataFrame(rows(open_study(folder)), columns=[*NETWORK_COLUMNS, *SEED_COLUMNS])
+    written = write_report(out or folder / "report", results, facts, members)
     if json:
         print_json({"files": [str(path) for path in written]})
         return
@@ -81,35 +83,38 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: li
     )  # fmt: skip
 
 
-def _commands(folder: Path) -> list[str]:
-    """The command lines that trained the run's members."""
+def _trainings(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
+    """The metrics of the members trained in the run's folder, on the data of the search."""
     from scalesearch.files import read_json
     from scalesearch.training.finetune import METRICS_FILE
 
-    paths = sorted(folder.glob(f"models/*/{METRICS_FILE}"))
-    return [str(read_json(path, "the metrics of a fine-tuned model")["command"]) for path in paths]
+    found = []
+    for path in sorted(folder.glob(f"models/*/{METRICS_FILE}")):
+        metrics = read_json(path, "the metrics of a fine-tuned model")
+        if metrics.get("source_digest") == values.get("source_digest"):
+            found.append({**metrics, "path": str(path.parent)})
+    return found
 
 
-def _members(folder: Path) -> list[dict[str, Any]]:
-    """The family of the run's coefficients, with the test results of the members trained in its folder."""
-    from scalesearch.files import read_json
+def _members(folder: Path, trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The family of the run's coefficients, with the test results of its trained members."""
     from scalesearch.search.family import family, member_row
     from scalesearch.search.found import FILE, read_found
-    from scalesearch.training.finetune import METRICS_FILE
 
     if not (folder / FILE).exists():
         return []
     found = read_found(folder)
     if not found.complete:
         return []
-    tests = {}
-    for path in sorted(folder.glob(f"models/*/{METRICS_FILE}")):
-        values = read_json(path, "the metrics of a fine-tuned model")
-        source = "from scratch" if values["start"] == "scratch" else "fine-tuned"
-        test = values["test"]
-        tests[values["model"], values["macs"]] = {
-            "top1": test["top1"], "correct": test["correct"], "images": test["images"], "source": source,
-            "path": str(path.parent),
-        }  # fmt: skip
+    tests = {(item["model"], item["macs"]): _tested(item) for item in trainings}
     rows = [member_row(item) for item in family(found.baseline, found.coefficients, found.rounding)]
     return [{**row, **tests.get((row["name"], row["macs"]), {})} for row in rows]
+
+
+def _tested(metrics: dict[str, Any]) -> dict[str, Any]:
+    test = metrics["test"]
+    source = "from scratch" if metrics["start"] == "scratch" else "fine-tuned"
+    return {
+        "top1": test["top1"], "correct": test["correct"], "images": test["images"], "source": source,
+        "path": metrics["path"],
+    }  # fmt: skip

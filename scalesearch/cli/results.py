@@ -10,8 +10,8 @@ from scalesearch.search.found import Found
 SHOWN = 8
 
 
-def print_results(rows: list[dict[str, Any]], found: Found) -> None:
-    """The best candidates by mean score, the baseline, how many tie with the winner, and the coefficients."""
+def print_results(rows: list[dict[str, Any]], found: Found, trained: str) -> None:
+    """How each was trained, the best by mean score, how many tie with the winner, and the coefficients."""
     import pandas as pd
 
     from scalesearch.reports.statistics import summarise
@@ -19,13 +19,14 @@ def print_results(rows: list[dict[str, Any]], found: Found) -> None:
     table = summarise(pd.DataFrame(rows))
     candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
     shown = [*candidates.head(SHOWN).to_dict("records"), *baseline.to_dict("records")]
+    say(f"Accuracy on validation images, trained {trained}; FLOPs of the full-size network")
     print_table(
-        "Best candidates, by score (accuracy as trained in the search, on validation images)",
-        ("name", "α", "β", "γ", "real ×", "FLOPs", "px", "accuracy", "95 % interval", "score"),
+        "Best candidates by score",
+        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "accuracy", "95 % interval", "score"),
         [
-            [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['real_ratio']:.2f}",
-             show_count(r["macs"]), str(r["resolution"]), f"{r['accuracy']:.1%}", f"{r['low']:.1%}–{r['high']:.1%}",
-             f"{r['score']:.4f}"]
+            [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['nominal_ratio']:.2f}",
+             f"{r['real_ratio']:.2f}", show_count(r["macs"]), str(r["resolution"]), f"{r['accuracy']:.1%}",
+             f"{r['low']:.1%}–{r['high']:.1%}", f"{r['score']:.4f}"]
             for r in shown
         ],
     )  # fmt: skip

@@ -33,6 +33,8 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
     Given factors win over both. Raises UserError on some but not all of α, β, γ.
     """
     given = _given(factors)
+    if run is not None and space is not None:
+        raise UserError("--space", f"{space} beside --run {run}", "one of them", "A run has its own baseline.")
     folder = run or (newest_run() if space is None else None)
     if folder is not None:
         found = read_found(folder)
@@ -47,7 +49,7 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
             f"Coefficients given: {given}; baseline of {folder}" if given else origin, folder / "family",
             _data_argument(folder),
         )  # fmt: skip
-    baseline = load_space(space or "efficientnet_b0").baseline
+    baseline = load_space("efficientnet_b0" if space is None else space).baseline
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
     return Scaling(baseline, given or PAPER, rounding or "budget", origin, Path("family") / baseline.name)
 

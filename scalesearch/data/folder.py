@@ -14,6 +14,7 @@ from scalesearch.errors import UserError
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"})
 _PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+_ENDS_BYTES = 1 << 19
 _LAYOUT = "class folders of images, or train/ with val/ or test/, each holding class folders"
 
 
@@ -68,7 +69,7 @@ def folder_source(path: str | Path) -> Source:
         labels=np.array([label_of[file.class_name] for file in listed], dtype=np.int64),
         parts=tuple(file.part for file in listed),
         reader=reader,
-        digest=_digest(listed),
+        digest=_digest(root, listed),
         flip=True,
         native_px=median_short_side(reader, len(listed)),
         notes=_notes(root, part_folders, skipped_links),
@@ -153,10 +154,26 @@ def _checked_classes(root: Path, files: list[_File], *, split: bool) -> tuple[st
     return tuple(sorted(trained))
 
 
-def _digest(files: list[_File]) -> str:
-    """Names, sizes and labels; the bytes are not read."""
-    lines = "\n".join(f"{file.part}\t{file.class_name}\t{file.path}\t{file.size_bytes}" for file in files)
-    return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+def _digest(root: Path, files: list[_File]) -> str:
+    """Names, labels and content; of a file above 1 MiB, its size and its first and last 512 KiB."""
+    digest = hashlib.sha256()
+    for file in files:
+        line = f"{file.part}\t{file.class_name}\t{file.path}\t{file.size_bytes}\n"
+        digest.update(line.encode("utf-8", "surrogateescape"))
+        digest.update(_content(root / file.path))
+    return digest.hexdigest()[:12]
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as opened:
+            start = opened.read(2 * _ENDS_BYTES)
+            if len(start) == 2 * _ENDS_BYTES:
+                opened.seek(max(opened.seek(0, os.SEEK_END) - _ENDS_BYTES, 0))
+                start = start[:_ENDS_BYTES] + opened.read(_ENDS_BYTES)
+            return hashlib.sha256(start).digest()
+    except OSError:  # an unreadable file is reported with all the others when the set is decoded
+        return b"unreadable"
 
 
 def _links_clause(skipped_links: list[str]) -> str:

@@ -20,6 +20,8 @@ def open_source(data: str) -> Source:
 
     Raises UserError, with a suggestion for a mistyped name.
     """
+    if not data.strip():
+        raise UserError("--data", "nothing", f"a folder or one of {', '.join(SET_NAMES)}")
     if data == "glyphs":
         return glyph_source()
     if data in NAMED_SETS:

@@ -125,9 +125,9 @@ def enumerate_candidates(
         candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio))
     if not candidates:
         raise UserError(
-            "--tolerance", f"{grid.tolerance:g} (real: {real_tolerance})", "tolerances that leave at least one network",
+            "--real-tolerance", f"{real_tolerance:g}", "a share that leaves at least one network",
             f"All {len(triples)} triples were dropped: {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
-            " Widen --real-tolerance or choose a larger baseline.",
+            " Widen it or choose a larger baseline.",
         )  # fmt: skip
     return Enumeration(tuple(candidates), tuple(dropped), len(triples))
 

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -52,9 +53,10 @@ def boolean(default: Any = REQUIRED) -> Rule:
     return Rule("true or false", lambda v: isinstance(v, bool), default)
 
 
-def text(default: Any = REQUIRED) -> Rule:
-    """A non-empty string."""
-    return Rule("a non-empty text", lambda v: isinstance(v, str) and bool(v.strip()), default)
+def name(default: Any = REQUIRED) -> Rule:
+    """A name that can stand in a file's name."""
+    expected = "a name of letters, digits, dots, dashes and underscores"
+    return Rule(expected, lambda v: isinstance(v, str) and re.fullmatch(r"\w[\w.+-]{0,99}", v) is not None, default)
 
 
 def _is_number(value: Any) -> bool:

@@ -75,9 +75,9 @@ def meet(
         if _miss(best.macs, target_macs) < 1e-3:
             break
     if best is None or _miss(best.macs, target_macs) > math.log1p(NEAR_ENOUGH):
-        near = f"; the nearest is {best.macs / 1e6:.3g}M" if best else ""
+        near = f"; the nearest is {best.macs:.4g}" if best else ""
         raise UserError(
-            option, f"{target_macs / 1e6:.4g}M", f"a size that {spec.name} ({own / 1e6:.4g}M) can be scaled to{near}",
+            option, f"{target_macs:.4g}", f"a size that {spec.name} ({own:.4g} multiply-adds) can be scaled to{near}",
             "Choose a space of about that size.",
         )  # fmt: skip
     check_buildable(best.spec, option)

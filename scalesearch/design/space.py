@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scalesearch.design.schema import Rule, boolean, check_table, integer, number, odd, one_of, text
+from scalesearch.design.schema import Rule, boolean, check_table, integer, name, number, odd, one_of
 from scalesearch.design.spec import BatchNorm, Head, NetSpec, Stage, Stem
 from scalesearch.errors import SpaceError, UserError
 
 ANY = Rule("a table", lambda value: True, default=None)
 # Bounds refuse absurd values before anything is built from them.
 TOP = {
-    "name": text(),
+    "name": name(),
     "resolution": integer(8, 4096),
     "activation": one_of("silu", "relu6", "relu", "hardswish", default="silu"),
     "padding": one_of("symmetric", "same", default="symmetric"),
@@ -47,7 +47,7 @@ HEAD = {
 }
 GRID = {"step": number(0.001, 1, 0.1), "tolerance": number(0.001, 1, 0.1), "maximum": number(1, 8, 2.0)}
 PUBLISHED = {
-    "name": text(),
+    "name": name(),
     "width": number(0.01, 32),
     "depth": number(0.01, 32),
     "resolution": integer(8, 4096),
@@ -99,18 +99,18 @@ def space_names() -> tuple[str, ...]:
     return tuple(sorted(path.stem for path in spaces_folder().glob("*.toml")))
 
 
-def load_space(name: str) -> SearchSpace:
+def load_space(named: str) -> SearchSpace:
     """A shipped space by name, or a TOML file by path.
 
     Raises:
         UserError: no such space or file, or not TOML.
         SpaceError: every mistake of the file at once.
     """
-    path = spaces_folder() / f"{name}.toml" if name in space_names() else Path(name)
+    path = spaces_folder() / f"{named}.toml" if named in space_names() else Path(named)
     if path.suffix != ".toml" or not path.is_file():
-        near = difflib.get_close_matches(name, space_names(), n=1)
+        near = difflib.get_close_matches(named, space_names(), n=1)
         hint = f'Did you mean "{near[0]}"?' if near else "Give one of those names or a file."
-        raise UserError("--space", f'"{name}"', "a .toml file or one of " + ", ".join(space_names()), hint)
+        raise UserError("--space", f'"{named}"', "a .toml file or one of " + ", ".join(space_names()), hint)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -124,16 +124,16 @@ def parse_space(values: dict[str, Any], where: str) -> SearchSpace:
     """A search space from a file's tables. Raises SpaceError with all mistakes."""
     mistakes: list[str] = []
     top = check_table(values, TOP, "", mistakes)
-    norm = check_table(top.pop("batch_norm") or {}, BATCH_NORM, "batch_norm", mistakes)
-    stem = check_table(top.pop("stem") or {}, STEM, "stem", mistakes)
-    head = check_table(top.pop("head") or {}, HEAD, "head", mistakes)
-    grid = check_table(top.pop("grid") or {}, GRID, "grid", mistakes)
+    norm = check_table(_table(top, "batch_norm"), BATCH_NORM, "batch_norm", mistakes)
+    stem = check_table(_table(top, "stem"), STEM, "stem", mistakes)
+    head = check_table(_table(top, "head"), HEAD, "head", mistakes)
+    grid = check_table(_table(top, "grid"), GRID, "grid", mistakes)
     stages = _check_list(top.pop("stages"), STAGE, "stages", mistakes)
     if not stages:
         mistakes.append("stages: missing; expected at least one [[stages]] table")
     published = _check_list(top.pop("published"), PUBLISHED, "published", mistakes)
     norms = [
-        check_table(row.pop("batch_norm") or norm, BATCH_NORM, f"published[{index}].batch_norm", mistakes)
+        check_table(row.pop("batch_norm", None) or norm, BATCH_NORM, f"published[{index}].batch_norm", mistakes)
         for index, row in enumerate(published)
     ]
     if mistakes:
@@ -147,6 +147,11 @@ def parse_space(values: dict[str, Any], where: str) -> SearchSpace:
     )
     members = tuple(Published(**row, batch_norm=BatchNorm(**n)) for row, n in zip(published, norms, strict=True))
     return SearchSpace(baseline.name, baseline, Grid(**grid), members)
+
+
+def _table(values: dict[str, Any], key: str) -> Any:
+    value = values.pop(key)
+    return {} if value is None else value
 
 
 def _check_list(values: Any, rules: dict[str, Rule], where: str, mistakes: list[str]) -> list[dict[str, Any]]:

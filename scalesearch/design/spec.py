@@ -95,7 +95,11 @@ class NetSpec:
     @property
     def digest(self) -> str:
         """12 hex digits naming the architecture; the name does not take part."""
-        values = dataclasses.asdict(dataclasses.replace(self, name=""))
+        # 6 and 6.0 are one setting
+        stages = (
+            dataclasses.replace(s, expand_ratio=float(s.expand_ratio), se_ratio=float(s.se_ratio)) for s in self.stages
+        )
+        values = dataclasses.asdict(dataclasses.replace(self, name="", stages=tuple(stages)))
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:

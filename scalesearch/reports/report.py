@@ -57,7 +57,7 @@ def report_markdown(
     parts = (
         ("Answer", answer(found, facts)),
         ("Figures", sections.figures(figures)),
-        ("Best candidates", sections.candidates_section(found)),
+        ("Best candidates", sections.candidates_section(found, accuracy_note(found, facts))),
         ("Family", sections.family_section(family, facts)),
         ("What the candidates cost", sections.cost_section(found, facts)),
         ("Triples dropped", sections.dropped_section(facts)),

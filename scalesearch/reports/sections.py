@@ -24,11 +24,11 @@ def figures(names: Sequence[tuple[str, str]]) -> str:
     return "\n\n".join(f"![{caption}]({name})\n\n{caption}." for name, caption in names)
 
 
-def candidates_section(found: Findings) -> str:
-    """The ten best and the baseline."""
+def candidates_section(found: Findings, note: str) -> str:
+    """The ten best and the baseline; ``note`` says what the accuracies come from."""
     if found.summary.empty:
         return "No trial has a result yet."
-    return markdown_table(top_candidates(found.summary))
+    return f"{note[0].upper()}{note[1:]}.\n\n{markdown_table(top_candidates(found.summary))}"
 
 
 def family_section(family: Sequence[Member], facts: RunFacts) -> str:

@@ -83,8 +83,8 @@ def top_candidates(summary: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     rows = [_candidate_row(str(place), row) for place, row in enumerate(candidates.to_dict("records"), start=1)]
     rows += [_candidate_row("base", row) for row in summary[summary["role"] == "baseline"].to_dict("records")]
     columns = (
-        "#", "candidate", "α", "β", "γ", "px", "blocks", "FLOPs", "× base", "params", "accuracy", "95 % interval",
-        "seeds", "score", "tied",
+        "#", "candidate", "α", "β", "γ", "αβ²γ²", "px", "blocks", "FLOPs", "× base", "params", "accuracy",
+        "95 % interval", "seeds", "score", "tied", "all triples α/β/γ",
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(columns))
 
@@ -92,9 +92,10 @@ def top_candidates(summary: pd.DataFrame, count: int = 10) -> pd.DataFrame:
 def _candidate_row(place: str, row: Mapping[Any, Any]) -> tuple[object, ...]:
     return (
         place, row["name"], *(f"{row[name]:g}" for name in ("alpha", "beta", "gamma")),
-        row["resolution"], row["blocks"],
+        f"{row['nominal_ratio']:.2f}", row["resolution"], row["blocks"],
         count_text(row["macs"]), f"{row['real_ratio']:.3f}", count_text(row["params"]), percent(row["accuracy"]),
         interval_text(row["low"], row["high"]), row["seeds"], f"{row['score']:.4f}", "yes" if row["tied"] else "",
+        row["triples"],
     )  # fmt: skip
 
 

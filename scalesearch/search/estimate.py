@@ -15,12 +15,13 @@ OVERHEAD_SECONDS = 2.0  # of a trial besides its steps: building, fvcore's count
 SHARING = 1.15  # trials side by side on one machine slow one another down by about this
 
 
-def estimate_seconds(trials: Sequence[Trial], images: int, jobs: int, device: str) -> float:
+def estimate_seconds(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str) -> float:
     """Wall seconds for the trials: time per step of the smallest and the largest, interpolated by FLOPs.
 
     Args:
         trials: those still to be run.
         images: training images of each.
+        validation: images each is judged on, a third of a training step's time apiece.
         jobs: trials at a time.
         device: "cpu" or a GPU's name; on a CPU each trial has one thread.
     """
@@ -39,7 +40,8 @@ def estimate_seconds(trials: Sequence[Trial], images: int, jobs: int, device: st
     total = 0.0
     for trial in trials:
         step = ends[0] + slope * (cost(trial.proxy_spec).macs - low)
-        total += step * steps_per_epoch(images, trial.train.batch_size) * trial.train.epochs + OVERHEAD_SECONDS
+        steps = steps_per_epoch(images, trial.train.batch_size) * trial.train.epochs
+        total += step * (steps + validation / trial.train.batch_size / 3) + OVERHEAD_SECONDS
     return total * (SHARING if jobs > 1 else 1.0) / min(jobs, len(trials))
 
 

@@ -38,6 +38,12 @@ def command() -> str:
     return shlex.join(["scalesearch", *sys.argv[1:]])
 
 
+def argument(data: str) -> str:
+    """What was given as --data, so that it can be opened from anywhere: absolute for a folder."""
+    folder = Path(data).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else data
+
+
 def provenance(device: str) -> dict[str, Any]:
     """Command, versions, machine and date of this process."""
     return {
@@ -48,15 +54,15 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def run_facts(found: Enumeration, data: Dataset, device: str, argument: str) -> dict[str, Any]:
-    """What is written into ``run.json`` besides the plan; ``argument`` is what was given as --data."""
-    folder = Path(argument).expanduser()
+def run_facts(found: Enumeration, data: Dataset, device: str, given: str) -> dict[str, Any]:
+    """What is written into ``run.json`` besides the plan; ``given`` is what was given as --data."""
     return {
-        "data_argument": str(folder.resolve()) if folder.is_dir() else argument,
+        "data_argument": argument(given),
         **provenance(device),
         "classes": len(data.classes),
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         "notes": list(data.source.notes),
+        "source_digest": data.source.digest,
         "nominal": found.nominal,
         "candidates": len(found.candidates),
     }
@@ -64,6 +70,8 @@ def run_facts(found: Enumeration, data: Dataset, device: str, argument: str) -> 
 
 def add_seconds(folder: Path, seconds: float) -> None:
     """Adds an invocation's wall time to the run's."""
+    if not (folder / RUN_FILE).exists():  # ended before it began
+        return
     values = read_json(folder / RUN_FILE, "a run of scalesearch")
     write_json(folder / RUN_FILE, {**values, "seconds": values.get("seconds", 0.0) + seconds})
 

@@ -1,5 +1,6 @@
 """The family that coefficients span: B0…B6 for φ = 0…6, and members by name."""
 
+import math
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Any
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, Rounding, published_name, published_spec, scale
 from scalesearch.design.sizing import check_buildable
-from scalesearch.design.space import load_space, space_names
+from scalesearch.design.space import load_space, parse_space, space_names
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
@@ -29,6 +30,8 @@ class Member:
 
 def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: Rounding) -> Member:
     """The member at φ, named b3 for φ = 3 and b_phi2.5 between. Raises UserError on absurd sizes."""
+    if not math.isfinite(phi):
+        raise UserError("--phi", f"{phi}", "a finite number")
     name = f"b{phi:g}" if phi >= 0 and phi == int(phi) else f"b_phi{phi:.4g}"
     spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
     check_buildable(spec, "--phi")
@@ -67,11 +70,7 @@ def read_spec(path: Path) -> NetSpec:
     values = read_json(path, "a network's spec")
     if values.get("format") != SPEC_FORMAT or not isinstance(values.get("spec"), dict):
         raise UserError(str(path), "another kind of JSON", f"a spec of format {SPEC_FORMAT}, as scale writes it")
-    try:
-        spec = NetSpec.from_dict(values["spec"])
-        cost(spec)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(str(path), f"a damaged spec ({error})", "a spec as scale writes it") from None
+    spec = parse_space(values["spec"], str(path)).baseline
     check_buildable(spec, str(path))
     return spec
 

@@ -8,7 +8,8 @@ from statistics import mean
 from typing import Any
 
 from scalesearch.design.candidates import SEARCH_RATIO
-from scalesearch.design.scaling import Coefficients, Rounding
+from scalesearch.design.scaling import Coefficients, Rounding, check_coefficients
+from scalesearch.design.space import parse_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
@@ -46,8 +47,8 @@ class Found:
 def best_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | None:
     """The rows of the winning candidate (one a seed), or None while no candidate has finished.
 
-    The winner has the highest mean score over the seeds that every finished candidate shares at least; ties go to
-    the lower cost, then to the earlier candidate. The baseline cannot win.
+    The winner has the highest mean score over the seeds that all of them have finished (over all of its own where
+    there is no such seed); ties go to the lower cost, then to the earlier candidate. The baseline cannot win.
     """
     groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
     for row in rows:
@@ -55,10 +56,9 @@ def best_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | None:
             groups[row["candidate"]].append(row)
     if not groups:
         return None
-    # A candidate with fewer seeds than the others has had fewer chances to be unlucky: it waits.
-    seeds = max(len(group) for group in groups.values())
-    full = [group for group in groups.values() if len(group) == seeds]
-    return min(full, key=lambda g: (-mean(r["score"] for r in g), g[0]["macs"], g[0]["candidate"]))
+    shared = set.intersection(*({row["seed"] for row in group} for group in groups.values()))
+    fair = [[row for row in group if not shared or row["seed"] in shared] for group in groups.values()]
+    return min(fair, key=lambda g: (-mean(r["score"] for r in g), g[0]["macs"], g[0]["candidate"]))
 
 
 def write_found(folder: Path, found: Found) -> Path:
@@ -82,10 +82,14 @@ def read_found(folder: Path) -> Found:
     if values.pop("format", None) != FORMAT:
         raise UserError(str(path), "another format", f"format {FORMAT}", "Run the search again with this version.")
     try:
-        values["coefficients"] = Coefficients(**values["coefficients"])
-        values["baseline"] = NetSpec.from_dict(values["baseline"])
-        return Found(**values)
-    except (KeyError, TypeError, ValueError) as error:
+        baseline = parse_space(values.pop("baseline"), str(path)).baseline
+        coefficients = Coefficients(**values.pop("coefficients"))
+        check_coefficients(coefficients)
+        found = Found(coefficients=coefficients, baseline=baseline, **values)
+        if not 0 <= found.done <= found.total or found.rounding not in ("budget", "efficientnet"):
+            raise ValueError(f"{found.done} of {found.total} trials, rounding {found.rounding}")
+        return found
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise UserError(str(path), f"a damaged file ({error})", "the coefficients of a search") from None
 
 

@@ -116,8 +116,12 @@ def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> li
 
 
 def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
-    """Raises UserError naming what differs when a run folder holds another search."""
-    differing = differences(old, new.to_dict())
+    """Raises UserError naming what differs when a run folder holds another search; more seeds are the same one."""
+    asked = new.to_dict()
+    seeds = old.get("seeds")
+    if isinstance(seeds, list) and asked["seeds"][: len(seeds)] == seeds:
+        old = {**old, "seeds": asked["seeds"]}  # more seeds of the same search: what is done stays
+    differing = differences(old, asked)
     if differing:
         shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
         raise UserError(

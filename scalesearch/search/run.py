@@ -18,7 +18,7 @@ from scalesearch.search.executor import run_here, run_in_processes
 from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.found import Found, best_rows, growth, write_found
 from scalesearch.search.plan import SearchPlan, Trial, check_same, row, trials
-from scalesearch.search.study import Row, claim, done, open_study, record, release, release_unfinished, rows
+from scalesearch.search.study import Row, claim, open_study, record, release, release_unfinished, rows
 from scalesearch.search.trial import Assignment, Outcome, run_trial
 
 PLAN_FORMAT = 1
@@ -26,78 +26,108 @@ PLAN_FORMAT = 1
 
 @dataclass(frozen=True)
 class Listener:
-    """Who is told: ``prepared(done, total)`` while images are readied, ``finished(row, done, total)`` after a trial."""
+    """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each trial."""
 
-    prepared: Callable[[int, int], None]
+    reading: Callable[[int, int], None]
     finished: Callable[[Row, int, int], None]
 
 
-def begin(folder: Path, plan: SearchPlan, facts: dict[str, Any]) -> None:
-    """Writes ``run.json`` (plan and facts) for a new run; for an old one checks that it is the same search.
+def recorded(folder: Path, plan: SearchPlan) -> list[Row]:
+    """The rows that a run folder holds of this search; none where there is no run, or one that recorded nothing.
 
-    Raises UserError naming what differs.
+    Raises UserError where the folder holds results of another search, naming what differs.
     """
-    prepare(folder)
     path = folder / RUN_FILE
-    if path.exists():
-        found = read_json(path, "a run of scalesearch")
-        check_same(found.get("plan", {}), plan, str(folder))
-        facts = {**found, **facts}
-    write_json(path, {**facts, "format": PLAN_FORMAT, "plan": plan.to_dict(), "plan_digest": plan.digest})
-
-
-def finished_keys(folder: Path) -> set[tuple[int, int]]:
-    """(candidate, seed) of the trials a run has recorded; none where there is no run."""
-    return done(open_study(folder)) if (folder / "study.db").exists() else set()
+    if not path.exists() or not (folder / "study.db").exists():
+        return []
+    lines = rows(open_study(folder))
+    old = read_json(path, "a run of scalesearch").get("plan")
+    if lines:
+        check_same(old if isinstance(old, dict) else {}, plan, str(folder))
+    return lines
 
 
 def search(
-    folder: Path, plan: SearchPlan, candidates: Sequence[Candidate], data: Dataset, jobs: int, listener: Listener
+    folder: Path,
+    plan: SearchPlan,
+    candidates: Sequence[Candidate],
+    data: Dataset,
+    facts: dict[str, Any],
+    jobs: int,
+    listener: Listener,
 ) -> list[Row]:
     """Runs what is not yet done and returns all rows; a second call continues, each trial runs once.
 
     Args:
-        folder: of the run, begun by ``begin``.
+        folder: of the run; made where it is missing.
+        facts: provenance for ``run.json``; a continued run keeps its first, and lists the later ones.
         jobs: processes; 1 runs the trials in this one.
 
     Raises:
-        UserError: the folder is in use, or images cannot be decoded.
+        UserError: the folder is in use or holds another search, or images cannot be decoded.
         KeyboardInterrupt: what is done is kept, what was running is run again next time.
     """
-    by_number = {candidate.index: candidate for candidate in candidates}
+    prepare(folder)
     with locked(folder):
+        before = recorded(folder, plan)
+        _write_plan(folder, plan, facts, continued=bool(before))
         study = open_study(folder)
         release_unfinished(study)
-        finished = done(study)
+        finished = {(line["candidate"], line["seed"]) for line in before}
         wanted = list(trials(plan, tuple(candidates)))
         pending = [trial for trial in wanted if trial.key not in finished]
         if pending:
             _ready(pending, data, listener)
-        running: dict[tuple[int, int], optuna.Trial] = {}
-        assignments = _claimed(study, pending, running, plan, data)
-        run = run_here(assignments, run_trial) if jobs == 1 else run_in_processes(assignments, run_trial, jobs)
-        try:
-            with contextlib.closing(run):  # type: ignore[type-var]
-                for assignment, outcome in run:
-                    trial = assignment.trial
-                    line = row(plan, trial, by_number.get(trial.candidate), outcome.measured)
-                    _keep_predictions(folder, trial, outcome)
-                    record(study, running.pop(trial.key), line)
-                    finished.add(trial.key)
-                    _answer(folder, plan, rows(study), len(wanted))
-                    listener.finished(line, len(finished), len(wanted))
-        finally:
-            release(study, running.values())
-        return rows(study)
+            _run(folder, study, plan, pending, candidates, data, jobs, listener)
+        lines = rows(study)
+        _answer(folder, plan, lines, len(wanted))
+        return lines
+
+
+def _write_plan(folder: Path, plan: SearchPlan, facts: dict[str, Any], continued: bool) -> None:
+    path = folder / RUN_FILE
+    if continued:
+        first = read_json(path, "a run of scalesearch")
+        facts = {**first, "continued": [*first.get("continued", []), facts]}
+    write_json(path, {**facts, "format": PLAN_FORMAT, "plan": plan.to_dict(), "plan_digest": plan.digest})
+
+
+def _run(
+    folder: Path,
+    study: optuna.Study,
+    plan: SearchPlan,
+    pending: Sequence[Trial],
+    candidates: Sequence[Candidate],
+    data: Dataset,
+    jobs: int,
+    listener: Listener,
+) -> None:
+    """Runs the pending trials and records each as it finishes; what an interruption leaves running is released."""
+    by_number = {candidate.index: candidate for candidate in candidates}
+    running: dict[tuple[int, int], optuna.Trial] = {}
+    assignments = _claimed(study, pending, running, plan, data)
+    run = run_here(assignments, run_trial) if jobs == 1 else run_in_processes(assignments, run_trial, jobs)
+    done = len(rows(study))
+    total = done + len(pending)
+    try:
+        with contextlib.closing(run):  # type: ignore[type-var]
+            for assignment, outcome in run:
+                trial = assignment.trial
+                line = row(plan, trial, by_number.get(trial.candidate), outcome.measured)
+                _keep_predictions(folder, trial, outcome)
+                record(study, running.pop(trial.key), line)
+                done += 1
+                _answer(folder, plan, rows(study), total)
+                listener.finished(line, done, total)
+    finally:
+        release(study, running.values())
 
 
 def _ready(pending: Sequence[Trial], data: Dataset, listener: Listener) -> None:
     """Decodes every image once, and every size once, before workers ask for them."""
-    sizes = sorted({trial.proxy_spec.resolution for trial in pending})
-    for number, size in enumerate(sizes):
-        data.train.at(size)
-        data.validation.at(size)
-        listener.prepared(number + 1, len(sizes))
+    for size in sorted({trial.proxy_spec.resolution for trial in pending}):
+        data.train.at(size, listener.reading)
+        data.validation.at(size, listener.reading)
 
 
 def _claimed(

@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from sqlalchemy import URL
 
 from scalesearch.errors import ScaleSearchError, UserError
 
@@ -28,7 +29,8 @@ def open_study(folder: Path) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     path = folder / "study.db"
     try:
-        storage = optuna.storages.RDBStorage(f"sqlite:///{path.resolve()}")
+        url = URL.create("sqlite", database=str(path.resolve()))
+        storage = optuna.storages.RDBStorage(url.render_as_string())
         return optuna.create_study(
             study_name="scalesearch",
             storage=storage,

@@ -9,12 +9,13 @@ from numpy.typing import NDArray
 
 from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, training_epochs
 from scalesearch.data.dataset import Part
+from scalesearch.errors import UserError
 from scalesearch.nets.count import fvcore_count
 from scalesearch.nets.modules import build
 from scalesearch.search.plan import Measured, Trial
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluate import Evaluation, evaluate
-from scalesearch.training.loop import NonFiniteLoss, fit
+from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
 
 THREADS = 1  # one per trial, however many trials run beside it: the same numbers for any --jobs
@@ -50,7 +51,7 @@ def run_trial(job: Assignment) -> Outcome:
     nothing = np.zeros(0, np.int64)
     try:
         found, loss = _train(job)
-    except (NonFiniteLoss, RuntimeError) as error:  # torch reports memory that cannot be had as RuntimeError
+    except (UserError, RuntimeError) as error:  # divergence, GPU memory; torch reports CPU memory as RuntimeError
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
         return Outcome(Measured(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)

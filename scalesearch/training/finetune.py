@@ -1,5 +1,6 @@
 """Training one network on one data set to the end: from scratch or from given weights, whole or its head alone."""
 
+import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
@@ -22,7 +23,7 @@ from scalesearch.data.dataset import Dataset
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_json
+from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.weights import load_state_into, read_safetensors, read_state, save_network
 from scalesearch.training.config import TrainConfig
@@ -32,8 +33,10 @@ from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.metrics import wilson_interval
 
-MODEL_FILE, CHECKPOINT_FILE, METRICS_FILE = "model.safetensors", "checkpoint.safetensors", "metrics.json"
+MODEL_FILE, CHECKPOINT_FILE = "model.safetensors", "checkpoint.safetensors"
+METRICS_FILE, TRAINING_FILE = "metrics.json", "training.json"
 EVALUATION_BATCH = 128
+DATA = "data_argument"  # what was given as --data
 PIXELS = "pixel_statistics"  # key of the file's metadata: how images were normalised
 
 
@@ -72,6 +75,7 @@ def finetune(
     """
     spec = replace(spec, classes=len(data.classes))
     network = build(spec, seed=config.seed)
+    claim_folder(folder, data, weights)
     arrays, validation = data.train.at(spec.resolution), data.validation.at(spec.resolution)
     statistics = start_from(network, weights) if weights else pixel_statistics(arrays)
 
@@ -88,16 +92,35 @@ def finetune(
         on_step=watcher.step, on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
     test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
-    metadata = {PIXELS: json.dumps(asdict(statistics)), "data": data.source.name, "data_digest": data.digest}
+    metadata = {PIXELS: json.dumps(asdict(statistics)), DATA: str(provenance.get(DATA, ""))}
     save_network(folder / MODEL_FILE, network, metadata, data.classes)
     metrics = {
         "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
-        "data": data.source.name, "data_digest": data.digest, "start": str(weights) if weights else "scratch",
+        "data": data.source.name, "source_digest": data.source.digest, "start": str(weights) if weights else "scratch",
         "config": config.to_dict(), "validation": history[-1].metrics, "test": report(test),
         "history": [record.to_dict() for record in history], **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     return metrics
+
+
+def claim_folder(folder: Path, data: Dataset, weights: Path | None) -> None:
+    """Notes what a folder's training is on and starts from; raises UserError where it holds another.
+
+    The checkpoint itself knows the architecture and the settings.
+    """
+    start = hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights and weights.is_file() else "scratch"
+    asked = {"data": data.source.name, "source_digest": data.source.digest, "start": start}
+    path = folder / TRAINING_FILE
+    if path.exists() and (folder / CHECKPOINT_FILE).exists():
+        found = read_json(path, "a training of scalesearch")
+        differing = [f"{key} {found.get(key)}, not {asked[key]}" for key in asked if found.get(key) != asked[key]]
+        if differing:
+            raise UserError(
+                "--out", f"{folder}, which holds another training ({'; '.join(differing)})",
+                "a folder of its own for each training", "Name another with --out.",
+            )  # fmt: skip
+    write_json(path, asked)
 
 
 def start_from(network: MBConvNet, weights: Path) -> PixelStatistics:
@@ -114,8 +137,12 @@ def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
     """The normalisation noted in a model file's metadata; ImageNet's where none is."""
     if PIXELS not in metadata:
         return IMAGENET_STATISTICS
-    values = json.loads(metadata[PIXELS])
-    return PixelStatistics(tuple(values["mean"]), tuple(values["std"]))
+    try:
+        values = json.loads(metadata[PIXELS])
+        mean, std = ([float(value) for value in values[key]] for key in ("mean", "std"))
+        return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+    except (ValueError, TypeError, KeyError, IndexError) as error:
+        raise UserError("model file", f"damaged {PIXELS} ({error})", "metadata as finetune writes it") from None
 
 
 def evaluate_model(
@@ -125,7 +152,7 @@ def evaluate_model(
 
     Raises UserError where the model's classes are not the data's.
     """
-    known = tuple(json.loads(metadata.get("classes", "[]")))
+    known = class_names(metadata)
     if known != data.classes:
         raise UserError(
             "--data", f"{len(data.classes)} classes of {data.source.name} ({_few(data.classes)})",
@@ -134,6 +161,17 @@ def evaluate_model(
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))
+
+
+def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
+    """Class names noted in a model file's metadata. Raises UserError where they are damaged."""
+    try:
+        names = json.loads(metadata.get("classes", "[]"))
+    except ValueError:
+        names = None
+    if not isinstance(names, list):
+        raise UserError("model file", "damaged class names", "metadata as finetune writes it")
+    return tuple(map(str, names))
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scalesearch.search.study import open_study, rows
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 
@@ -184,10 +185,14 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the whole group
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
+    kept = len(rows(open_study(tmp_path / "run")))
+    assert kept >= 1
     assert "the same command continues" in errors
     assert "Traceback" not in errors
-    answer = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert answer["seconds"] > 0
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] > 0
+    again = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True, timeout=200)
+    answer = json.loads(again.stdout)
+    assert answer["done"] == answer["total"] == len(answer["rows"])
 
 
 def test_finetune_continues_and_refuses_another_training(cli: Cli, image_folder: MakeFolder) -> None:
@@ -203,3 +208,50 @@ def test_finetune_continues_and_refuses_another_training(cli: Cli, image_folder:
     assert foreign.code == 2
     assert "class2" in foreign.err
     assert cli("finetune", "--strategy", "head", "--data", images).code == 2
+
+
+def test_finetune_on_other_data_in_the_same_folder_is_refused(
+    cli: Cli, image_folder: MakeFolder, tmp_path: Path
+) -> None:
+    common = ("finetune", "--model", "mbconv_small", "--epochs", 1, "--batch-size", 16, "--out", "m")
+    assert cli(*common, "--data", image_folder("a/pics")).code == 0
+    other = image_folder("b/pics")
+    first = next((other / "class0").iterdir())
+    Image.new("RGB", (20, 20), "black").save(first)
+    ended = cli(*common, "--data", other)
+    assert ended.code == 2
+    assert "another training" in ended.err
+
+
+def test_advice_to_skip_broken_images_can_be_followed(cli: Cli, image_folder: MakeFolder) -> None:
+    images = broken_images(image_folder())
+    refused = cli("grid", *SMALL, "--data", images, "--run", "run")
+    assert refused.code == 2
+    assert "--skip-broken" in refused.err
+    assert cli("grid", *SMALL, "--data", images, "--run", "run", "--skip-broken").code == 0
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("run.json", '{"plan": []}'),
+        ("run.json", "{}"),
+        ("coefficients.json", "{}"),
+        ("study.db", "not a database" * 99),
+    ],
+)
+def test_damaged_run_files_are_one_clear_error(
+    cli: Cli, image_folder: MakeFolder, tmp_path: Path, file: str, content: str
+) -> None:
+    images = image_folder()
+    assert cli("grid", *SMALL, "--data", images, "--run", "runs/r").code == 0
+    (tmp_path / "runs" / "r" / file).write_text(content)
+    for command in (("report", "runs/r"), ("grid", *SMALL, "--data", images, "--run", "runs/r"), ("family",)):
+        ended = cli(*command)
+        assert ended.code in (0, 2)
+        assert "Traceback" not in ended.err
+
+
+def test_dry_run_for_programs(cli: Cli, image_folder: MakeFolder) -> None:
+    candidates = json.loads(cli("grid", *SMALL, "--data", image_folder(), "--dry-run", "--json").out)
+    assert candidates[0]["triples"][0]["alpha"] >= 1

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scalesearch.data.folder import folder_source
 from scalesearch.errors import UserError
@@ -128,3 +129,15 @@ def test_real_sets(real_data: Path) -> None:
     assert (cifar.parts.count("train"), cifar.parts.count("test")) == (6000, 2000)
     tiny = folder_source(real_data / "tiny_imagenet20")
     assert (tiny.parts.count("train"), tiny.parts.count("val"), tiny.native_px) == (6000, 1000, 64)
+
+
+def test_digest_follows_the_pixels(tmp_path: Path) -> None:
+    digests = set()
+    for value in (10, 200):
+        root = tmp_path / str(value) / "pics"
+        for name in ("a", "b"):
+            (root / name).mkdir(parents=True)
+            for number in range(3):
+                Image.new("RGB", (8, 8), (value, value, value)).save(root / name / f"{number}.bmp")
+        digests.add(folder_source(root).digest)
+    assert len(digests) == 2  # same names, same sizes

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -52,6 +53,24 @@ def test_damaged_spec_files(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(UserError, match=r"x\.json"):
+        read_spec(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("activation", "swish"),
+        ("resolution", 0),
+        ("resolution", 23.5),
+        ("stages", []),
+        ("dropout", 7),
+        ("name", "../x"),
+    ],
+)
+def test_spec_files_are_checked_like_spaces(tmp_path: Path, key: str, value: object) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps({"format": 1, "spec": B0.to_dict() | {key: value}}))
+    with pytest.raises(UserError, match=key):
         read_spec(path)
 
 

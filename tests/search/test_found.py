@@ -39,8 +39,10 @@ def test_ties_go_to_the_cheaper_then_the_earlier() -> None:
     assert winner([row(3, 0.5), row(2, 0.5)]) == 2
 
 
-def test_a_candidate_with_fewer_seeds_waits() -> None:
-    assert winner([row(0, 0.5), row(0, 0.5, 1), row(1, 0.9)]) == 0
+def test_only_seeds_that_all_have_finished_count() -> None:
+    assert winner([row(0, 0.1), row(0, 0.1, 1), row(1, 0.9)]) == 1
+    assert winner([row(0, 0.6), row(0, 0.1, 1), row(1, 0.5)]) == 0
+    assert winner([row(0, 0.6), row(1, 0.7, 1)]) == 1  # none shared: each by its own
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Real searches on tiny images: each trial once, continued after an interruption, the same for any jobs."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from scalesearch.search.folder import locked, newest_run
 from scalesearch.search.found import read_found
 from scalesearch.search.plan import SearchPlan
 from scalesearch.search.proxy import Proxy
-from scalesearch.search.run import Listener, begin, finished_keys, search
+from scalesearch.search.run import Listener, recorded, search
 from scalesearch.search.study import open_study
 from scalesearch.training.config import TrainConfig
 from tests.conftest import MakeFolder
@@ -41,8 +42,7 @@ def make_plan(data: Dataset, **changes: Any) -> SearchPlan:
 def run(
     folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT
 ) -> list[dict[str, Any]]:
-    begin(folder, plan, {})
-    return search(folder, plan, plan.enumerate().candidates, data, jobs, listener)
+    return search(folder, plan, plan.enumerate().candidates, data, {}, jobs, listener)
 
 
 def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -61,8 +61,8 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "b", plan, images, listener=Listener(SILENT.prepared, interrupt))
-    assert len(finished_keys(tmp_path / "b")) == 2
+        run(tmp_path / "b", plan, images, listener=Listener(SILENT.reading, interrupt))
+    assert len(recorded(tmp_path / "b", plan)) == 2
     assert not read_found(tmp_path / "b").complete
     continued = run(tmp_path / "b", plan, images, jobs=2)
     assert measured(continued) == measured(undisturbed)
@@ -71,7 +71,7 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
 
     calls: list[int] = []
     again = run(
-        tmp_path / "b", plan, images, listener=Listener(SILENT.prepared, lambda row, done, total: calls.append(1))
+        tmp_path / "b", plan, images, listener=Listener(SILENT.reading, lambda row, done, total: calls.append(1))
     )
     assert measured(again) == measured(undisturbed)
     assert calls == []
@@ -92,20 +92,54 @@ def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> 
 
 def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: Dataset) -> None:
     hot = replace(make_plan(images).train, lr=1e30, clip_grad_norm=0.0, epochs=3)
-    rows = run(tmp_path, make_plan(images, grid=Grid(1.0, 0.3), train=hot), images)
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=hot)
+    rows = run(tmp_path, plan, images)
     failed = [row for row in rows if row["status"] == "failed"]
     assert failed
     assert all("loss" in row["reason"] for row in failed)
-    assert len(finished_keys(tmp_path)) == len(rows)  # failed ones are not tried again
+    assert len(recorded(tmp_path, plan)) == len(rows)  # failed ones are not tried again
 
 
 def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Dataset) -> None:
-    begin(tmp_path, make_plan(images), {})
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
     before = (tmp_path / "run.json").read_bytes()
-    for change in ({"data_digest": "other"}, {"seeds": (0, 1)}, {"baseline": replace(BASELINE, resolution=20)}):
+    for change in ({"data_digest": "other"}, {"baseline": replace(BASELINE, resolution=20)}):
         with pytest.raises(UserError, match="another search"):
-            begin(tmp_path, make_plan(images, **change), {})
+            run(tmp_path, replace(plan, **change), images)
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    first = run(tmp_path, plan, images)
+    calls: list[int] = []
+    both = run(
+        tmp_path, replace(plan, seeds=(0, 1)), images, listener=Listener(SILENT.reading, lambda *_: calls.append(1))
+    )
+    assert len(both) == 2 * len(first)
+    assert len(calls) == len(first)
+
+
+def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    open_study(tmp_path)
+    other = replace(plan, target_macs=3e6).to_dict()
+    (tmp_path / "run.json").write_text(
+        json.dumps({"plan": other})
+    )  # as an interruption while images are read leaves it
+    assert run(tmp_path, plan, images)
+    assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
+
+
+def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    found = read_found(tmp_path)
+    (tmp_path / "coefficients.json").unlink()
+    run(tmp_path, plan, images)
+    assert read_found(tmp_path) == found
+    assert found.complete
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:

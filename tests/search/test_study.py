@@ -44,3 +44,10 @@ def test_a_file_that_is_no_study(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database, just some bytes that stand here instead of one" * 20)
     with pytest.raises(UserError, match=r"study\.db"):
         open_study(tmp_path)
+
+
+def test_odd_folder_names_stay_folders(tmp_path: Path) -> None:
+    for name in ("what?", "a%41b", "ümlaut & space#"):
+        (tmp_path / name).mkdir()
+        open_study(tmp_path / name)
+        assert (tmp_path / name / "study.db").is_file()
