@@ -125,9 +125,7 @@ def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Datase
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     open_study(tmp_path)
     other = replace(plan, target_macs=3e6).to_dict()
-    (tmp_path / "run.json").write_text(
-        json.dumps({"plan": other})
-    )  # as an interruption while images are read leaves it
+    (tmp_path / "run.json").write_text(json.dumps({"plan": other}))  # left by an interruption
     assert run(tmp_path, plan, images)
     assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
 

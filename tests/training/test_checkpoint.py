@@ -9,7 +9,6 @@ from safetensors import safe_open
 from torch import Tensor
 
 from scalesearch.errors import UserError
-from scalesearch.training import checkpoint as checkpoint_module
 from scalesearch.training.checkpoint import HEADER
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History
@@ -108,7 +107,7 @@ def test_a_crash_while_writing_leaves_the_last_whole_file(path: Path, monkeypatc
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint_module.os, "replace", crash)
+        patch.setattr("os.replace", crash)
         with pytest.raises(KeyboardInterrupt):
             run(ToyNet(), path)
     assert path.read_bytes() == content
@@ -173,7 +172,7 @@ def test_a_foreign_file_is_refused(finished: Path) -> None:
 
 def test_unwritable_place_is_reported_not_swallowed(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(OSError, match="file"):
+    with pytest.raises(UserError, match="file"):
         run(ToyNet(), tmp_path / "file" / "run.safetensors")
 
 
