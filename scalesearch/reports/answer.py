@@ -100,8 +100,9 @@ def _source(found: Findings, facts: RunFacts) -> str:
     training = facts.training
     if not training.is_proxy:
         return (
-            f"**Accuracy is not from a proxy:** every network was trained at full size, {training.epochs} epochs on "
-            f"{training.train_images} images."
+            f"**Accuracy comes from a short training at full size:** {training.epochs} epochs on "
+            f"{training.train_images} images for every network. It serves to rank candidates; longer training can "
+            "change the ranking."
         )
     return (
         f"**Accuracy comes from a proxy:** every network was trained at 1/{training.resolution_divisor:g} of its "

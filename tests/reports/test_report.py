@@ -132,7 +132,7 @@ def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:
     frame = results(1).query("role == 'candidate'")
     write_report(tmp_path, frame, facts(1, None, is_proxy=False, resolution_divisor=1, epochs=30), [])
     text = markdown(tmp_path)
-    assert "**Accuracy is not from a proxy:**" in text
+    assert "**Accuracy comes from a short training at full size:**" in text
     assert "comes from a proxy" not in text
 
 
