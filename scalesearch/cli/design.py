@@ -35,7 +35,7 @@ def baseline(
     fvcore: Annotated[bool, typer.Option("--fvcore", help="Build it and count with fvcore, too.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show the baseline network (φ = 0): stages, FLOPs, parameters.
+    """Show the baseline network (φ = 0) and its FLOPs.
 
     Example: scalesearch baseline --space mbconv_small --target-flops 10M
     """
@@ -78,7 +78,7 @@ def scale(
     out: Annotated[Path | None, typer.Option(help="Where to write the network's spec (JSON).")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Show one member of the family, and write its spec for later commands.
+    """Show one member of the family; write its spec.
 
     Uses the coefficients that the newest search found; the paper's where nothing was searched, or those given.
 
@@ -119,7 +119,7 @@ def family(
     published: Annotated[bool, typer.Option("--published", help="The space's released members instead.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Show B0 to B6 (φ = 0 to 6) as a table, and write their specs.
+    """Show B0 to B6 (φ = 0 to 6); write their specs.
 
     The released EfficientNets were rounded by hand and are no φ of any formula: --published shows them.
     """

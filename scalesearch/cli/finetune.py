@@ -46,7 +46,9 @@ def finetune(
     out: Annotated[Path | None, typer.Option(help="Folder for the model; RUN/models/MODEL-DATA if left out.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Train one member of the family and judge it on the test images; run again to continue.
+    """Train one member; judge it on the test images.
+
+    Run it again to continue where it was interrupted.
 
     Example: scalesearch finetune --model b1 --data path/to/images
     """

@@ -56,7 +56,9 @@ def grid(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Search α, β, γ by training every distinct network of the grid; run again to continue.
+    """Search α, β, γ by training the grid's networks.
+
+    Every distinct network is trained once a seed; run it again to continue.
 
     Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
     baseline. Large networks are trained as a proxy (smaller images), said in every table.

@@ -18,7 +18,9 @@ def report(
     out: Annotated[Path | None, typer.Option(help="Folder for the report; RUN/report if left out.")] = None,
     json: JsonOption = False,
 ) -> None:
-    """Write tables, figures and report.md of a search; works while it runs, too.
+    """Write tables, figures and report.md of a search.
+
+    Works while the search runs, too.
 
     Example: scalesearch report runs/mbconv_small-glyphs-own
     """
@@ -50,8 +52,9 @@ def report(
     if json:
         print_json({"files": [str(path) for path in written]})
         return
-    for path in written:
+    for path in written[:-1]:
         say(str(path))
+    say(f"Read {written[-1]}")
 
 
 def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str]) -> "RunFacts":
