@@ -19,10 +19,10 @@ def print_results(rows: list[dict[str, Any]], found: Found, trained: str) -> Non
     table = summarise(pd.DataFrame(rows))
     candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
     shown = [*candidates.head(SHOWN).to_dict("records"), *baseline.to_dict("records")]
-    say(f"Accuracy on validation images, trained {trained}; FLOPs of the full-size network")
+    say(f"Top-1 on validation images with its 95 % interval, trained {trained}; FLOPs are full-size")
     print_table(
         "Best candidates by score",
-        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "accuracy", "95 % interval", "score"),
+        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "top-1", "interval", "score"),
         [
             [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['nominal_ratio']:.2f}",
              f"{r['real_ratio']:.2f}", show_count(r["macs"]), str(r["resolution"]), f"{r['accuracy']:.1%}",
