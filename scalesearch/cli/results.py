@@ -8,13 +8,17 @@ from scalesearch.cli.units import show_count
 from scalesearch.search.found import Found
 
 SHOWN = 8
+NEAR_CHANCE = (
+    "WARNING: no candidate is clearly above guessing, so this ranking says nothing. Train longer (--epochs), at a "
+    "higher resolution (a lower --proxy-divisor), on more images, or search a smaller space (--space mbconv_small)."
+)
 
 
 def print_results(rows: list[dict[str, Any]], found: Found, trained: str) -> None:
     """How each was trained, the best by mean score, how many tie with the winner, and the coefficients."""
     import pandas as pd
 
-    from scalesearch.reports.statistics import summarise
+    from scalesearch.reports.statistics import near_chance, summarise
 
     table = summarise(pd.DataFrame(rows))
     candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
@@ -34,6 +38,8 @@ def print_results(rows: list[dict[str, Any]], found: Found, trained: str) -> Non
     if failed:
         say(f"{failed} trials failed; the report gives their reasons.")
     say(f"Recommended: {found.coefficients} ({found.winner}).")
+    if near_chance(float(candidates["low"].max()), found.baseline.classes):
+        say(NEAR_CHANCE)
     others = int(candidates["tied"].sum()) - 1
     if others > 0:
         say(

@@ -5,6 +5,7 @@ import pandas as pd
 from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.reports.facts import RunFacts
 from scalesearch.reports.findings import Findings
+from scalesearch.reports.statistics import near_chance
 from scalesearch.reports.tables import count_text, interval_text, percent, plain, signed
 
 
@@ -27,6 +28,11 @@ def answer(found: Findings, facts: RunFacts) -> str:
         if len(facts.seeds) > 1:
             lines += ["", "The seeds share their validation images, so these intervals are somewhat too narrow."]
         lines += ["", _ties(found)]
+        if near_chance(float(found.summary["low"].max()), facts.data.classes):
+            lines += [
+                "",
+                "**No network is clearly above guessing: this ranking says nothing.** Train longer or larger.",
+            ]
     lines += ["", _source(found, facts)]
     target = (
         f"T = {count_text(space.target_macs)} FLOPs. It sizes the baseline and cannot change the winner: "

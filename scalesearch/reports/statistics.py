@@ -17,6 +17,14 @@ NETWORK_COLUMNS = (
 )  # fmt: skip
 
 
+def near_chance(low: float, classes: int) -> bool:
+    """Whether an accuracy's lower bound lies below one and a half times that of guessing among ``classes``.
+
+    A best candidate near chance has learned too little for its rank to mean anything.
+    """
+    return low < 1.5 / classes
+
+
 def check_results(results: pd.DataFrame) -> None:
     """Raises UserError for missing columns, or two rows of one candidate and seed."""
     missing = [name for name in (*NETWORK_COLUMNS, *SEED_COLUMNS) if name not in results.columns]

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.reports.statistics import check_results, failed_trials, summarise, tied
+from scalesearch.reports.statistics import check_results, failed_trials, near_chance, summarise, tied
 from tests.reports.synthetic import results
 
 
@@ -105,3 +105,9 @@ def test_a_missing_column_and_a_repeated_trial_are_user_errors() -> None:
         check_results(frame.drop(columns="real_ratio"))
     with pytest.raises(UserError, match="candidate 0, seed 0 twice"):
         check_results(pd.concat([frame, frame[frame["candidate"] == 0]], ignore_index=True))
+
+
+def test_near_chance() -> None:
+    assert near_chance(0.02, 34)
+    assert near_chance(0.14, 10)
+    assert not near_chance(0.2, 10)
