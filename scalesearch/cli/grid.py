@@ -188,7 +188,7 @@ def _start(
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
     began = time.monotonic()
     with interruptible(), Bar(len(wanted), len(finished), quiet=json) as bar:
-        progress = TrialProgress(bar, before)
+        progress = TrialProgress(bar, before, plan.baseline.classes)
         facts = run_facts(found, parts, plan.device, data)
         try:
             listener = Listener(bar.reading, progress.finished)

@@ -73,6 +73,13 @@ class Bar:
         """While images are decoded or resized."""
         self.show(f"Reading images, {done} of {total}")
 
+    def note(self, text: str) -> None:
+        """A line that stays, above the bar where there is one."""
+        if self.live:
+            self._bar.console.print(text)
+        elif not self.quiet:
+            say(text)
+
     def line(self, text: str) -> None:
         """A line instead of the bar."""
         if not self.live and not self.quiet:
@@ -82,8 +89,8 @@ class Bar:
 class TrialProgress:
     """Trials done, the best so far, and time left."""
 
-    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]]) -> None:
-        self._bar, self._before = bar, len(before)
+    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]], classes: int) -> None:
+        self._bar, self._before, self._classes = bar, len(before), classes
         self._best: dict[str, Any] | None = None
         self._began = time.monotonic()
         for row in before:
@@ -101,6 +108,11 @@ class TrialProgress:
         best = self._best
         text = f"best {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"
         self._bar.show(text, done, f"{show_seconds(left)} left")
+        if row["role"] == "baseline" and row["status"] == "done" and row["top1"] < 1.5 / self._classes:
+            self._bar.note(
+                f"WARNING: the baseline is at {row['top1']:.1%}, no better than guessing: candidates trained like it "
+                "may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a smaller --space."
+            )
         result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
         self._bar.line(
             f"{done}/{total} {row['name']} seed {row['seed']}: {result}; {text}; about {show_seconds(left)} left"

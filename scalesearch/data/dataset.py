@@ -17,7 +17,8 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some images of a source, decoded once at ``master_px`` and resized from there. Small: workers are sent it."""
+    """Some images of a source, decoded once at ``master_px`` and resized from there. Workers are sent it, and
+    with it the pixels of those torchvision sets that live in memory (CIFAR-10, MNIST)."""
 
     source: Source
     indices: IntArray

@@ -255,3 +255,10 @@ def test_damaged_run_files_are_one_clear_error(
 def test_dry_run_for_programs(cli: Cli, image_folder: MakeFolder) -> None:
     candidates = json.loads(cli("grid", *SMALL, "--data", image_folder(), "--dry-run", "--json").out)
     assert candidates[0]["triples"][0]["alpha"] >= 1
+
+
+def test_a_baseline_at_guessing_is_said_at_once(cli: Cli, image_folder: MakeFolder) -> None:
+    ended = cli("grid", *SMALL, "--data", image_folder(classes=3), "--lr", "1e-9", "--run", "run")
+    assert ended.code == 0
+    assert "no better than guessing" in ended.out
+    assert "this ranking says nothing" in ended.out
