@@ -71,6 +71,7 @@ def grid(
     """
     from scalesearch.cli.progress import say
     from scalesearch.cli.units import parse_flops
+    from scalesearch.data.cache import cores
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.design.cost import cost
     from scalesearch.design.sizing import size_baseline
@@ -106,8 +107,8 @@ def grid(
     if not json:
         for note in source.notes:
             say(f"Note: {note}")
-        _introduce(plan, found, baseline)
-    _start(plan, found, parts, data, folder, jobs or (1 if gpu else _cores()), dry_run, yes, json)
+        _introduce(plan, found)
+    _start(plan, found, parts, data, folder, jobs or (1 if gpu else cores()), dry_run, yes, json)
 
 
 def _within(option: str, value: float | None, default: float) -> float:
@@ -128,13 +129,7 @@ def _largest_px(baseline: "NetSpec", grid: Any, divisor: float) -> int:
     return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)
 
 
-def _cores() -> int:
-    import os
-
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _introduce(plan: "SearchPlan", found: "Enumeration", baseline: "NetSpec") -> None:
+def _introduce(plan: "SearchPlan", found: "Enumeration") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
     from collections import Counter
 
@@ -142,6 +137,7 @@ def _introduce(plan: "SearchPlan", found: "Enumeration", baseline: "NetSpec") ->
     from scalesearch.cli.units import show_count
     from scalesearch.design.cost import cost
 
+    baseline = plan.baseline
     sizes = cost(baseline)
     say(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
@@ -165,12 +161,10 @@ def _start(
     plan: "SearchPlan", found: "Enumeration", parts: "Dataset", data: str, folder: Path, jobs: int, dry_run: bool,
     yes: bool, json: bool,
 ) -> None:  # fmt: skip
-    import time
-
     from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible, say
     from scalesearch.cli.units import show_seconds
     from scalesearch.search.estimate import estimate_seconds
-    from scalesearch.search.facts import add_seconds, run_facts
+    from scalesearch.search.facts import run_facts
     from scalesearch.search.plan import trials
     from scalesearch.search.run import Listener, recorded, search
 
@@ -186,15 +180,11 @@ def _start(
         _print_candidates(found, json)
         return
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
-    began = time.monotonic()
     with interruptible(), Bar(len(wanted), len(finished), quiet=json) as bar:
         progress = TrialProgress(bar, before, plan.baseline.classes)
         facts = run_facts(found, parts, plan.device, data)
-        try:
-            listener = Listener(bar.reading, progress.finished)
-            rows = search(folder, plan, found.candidates, parts, facts, jobs, listener)
-        finally:
-            add_seconds(folder, time.monotonic() - began)
+        listener = Listener(bar.reading, progress.finished)
+        rows = search(folder, plan, found.candidates, parts, facts, jobs, listener)
     _conclude(folder, rows, plan.proxy.describe(plan.baseline), json)
 
 

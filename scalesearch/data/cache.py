@@ -73,12 +73,6 @@ def at_size(arrays: ImageArrays, size_px: int, progress: Progress | None = None)
     return dataclasses.replace(arrays, images=images, key=key)
 
 
-def take(arrays: ImageArrays, rows: IntArray) -> ImageArrays:
-    """Some rows of the arrays, copied into memory."""
-    key = _key("taken", arrays.key, hashlib.sha256(rows.tobytes()).hexdigest())
-    return dataclasses.replace(arrays, images=arrays.images[rows], labels=arrays.labels[rows], key=key)
-
-
 def without_broken(source: Source, folder: Path, progress: Progress | None = None) -> Source:
     """The source without the images that cannot be decoded, with a note that says how many; looked for once.
 
@@ -120,14 +114,14 @@ def _resized(image: Pixels, size_px: int) -> Pixels:
 
 def _in_order(work: Callable[[int], _Done], items: Sequence[int], progress: Progress | None) -> Iterable[list[_Done]]:
     """``work`` on each item by as many threads as there are cores (Pillow lets others run while it decodes)."""
-    with ThreadPoolExecutor(_cores()) as pool:
+    with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(items), _CHUNK):
             yield list(pool.map(work, items[start : start + _CHUNK]))
             if progress is not None:
                 progress(min(start + _CHUNK, len(items)), len(items))
 
 
-def _cores() -> int:
+def cores() -> int:
     """Cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 

@@ -8,8 +8,6 @@ from typing import Any
 import pandas as pd
 
 from scalesearch.design.candidates import Dropped
-from scalesearch.design.cost import output_size, stage_costs
-from scalesearch.design.spec import NetSpec
 from scalesearch.reports.statistics import failed_trials
 from scalesearch.training.metrics import wilson_interval
 
@@ -125,27 +123,6 @@ def _family_row(member: Member) -> tuple[object, ...]:
         f"{member['ratio']:.2f}", count_text(member["params"]), count_text(member["activations"]),
         " ".join(map(str, member["widths"])), " ".join(map(str, member["depths"])), *tested,
     )  # fmt: skip
-
-
-def stage_table(spec: NetSpec) -> pd.DataFrame:
-    """A network part by part: stem, stages, head with classifier, total. ``px`` is the side of a part's input."""
-    size, rows = output_size(spec.resolution, spec.stem.stride), []
-    costs = stage_costs(spec)
-    rows.append(
-        ("stem", f"conv {spec.stem.kernel}×{spec.stem.kernel}", spec.resolution, spec.stem.width, 1, spec.stem.stride)
-    )
-    for number, stage in enumerate(spec.stages, start=1):
-        name = "MBConv" if stage.block == "mbconv" else "FusedMBConv"
-        block = f"{name}{stage.expand_ratio:g} {stage.kernel}×{stage.kernel}"
-        rows.append((str(number), block, size, stage.width, stage.depth, stage.stride))
-        size = output_size(size, stage.stride)
-    rows.append(("head", f"conv 1×1, pool, linear {spec.classes}", size, spec.head.width, 1, 1))
-    table = pd.DataFrame(rows, columns=["part", "operator", "px", "width", "depth", "stride"]).astype(str)
-    table["FLOPs"] = [count_text(part.macs) for part in costs]
-    table["params"] = [count_text(part.params) for part in costs]
-    macs, params = sum(part.macs for part in costs), sum(part.params for part in costs)
-    total = ("total", "", "", "", "", "", count_text(macs), count_text(params))
-    return pd.concat([table, pd.DataFrame([total], columns=table.columns)], ignore_index=True)
 
 
 def drop_reasons(dropped: Sequence[Dropped]) -> pd.DataFrame:

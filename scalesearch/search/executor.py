@@ -42,6 +42,7 @@ def run_in_processes(jobs: Iterable[Job], run: Callable[[Job], Result], workers:
     Raises:
         WorkerDiedError: a worker ended without an answer.
     """
+    others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
     running: dict[Future[Result], Job] = {}
     try:
@@ -56,7 +57,7 @@ def run_in_processes(jobs: Iterable[Job], run: Callable[[Job], Result], workers:
     finally:
         pool.shutdown(wait=not running, cancel_futures=True)
         if running:  # left early: what still runs has nobody to answer to
-            for process in multiprocessing.active_children():
+            for process in set(multiprocessing.active_children()) - others:
                 process.terminate()
 
 

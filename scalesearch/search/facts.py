@@ -1,6 +1,5 @@
 """Provenance: who made a run, of what, with what; kept in ``run.json`` beside the plan."""
 
-import os
 import platform
 import shlex
 import sys
@@ -9,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
@@ -24,8 +24,7 @@ def versions() -> dict[str, str]:
 
 def hardware(device: str) -> str:
     """The processor, its cores and the GPU if one is used."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    name = f"{_processor()}, {cores} cores"
+    name = f"{_processor()}, {cores()} cores"
     if device == "cpu":
         return name
     import torch
@@ -70,8 +69,6 @@ def run_facts(found: Enumeration, data: Dataset, device: str, given: str) -> dic
 
 def add_seconds(folder: Path, seconds: float) -> None:
     """Adds an invocation's wall time to the run's."""
-    if not (folder / RUN_FILE).exists():  # ended before it began
-        return
     values = read_json(folder / RUN_FILE, "a run of scalesearch")
     write_json(folder / RUN_FILE, {**values, "seconds": values.get("seconds", 0.0) + seconds})
 

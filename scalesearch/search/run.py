@@ -1,6 +1,7 @@
 """The search itself: every pending trial run, recorded, and the answer kept up to date after each."""
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from scalesearch.design.candidates import Candidate
 from scalesearch.design.scaling import Coefficients
 from scalesearch.files import atomic, read_json, write_json
 from scalesearch.search.executor import run_here, run_in_processes
+from scalesearch.search.facts import add_seconds
 from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.found import Found, best_rows, growth, write_found
 from scalesearch.search.plan import SearchPlan, Trial, check_same, row, trials
@@ -76,9 +78,13 @@ def search(
         finished = {(line["candidate"], line["seed"]) for line in before}
         wanted = list(trials(plan, tuple(candidates)))
         pending = [trial for trial in wanted if trial.key not in finished]
-        if pending:
-            _ready(pending, data, listener)
-            _run(folder, study, plan, pending, candidates, data, jobs, listener)
+        began = time.monotonic()
+        try:
+            if pending:
+                _ready(pending, data, listener)
+                _run(folder, study, plan, pending, candidates, data, jobs, listener)
+        finally:
+            add_seconds(folder, time.monotonic() - began)
         lines = rows(study)
         _answer(folder, plan, lines, len(wanted))
         return lines

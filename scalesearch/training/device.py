@@ -1,7 +1,5 @@
 """Where training runs: the device, its precision, threads and seeds."""
 
-import random
-
 import numpy as np
 import torch
 
@@ -44,13 +42,6 @@ def allow_tf32(device: torch.device) -> None:
     """Let a GPU multiply float32 matrices in TF32, as torch already lets its convolutions; a CPU stays as it is."""
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")
-
-
-def seed_everything(seed: int) -> np.random.Generator:
-    """Seed torch (CPU and every GPU) and Python's ``random``; numpy's global state stays, its generator is returned."""
-    torch.manual_seed(seed)
-    random.seed(seed)
-    return np.random.default_rng(seed)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from scalesearch.cli.show import spec_lines
 from scalesearch.cli.units import parse_flops, show_count, show_seconds
+from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from tests.cli.conftest import Cli
 
@@ -103,3 +105,12 @@ def test_flops_that_are_none(text: str) -> None:
 def test_numbers_as_people_read_them() -> None:
     assert [show_count(v) for v in (385_814_752, 1.83e9, 999_600, 12)] == ["386M", "1.83G", "1M", "12"]
     assert [show_seconds(v) for v in (45, 720, 12_240)] == ["45 s", "12 min", "3.4 h"]
+
+
+def test_stages_of_b0_as_printed() -> None:
+    lines = spec_lines(load_space("efficientnet_b0").baseline)
+    # Tan & Le 2019, table 1: channels, layers and resolutions of B0's stages
+    assert [line[3] for line in lines] == ["32", "16", "24", "40", "80", "112", "192", "320", "1280"]
+    assert [line[4] for line in lines] == ["1", "1", "2", "2", "3", "3", "4", "1", "1"]
+    assert [line[5] for line in lines[:-1]] == ["112", "112", "56", "28", "14", "14", "7", "7"]
+    assert lines[1][1] == "MBConv1 3×3 /1"

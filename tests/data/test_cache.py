@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from scalesearch.data import cache
-from scalesearch.data.cache import at_size, cached, master_size, take, without_broken
+from scalesearch.data.cache import at_size, cached, master_size, without_broken
 from scalesearch.data.folder import FolderReader, folder_source
 from scalesearch.data.image import read_rgb
 from scalesearch.data.source import Source
@@ -84,14 +84,6 @@ def test_sizes_come_from_the_master_without_decoding(
 @pytest.mark.parametrize(("native", "largest", "expected"), [(32, 48, 32), (500, 48, 72), (96, 64, 96), (1, 1, 1)])
 def test_master_size(native: int, largest: int, expected: int) -> None:
     assert master_size(native, largest) == expected
-
-
-def test_rows_are_taken(source: Source, tmp_path: Path) -> None:
-    whole = cached(source, everything(source), 8, tmp_path / "cache")
-    part = take(whole, np.array([6, 1]))
-    np.testing.assert_array_equal(part.images, whole.images[[6, 1]])
-    assert part.labels.tolist() == [1, 0]
-    assert at_size(part, 4).key != at_size(whole, 4).key
 
 
 @pytest.mark.parametrize("damage", ["short", "one bit", "longer", "empty", "foreign", "other shape"])

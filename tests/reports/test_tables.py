@@ -2,9 +2,7 @@ import pandas as pd
 import pytest
 
 from scalesearch.design.candidates import Dropped
-from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients
-from scalesearch.design.space import load_space
 from scalesearch.reports.statistics import summarise
 from scalesearch.reports.tables import (
     count_text,
@@ -13,7 +11,6 @@ from scalesearch.reports.tables import (
     family_table,
     markdown_table,
     percent,
-    stage_table,
     top_candidates,
 )
 from tests.reports.synthetic import family, results
@@ -65,18 +62,6 @@ def test_family_shows_accuracy_only_where_somebody_measured_it() -> None:
     table = family_table(family(tested=3))
     assert list(table["test accuracy"]) == ["88.0 %", "89.1 %", "90.0 %", "", "", "", ""]
     assert table["FLOPs"].iloc[0] == "386 M"
-
-
-def test_stages_of_b0() -> None:
-    spec = load_space("efficientnet_b0").baseline
-    table = stage_table(spec)
-    # Tan & Le 2019, table 1: resolutions, channels and layers of B0's stages
-    assert list(table["px"][:-1]) == ["224", "112", "112", "56", "28", "14", "14", "7", "7"]
-    assert list(table["width"][:-1]) == ["32", "16", "24", "40", "80", "112", "192", "320", "1280"]
-    assert list(table["depth"][:-1]) == ["1", "1", "2", "2", "3", "3", "4", "1", "1"]
-    assert table["operator"][1] == "MBConv1 3×3"
-    assert table["FLOPs"].iloc[-1] == count_text(cost(spec).macs)
-    assert table["params"].iloc[-1] == "5.29 M"
 
 
 def test_drop_reasons_are_counted_most_first() -> None:

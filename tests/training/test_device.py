@@ -1,11 +1,8 @@
-import random
-
-import numpy as np
 import pytest
 import torch
 
 from scalesearch.errors import UserError
-from scalesearch.training.device import choose_device, epoch_seed, seed_everything, set_threads, uses_bf16
+from scalesearch.training.device import choose_device, epoch_seed, set_threads, uses_bf16
 
 
 @pytest.fixture
@@ -43,17 +40,6 @@ def test_a_name_that_is_no_device(name: str) -> None:
 def test_precision_on_the_cpu() -> None:
     cpu = torch.device("cpu")
     assert [uses_bf16(cpu, precision) for precision in ("auto", "fp32", "bf16")] == [False, False, True]
-
-
-def test_seeds() -> None:
-    def draw() -> tuple[float, float, float]:
-        generator = seed_everything(3)
-        return random.random(), float(torch.rand(())), float(generator.random())
-
-    with torch.random.fork_rng(devices=[]):
-        numpy_state = np.random.get_state()[1].copy()
-        assert draw() == draw()
-        assert np.array_equal(numpy_state, np.random.get_state()[1])
 
 
 def test_epoch_seeds_are_all_different() -> None:
