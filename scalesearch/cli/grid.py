@@ -1,5 +1,6 @@
 """The search command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,10 +14,12 @@ if TYPE_CHECKING:
     from scalesearch.design.candidates import Enumeration
     from scalesearch.design.spec import NetSpec
     from scalesearch.search.plan import SearchPlan
+    from scalesearch.search.race import Race
 
 ASK_ABOVE_SECONDS = 600
 LR = 3e-3
 BATCH = 32
+EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is
 
 
 def grid(
@@ -39,8 +42,26 @@ def grid(
         Literal["budget", "efficientnet"],
         typer.Option(help="budget: equal real FLOPs. efficientnet: paper-literal, unequal costs."),
     ] = "budget",
-    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Times each candidate is trained.")] = 1,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Of each trial; 6 on a CPU, 20 on a GPU.")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            min=1, max=1000, help="Full trainings of each candidate in the last rung: 1, with --exhaustive 3."
+        ),
+    ] = None,
+    exhaustive: Annotated[
+        bool, typer.Option("--exhaustive", help="Train every candidate fully with every seed, instead of racing.")
+    ] = False,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Wall time for this call, such as 30m or 2h: what the race leaves of it goes to open places."
+        ),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trainings begun by this call at most.")] = None,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="How surely the winner set contains the best candidate.")
+    ] = 0.9,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of a full training; 18 on a CPU, 20 on a GPU.")] = None,
     proxy_divisor: Annotated[
         float | None, typer.Option(help="Resolution is divided by this for training; chosen to be affordable.")
     ] = None,
@@ -56,9 +77,10 @@ def grid(
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.")] = False,
     json: JsonOption = False,
 ) -> None:
-    """Search α, β, γ by training the grid's networks.
+    """Search α, β, γ by racing the grid's networks.
 
-    Every distinct network is trained once a seed; run it again to continue.
+    All candidates start; the most promising are trained on, and only the beaten are out. The answer is the set of those
+    that cannot be told from the best, and one recommended member. Run it again to continue.
 
     Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
     baseline. Large networks are trained as a proxy (smaller images), said in every table.
@@ -70,7 +92,7 @@ def grid(
       scalesearch grid --target-flops 400M
     """
     from scalesearch.cli.progress import say
-    from scalesearch.cli.units import parse_flops
+    from scalesearch.cli.units import parse_duration, parse_flops
     from scalesearch.data.cache import cores
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.design.cost import cost
@@ -78,9 +100,12 @@ def grid(
     from scalesearch.design.space import Grid, load_space
     from scalesearch.search.plan import SearchPlan
     from scalesearch.search.proxy import choose_proxy
+    from scalesearch.search.race import exhaustive as all_of
+    from scalesearch.search.race import open_places, usual
     from scalesearch.training.config import TrainConfig, validate
     from scalesearch.training.device import choose_device
 
+    budget = parse_duration(time_budget, "--time-budget") if time_budget else None
     loaded = load_space(space)
     target = parse_flops(target_flops, "--target-flops") if target_flops else None
     grid_ = Grid(
@@ -93,14 +118,17 @@ def grid(
     baseline = size_baseline(loaded, target, len(source.classes))
     available = len(dataset(source, 8).train)
     proxy = choose_proxy(baseline, available, gpu, proxy_divisor, epochs, images)
-    train = TrainConfig(epochs=proxy.epochs, batch_size=batch_size, lr=lr, warmup_epochs=min(1.0, proxy.epochs / 4))
+    train = TrainConfig(
+        epochs=proxy.epochs, batch_size=batch_size, lr=lr, warmup_epochs=min(1.0, proxy.epochs / 4),
+        ema_decay=EMA_DECAY,
+    )  # fmt: skip
     validate(train)
     parts = dataset(source, _largest_px(baseline, grid_, proxy.resolution_divisor), proxy.images)
     plan = SearchPlan(
         space=loaded.name, baseline=baseline, grid=grid_, rounding=rounding,
         real_tolerance=real_tolerance if rounding == "budget" else None,
         target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
-        validation=len(parts.validation), seeds=tuple(range(seeds)), proxy=proxy, train=train, device=place,
+        validation=len(parts.validation), proxy=proxy, train=train, device=place,
     )  # fmt: skip
     found = plan.enumerate()
     folder = run or Path("runs") / f"{loaded.name}-{source.name}-{target_flops or 'own'}"
@@ -108,7 +136,10 @@ def grid(
         for note in source.notes:
             say(f"Note: {note}")
         _introduce(plan, found)
-    _start(plan, found, parts, data, folder, jobs or (1 if gpu else cores()), dry_run, yes, json)
+    race = usual(train.epochs, seeds or (3 if exhaustive else 1), level)
+    race = all_of(race) if exhaustive else race
+    races = (race, open_places(race)) if budget is not None and not exhaustive else (race,)
+    _start(plan, found, parts, data, folder, races, budget, trials, jobs or (1 if gpu else cores()), dry_run, yes, json)
 
 
 def _within(option: str, value: float | None, default: float) -> float:
@@ -158,34 +189,55 @@ def _introduce(plan: "SearchPlan", found: "Enumeration") -> None:
 
 
 def _start(
-    plan: "SearchPlan", found: "Enumeration", parts: "Dataset", data: str, folder: Path, jobs: int, dry_run: bool,
-    yes: bool, json: bool,
+    plan: "SearchPlan", found: "Enumeration", parts: "Dataset", data: str, folder: Path, races: "Sequence[Race]",
+    budget: float | None, trainings: int | None, jobs: int, dry_run: bool, yes: bool, json: bool,
 ) -> None:  # fmt: skip
-    from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible, say
-    from scalesearch.cli.units import show_seconds
-    from scalesearch.search.estimate import estimate_seconds
+    """Estimates, asks, runs, concludes."""
+    from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible
+    from scalesearch.search.estimate import expected_rungs, measure
     from scalesearch.search.facts import run_facts
-    from scalesearch.search.plan import trials
-    from scalesearch.search.run import Listener, recorded, search
+    from scalesearch.search.plan import runners
+    from scalesearch.search.race import planned
+    from scalesearch.search.run import Bounds, Listener, recorded, search
+    from scalesearch.search.study import key
 
-    wanted = list(trials(plan, found.candidates))
     before = recorded(folder, plan)
-    finished = {(row["candidate"], row["seed"]) for row in before}
-    pending = [trial for trial in wanted if trial.key not in finished]
-    seconds = estimate_seconds(pending, len(parts.train), len(parts.validation), jobs, plan.device)
+    rungs = expected_rungs(races[0], plan, runners(plan, found.candidates), {key(row): None for row in before})
+    pending = [one for rung in rungs for one, _ in rung]
+    timing = measure(pending, len(parts.train), len(parts.validation), jobs, plan.device) if pending else None
+    seconds = timing.total(rungs) if timing else 0.0
     if not json:
-        done = f" ({len(finished)} of {len(wanted)} done before)" if finished else ""
-        say(f"{len(pending)} trials, {jobs} at a time: about {show_seconds(seconds)}{done}. Folder: {folder}")
+        _say_estimate(races[0], rungs, seconds, budget, len(before), jobs, folder)
     if dry_run:
         _print_candidates(found, json)
         return
-    confirm(seconds, ASK_ABOVE_SECONDS, yes)
-    with interruptible(), Bar(len(wanted), len(finished), quiet=json) as bar:
-        progress = TrialProgress(bar, before, plan.baseline.classes)
+    confirm(min(seconds, budget or seconds), ASK_ABOVE_SECONDS, yes)
+    total = max(planned(races[0], len(found.candidates)), len(before))
+    with interruptible(), Bar(total, len(before), quiet=json) as bar:
+        progress = TrialProgress(bar, before, plan.baseline.classes, min(seconds, budget or seconds))
         facts = run_facts(found, parts, plan.device, data)
         listener = Listener(bar.reading, progress.finished)
-        rows = search(folder, plan, found.candidates, parts, facts, jobs, listener)
+        bounds = Bounds(budget, trainings, lambda one: timing.training(one, one.until) if timing else 0.0)
+        rows = search(folder, plan, found.candidates, parts, facts, jobs, listener, races, bounds)
     _conclude(folder, rows, plan.proxy.describe(plan.baseline), json)
+
+
+def _say_estimate(
+    race: "Race", rungs: "Sequence[Sequence[object]]", seconds: float, budget: float | None, before: int, jobs: int,
+    folder: Path,
+) -> None:  # fmt: skip
+    """How much work there is, before it begins."""
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.units import show_seconds
+
+    stages = ", then ".join(
+        f"{len(trials)} of {rung.epochs} epochs" for rung, trials in zip(race.rungs, rungs, strict=True) if trials
+    )
+    done = f" ({before} done before)" if before else ""
+    bound = f", within {show_seconds(budget)}" if budget is not None else ""
+    least = ", less if candidates are beaten" if len(race.rungs) > 1 else ""
+    say(f"Trainings: {stages or 'none left'}{done}; {jobs} at a time: about {show_seconds(seconds)}{least}{bound}")
+    say(f"Folder: {folder}")
 
 
 def _print_candidates(found: "Enumeration", json: bool) -> None:
@@ -210,13 +262,17 @@ def _print_candidates(found: "Enumeration", json: bool) -> None:
 
 
 def _conclude(folder: Path, rows: list[dict[str, Any]], proxy: str, json: bool) -> None:
-    """The table of the best, the winner, and what to type next."""
+    """The winner set, the recommended member, and what to type next."""
+    from dataclasses import asdict
+
     from scalesearch.cli.progress import say
     from scalesearch.cli.results import print_results
     from scalesearch.cli.show import print_json
-    from scalesearch.search.found import best_rows, read_found
+    from scalesearch.search.answer import read_answer
+    from scalesearch.search.found import read_found
 
-    if best_rows(rows) is None:
+    answer = read_answer(folder)
+    if answer is None:
         reason = next((row["reason"] for row in rows if row["reason"]), "none was run")
         raise UserError(str(folder), f"no finished candidate ({reason})", "at least one", "Lower --lr or --batch-size.")
     found = read_found(folder)
@@ -224,8 +280,11 @@ def _conclude(folder: Path, rows: list[dict[str, Any]], proxy: str, json: bool) 
         c = found.coefficients
         print_json(
             {"run": str(folder), "alpha": c.alpha, "beta": c.beta, "gamma": c.gamma, "winner": found.winner,
-             "score": found.score, "top1": found.top1, "done": found.done, "total": found.total, "rows": rows}
+             "score": found.score, "top1": found.top1, "done": found.done, "total": found.total,
+             "answer": asdict(answer), "rows": rows}
         )  # fmt: skip
         return
-    print_results(rows, found, proxy)
-    say("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report")
+    print_results(rows, found, proxy, answer)
+    if not answer.complete:
+        say("The race is not over: the same command continues it.")
+    say("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, finetune, grid, report
+from scalesearch.cli import design, finetune, grid, report, verify
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 app = typer.Typer(
@@ -19,6 +19,7 @@ app = typer.Typer(
 )
 for command in (
     design.baseline, grid.grid, design.scale, design.family, finetune.finetune, finetune.evaluate, report.report,
+    verify.verify,
 ):  # fmt: skip
     app.command()(command)
 

@@ -87,35 +87,41 @@ class Bar:
 
 
 class TrialProgress:
-    """Trials done, the best so far, and time left."""
+    """Trainings done, who is ahead, and time left if nobody is beaten."""
 
-    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]], classes: int) -> None:
-        self._bar, self._before, self._classes = bar, len(before), classes
+    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]], classes: int, expected_seconds: float) -> None:
+        self._bar, self._classes, self._expected = bar, classes, expected_seconds
         self._best: dict[str, Any] | None = None
         self._began = time.monotonic()
         for row in before:
             self._consider(row)
 
     def _consider(self, row: dict[str, Any]) -> None:
-        better = self._best is None or (row["score"] or 0) > (self._best["score"] or 0)
-        if row["role"] == "candidate" and row["status"] == "done" and better:
-            self._best = row
+        """Accuracies after different numbers of epochs cannot be compared: those trained longer come first."""
+        if row["role"] == "candidate" and row["status"] == "done":
+            best = self._best
+            if best is None or (row["epochs"], row["score"]) > (best["epochs"], best["score"]):
+                self._best = row
 
     def finished(self, row: dict[str, Any], done: int, total: int) -> None:
         """After each trial."""
         self._consider(row)
-        left = (time.monotonic() - self._began) / (done - self._before) * (total - done)
+        left = max(0.0, self._expected - (time.monotonic() - self._began))
         best = self._best
-        text = f"best {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"
+        text = (
+            f"ahead {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"
+        )
         self._bar.show(text, done, f"{show_seconds(left)} left")
-        if row["role"] == "baseline" and row["status"] == "done" and row["top1"] < 1.5 / self._classes:
+        trained = row["status"] == "done" and row["epochs"] == row["full_epochs"]
+        if row["role"] == "baseline" and trained and row["top1"] < 1.5 / self._classes:
             self._bar.note(
                 f"WARNING: the baseline is at {row['top1']:.1%}, no better than guessing: candidates trained like it "
                 "may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a smaller --space."
             )
         result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
         self._bar.line(
-            f"{done}/{total} {row['name']} seed {row['seed']}: {result}; {text}; about {show_seconds(left)} left"
+            f"{done}/{total} {row['name']} seed {row['seed']}, {row['epochs']} of {row['full_epochs']} epochs: "
+            f"{result}; {text}; about {show_seconds(left)} left"
         )
 
 

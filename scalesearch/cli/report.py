@@ -9,7 +9,8 @@ from scalesearch.cli.design import JsonOption
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
-    from scalesearch.reports.facts import RunFacts
+    from scalesearch.reports.facts import RunFacts, WinnerFacts
+    from scalesearch.search.answer import Answer
     from scalesearch.search.plan import SearchPlan
 
 
@@ -33,12 +34,17 @@ def report(
     from scalesearch.reports.statistics import NETWORK_COLUMNS, SEED_COLUMNS
     from scalesearch.search.folder import RUN_FILE, newest_run
     from scalesearch.search.plan import SearchPlan
+    from scalesearch.search.run import PLAN_FORMAT
     from scalesearch.search.study import open_study, rows
 
     folder = run or newest_run()
     if folder is None or not (folder / RUN_FILE).is_file():
         raise UserError("report", f"no {RUN_FILE} in {folder or 'runs/*'}", "a search's folder", "Run a search first.")
     values = read_json(folder / RUN_FILE, "a run of scalesearch")
+    if values.get("format") != PLAN_FORMAT:
+        raise UserError(
+            str(folder), "a search of another version of scalesearch", f"format {PLAN_FORMAT}", "Search again."
+        )
     trainings = _trainings(folder, values)
     try:
         facts = _facts(folder, values, SearchPlan.from_dict(values["plan"]), [item["command"] for item in trainings])
@@ -60,9 +66,11 @@ def report(
 def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str]) -> "RunFacts":
     """What the report states besides results."""
     from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
+    from scalesearch.search.answer import read_answer
     from scalesearch.search.found import FILE, read_found
 
     found = plan.enumerate()
+    ended = read_answer(folder)
     answer = read_found(folder) if (folder / FILE).exists() else None
     images = values["images"]
     proxy = plan.proxy
@@ -77,13 +85,30 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: li
             found.nominal, len(found.candidates), found.dropped,
         ),
         training=TrainingFacts(proxy.resolution_divisor > 1, proxy.resolution_divisor, proxy.epochs, images["train"]),
-        seeds=plan.seeds,
+        winners=_winners(ended) if ended else None,
         coefficients=answer.coefficients if answer and answer.complete else None,
         versions=tuple(values["versions"].items()),
         hardware=values["hardware"],
         date=values["date"],
         seconds=values.get("seconds", 0.0),
     )  # fmt: skip
+
+
+def _winners(answer: "Answer") -> "WinnerFacts":
+    """The answer as the reports take it."""
+    from dataclasses import asdict
+
+    from scalesearch.reports.facts import WinnerFacts
+
+    return WinnerFacts(
+        level=answer.level,
+        standings=tuple(asdict(item) for item in answer.standings),
+        recommended=answer.recommended,
+        rule=answer.rule,
+        comparisons=tuple(asdict(item) for item in answer.comparisons),
+        seed_sd=answer.seed_sd,
+        rungs=answer.rungs,
+    )
 
 
 def _trainings(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:

@@ -1,48 +1,88 @@
-"""A search's results as a table, with the answer below it."""
+"""A search's results for a terminal: the winner set, a table, the comparison with the controls."""
 
+import math
 from typing import Any
 
 from scalesearch.cli.progress import say
 from scalesearch.cli.show import print_table
 from scalesearch.cli.units import show_count
+from scalesearch.search.answer import Answer
+from scalesearch.search.comparison import Comparison
 from scalesearch.search.found import Found
 
-SHOWN = 8
+SHOWN = 12
 NEAR_CHANCE = (
     "WARNING: no candidate is clearly above guessing, so this ranking says nothing. Train longer (--epochs), at a "
     "higher resolution (a lower --proxy-divisor), on more images, or search a smaller space (--space mbconv_small)."
 )
+BOUGHT = "bought: as accurate as the control or more, but at more FLOPs, and not by more than such FLOPs should bring"
 
 
-def print_results(rows: list[dict[str, Any]], found: Found, trained: str) -> None:
-    """How each was trained, the best by mean score, how many tie with the winner, and the coefficients."""
+def print_results(rows: list[dict[str, Any]], found: Found, trained: str, answer: Answer) -> None:
+    """The set first, then those trained longest and best, how the lead over the controls comes about, and warnings."""
     import pandas as pd
 
     from scalesearch.reports.statistics import near_chance, summarise
 
-    table = summarise(pd.DataFrame(rows))
+    members = [standing.name for standing in answer.members]
+    table = summarise(pd.DataFrame(rows), members)
     candidates, baseline = table[table["role"] == "candidate"], table[table["role"] == "baseline"]
+    status = {standing.name: standing.status for standing in answer.standings}
     shown = [*candidates.head(SHOWN).to_dict("records"), *baseline.to_dict("records")]
     say(f"Top-1 on validation images with its 95 % interval, trained {trained}; FLOPs are full-size")
     print_table(
-        "Best candidates by score",
-        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "top-1", "interval", "score"),
+        "Trained longest and best",
+        ("name", "α", "β", "γ", "real ×", "FLOPs", "px", "epochs", "seeds", "top-1", "interval", "score", "status"),
         [
-            [str(r["name"]), f"{r['alpha']:g}", f"{r['beta']:g}", f"{r['gamma']:g}", f"{r['nominal_ratio']:.2f}",
-             f"{r['real_ratio']:.2f}", show_count(r["macs"]), str(r["resolution"]), f"{r['accuracy']:.1%}",
-             f"{r['low']:.1%}–{r['high']:.1%}", f"{r['score']:.4f}"]
+            [str(r["name"]), f"{r['alpha']:.3g}", f"{r['beta']:.3g}", f"{r['gamma']:.3g}", f"{r['real_ratio']:.2f}",
+             show_count(r["macs"]), str(r["resolution"]), str(r["epochs"]), str(r["seeds"]), f"{r['accuracy']:.1%}",
+             f"{r['low']:.1%}–{r['high']:.1%}", f"{r['score']:.4f}", _status(r, status)]
             for r in shown
         ],
     )  # fmt: skip
     failed = sum(row["status"] == "failed" for row in rows)
     if failed:
-        say(f"{failed} trials failed; the report gives their reasons.")
-    say(f"Recommended: {found.coefficients} ({found.winner}).")
+        say(f"{failed} trainings failed; the report gives their reasons.")
+    for line in _answer_lines(answer):
+        say(line)
+    say(f"Recommended: {found.coefficients} ({found.winner}): {answer.rule}.")
     if near_chance(float(candidates["low"].max()), found.baseline.classes):
         say(NEAR_CHANCE)
-    others = int(candidates["tied"].sum()) - 1
-    if others > 0:
-        say(
-            f"{others} other candidates are within one standard error of it: with this many images and seeds the "
-            "difference may be chance."
+
+
+def _status(row: dict[Any, Any], status: dict[str, str]) -> str:
+    words = [status.get(row["name"], str(row["role"]))]
+    return ", ".join([*words, f"{row['control']} only"] if row["control"] else words)
+
+
+def _answer_lines(answer: Answer) -> list[str]:
+    """The winner set in words, and the comparisons."""
+    undecided = sum(standing.status == "undecided" for standing in answer.members)
+    beaten = len(answer.standings) - len(answer.members)
+    names = ", ".join(standing.name for standing in answer.members)
+    lines = [
+        f"Winner set at {answer.level:.0%}: {len(answer.members)} of {len(answer.standings)} candidates cannot be told "
+        f"from the best ({names}); {beaten} are beaten."
+    ]
+    if undecided:
+        lines.append(
+            f"{undecided} of the set are undecided: not beaten, but without a place in a later rung. --time-budget or "
+            "--exhaustive decides about them."
         )
+    if answer.seed_sd is None:
+        lines.append("The spread between seeds is unknown (each was trained once): the set may be too small.")
+    lines += [_comparison(answer.recommended, item) for item in answer.comparisons]
+    if any(item.verdict == "bought" for item in answer.comparisons):
+        lines.append(BOUGHT)
+    return lines
+
+
+def _comparison(name: str, item: Comparison) -> str:
+    total, accuracy, cost = (
+        f"{100 * math.expm1(part):+.1f} %"
+        for part in (item.accuracy_part + item.cost_part, item.accuracy_part, item.cost_part)
+    )
+    return (
+        f"{name} against {item.dimension} only ({item.control}, {item.epochs} epochs): score {total} = accuracy "
+        f"{accuracy} × FLOPs {cost}; lead {item.gap:+.4f} [{item.low:+.4f}, {item.high:+.4f}]: {item.verdict}"
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scalesearch.design.budget import Target, round_to_budget
+from scalesearch.design.controls import DIMENSIONS, controls
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, Rounding, released_shape
 from scalesearch.design.shape import Shape, reshape, shape_of
@@ -15,6 +16,11 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 
 SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
+AXES = {  # the triple that stands for each control: αβ²γ² = 2 exactly
+    "depth": Coefficients(SEARCH_RATIO, 1, 1, SEARCH_RATIO),
+    "width": Coefficients(1, math.sqrt(SEARCH_RATIO), 1, SEARCH_RATIO),
+    "resolution": Coefficients(1, 1, math.sqrt(SEARCH_RATIO), SEARCH_RATIO),
+}
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Candidate:
         triples: every (α, β, γ) that lands on it, the one nearest to αβ²γ² = 2 first.
         macs: closed-form multiply-adds at full size.
         real_ratio: ``macs`` over the baseline's.
+        control: the one dimension that it scales, where it is a control; else empty.
     """
 
     index: int
@@ -34,6 +41,7 @@ class Candidate:
     triples: tuple[Coefficients, ...]
     macs: int
     real_ratio: float
+    control: str = ""
 
     @property
     def coefficients(self) -> Coefficients:
@@ -94,7 +102,10 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
 def enumerate_candidates(
     baseline: NetSpec, grid: Grid, rounding: Rounding = "budget", real_tolerance: float | None = 0.05
 ) -> Enumeration:
-    """Every distinct network of the grid around the baseline, costed; nothing is built or trained.
+    """Every distinct network of the grid around the baseline and its controls, costed; nothing is built or trained.
+
+    Controls (depth, width or resolution alone, see ``design.controls``) stand first, with or without a triple on the
+    grid. Under ``budget`` a control stands for every triple of its axis, which would land beside it.
 
     Args:
         baseline: φ = 0.
@@ -109,27 +120,44 @@ def enumerate_candidates(
     base = cost(baseline).macs
     groups: dict[Shape, list[Coefficients]] = {}
     macs: dict[Shape, int] = {}
+    by_axis: dict[str, Shape] = {}
+    for control in controls(baseline, SEARCH_RATIO * base):
+        by_axis[control.dimension] = control.shape
+        groups[control.shape], macs[control.shape] = [AXES[control.dimension]], control.macs
+    names = {shape: dimension for dimension, shape in by_axis.items()}
     for coefficients, shape, count in _shapes(baseline, triples, rounding, base):
-        groups.setdefault(shape, []).append(coefficients)
-        macs[shape] = count
+        place = by_axis.get(_axis(coefficients), shape) if rounding == "budget" else shape
+        groups.setdefault(place, []).append(coefficients)
+        macs.setdefault(place, count)
     candidates: list[Candidate] = []
     dropped: list[Dropped] = []
     for shape, members in groups.items():
         ratio = macs[shape] / base
-        reason = _why_dropped(shape, baseline, ratio, real_tolerance)
+        reason = "" if shape in names else _why_dropped(shape, baseline, ratio, real_tolerance)
         if reason:
             dropped += [Dropped(member, ratio, reason) for member in members]
             continue
+        members = list(dict.fromkeys(members))  # noqa: PLW2901 (a control's own triple may be on the grid, too)
         members.sort(key=lambda c: (abs(c.nominal_ratio - SEARCH_RATIO), c.alpha, c.beta, c.gamma))
         spec = reshape(baseline, shape)
-        candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio))
-    if not candidates:
+        candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio, names.get(shape, "")))
+    if len(dropped) == len(triples):
         raise UserError(
             "--real-tolerance", f"{real_tolerance:g}", "a share that leaves at least one network",
             f"All {len(triples)} triples were dropped: {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
             " Widen it or choose a larger baseline.",
         )  # fmt: skip
     return Enumeration(tuple(candidates), tuple(dropped), len(triples))
+
+
+def _axis(coefficients: Coefficients) -> str:
+    """The one dimension that a triple scales; empty where it scales more."""
+    grown = [
+        name
+        for name, value in zip(DIMENSIONS, (coefficients.alpha, coefficients.beta, coefficients.gamma), strict=True)
+        if value != 1
+    ]
+    return grown[0] if len(grown) == 1 else ""
 
 
 def _shapes(

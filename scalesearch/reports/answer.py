@@ -3,10 +3,18 @@
 import pandas as pd
 
 from scalesearch.design.candidates import SEARCH_RATIO
-from scalesearch.reports.facts import RunFacts
+from scalesearch.reports.facts import RunFacts, WinnerFacts
 from scalesearch.reports.findings import Findings
 from scalesearch.reports.statistics import near_chance
-from scalesearch.reports.tables import count_text, interval_text, percent, plain, signed
+from scalesearch.reports.tables import (
+    comparison_table,
+    count_text,
+    interval_text,
+    markdown_table,
+    percent,
+    plain,
+    signed,
+)
 
 
 def title(facts: RunFacts) -> str:
@@ -25,9 +33,7 @@ def answer(found: Findings, facts: RunFacts) -> str:
     )
     lines = [asked, "", *_outcome(found, facts)]
     if found.best is not None:
-        if len(facts.seeds) > 1:
-            lines += ["", "The seeds share their validation images, so these intervals are somewhat too narrow."]
-        lines += ["", _ties(found)]
+        lines += ["", _winner_set(facts.winners, facts.space.networks)] if facts.winners else []
         if near_chance(float(found.summary["low"].max()), facts.data.classes):
             lines += [
                 "",
@@ -78,40 +84,72 @@ def _accuracy(row: "pd.Series[float]") -> str:
         f"{row['correct']} of {row['images']} validation images"
     )
     if row["seeds"] == 1:
-        return f"{text}, 1 seed)."
+        return f"{text}, {row['epochs']} epochs, 1 seed)."
     return (
-        f"{text}, summed over {row['seeds']} seeds with a standard deviation of {100 * row['seed_spread']:.2f} points "
-        "between them)."
+        f"{text}, {row['epochs']} epochs, summed over {row['seeds']} seeds with a standard deviation of "
+        f"{100 * row['seed_spread']:.2f} points between them)."
     )
 
 
-def _ties(found: Findings) -> str:
-    candidates = found.summary[found.summary["role"] == "candidate"]
-    others = int(candidates["tied"].sum()) - 1
-    if len(candidates) == 1:
-        return "There is one candidate with a result, so nothing to compare it with."
-    if others == 0:
-        verdict, meaning = f"None of the other {len(candidates) - 1} candidates is", "Chance may still have chosen"
+def _winner_set(winners: WinnerFacts, networks: int) -> str:
+    """The set, how it was made, and the comparisons with the controls."""
+    undecided, beaten = winners.names("undecided"), winners.names("beaten")
+    first = (
+        f"**Winner set at {percent(winners.level, 0)}:** {len(winners.members)} of {networks} candidates cannot be told"
+    )
+    lines = [
+        f"{first} from the best: {', '.join(map(plain, winners.members))}.",
+        "",
+        f"- Recommended: **{plain(winners.recommended)}**: {winners.rule}.",
+        f"- Beaten: {len(beaten)}{_after(winners)}.",
+    ]
+    if undecided:
+        lines.append(
+            f"- Undecided: {len(undecided)} of the set ({', '.join(undecided)}) were not beaten, but got no place in a "
+            "later rung; a larger --time-budget, or --exhaustive, decides about them."
+        )
+    if winners.seed_sd is None:
+        lines.append(
+            "- **No network was trained twice, so the spread between seeds is unknown:** the set rests on the images "
+            "alone and may be too small."
+        )
     else:
-        verdict = f"**{others} of the other {len(candidates) - 1} candidates** {'is' if others == 1 else 'are'}"
-        meaning = "A tied candidate could as well be the best one"
-    return (
-        f"{verdict} tied with the best score: within one standard error of the difference. This is a first, unpaired "
-        f"look, not a proof. {meaning}; more seeds, more validation images or a comparison image by image would tell "
-        "more."
+        lines.append(
+            f"- Spread of an accuracy between seeds, beyond what the images show: {100 * winners.seed_sd:.2f} points."
+        )
+    lines.append(
+        "- Compared image by image on the same validation images; images and seeds are resampled (bootstrap), and a "
+        "candidate is out only if some other one beats it after correction for all comparisons. Predictions per image "
+        "are in `predictions/NAME-seedS-eEPOCHS.npz` of the run, so anybody can recompute it."
     )
+    if winners.comparisons:
+        lines += ["", "The recommended candidate against controls of the same FLOPs:", ""]
+        lines.append(markdown_table(comparison_table(winners.comparisons)))
+        if any(item["verdict"] == "bought" for item in winners.comparisons):
+            lines += [
+                "",
+                "**Bought:** as accurate as the control or more, but at more FLOPs, and not by more than such FLOPs "
+                "should bring.",
+            ]
+    return "\n".join(lines)
+
+
+def _after(winners: WinnerFacts) -> str:
+    epochs = sorted({item["epochs"] for item in winners.standings if item["status"] == "beaten"})
+    return f" (after {' or '.join(map(str, epochs))} epochs)" if epochs else ""
 
 
 def _source(found: Findings, facts: RunFacts) -> str:
     training = facts.training
     if not training.is_proxy:
         return (
-            f"**Accuracy comes from a short training at full size:** {training.epochs} epochs on "
-            f"{training.train_images} images for every network. It serves to rank candidates; longer training can "
+            f"**Accuracy comes from a short training at full size:** at most {training.epochs} epochs on "
+            f"{training.train_images} images. It serves to rank candidates; longer training can "
             "change the ranking."
         )
     return (
         f"**Accuracy comes from a proxy:** every network was trained at 1/{training.resolution_divisor:g} of its "
-        f"resolution, {training.epochs} epochs on {training.train_images} images. It serves to rank candidates; it is "
-        "not the accuracy of the full-size network, fully trained. FLOPs and parameters are the full-size network's."
+        f"resolution, at most {training.epochs} epochs on {training.train_images} images. It serves to rank "
+        "candidates; it is not the accuracy of the full-size network, fully trained. FLOPs and parameters are the "
+        "full-size network's."
     )

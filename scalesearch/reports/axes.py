@@ -35,6 +35,16 @@ def panels_beside(
     return figure, panels
 
 
+def panels_below(rows: tuple[float, ...], title: str, note: str) -> tuple[Figure, tuple[Axes, ...]]:
+    """A figure with panels one below another, each as tall as its rows of text need; scales of their own."""
+    height = 1.6 + 0.2 * sum(rows) + 0.35 * len(rows)
+    figure = Figure(figsize=(WIDTH_INCHES, max(2.4, height)), layout="constrained")
+    panels = tuple(figure.subplots(len(rows), 1, height_ratios=[one + 0.6 for one in rows], squeeze=False)[:, 0])
+    figure.suptitle(title, fontsize=11)
+    panels[0].set_title(note, fontsize=8, color="#333333")
+    return figure, panels
+
+
 def count_axis(axis: Axis, values: Iterable[float]) -> None:
     """Makes an axis of counts logarithmic around the values; ticks such as ``200 M``; one value is its own tick."""
     numbers = [float(value) for value in values]

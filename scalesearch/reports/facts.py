@@ -1,6 +1,8 @@
 """What a report says about a run besides its results: what was asked, of which data, how it was trained, by whom."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from scalesearch.design.candidates import Dropped
 from scalesearch.design.scaling import Coefficients, Rounding
@@ -59,14 +61,47 @@ class TrainingFacts:
 
 
 @dataclass(frozen=True)
+class WinnerFacts:
+    """The search's answer.
+
+    Args:
+        level: the winner set contains the truly best candidate with this probability.
+        standings: of every candidate with a result, best first: name, control, status (member, undecided, beaten),
+            epochs, seeds, score, low, high.
+        recommended: the member chosen by ``rule``.
+        comparisons: of the recommended one with each control: control, dimension, epochs, seeds, accuracy_part,
+            cost_part (log units), gap, low, high (scores), verdict.
+        seed_sd: of an accuracy between seeds, beyond the images' noise; None: not measured.
+        rungs: (epochs, seeds) of each.
+    """
+
+    level: float
+    standings: tuple[Mapping[str, Any], ...]
+    recommended: str
+    rule: str
+    comparisons: tuple[Mapping[str, Any], ...]
+    seed_sd: float | None
+    rungs: tuple[tuple[int, int], ...]
+
+    def names(self, status: str) -> tuple[str, ...]:
+        """Of the candidates with a status, best first."""
+        return tuple(item["name"] for item in self.standings if item["status"] == status)
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """The winner set, undecided ones included."""
+        return tuple(item["name"] for item in self.standings if item["status"] != "beaten")
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """Everything the report states that is not a result.
 
     Args:
         name: the run.
         command: the command line that reproduces it.
-        seeds: every candidate is trained once with each.
-        coefficients: the winner's; None while the search is not finished.
+        winners: the answer so far; None while no candidate has a result.
+        coefficients: the recommended one's; None while the search is not finished.
         versions: (package, version) pairs.
         hardware: in words.
         date: when the run ended or was last continued, ISO 8601.
@@ -78,7 +113,7 @@ class RunFacts:
     data: DataFacts
     space: SpaceFacts
     training: TrainingFacts
-    seeds: tuple[int, ...]
+    winners: WinnerFacts | None
     coefficients: Coefficients | None
     versions: tuple[tuple[str, str], ...]
     hardware: str

@@ -1,7 +1,9 @@
 """The search's figures: values in, a matplotlib ``Figure`` out. No pyplot, no global state."""
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from scalesearch.design.candidates import SEARCH_RATIO
-from scalesearch.reports.axes import BLUE, GREY, ORANGE, RED, count_axis, panels_beside
+from scalesearch.reports.axes import BLUE, GREY, ORANGE, RED, count_axis, panels_below, panels_beside
 
 FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
 MANY = 40  # points from which markers and bars are drawn finer
@@ -61,8 +63,8 @@ def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str) -> Figu
 def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None) -> None:
     marked, fine = _marked(rows, mark), len(rows) > MANY
     size = 4.0 if fine else 5.5
-    _with_bars(axes, rows[~marked & ~rows["tied"]], "candidate", "o", BLUE, size, fine=fine)
-    _with_bars(axes, rows[~marked & rows["tied"]], "tied with the best score", "D", ORANGE, size, fine=fine)
+    _with_bars(axes, rows[~marked & ~rows["member"]], "beaten", "o", BLUE, size, fine=fine)
+    _with_bars(axes, rows[~marked & rows["member"]], "in the winner set", "D", ORANGE, size, fine=fine)
     if mark:
         _with_bars(axes, rows[marked], mark.label, "*", RED, 15.0)
 
@@ -82,6 +84,59 @@ def _with_bars(
         label=label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2, markeredgecolor="black",
         markeredgewidth=0.5, zorder=4 if marker == "*" else 2,
     )  # fmt: skip
+
+
+def winner_figure(summary: pd.DataFrame, standings: Sequence[Mapping[str, Any]], recommended: str, note: str) -> Figure:
+    """Every candidate's score with its 95 % interval, in order of standing; one panel a rung, since scores after
+    different numbers of epochs cannot be compared.
+
+    Args:
+        summary: of ``statistics.summarise``, for the coefficients.
+        standings: of ``facts.WinnerFacts``, at least one.
+        recommended: the name to star.
+        note: one line that says where the accuracies come from.
+    """
+    triples = {
+        row["name"]: f"{row['alpha']:.3g}/{row['beta']:.3g}/{row['gamma']:.3g}" for row in summary.to_dict("records")
+    }
+    rungs = sorted({item["epochs"] for item in standings}, reverse=True)
+    title = "Scores with 95 % intervals; candidates named with α/β/γ"
+    figure, panels = panels_below(
+        tuple(float(sum(item["epochs"] == epochs for item in standings)) for epochs in rungs), title, note
+    )
+    seen: set[str] = set()
+    for axes, epochs in zip(panels, rungs, strict=True):
+        items = [item for item in standings if item["epochs"] == epochs]
+        for place, item in enumerate(items):
+            label, marker, colour, size = _standing_style(item, recommended)
+            axes.errorbar(
+                item["score"], place, xerr=[[item["score"] - item["low"]], [item["high"] - item["score"]]], fmt=marker,
+                color=colour, markersize=size, markeredgecolor="black", markeredgewidth=0.5, elinewidth=1.2,
+                label=None if label in seen else label,
+            )  # fmt: skip
+            seen.add(label)
+        names = [f"{item['name']} {triples.get(item['name'], '')}{_only(item)}" for item in items]
+        axes.set_yticks(range(len(items)), names, fontsize=8)
+        axes.set_ylim(len(items) - 0.4, -0.6)
+        axes.set_ylabel(f"{epochs} ep.", rotation=0, ha="right", labelpad=4)
+        axes.grid(axis="x", alpha=0.25)
+    panels[-1].set_xlabel("score (accuracy, discounted by FLOPs)")
+    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    return figure
+
+
+def _standing_style(item: Mapping[str, Any], recommended: str) -> tuple[str, str, str, float]:
+    if item["name"] == recommended:
+        return "recommended", "*", RED, 13.0
+    return {
+        "member": ("in the winner set", "D", ORANGE, 5.5),
+        "undecided": ("in the set, undecided", "o", BLUE, 5.5),
+        "beaten": ("beaten", "x", GREY, 5.5),
+    }[item["status"]]
+
+
+def _only(item: Mapping[str, Any]) -> str:
+    return f" ({item['control']} only)" if item["control"] else ""
 
 
 def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str) -> Figure:
@@ -116,9 +171,9 @@ def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, 
 
 
 def _rings(axes: Axes, done: pd.DataFrame, mark: Mark | None, places: Floats, size: float) -> None:
-    """Thin rings around the tied, a thick one around the marked candidate; ``places`` (candidates, 2)."""
+    """Thin rings around the winner set, a thick one around the marked candidate; ``places`` (candidates, 2)."""
     marked = _marked(done, mark)
-    rings = ((done["tied"] & ~marked, "tied with the best", 1.0, 2.4), (marked, mark.label if mark else "", 2.4, 3.6))
+    rings = ((done["member"] & ~marked, "in the winner set", 1.0, 2.4), (marked, mark.label if mark else "", 2.4, 3.6))
     for mask, label, width, larger in rings:
         if mask.any():
             axes.scatter(

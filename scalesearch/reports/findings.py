@@ -15,12 +15,12 @@ class Findings:
     """What the results say.
 
     Args:
-        results: one row per (candidate, seed).
-        summary: one row per network with a result, best score first.
+        results: one row per (candidate, seed, epochs).
+        summary: one row per network with a result, those trained longest first, then by score.
         failed: trials without a result.
-        best: candidate with the best score so far; None while nothing is done.
+        best: candidate that leads so far; None while nothing is done.
         recommended: the candidate of the coefficients found; None while the search is not finished.
-        finished: candidates with a result for every seed.
+        finished: candidates with a result.
         broken: candidates without any result, each of their trials failed.
     """
 
@@ -35,18 +35,27 @@ class Findings:
 
 def findings(results: pd.DataFrame, facts: RunFacts) -> Findings:
     """Reads the results. Raises UserError where no candidate carries the coefficients found."""
-    summary, failed = summarise(results), failed_trials(results)
+    members = facts.winners.members if facts.winners else ()
+    summary, failed = summarise(results, members), failed_trials(results)
     candidates = summary[summary["role"] == "candidate"]
     lost = failed[(failed["role"] == "candidate") & ~failed["candidate"].isin(candidates["candidate"])]
     return Findings(
         results=results,
         summary=summary,
         failed=failed,
-        best=None if candidates.empty else int(candidates["candidate"].iloc[0]),
+        best=_leader(candidates, facts),
         recommended=_recommended(candidates, facts.coefficients),
-        finished=int((candidates["seeds"] >= len(facts.seeds)).sum()),
+        finished=len(candidates),
         broken=int(lost["candidate"].nunique()),
     )
+
+
+def _leader(candidates: pd.DataFrame, facts: RunFacts) -> int | None:
+    """The answer's recommended candidate, where there is an answer; else the first."""
+    if candidates.empty:
+        return None
+    named = candidates[candidates["name"] == (facts.winners.recommended if facts.winners else "")]
+    return int((candidates if named.empty else named)["candidate"].iloc[0])
 
 
 def _recommended(candidates: pd.DataFrame, coefficients: Coefficients | None) -> int | None:
@@ -65,7 +74,7 @@ def accuracy_note(found: Findings, facts: RunFacts) -> str:
     """One line for the figures: which training the accuracies come from, at which size."""
     training = facts.training
     if not training.is_proxy:
-        return f"accuracy after {training.epochs} epochs at full size"
+        return f"accuracy after up to {training.epochs} epochs at full size"
     sides = found.summary["proxy_resolution"]
     px = f"{sides.min():.0f}" if sides.min() == sides.max() else f"{sides.min():.0f}–{sides.max():.0f}"
-    return f"accuracy from a proxy at {px} px, {training.epochs} epochs; FLOPs of the full-size network"
+    return f"accuracy from a proxy at {px} px, up to {training.epochs} epochs; FLOPs of the full-size network"

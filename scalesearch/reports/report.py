@@ -16,6 +16,7 @@ from scalesearch.reports.tables import Member
 
 CAPTIONS = {
     "accuracy_flops": "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own",
+    "winner_set": "The winner set: scores with 95 % intervals, those trained longest first",
     "score_grid": "Score over the grid of α and β; candidates that differ in γ alone stand side by side",
     "family": "The family beside published networks: torchvision's best ImageNet weights of each, B2 at 288 px",
 }
@@ -26,7 +27,7 @@ def write_report(folder: Path, results: pd.DataFrame, facts: RunFacts, family: S
 
     Args:
         folder: the report's own folder; made where absent, files of the same names are replaced.
-        results: one row per (candidate, seed), the baseline's rows among them.
+        results: one row per (candidate, seed, epochs), the baseline's rows among them.
         facts: what was asked, of which data, how it was trained.
         family: members b0…b6; empty while the search is not finished.
 
@@ -73,7 +74,7 @@ def _figures(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
     """The figures that the results allow, each as PNG and SVG."""
     from scalesearch.reports.axes import rendered
     from scalesearch.reports.family_figure import family_figure
-    from scalesearch.reports.figures import Mark, accuracy_figure, grid_figure
+    from scalesearch.reports.figures import Mark, accuracy_figure, grid_figure, winner_figure
     from scalesearch.reports.published import best_published
 
     drawn = {}
@@ -85,6 +86,8 @@ def _figures(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
     note = accuracy_note(found, facts) if len(found.summary) else ""
     if len(found.summary):
         drawn["accuracy_flops"] = accuracy_figure(found.summary, mark, note)
+    if facts.winners is not None and facts.winners.standings:
+        drawn["winner_set"] = winner_figure(found.summary, facts.winners.standings, facts.winners.recommended, note)
     if found.best is not None:
         drawn["score_grid"] = grid_figure(found.summary, found.failed, mark, note)
     if family:

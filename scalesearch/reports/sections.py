@@ -25,7 +25,7 @@ def figures(names: Sequence[tuple[str, str]]) -> str:
 
 
 def candidates_section(found: Findings, note: str) -> str:
-    """The ten best and the baseline; ``note`` says what the accuracies come from."""
+    """The ten best, the rest of the winner set, and the baseline; ``note`` says what the accuracies come from."""
     if found.summary.empty:
         return "No trial has a result yet."
     return f"{note[0].upper()}{note[1:]}.\n\n{markdown_table(top_candidates(found.summary))}"
@@ -81,12 +81,13 @@ def failed_section(found: Findings) -> str:
 def provenance(facts: RunFacts) -> str:
     """Where every number comes from."""
     data, space = facts.data, facts.space
+    rungs = facts.winners.rungs if facts.winners else ()
     rows = [
         ("run", facts.name),
         ("data", f"{data.name}, digest {data.digest}"),
         ("images", f"{data.train_images} train, {data.validation_images} validation, {data.test_images} test"),
         ("search space", f"{space.name}, digest {space.digest}"),
-        ("seeds", ", ".join(map(str, facts.seeds))),
+        ("rungs", ", ".join(f"{epochs} epochs × {seeds} seed(s)" for epochs, seeds in rungs)),
         ("versions", ", ".join(f"{package} {version}" for package, version in facts.versions)),
         ("hardware", facts.hardware),
         ("date", facts.date),

@@ -1,8 +1,8 @@
-"""From trials to one row a candidate: accuracy with its interval, mean score, and who is tied with the best."""
+"""From trainings to one row a candidate: accuracy with its interval, mean score, and who is in the winner set."""
 
 import math
+from collections.abc import Collection
 
-import numpy as np
 import pandas as pd
 
 from scalesearch.errors import UserError
@@ -11,9 +11,10 @@ from scalesearch.training.metrics import wilson_interval
 LEVEL_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 SEED_COLUMNS = ("seed", "status", "reason", "top1", "correct", "images", "score", "train_loss", "seconds")
 NETWORK_COLUMNS = (
-    "candidate", "role", "name", "digest", "alpha", "beta", "gamma", "triples", "nominal_ratio", "real_ratio",
+    "candidate", "role", "control", "name", "digest", "alpha", "beta", "gamma", "triples", "nominal_ratio",
+    "real_ratio",
     "macs", "fvcore_total", "params", "activations", "resolution", "blocks", "proxy_resolution", "proxy_macs",
-    "epochs",
+    "epochs", "full_epochs",
 )  # fmt: skip
 
 
@@ -26,15 +27,17 @@ def near_chance(low: float, classes: int) -> bool:
 
 
 def check_results(results: pd.DataFrame) -> None:
-    """Raises UserError for missing columns, or two rows of one candidate and seed."""
+    """Raises UserError for missing columns, or two rows of one candidate, seed and number of epochs."""
     missing = [name for name in (*NETWORK_COLUMNS, *SEED_COLUMNS) if name not in results.columns]
     if missing:
         raise UserError("results", f"no column {', '.join(missing)}", "every column of a search's results")
-    twice = results[results.duplicated(["role", "candidate", "seed"])]
+    twice = results[results.duplicated(["role", "candidate", "seed", "epochs"])]
     if len(twice):
         row = twice.iloc[0]
-        found = f"candidate {row['candidate']}, seed {row['seed']} twice"
-        raise UserError("results", found, "one row per candidate and seed", "Remove the row that is not wanted.")
+        found = f"candidate {row['candidate']}, seed {row['seed']}, {row['epochs']} epochs twice"
+        raise UserError(
+            "results", found, "one row per candidate, seed and epochs", "Remove the row that is not wanted."
+        )
 
 
 def done_trials(results: pd.DataFrame) -> pd.DataFrame:
@@ -55,27 +58,34 @@ def failed_trials(results: pd.DataFrame) -> pd.DataFrame:
     return failed
 
 
-def summarise(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per network that has a result, best mean score first.
+def summarise(results: pd.DataFrame, members: Collection[str] = ()) -> pd.DataFrame:
+    """One row per network that has a result: those trained longest first, then the best mean score.
+
+    A candidate that was trained on has rows for every rung; the furthest one counts, since accuracies after different
+    numbers of epochs cannot be compared.
 
     Args:
-        results: one row per (candidate, seed); candidates and baseline.
+        results: one row per (candidate, seed, epochs); candidates and baseline.
+        members: names of the candidates in the winner set.
 
     Returns:
         The network's columns and: ``seeds`` (with a result), ``correct`` and ``images`` (summed over seeds),
         ``accuracy``, ``low`` and ``high`` (Wilson, 95 %), ``seed_spread`` (standard deviation of top-1 between
         seeds, NaN for one), ``standard_error`` (of the accuracy), ``score`` (mean over seeds), ``score_error``
-        (its standard error), ``seconds``, and ``tied`` (see ``tied``).
+        (its standard error), ``seconds`` (of all its trainings), and ``member``.
     """
     done = done_trials(results)
-    rows = [_pool(trials) for _, trials in done.groupby(["role", "candidate"], sort=True)]
+    rows = [
+        {**_pool(trials[trials["epochs"] == trials["epochs"].max()]), "seconds": float(trials["seconds"].sum())}
+        for _, trials in done.groupby(["role", "candidate"], sort=True)
+    ]
     columns = (
         *NETWORK_COLUMNS, "seeds", "correct", "images", "accuracy", "low", "high", "seed_spread", "standard_error",
         "score", "score_error", "seconds",
     )  # fmt: skip
     summary = pd.DataFrame(rows, columns=list(columns))
-    summary = summary.sort_values("score", ascending=False, kind="stable").reset_index(drop=True)
-    return summary.assign(tied=_tied_with_first(summary))
+    summary = summary.sort_values(["epochs", "score"], ascending=False, kind="stable").reset_index(drop=True)
+    return summary.assign(member=summary["name"].isin(list(members)))
 
 
 def _pool(trials: pd.DataFrame) -> dict[str, object]:
@@ -96,24 +106,4 @@ def _pool(trials: pd.DataFrame) -> dict[str, object]:
         **{name: trials[name].iloc[0] for name in NETWORK_COLUMNS},
         "seeds": seeds, "correct": correct, "images": images, "accuracy": accuracy, "low": low, "high": high,
         "seed_spread": spread, "standard_error": error, "score": score, "score_error": error * factor,
-        "seconds": float(trials["seconds"].sum()),
     }  # fmt: skip
-
-
-def _tied_with_first(summary: pd.DataFrame) -> "pd.Series[bool]":
-    candidates = summary[summary["role"] == "candidate"]
-    if candidates.empty:
-        return pd.Series(False, index=summary.index, dtype=bool)
-    best = candidates.iloc[0]
-    difference = float(best["score"]) - summary["score"].astype(float)
-    error = np.hypot(float(best["score_error"]), summary["score_error"].astype(float))
-    return (summary["role"] == "candidate") & (difference <= error)
-
-
-def tied(results: pd.DataFrame) -> tuple[int, ...]:
-    """Candidates whose score lies within one standard error of the difference to the best one, best first.
-
-    A first, unpaired look, not a proof: it neither shows that these are equal nor that the others are worse.
-    """
-    summary = summarise(results)
-    return tuple(int(candidate) for candidate in summary.loc[summary["tied"], "candidate"])

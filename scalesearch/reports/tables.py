@@ -71,18 +71,19 @@ def plain(text: str) -> str:
 
 
 def top_candidates(summary: pd.DataFrame, count: int = 10) -> pd.DataFrame:
-    """The best candidates by score, and the baseline beneath them.
+    """The candidates trained longest and best, every member of the winner set, and the baseline beneath them.
 
     Args:
         summary: of ``statistics.summarise``.
-        count: how many candidates.
+        count: how many candidates, besides further members.
     """
-    candidates = summary[summary["role"] == "candidate"].head(count)
+    candidates = summary[summary["role"] == "candidate"].reset_index(drop=True)
+    candidates = candidates[(candidates.index < count) | candidates["member"]]
     rows = [_candidate_row(str(place), row) for place, row in enumerate(candidates.to_dict("records"), start=1)]
     rows += [_candidate_row("base", row) for row in summary[summary["role"] == "baseline"].to_dict("records")]
     columns = (
         "#", "candidate", "α", "β", "γ", "αβ²γ²", "px", "blocks", "FLOPs", "× base", "params", "accuracy",
-        "95 % interval", "seeds", "score", "tied", "all triples α/β/γ",
+        "95 % interval", "epochs", "seeds", "score", "in the set", "control", "all triples α/β/γ",
     )  # fmt: skip
     return pd.DataFrame(rows, columns=list(columns))
 
@@ -92,9 +93,32 @@ def _candidate_row(place: str, row: Mapping[Any, Any]) -> tuple[object, ...]:
         place, row["name"], *(f"{row[name]:g}" for name in ("alpha", "beta", "gamma")),
         f"{row['nominal_ratio']:.2f}", row["resolution"], row["blocks"],
         count_text(row["macs"]), f"{row['real_ratio']:.3f}", count_text(row["params"]), percent(row["accuracy"]),
-        interval_text(row["low"], row["high"]), row["seeds"], f"{row['score']:.4f}", "yes" if row["tied"] else "",
-        row["triples"],
+        interval_text(row["low"], row["high"]), row["epochs"], row["seeds"], f"{row['score']:.4f}",
+        "yes" if row["member"] else "", row["control"], row["triples"],
     )  # fmt: skip
+
+
+def comparison_table(comparisons: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """A row per control: the score's lead as an accuracy part and a cost part (they multiply), and the verdict."""
+    rows = [
+        (
+            f"{item['dimension']} only ({item['control']})", f"{item['epochs']} × {item['seeds']}",
+            _share(item["accuracy_part"] + item["cost_part"]), _share(item["accuracy_part"]), _share(item["cost_part"]),
+            f"{item['cost_ratio']:.3f}", f"{item['gap']:+.4f}".replace("-", "−"),
+            f"{item['low']:+.4f} to {item['high']:+.4f}".replace("-", "−"), item["verdict"],
+        )
+        for item in comparisons
+    ]  # fmt: skip
+    columns = (
+        "control", "epochs × seeds", "score", "= accuracy", "× FLOPs", "FLOPs ratio", "score lead", "95 % interval",
+        "verdict",
+    )  # fmt: skip
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _share(log_part: float) -> str:
+    """A part of a log score as a percentage: 0.0296 → ``+3.0 %``."""
+    return f"{100 * math.expm1(log_part):+.1f} %".replace("-", "−")
 
 
 def family_table(family: Sequence[Member]) -> pd.DataFrame:

@@ -1,50 +1,143 @@
-"""How long a search will take, from two short measurements on this machine."""
+"""How long a search will take, from short measurements on this machine, made as the search itself will run."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
 
 import torch
 
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.design.cost import cost
+from scalesearch.design.spec import NetSpec
+from scalesearch.nets.count import fvcore_count
 from scalesearch.nets.modules import build
-from scalesearch.search.plan import Trial
+from scalesearch.search.executor import run_here, run_in_processes
+from scalesearch.search.plan import SearchPlan, Trial, trial
+from scalesearch.search.race import BASELINE, Race, Results, Runner, places
 from scalesearch.search.trial import THREADS
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.device import set_threads
 from scalesearch.training.throughput import seconds_per_step
 
-OVERHEAD_SECONDS = 2.0  # of a trial besides its steps: building, fvcore's count, evaluation
-SHARING = 1.15  # trials side by side on one machine slow one another down by about this
+STEPS = 8
+EVALUATION = 0.35  # an image judged costs about a third of one trained on
 
 
-def estimate_seconds(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str) -> float:
-    """Wall seconds for the trials: time per step of the smallest and the largest, interpolated by FLOPs.
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the parts of a search, with as many trainings side by side as it will have.
 
     Args:
-        trials: those still to be run.
-        images: training images of each.
-        validation: images each is judged on, a third of a training step's time apiece.
-        jobs: trials at a time.
-        device: "cpu" or a GPU's name; on a CPU each trial has one thread.
+        start: of the worker processes, once a rung.
+        fixed: of a training besides its steps (building, counting).
+        points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
     """
-    if not trials:
-        return 0.0
+
+    start: float
+    fixed: float
+    points: tuple[tuple[int, float], ...]
+    images: int
+    validation: int
+    jobs: int
+
+    def training(self, one: Trial, epochs: int) -> float:
+        """Of ``epochs`` more epochs and an evaluation."""
+        step, batch = self._step(cost(one.proxy_spec).macs), one.train.batch_size
+        steps = epochs * steps_per_epoch(self.images, batch) + EVALUATION * self.validation / batch
+        return self.fixed + step * steps
+
+    def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
+        """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
+        return sum(self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung)
+
+    def _rung(self, seconds: Sequence[float]) -> float:
+        """The last training of a rung ends half a training after an even share, on average."""
+        workers = min(self.jobs, len(seconds))
+        uneven = mean(seconds) / 2 if len(seconds) % workers else 0.0
+        return self.start + sum(seconds) / workers + uneven
+
+    def _step(self, macs: int) -> float:
+        """By straight lines between the points, level beyond them on the cheap side."""
+        (low, seconds), *rest = self.points
+        for high, later in rest:
+            if macs <= high or (high, later) == self.points[-1]:
+                slope = (later - seconds) / (high - low) if high > low else 0.0
+                return seconds + slope * max(0, macs - low)
+            low, seconds = high, later
+        return seconds
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Networks to time, one after another, in a worker."""
+
+    specs: tuple[NetSpec, ...]
+    train: TrainConfig
+    device: str
+
+
+def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str) -> Timing:
+    """Times a few steps of the cheapest, the middle and the dearest network, in as many processes as will run.
+
+    Args:
+        trials: some of those to come, at least one.
+        images, validation: of each training and of each evaluation.
+        jobs: trainings at a time.
+        device: "cpu" or a GPU's name; on a CPU each training has one thread.
+    """
+    by_cost = sorted({one.proxy_spec.digest: one.proxy_spec for one in trials}.values(), key=lambda s: cost(s).macs)
+    specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
+    probe = Probe(specs, trials[0].train, device)
+    began = time.perf_counter()
+    run = run_here([probe], _probe) if jobs == 1 else run_in_processes([probe] * jobs, _probe, jobs)
+    found = [result for _, result in run]
+    start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in found))
+    steps = [median(one[number] for one, _, _ in found) for number in range(len(specs))]
+    points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
+    return Timing(start, median(fixed for _, fixed, _ in found), points, images, validation, jobs)
+
+
+def _probe(probe: Probe) -> tuple[list[float], float, float]:
+    """Seconds of a step of each network, of what a training does besides, and of all this together."""
+    began = time.perf_counter()
     threads = torch.get_num_threads()
-    by_cost = sorted(trials, key=lambda trial: cost(trial.proxy_spec).macs)
+    steps, fixed = [], []
     try:
-        if device == "cpu":
-            torch.set_num_threads(THREADS)
-        ends = [_seconds_per_step(trial, device) for trial in (by_cost[0], by_cost[-1])]
+        if probe.device == "cpu":
+            set_threads(THREADS)
+        for spec in probe.specs:
+            before = time.perf_counter()
+            network = build(spec, seed=0)
+            fvcore_count(spec)
+            fixed.append(time.perf_counter() - before)
+            device = torch.device(probe.device)
+            size = spec.resolution
+            steps.append(
+                seconds_per_step(network, size, probe.train.batch_size, device, steps=STEPS, config=probe.train)
+            )
     finally:
         torch.set_num_threads(threads)
-    low, high = (cost(trial.proxy_spec).macs for trial in (by_cost[0], by_cost[-1]))
-    slope = (ends[1] - ends[0]) / (high - low) if high > low else 0.0
-    total = 0.0
-    for trial in trials:
-        step = ends[0] + slope * (cost(trial.proxy_spec).macs - low)
-        steps = steps_per_epoch(images, trial.train.batch_size) * trial.train.epochs
-        total += step * (steps + validation / trial.train.batch_size / 3) + OVERHEAD_SECONDS
-    return total * (SHARING if jobs > 1 else 1.0) / min(jobs, len(trials))
+    return steps, mean(fixed), time.perf_counter() - began
 
 
-def _seconds_per_step(trial: Trial, device: str) -> float:
-    network, size = build(trial.proxy_spec, seed=0), trial.proxy_spec.resolution
-    return seconds_per_step(network, size, trial.train.batch_size, torch.device(device), steps=4, config=trial.train)
+def expected_rungs(
+    race: Race, plan: SearchPlan, runners: Sequence[Runner], results: Results
+) -> list[list[tuple[Trial, int]]]:
+    """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
+
+    Who will enter a later rung is not known before; since candidates cost about the same, the first ones stand for
+    them.
+    """
+    candidates = plan.enumerate().candidates
+    reached = {(n, seed): max(e for m, s, e in results if (m, s) == (n, seed)) for n, seed, _ in results}
+    rungs: list[list[tuple[Trial, int]]] = []
+    for rung in race.rungs:
+        entrants = (BASELINE, *(r.number for r in runners[: places(rung, len(runners))]))
+        rungs.append([])
+        for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
+            done = reached.get(key, 0)
+            if done < rung.epochs:
+                rungs[-1].append((trial(plan, candidates, (*key, rung.epochs)), rung.epochs - done))
+                reached[key] = rung.epochs
+    return rungs

@@ -1,11 +1,7 @@
 """The answer of a search, kept as ``coefficients.json``: what later commands scale by. No torch, no Optuna."""
 
-from collections import defaultdict
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import mean
-from typing import Any
 
 from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.design.scaling import Coefficients, Rounding, check_coefficients
@@ -22,8 +18,8 @@ FILE = "coefficients.json"
 class Found:
     """Coefficients with everything needed to scale by them.
 
-    ``done`` of ``total`` trials had finished when they were chosen; ``winner`` is the candidate's name;
-    ``top1`` is its mean accuracy on the proxy's validation images.
+    ``done`` of ``total`` trainings that the race asked for had finished when they were chosen; ``winner`` is the
+    recommended candidate's name; ``top1`` is its mean accuracy on the proxy's validation images.
     """
 
     coefficients: Coefficients
@@ -42,23 +38,6 @@ class Found:
     def complete(self) -> bool:
         """Whether every trial of the search had finished."""
         return self.done == self.total
-
-
-def best_rows(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]] | None:
-    """The rows of the winning candidate (one a seed), or None while no candidate has finished.
-
-    The winner has the highest mean score over the seeds that all of them have finished (over all of its own where
-    there is no such seed); ties go to the lower cost, then to the earlier candidate. The baseline cannot win.
-    """
-    groups: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for row in rows:
-        if row["role"] == "candidate" and row["status"] == "done":
-            groups[row["candidate"]].append(row)
-    if not groups:
-        return None
-    shared = set.intersection(*({row["seed"] for row in group} for group in groups.values()))
-    fair = [[row for row in group if not shared or row["seed"] in shared] for group in groups.values()]
-    return min(fair, key=lambda g: (-mean(r["score"] for r in g), g[0]["macs"], g[0]["candidate"]))
 
 
 def write_found(folder: Path, found: Found) -> Path:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -14,14 +14,13 @@ from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.search.proxy import Proxy
+from scalesearch.search.race import BASELINE, Item, Runner
 from scalesearch.training.config import TrainConfig
-
-BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
 
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What is searched, on what, and how each candidate is trained.
+    """What is searched, on what, and how each candidate is trained; how many seeds and how far is the race's matter.
 
     Args:
         baseline: φ = 0, sized, with the data's number of classes.
@@ -29,7 +28,7 @@ class SearchPlan:
         target_macs: T of the score.
         data, data_digest: the images' name and content.
         validation: images held out of train for the selection.
-        train: settings of one trial; its seed is replaced by each of ``seeds``.
+        train: settings of one full training; each has a seed of its own.
         device: kind of device, since its kernels decide the last digits.
     """
 
@@ -42,7 +41,6 @@ class SearchPlan:
     data: str
     data_digest: str
     validation: int
-    seeds: tuple[int, ...]
     proxy: Proxy
     train: TrainConfig
     device: str
@@ -64,7 +62,6 @@ class SearchPlan:
                 **values,
                 "baseline": NetSpec.from_dict(values["baseline"]),
                 "grid": Grid(**values["grid"]),
-                "seeds": tuple(values["seeds"]),
                 "proxy": Proxy(**values["proxy"]),
                 "train": TrainConfig.from_dict(values["train"]),
             }
@@ -77,7 +74,7 @@ class SearchPlan:
 
 @dataclass(frozen=True)
 class Trial:
-    """One network, one seed: the unit that is run exactly once."""
+    """One network, one seed, trained up to ``until`` epochs: the unit that is run exactly once."""
 
     candidate: int
     seed: int
@@ -86,21 +83,33 @@ class Trial:
     proxy_spec: NetSpec
     coefficients: Coefficients
     train: TrainConfig
+    until: int
 
     @property
-    def key(self) -> tuple[int, int]:
-        """What identifies it in the study."""
-        return (self.candidate, self.seed)
+    def key(self) -> Item:
+        """What identifies it in the study and in the race."""
+        return (self.candidate, self.seed, self.until)
+
+    @property
+    def file(self) -> str:
+        """Name of its predictions, without the ending."""
+        return f"{self.name}-seed{self.seed}-e{self.until}"
 
 
-def trials(plan: SearchPlan, candidates: tuple[Candidate, ...]) -> Iterator[Trial]:
-    """Every trial of the plan, seed by seed, so that an early end has seen all candidates equally."""
-    baseline = (BASELINE, "baseline", plan.baseline, Coefficients(1, 1, 1))
-    networks = [baseline, *((c.index, f"c{c.index:03d}", c.spec, c.coefficients) for c in candidates)]
-    for seed in plan.seeds:
-        for number, name, spec, coefficients in networks:
-            train = replace(plan.train, seed=seed)
-            yield Trial(number, seed, name, replace(spec, name=name), plan.proxy.spec(spec), coefficients, train)
+def trial(plan: SearchPlan, candidates: Sequence[Candidate], item: Item) -> Trial:
+    """The trial of an item: candidate −1 is the baseline."""
+    number, seed, until = item
+    if number == BASELINE:
+        name, spec, coefficients = "baseline", plan.baseline, Coefficients(1, 1, 1)
+    else:
+        name, spec, coefficients = f"c{number:03d}", candidates[number].spec, candidates[number].coefficients
+    train = replace(plan.train, seed=seed)
+    return Trial(number, seed, name, replace(spec, name=name), plan.proxy.spec(spec), coefficients, train, until)
+
+
+def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Runner, ...]:
+    """The candidates as the race sees them."""
+    return tuple(Runner(c.index, score(1.0, c.macs, plan.target_macs)) for c in candidates)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
@@ -116,12 +125,8 @@ def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> li
 
 
 def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
-    """Raises UserError naming what differs when a run folder holds another search; more seeds are the same one."""
-    asked = new.to_dict()
-    seeds = old.get("seeds")
-    if isinstance(seeds, list) and asked["seeds"][: len(seeds)] == seeds:
-        old = {**old, "seeds": asked["seeds"]}  # more seeds of the same search: what is done stays
-    differing = differences(old, asked)
+    """Raises UserError naming what differs when a run folder holds another search."""
+    differing = differences(old, new.to_dict())
     if differing:
         shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
         raise UserError(
@@ -133,7 +138,7 @@ def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
 class Measured:
     """What a worker found out about a trial. Accuracies are of the proxy, on validation images.
 
-    ``reason`` is empty for a finished trial and says why one failed. ``seconds`` is wall time.
+    ``reason`` is empty for a finished trial and says why one failed. ``seconds`` is wall time of this portion.
     """
 
     macs: int
@@ -154,6 +159,7 @@ def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: M
     return {
         "candidate": trial.candidate,
         "role": "baseline" if candidate is None else "candidate",
+        "control": candidate.control if candidate else "",
         "name": trial.name,
         "digest": trial.spec.digest,
         "alpha": trial.coefficients.alpha,
@@ -177,7 +183,8 @@ def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: M
         "score": None if top1 is None else score(top1, measured.macs, plan.target_macs),
         "proxy_resolution": trial.proxy_spec.resolution,
         "proxy_macs": cost(trial.proxy_spec).macs,
-        "epochs": trial.train.epochs,
+        "epochs": trial.until,
+        "full_epochs": trial.train.epochs,
         "train_loss": None if failed else measured.train_loss,
         "seconds": measured.seconds,
     }

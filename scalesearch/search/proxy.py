@@ -43,7 +43,7 @@ def choose_proxy(
     """The proxy for a search; what is None is chosen by a rule that depends on the inputs alone, never on timing.
 
     The divisor is the smallest whole number that brings the baseline to 12M multiply-adds or fewer on a CPU (1G on a
-    GPU), but never below 16 pixels; at most 4000 training images and 6 epochs on a CPU.
+    GPU), but never below 16 pixels; at most 4000 training images and 18 epochs on a CPU.
 
     Args:
         available: training images there are.
@@ -64,4 +64,4 @@ def choose_proxy(
         largest = baseline.resolution / 8
         raise UserError("--proxy-divisor", f"{divisor:g}", f"a number from 1 to {largest:g}")
     chosen_images = images or (available if gpu else min(available, CPU_IMAGES))
-    return Proxy(float(divisor), epochs or (20 if gpu else 6), min(chosen_images, available))
+    return Proxy(float(divisor), epochs or (20 if gpu else 18), min(chosen_images, available))

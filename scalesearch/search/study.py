@@ -1,7 +1,12 @@
 """The search's ledger, an Optuna study: stores and shows trials. Which ones exist is decided by our list, not by it.
 
 Optuna's samplers cannot hold αβ²γ² ≈ 2 and may repeat or lose points, so each trial is enqueued with fixed values
-and asked for at once; only the coordinator writes (SQLite takes one writer).
+and asked for at once; only the coordinator writes (SQLite takes one writer). One Optuna trial is one training up to a
+rung: (candidate, seed, epochs).
+
+Optuna's pruners are not used: they compare a trial's intermediate value with those of others (median, successive
+halving) or with the best trial's (Wilcoxon, threshold), each without the others' noise, seeds or the number of
+comparisons made, and they end a trial for good; the race (``search.race``) asks whether a candidate is beaten.
 """
 
 from collections.abc import Iterable
@@ -16,7 +21,7 @@ from sqlalchemy import URL
 from scalesearch.errors import ScaleSearchError, UserError
 
 Row = dict[str, Any]
-Key = tuple[int, int]  # (candidate, seed); candidate −1 is the baseline
+Key = tuple[int, int, int]  # (candidate, seed, epochs); candidate −1 is the baseline
 LARGEST = 1_000_000
 
 
@@ -53,26 +58,30 @@ def release_unfinished(study: optuna.Study) -> int:
 
 
 def rows(study: optuna.Study) -> list[Row]:
-    """The recorded rows, ordered by candidate and seed; interrupted trials have none."""
+    """The recorded rows, ordered by candidate, seed and epochs; interrupted trials have none."""
     recorded = [t.user_attrs["row"] for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
-    return sorted(recorded, key=lambda row: (row["candidate"], row["seed"]))
+    return sorted(recorded, key=key)
 
 
-def done(study: optuna.Study) -> set[Key]:
-    """(candidate, seed) of every trial that has a row, failed ones included: a trial is run once."""
-    return {(row["candidate"], row["seed"]) for row in rows(study)}
+def key(row: Row) -> Key:
+    """What a row is of."""
+    return (row["candidate"], row["seed"], row["epochs"])
 
 
-def claim(study: optuna.Study, candidate: int, seed: int, alpha: float, beta: float, gamma: float) -> optuna.Trial:
+def claim(study: optuna.Study, item: Key, alpha: float, beta: float, gamma: float) -> optuna.Trial:
     """Registers a trial as running, with exactly these values.
 
     Raises:
         ScaleSearchError: Optuna answered with other values, which happens only when another process took them.
     """
-    values = {"candidate": candidate, "seed": seed, "alpha": alpha, "beta": beta, "gamma": gamma}
+    candidate, seed, epochs = item
+    values = {
+        "candidate": candidate, "seed": seed, "epochs": epochs, "alpha": alpha, "beta": beta, "gamma": gamma
+    }  # fmt: skip
     distributions: dict[str, BaseDistribution] = {
         "candidate": IntDistribution(-1, LARGEST),
         "seed": IntDistribution(0, LARGEST),
+        "epochs": IntDistribution(1, LARGEST),
         "alpha": FloatDistribution(1, 8),
         "beta": FloatDistribution(1, 8),
         "gamma": FloatDistribution(1, 8),

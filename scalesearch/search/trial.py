@@ -2,6 +2,7 @@
 
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -24,13 +25,14 @@ EVALUATION_BATCH = 256
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial with what a worker needs to run it."""
+    """A trial with what a worker needs to run it; ``checkpoint`` is where its training pauses and goes on from."""
 
     trial: Trial
     train: Part
     validation: Part
     augment: Augment
     device: str
+    checkpoint: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +45,10 @@ class Outcome:
 
 
 def run_trial(job: Assignment) -> Outcome:
-    """Trains, evaluates and counts one candidate. A diverging or unaffordable trial comes back with its reason."""
+    """Trains one candidate as far as asked, from where it paused, evaluates and counts it.
+
+    A diverging or unaffordable trial comes back with its reason.
+    """
     began = time.perf_counter()
     if job.device == "cpu":
         set_threads(THREADS)
@@ -69,6 +74,9 @@ def _train(job: Assignment) -> tuple[Evaluation, float]:
     epochs, steps = training_epochs(
         arrays, config.batch_size, seed=config.seed, augment=job.augment, statistics=statistics, device=device
     )
-    history = fit(network, epochs, steps, config, loss=classification_loss(config), device=device)
+    history = fit(
+        network, epochs, steps, config, loss=classification_loss(config), device=device, checkpoint=job.checkpoint,
+        until=job.trial.until,
+    )  # fmt: skip
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
     return evaluate(network, batches, precision=config.precision), history[-1].train_loss

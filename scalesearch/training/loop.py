@@ -60,6 +60,7 @@ def fit(
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
     checkpoint: Path | None = None,
+    until: int | None = None,
 ) -> History:
     """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set.
 
@@ -74,6 +75,8 @@ def fit(
         evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
         on_step: called with (epoch, step within the epoch) after each step.
         on_epoch: called with each new record once the checkpoint is written; what it raises ends the training.
+        until: epochs after which to pause, at most ``config.epochs``, whose schedule stays as it is: with a checkpoint
+            a later call goes on from there as if nothing had happened. None goes to the end.
 
     Raises UserError for settings out of range, a checkpoint that does not fit, too little GPU memory, or another
     number of batches than ``steps_per_epoch``; NonFiniteLoss when the training diverges.
@@ -85,7 +88,7 @@ def fit(
     plan = Plan(batches, steps_per_epoch, loss, on_step)
     history = resume(checkpoint, training, steps_per_epoch) if checkpoint else ()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        for epoch in range(len(history), config.epochs):
+        for epoch in range(len(history), min(until or config.epochs, config.epochs)):
             began = time.perf_counter()
             train_loss = train_epoch(training, plan, epoch)
             seconds = time.perf_counter() - began

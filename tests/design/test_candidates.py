@@ -36,18 +36,23 @@ def test_each_network_once_with_all_its_triples(rounding: str) -> None:
     found = enumerate_candidates(B0.baseline, FINE, rounding, None)
     digests = Counter(c.spec.digest for c in found.candidates)
     assert set(digests.values()) == {1}
-    assert sum(len(c.triples) for c in found.candidates) + len(found.dropped) == found.nominal
+    on_grid = set(nominal_triples(FINE))
+    listed = [triple for c in found.candidates for triple in c.triples]
+    # where rounding is literal, 2/1/1 stands for a network of its own beside the control
+    assert len(listed) - len(set(listed)) == (1 if rounding == "efficientnet" else 0)
+    assert len(on_grid & set(listed)) + len(found.dropped) == found.nominal
+    assert len(set(listed) - on_grid) == 2  # width and resolution alone: √2
     assert [c.index for c in found.candidates] == list(range(len(found.candidates)))
     for candidate in found.candidates:
         assert candidate.macs == cost(candidate.spec).macs
-        for triple in candidate.triples:
+        for triple in () if candidate.control else candidate.triples:
             assert scale(B0.baseline, triple, 1, rounding).digest == candidate.spec.digest
 
 
 def test_paper_literal_grid_is_as_unequal_as_known() -> None:
     found = enumerate_candidates(B0.baseline, FINE, "efficientnet", None)
-    ratios = [c.real_ratio for c in found.candidates]
-    assert len(found.candidates) == 65
+    ratios = [c.real_ratio for c in found.candidates if not c.control]
+    assert len(ratios) == 65
     assert (round(min(ratios), 2), round(max(ratios), 2)) == (1.93, 3.33)
 
 

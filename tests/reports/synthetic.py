@@ -9,7 +9,7 @@ import pandas as pd
 from scalesearch.design.candidates import Dropped
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.score import score
-from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
+from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts, WinnerFacts
 
 TARGET, BASE_MACS, VALIDATION_IMAGES = 400e6, 385_814_752, 2000
 
@@ -58,12 +58,12 @@ def _network(index: int, role: str, triple: tuple[float, float, float], ratio: f
     a, b, c = triple
     macs = round(BASE_MACS * ratio)
     return {
-        "candidate": index, "role": role,
+        "candidate": index, "role": role, "control": "resolution" if a == b == 1 and index >= 0 else "",
         "name": f"c{index:03d}" if index >= 0 else "b0", "digest": f"{index + 1:012x}",
         "alpha": a, "beta": b, "gamma": c, "triples": f"{a:g}/{b:g}/{c:g}", "nominal_ratio": a * b**2 * c**2,
         "real_ratio": ratio, "macs": macs, "fvcore_total": round(macs * 1.04), "params": round(5_288_548 * a * b**2),
         "activations": round(6_700_000 * ratio), "resolution": round(224 * c), "blocks": round(16 * a),
-        "proxy_resolution": round(32 * c), "proxy_macs": macs // 49, "epochs": 3,
+        "proxy_resolution": round(32 * c), "proxy_macs": macs // 49, "epochs": 3, "full_epochs": 3,
     }  # fmt: skip
 
 
@@ -82,13 +82,35 @@ def facts(count: int, coefficients: Coefficients | None, **training: Any) -> Run
         training=TrainingFacts(
             **{"is_proxy": True, "resolution_divisor": 7, "epochs": 3, "train_images": 8000} | training
         ),
-        seeds=(0,),
+        winners=None,
         coefficients=coefficients,
         versions=(("scalesearch", "0.1.0"), ("torch", "2.15.0")),
         hardware="2 CPU cores",
         date="2026-01-31",
         seconds=7440,
     )
+
+
+def answer(frame: pd.DataFrame, beaten: int = 2, verdict: str = "won") -> WinnerFacts:
+    """An answer to the frame: the ``beaten`` worst are out, the next one undecided."""
+    done = frame[(frame["role"] == "candidate") & (frame["status"] == "done")]
+    ranked = done.groupby("name")["score"].mean().sort_values(ascending=False)
+    names = list(ranked.index)
+    inside = len(names) - beaten
+    standings = tuple(
+        {
+            "name": name, "control": "", "epochs": 3 if place < inside - 1 else 1, "seeds": 1,
+            "status": "beaten" if place >= inside else "undecided" if 0 < inside - 1 == place else "member",
+            "score": float(ranked[name]), "low": float(ranked[name]) - 0.01, "high": float(ranked[name]) + 0.01,
+        }
+        for place, name in enumerate(names)
+    )  # fmt: skip
+    comparison = {
+        "control": "c001", "dimension": "width", "epochs": 3, "seeds": 1, "accuracy": 0.6, "control_accuracy": 0.58,
+        "gap": 0.0123, "low": 0.0012, "high": 0.0234, "accuracy_part": math.log(1.04), "cost_part": math.log(0.99),
+        "cost_ratio": 1.155, "verdict": verdict,
+    }  # fmt: skip
+    return WinnerFacts(0.9, standings, names[0], "the highest score", (comparison,), 0.0123, ((1, 2), (3, 1)))
 
 
 def winner(frame: pd.DataFrame) -> Coefficients:

@@ -10,10 +10,10 @@ from PIL import Image
 
 from scalesearch.reports.axes import count_ticks, rendered
 from scalesearch.reports.family_figure import family_figure
-from scalesearch.reports.figures import FLOPS_LABEL, Mark, accuracy_figure, grid_figure
+from scalesearch.reports.figures import FLOPS_LABEL, Mark, accuracy_figure, grid_figure, winner_figure
 from scalesearch.reports.published import Published
 from scalesearch.reports.statistics import failed_trials, summarise
-from tests.reports.synthetic import family, results
+from tests.reports.synthetic import answer, family, results
 
 NOTE = "accuracy from a proxy at 32 px, 3 epochs; FLOPs of the full-size network"
 PUBLISHED = (
@@ -38,13 +38,14 @@ def legend(figure: Figure) -> set[str]:
 
 
 def test_accuracy_figure_holds_every_network_once_on_log_axes_with_units() -> None:
-    summary = summarise(results(25, failed=(3,)))
+    frame = results(25, failed=(3,))
+    members = set(answer(frame, beaten=9).members)
+    summary = summarise(frame, members)
     best = summary[summary["role"] == "candidate"].iloc[0]
     figure = accuracy_figure(summary, Mark(int(best["candidate"]), "recommended"), NOTE)
     left, right = figure.axes
     assert bars(left) == {"baseline": 1}
-    ties = int(summary["tied"].sum()) - 1
-    assert bars(right) == {"candidate": 23 - ties, "tied with the best score": ties, "recommended": 1}
+    assert bars(right) == {"beaten": 9, "in the winner set": 14, "recommended": 1}
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
     assert right.get_xlabel() == FLOPS_LABEL
     assert left.get_ylim() == right.get_ylim()
@@ -67,20 +68,34 @@ def test_accuracy_figure_of_one_role_alone(role: str) -> None:
 @pytest.mark.parametrize("count", [1, 25, 100])
 def test_grid_figure_holds_every_candidate_once(count: int) -> None:
     frame = results(count, seeds=2, failed=(4, 5))
-    summary = summarise(frame)
+    summary = summarise(frame, answer(frame, beaten=1 if count > 1 else 0).members)
     best = int(summary.loc[summary["role"] == "candidate", "candidate"].iloc[0])
     figure = grid_figure(summary, failed_trials(frame), Mark(best, "best so far"), NOTE)
     axes = figure.axes[0]
     counted = dots(axes)
-    ties = int(summary["tied"].sum()) - 1
+    ties = int(summary["member"].sum()) - 1
     expected = {"candidate": count - (2 if count > 5 else 0), "best so far": 1}
     expected |= {"failed": 2} if count > 5 else {}
-    assert counted == expected | ({"tied with the best": ties} if ties else {})
+    assert counted == expected | ({"in the winner set": ties} if ties else {})
     assert legend(figure) == set(counted)
     assert (axes.get_xlabel(), axes.get_ylabel()) == ("α (depth)", "β (width)")
     assert "γ 1.2" in {text.get_text() for text in axes.texts}
     shown = np.concatenate([c.get_offsets() for c in axes.collections if c.get_label() in ("candidate", "failed")])
     assert len(np.unique(np.round(shown, 9), axis=0)) == count  # those that differ in γ alone stand apart
+
+
+@pytest.mark.parametrize("count", [1, 6, 70])
+def test_winner_figure_shows_every_standing_with_its_interval(count: int) -> None:
+    frame = results(count)
+    found = answer(frame, beaten=count // 3)
+    figure = winner_figure(summarise(frame, found.members), found.standings, found.recommended, NOTE)
+    drawn = [c for axes in figure.axes for c in axes.containers]
+    assert len(drawn) == count
+    labels = {text.get_text() for text in figure.legends[0].get_texts()}
+    expected = {"recommended"} | ({"in the winner set", "in the set, undecided", "beaten"} if count > 5 else set())
+    assert labels == expected
+    first = drawn[0].lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
+    assert first[:, 0] == pytest.approx([found.standings[0]["low"], found.standings[0]["high"]])
 
 
 def test_grid_figure_with_equal_scores_still_has_a_scale() -> None:

@@ -11,17 +11,19 @@ from PIL import Image
 from scalesearch.design.scaling import Coefficients
 from scalesearch.errors import UserError
 from scalesearch.reports.report import write_report
-from scalesearch.reports.statistics import summarise, tied
-from tests.reports.synthetic import facts, family, results, winner
+from scalesearch.reports.statistics import summarise
+from tests.reports.synthetic import answer, facts, family, results, winner
 
-FIGURES = [f"{name}.{kind}" for name in ("accuracy_flops", "score_grid", "family") for kind in ("png", "svg")]
+FIGURES = [
+    f"{name}.{kind}" for name in ("accuracy_flops", "winner_set", "score_grid", "family") for kind in ("png", "svg")
+]
 
 
 @pytest.fixture(scope="module")
 def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("run") / "report"
     frame = results(12, seeds=2, failed=(4,))
-    write_report(folder, frame, replace(facts(12, winner(frame)), seeds=(0, 1)), family(tested=2))
+    write_report(folder, frame, replace(facts(12, winner(frame)), winners=answer(frame)), family(tested=2))
     return folder, frame
 
 
@@ -52,7 +54,7 @@ def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame])
 def test_report_names_the_figures_that_exist(complete: tuple[Path, pd.DataFrame]) -> None:
     folder, _ = complete
     named = re.findall(r"!\[[^]]+\]\(([^)]+)\)", markdown(folder))
-    assert named == ["accuracy_flops.png", "score_grid.png", "family.png"]
+    assert named == ["accuracy_flops.png", "winner_set.png", "score_grid.png", "family.png"]
 
 
 def test_numbers_in_the_report_are_those_of_the_frame(complete: tuple[Path, pd.DataFrame]) -> None:
@@ -65,9 +67,12 @@ def test_numbers_in_the_report_are_those_of_the_frame(complete: tuple[Path, pd.D
     trials = frame[frame["candidate"] == best["candidate"]]
     correct, images = int(trials["correct"].sum()), int(trials["images"].sum())
     assert f"{100 * correct / images:.1f} % top-1" in text
-    assert f"{correct} of {images} validation images, summed over 2 seeds" in text
-    ties = len(tied(frame)) - 1
-    assert re.search(rf"(\*\*{ties} of the other 10|{'None' if not ties else '-'} of the other 10)", text)
+    assert f"{correct} of {images} validation images, 3 epochs, summed over 2 seeds" in text
+    assert "**Winner set at 90 %:** 9 of 12 candidates cannot be told from the best" in text
+    assert "Beaten: 2 (after 1 epochs)" in text
+    assert "Undecided: 1 of the set" in text
+    assert "seeds, beyond what the images show: 1.23 points" in text
+    assert re.search(r"width only \(c001\).*\+3\.0 % .*\+4\.0 % .*−1\.0 % .*1\.155.*\+0\.0012 to \+0\.0234.*won", text)
     real = frame.loc[frame["role"] == "candidate", "real_ratio"]
     assert f"{real.min():.3f} to {real.max():.3f}" in text
     for row in summarise(frame).query("role == 'candidate'").head(10).to_dict("records"):
@@ -82,9 +87,10 @@ def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(
 ) -> None:
     text = markdown(complete[0])
     assert "**Accuracy comes from a proxy:**" in text
-    assert "1/7 of its resolution, 3 epochs on 8000 images" in text
+    assert "1/7 of its resolution, at most 3 epochs on 8000 images" in text
     assert "cannot change the winner" in text
-    assert "first, unpaired look, not a proof" in text
+    assert "Compared image by image" in text
+    assert "**Bought:**" not in text
     assert "22 triples" in text
     assert "rounds to the baseline itself" in text
     assert "loss is not finite \\| epoch 2" in text
@@ -115,17 +121,18 @@ def test_one_done_of_many_with_the_baseline_lost(tmp_path: Path) -> None:
     text = markdown(tmp_path)
     assert "**not finished: 1 of 25 done, 6 failed.**" in text
     assert "Best so far: c000" in text
-    assert "nothing to compare it with" in text
     assert "no accuracy was recorded" in text
     assert not (tmp_path / "family.png").exists()
     assert "best so far" not in text.split("## Figures")[0]
 
 
-def test_a_candidate_counts_as_done_with_all_its_seeds(tmp_path: Path) -> None:
-    frame = results(3, seeds=2, failed=(-1,)).query("not (candidate == 2 and seed == 1) and role == 'candidate'")
-    frame = frame[frame["candidate"] == 2]
-    write_report(tmp_path, frame, replace(facts(3, None), seeds=(0, 1)), [])
-    assert "**not finished: 0 of 3 done.**" in markdown(tmp_path)
+def test_bought_wins_and_an_unknown_spread_are_said(tmp_path: Path) -> None:
+    frame = results(5)
+    winners = replace(answer(frame, verdict="bought"), seed_sd=None)
+    write_report(tmp_path, frame, replace(facts(5, None), winners=winners), [])
+    text = markdown(tmp_path)
+    assert "**Bought:** as accurate as the control or more, but at more FLOPs" in text
+    assert "spread between seeds is unknown" in text
 
 
 def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:

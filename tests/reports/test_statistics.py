@@ -3,11 +3,9 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.reports.statistics import check_results, failed_trials, near_chance, summarise, tied
+from scalesearch.reports.statistics import check_results, failed_trials, near_chance, summarise
 from tests.reports.synthetic import results
 
 
@@ -26,12 +24,6 @@ def test_one_standard_error_at_80_percent_of_10000_images_is_0_4_points() -> Non
     assert summarise(with_accuracies([0.8], 10_000))["standard_error"].item() == pytest.approx(0.004, abs=1e-5)
 
 
-def test_tied_is_one_standard_error_of_the_difference() -> None:
-    # √2 · 0.4 points = 0.566 points
-    frame = with_accuracies([0.8, 0.7950, 0.7940], 10_000)
-    assert tied(frame) == (0, 1)
-
-
 def test_accuracy_and_interval_are_pooled_over_seeds() -> None:
     frame = results(2, seeds=3)
     frame.loc[frame["candidate"] == 0, ["correct", "images"]] = [81, 263]
@@ -48,35 +40,11 @@ def test_one_seed_has_no_spread() -> None:
     assert summarise(results(2))["seed_spread"].isna().all()
 
 
-def test_order_is_by_mean_score_and_the_baseline_is_never_tied() -> None:
-    frame = results(25, seeds=2)
-    frame.loc[frame["role"] == "baseline", "score"] = 2.0
-    summary = summarise(frame)
-    assert list(summary["score"]) == sorted(summary["score"], reverse=True)
-    assert not summary.loc[summary["role"] == "baseline", "tied"].any()
-    means = frame.groupby("candidate")["score"].mean()
-    assert dict(zip(summary["candidate"], summary["score"], strict=True)) == pytest.approx(means.to_dict())
-
-
-def test_all_equal_are_all_tied() -> None:
-    assert tied(with_accuracies([0.5] * 6, 400)) == (0, 1, 2, 3, 4, 5)
-
-
 @pytest.mark.parametrize("accuracy", [0.0, 1.0])
 def test_error_stays_above_zero_at_the_ends(accuracy: float) -> None:
     row = summarise(with_accuracies([accuracy], 50)).iloc[0]
     assert row["standard_error"] > 0
     assert 0 <= row["low"] < row["high"] <= 1
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.lists(st.integers(0, 200), min_size=1, max_size=6))
-def test_the_best_is_tied_and_ties_have_no_gap(correct: list[int]) -> None:
-    frame = with_accuracies([c / 200 for c in correct], 200)
-    summary = summarise(frame)
-    assert summary["tied"].iloc[0]
-    assert summary["correct"].iloc[0] == max(correct)
-    assert all(row["low"] <= row["accuracy"] <= row["high"] for row in summary.to_dict("records"))
 
 
 def test_failed_and_nan_rows_have_no_result_but_a_reason() -> None:
@@ -96,14 +64,13 @@ def test_columns_with_none_are_read_as_numbers() -> None:
 def test_no_result_at_all_is_an_empty_summary() -> None:
     frame = results(2, failed=(-1, 0, 1))
     assert summarise(frame).empty
-    assert tied(frame) == ()
 
 
 def test_a_missing_column_and_a_repeated_trial_are_user_errors() -> None:
     frame = results(2)
     with pytest.raises(UserError, match="no column real_ratio"):
         check_results(frame.drop(columns="real_ratio"))
-    with pytest.raises(UserError, match="candidate 0, seed 0 twice"):
+    with pytest.raises(UserError, match="candidate 0, seed 0, 3 epochs twice"):
         check_results(pd.concat([frame, frame[frame["candidate"] == 0]], ignore_index=True))
 
 
@@ -111,3 +78,24 @@ def test_near_chance() -> None:
     assert near_chance(0.02, 34)
     assert near_chance(0.14, 10)
     assert not near_chance(0.2, 10)
+
+
+def test_order_is_by_mean_score_and_members_are_marked() -> None:
+    frame = results(25, seeds=2)
+    summary = summarise(frame, {"c003", "c007"})
+    assert list(summary["score"]) == sorted(summary["score"], reverse=True)
+    assert set(summary.loc[summary["member"], "name"]) == {"c003", "c007"}
+    means = frame.groupby("candidate")["score"].mean()
+    assert dict(zip(summary["candidate"], summary["score"], strict=True)) == pytest.approx(means.to_dict())
+
+
+def test_the_furthest_rung_counts_and_comes_first() -> None:
+    early, late = results(3), results(3)
+    early["epochs"], early["score"] = 1, 0.99
+    frame = pd.concat([early, late[late["candidate"] == 1]], ignore_index=True)
+    summary = summarise(frame)
+    assert summary["candidate"].iloc[0] == 1
+    assert list(summary["epochs"]) == [3, 1, 1, 1]
+    assert summary["score"].iloc[0] == late.loc[late["candidate"] == 1, "score"].item()
+    assert summary["seconds"].iloc[0] == 81.0
+    check_results(frame)

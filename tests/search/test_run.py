@@ -11,18 +11,20 @@ import pytest
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
+from scalesearch.search.answer import read_answer
 from scalesearch.search.folder import locked, newest_run
 from scalesearch.search.found import read_found
 from scalesearch.search.plan import SearchPlan
 from scalesearch.search.proxy import Proxy
-from scalesearch.search.run import Listener, recorded, search
+from scalesearch.search.race import Race, Rung
+from scalesearch.search.run import Bounds, Listener, recorded, search
 from scalesearch.search.study import open_study
 from scalesearch.training.config import TrainConfig
 from tests.conftest import MakeFolder
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
-MEASURED = ("candidate", "seed", "status", "correct", "images", "train_loss", "macs", "score")
+MEASURED = ("candidate", "seed", "epochs", "status", "correct", "images", "train_loss", "macs", "score")
 
 
 @pytest.fixture
@@ -33,16 +35,20 @@ def images(image_folder: MakeFolder) -> Dataset:
 def make_plan(data: Dataset, **changes: Any) -> SearchPlan:
     plan = SearchPlan(
         space="mbconv_small", baseline=BASELINE, grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None,
-        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation), seeds=(0,),
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation),
         proxy=Proxy(1.0, 1, 32), train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
     )  # fmt: skip
     return replace(plan, **changes)
 
 
+ALL = Race((Rung(1, 1, 1.0),))
+
+
 def run(
-    folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT
-) -> list[dict[str, Any]]:
-    return search(folder, plan, plan.enumerate().candidates, data, {}, jobs, listener)
+    folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
+    races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    return search(folder, plan, plan.enumerate().candidates, data, {}, jobs, listener, races, bounds)
 
 
 def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -76,7 +82,7 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     assert measured(again) == measured(undisturbed)
     assert calls == []
     found = read_found(tmp_path / "b")
-    best = max((row for row in undisturbed if row["candidate"] >= 0), key=lambda row: row["score"])
+    best = max((row for row in undisturbed if row["candidate"] >= 0), key=lambda r: (r["score"], -r["candidate"]))
     assert found.complete
     assert found.winner == best["name"]
     assert found.coefficients.growth == 2.0
@@ -85,7 +91,7 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
 def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     for row in run(tmp_path, plan, images):
-        with np.load(tmp_path / "predictions" / f"{row['name']}-seed0.npz") as kept:
+        with np.load(tmp_path / "predictions" / f"{row['name']}-seed0-e1.npz") as kept:
             assert (kept["labels"] == kept["predictions"]).sum() == row["correct"]
             assert np.array_equal(kept["labels"], images.source.labels[images.validation.indices])
 
@@ -93,7 +99,7 @@ def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> 
 def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: Dataset) -> None:
     hot = replace(make_plan(images).train, lr=1e30, clip_grad_norm=0.0, epochs=3)
     plan = make_plan(images, grid=Grid(1.0, 0.3), train=hot)
-    rows = run(tmp_path, plan, images)
+    rows = run(tmp_path, plan, images, races=(Race((Rung(3, 1, 1.0),)),))
     failed = [row for row in rows if row["status"] == "failed"]
     assert failed
     assert all("loss" in row["reason"] for row in failed)
@@ -115,10 +121,41 @@ def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset) -> None:
     first = run(tmp_path, plan, images)
     calls: list[int] = []
     both = run(
-        tmp_path, replace(plan, seeds=(0, 1)), images, listener=Listener(SILENT.reading, lambda *_: calls.append(1))
-    )
+        tmp_path, plan, images, listener=Listener(SILENT.reading, lambda *_: calls.append(1)),
+        races=(Race((Rung(1, 2, 1.0),)),),
+    )  # fmt: skip
     assert len(both) == 2 * len(first)
     assert len(calls) == len(first)
+
+
+def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
+    paused = run(tmp_path / "a", plan, images, races=(Race((Rung(1, 1, 1.0), Rung(2, 1, 1.0))),))
+    whole = run(tmp_path / "b", plan, images, races=(Race((Rung(2, 1, 1.0),)),))
+    assert {row["epochs"] for row in paused} == {1, 2}
+    inside = {row["candidate"] for row in paused if row["epochs"] == 2}
+    assert len(inside) > 1
+    assert measured([row for row in paused if row["epochs"] == 2]) == measured(
+        [row for row in whole if row["candidate"] in inside]
+    )
+    assert list((tmp_path / "a" / "checkpoints").iterdir()) == []
+
+
+def test_bounds_leave_work_for_the_next_call(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    part = run(tmp_path, plan, images, bounds=Bounds(trainings=2))
+    assert len(part) == 2
+    assert not read_found(tmp_path).complete
+    unfinished = read_answer(tmp_path)
+    assert unfinished is not None
+    assert not unfinished.complete
+    assert run(tmp_path, plan, images, bounds=Bounds(seconds=0.0)) == part
+    whole = run(tmp_path, plan, images)
+    assert len(whole) > 2
+    ended = read_answer(tmp_path)
+    assert ended is not None
+    assert ended.complete
+    assert ended.recommended in {standing.name for standing in ended.members}
 
 
 def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Dataset) -> None:

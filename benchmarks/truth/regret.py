@@ -1,0 +1,249 @@
+"""Regret against compute on the truth tables: our race beside exhaustive search, a grid, random, TPE + Hyperband.
+
+    python benchmarks/truth/regret.py [benchmarks/truth/cifar10.npz ...] [--repeats 60]
+
+A repeat draws seeds (which training is a network's first, second, …) and validation images (bootstrap) from the table;
+every strategy sees the same draw. Regret is the score lost against the best candidate, scores being means over all
+seeds on the test images, which no strategy sees. Compute is in full trainings of an average candidate (one seed); the
+baseline's trainings are counted where a strategy asks for them. The second table takes each way of training cheaply
+that the tables hold (``--variant`` of train.py): Kendall's tau and regret of one seed against the truth. The third says
+how often the race's 90 % set holds the best, and how large it is.
+"""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from scipy.stats import kendalltau
+from tables import Bools, Table, read_table
+
+from scalesearch.search.race import BASELINE, Item, Race, Results, Rung, State, advance, exhaustive, usual
+
+FULL = 18
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What one repeat draws: an order of seeds for each network, and validation images."""
+
+    seeds: Ints
+    images: Ints
+
+    def right(self, table: Table, place: int, seed: int, epochs: int) -> Bools:
+        """Which of the drawn images a training got right after some epochs."""
+        order = self.seeds[place]
+        return np.asarray(table.validation[place, order[seed % len(order)], table.rungs.index(epochs)][self.images])
+
+
+@dataclass(frozen=True)
+class Pick:
+    """A strategy's choice (a place in the table) and what it cost."""
+
+    place: int
+    compute: float
+
+
+def draw(table: Table, rng: np.random.Generator) -> Draw:
+    """One repeat's world."""
+    networks, seeds, _, images = table.validation.shape
+    return Draw(
+        np.stack([rng.permutation(seeds) for _ in range(networks)]), rng.integers(0, images, images, dtype=np.int64)
+    )
+
+
+def race(table: Table, world: Draw, rungs: Race) -> tuple[State, float]:
+    """Our search on the table: the same ``advance`` that a real one uses."""
+    results: dict[Item, Bools | None] = {}
+    reached: dict[tuple[int, int], int] = {}
+    baseline, compute = table.names.index("baseline"), 0.0
+    while True:
+        found: Results = results
+        state = advance(rungs, table.runners(), found)
+        if not state.wanted:
+            return state, compute / FULL
+        for number, seed, epochs in state.wanted:
+            place = baseline if number == BASELINE else number
+            results[number, seed, epochs] = world.right(table, place, seed, epochs)
+            compute += table.work[place] * (epochs - reached.get((number, seed), 0))
+            reached[number, seed] = epochs
+
+
+def ours(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
+    state, compute = race(table, world, usual(FULL))
+    return Pick(state.inside[0].number, compute)
+
+
+def fully(seeds: int) -> Callable[[Table, Draw, np.random.Generator], Pick]:
+    """Everything trained fully, the highest mean score taken: exhaustive search, or a plain grid with one seed."""
+
+    def pick(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
+        scores = {p: np.mean([_score(table, world, p, s, FULL) for s in range(seeds)]) for p in table.candidates}
+        return Pick(max(scores, key=lambda p: scores[p]), seeds * sum(table.work[p] for p in table.candidates))
+
+    return pick
+
+
+def some(share: float, order: str) -> Callable[[Table, Draw, np.random.Generator], Pick]:
+    """Candidates trained fully, one seed each, until ``share`` of exhaustive search's compute is spent.
+
+    ``order``: "grid" goes through the list as Optuna's GridSampler would, in an order of its seed's; "random" draws
+    with replacement, so a candidate may come again with its next seed.
+    """
+
+    def pick(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
+        budget = share * 3 * sum(table.work[p] for p in table.candidates)
+        places = table.candidates
+        drawn = rng.permutation(places) if order == "grid" else rng.choice(places, 4 * len(places))
+        scores: dict[int, list[float]] = {}
+        spent = 0.0
+        for place in drawn:
+            if scores and spent + table.work[place] > budget:
+                break
+            own = scores.setdefault(int(place), [])
+            own.append(_score(table, world, int(place), len(own), FULL))
+            spent += float(table.work[place])
+        return Pick(max(scores, key=lambda p: float(np.mean(scores[p]))), spent)
+
+    return pick
+
+
+def tpe_hyperband(share: float) -> Callable[[Table, Draw, np.random.Generator], Pick]:
+    """Optuna's TPE over the shares of depth and width (resolution takes the rest), Hyperband over epochs."""
+
+    def pick(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
+        budget = share * 3 * sum(table.work[p] for p in table.candidates)
+        seed = int(rng.integers(2**31))
+        study = optuna.create_study(
+            direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed),
+            pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=FULL, reduction_factor=3),
+        )  # fmt: skip
+        spent, seen = 0.0, dict.fromkeys(table.candidates, 0)
+        best: tuple[int, float, int] | None = None
+        while spent < budget:
+            trial = study.ask()
+            depth = trial.suggest_float("depth", 0, 1)
+            width = trial.suggest_float("width", 0, 1)
+            place = _nearest(table, depth, (1 - depth) * width)
+            value, before = 0.0, 0
+            for epochs in table.rungs:
+                spent += float(table.work[place]) * (epochs - before) / FULL
+                before = epochs
+                value = _score(table, world, place, seen[place], epochs)
+                trial.report(value, epochs)
+                if best is None or (epochs, value) > best[:2]:
+                    best = (epochs, value, place)
+                if trial.should_prune() or spent >= budget:
+                    break
+            seen[place] += 1
+            study.tell(trial, value)
+        assert best is not None
+        return Pick(best[2], spent)
+
+    return pick
+
+
+def _nearest(table: Table, depth: float, width: float) -> int:
+    """The candidate whose shares of log FLOPs come nearest."""
+    points = np.array([table.shares[p] for p in table.candidates])
+    wanted = np.array([depth, width, 1 - depth - width])
+    return table.candidates[int(np.argmin(((points - wanted) ** 2).sum(1)))]
+
+
+def _score(table: Table, world: Draw, place: int, seed: int, epochs: int) -> float:
+    return float(world.right(table, place, seed, epochs).mean() * table.factors[place])
+
+
+STRATEGIES: dict[str, Callable[[Table, Draw, np.random.Generator], Pick]] = {
+    "exhaustive, 3 seeds": fully(3),
+    "grid, all, 1 seed": fully(1),
+    "scalesearch": ours,
+    "grid, a tenth": some(0.1, "grid"),
+    "random, a tenth": some(0.1, "random"),
+    "TPE + Hyperband, a tenth": tpe_hyperband(0.1),
+    "random, a third": some(1 / 3, "random"),
+    "TPE + Hyperband, a third": tpe_hyperband(1 / 3),
+}
+
+
+def strategies(table: Table, repeats: int) -> None:
+    """The first table: regret, its standard error over repeats and its spread, against compute."""
+    truth = table.scores
+    best = max(truth[p] for p in table.candidates)
+    print(f"{'strategy':28}{'compute':>9}{'of exhaustive':>15}{'regret':>9}{'median':>9}{'sd':>8}{'s.e.':>8}")
+    whole = 0.0
+    for name, strategy in STRATEGIES.items():
+        rng = np.random.default_rng(0)
+        picks = [strategy(table, world, rng) for world in (draw(table, rng) for _ in range(repeats))]
+        regret = np.array([best - truth[pick.place] for pick in picks])
+        compute = float(np.mean([pick.compute for pick in picks]))
+        whole = whole or compute
+        print(
+            f"{name:28}{compute:9.2f}{compute / whole:15.1%}{regret.mean():9.4f}{np.median(regret):9.4f}"
+            f"{regret.std(ddof=1):8.4f}{regret.std(ddof=1) / np.sqrt(repeats):8.4f}"
+        )
+
+
+def cheaper(path: Path, variants: list[str], repeats: int) -> None:
+    """The second table: ways of training cheaply, one seed each, against the truth."""
+    table = read_table(path)
+    truth = table.scores
+    ways = [("scratch", epochs) for epochs in table.rungs] + [(name, None) for name in variants if name != "scratch"]
+    print(f"{'way':24}{'epochs':>7}{'tau':>7}{'95 % interval':>18}{'regret':>9}{'sd':>8}")
+    for variant, rung in ways:
+        other = read_table(path, variant)
+        epochs = rung if rung is not None else other.rungs[-1]
+        places = other.candidates
+        own = np.array([truth[table.names.index(other.names[p])] for p in places])
+        rng = np.random.default_rng(0)
+        taus, regrets = [], []
+        for _ in range(repeats):
+            world = draw(other, rng)
+            scores = [_score(other, world, p, 0, epochs) for p in places]
+            taus.append(float(kendalltau(scores, own).statistic))
+            regrets.append(own.max() - own[int(np.argmax(scores))])
+        low, high = np.quantile(taus, [0.025, 0.975])
+        print(
+            f"{variant:24}{epochs:7d}{np.mean(taus):7.2f}{f'{low:.2f} to {high:.2f}':>18}{np.mean(regrets):9.4f}"
+            f"{np.std(regrets, ddof=1):8.4f}"
+        )
+
+
+def sets(table: Table, repeats: int) -> None:
+    """The third table: does the 90 % set hold the best, and how many others?"""
+    best = max(table.candidates, key=lambda p: table.scores[p])
+    races = {"race": usual(FULL), "one rung, 1 seed": Race((Rung(FULL, 1, 1.0),)),
+             "exhaustive, 3 seeds": exhaustive(usual(FULL, 3))}  # fmt: skip
+    print(f"{'search':24}{'holds the best':>15}{'size':>7} of {len(table.candidates)}")
+    for name, rungs in races.items():
+        rng = np.random.default_rng(0)
+        found = [race(table, draw(table, rng), rungs)[0].inside for _ in range(repeats)]
+        held = np.mean([any(place.number == best for place in inside) for inside in found])
+        print(f"{name:24}{held:15.0%}{np.mean([len(inside) for inside in found]):7.1f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    here = Path(__file__).parent
+    parser.add_argument("tables", type=Path, nargs="*", default=[here / "cifar10.npz", here / "tiny_imagenet20.npz"])
+    parser.add_argument("--repeats", type=int, default=60)
+    options = parser.parse_args()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    for path in options.tables:
+        with np.load(path) as kept:
+            variants = [name.removesuffix("_validation") for name in kept.files if name.endswith("_validation")]
+        table = read_table(path)
+        ranked = sorted(table.candidates, key=lambda p: -table.scores[p])
+        print(f"\n{path.stem}: {len(ranked)} candidates, {table.validation.shape[1]} seeds; true scores", end=" ")
+        print(", ".join(f"{table.names[p]}{'*' if table.controls[p] else ''} {table.scores[p]:.4f}" for p in ranked))
+        strategies(table, options.repeats)
+        cheaper(path, variants, options.repeats)
+        sets(table, options.repeats)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""A truth table read back: every network's right and wrong answers after each rung, for every seed."""
+
+import json
+from dataclasses import dataclass
+from math import log2
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalesearch.design.score import score
+from scalesearch.search.race import Runner
+
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """One variant of one data set; network 0 is the baseline where the variant trained it.
+
+    Args:
+        names: of the networks; ``validation`` is (network, seed, rung, image), ``test`` (network, seed, image).
+        rungs: epochs after which they were judged.
+        factors: what turns each network's accuracy into its score, (network,).
+        work: of one epoch of each network, in epochs of an average candidate, (network,).
+        shares: of log FLOPs that go to depth, width and resolution.
+    """
+
+    names: tuple[str, ...]
+    validation: Bools
+    test: Bools
+    rungs: tuple[int, ...]
+    factors: Floats
+    work: Floats
+    controls: tuple[str, ...]
+    shares: tuple[tuple[float, float, float], ...]
+
+    @property
+    def candidates(self) -> list[int]:
+        """Places of the networks that can win."""
+        return [place for place, name in enumerate(self.names) if name != "baseline"]
+
+    @property
+    def scores(self) -> Floats:
+        """Mean score of each network on the test images over all seeds: the truth of this table."""
+        return np.asarray(self.test.mean(axis=(1, 2)) * self.factors)
+
+    def runners(self) -> tuple[Runner, ...]:
+        """The candidates as the race takes them, numbered by place."""
+        return tuple(Runner(p, float(self.factors[p])) for p in self.candidates)
+
+
+def read_table(path: Path, variant: str = "scratch") -> Table:
+    """Reads NAME.npz and NAME.json beside it."""
+    facts = json.loads(path.with_suffix(".json").read_text())
+    own, networks = facts[variant], facts["networks"]
+    with np.load(path) as kept:
+        validation = kept[f"{variant}_validation"] == kept["labels"]
+        test = kept[f"{variant}_test"] == kept["test_labels"]
+    names = tuple(own["networks"])
+    rows = [networks[name] for name in names]
+    average = np.mean([row["macs"] for name, row in networks.items() if name != "baseline"])
+    return Table(
+        names=names, validation=validation, test=test, rungs=tuple(own["rungs"]),
+        factors=np.array([score(1.0, row["macs"], facts["target_macs"]) for row in rows]),
+        work=np.array([row["macs"] / average for row in rows]),
+        controls=tuple(row["control"] for row in rows),
+        shares=tuple((log2(row["alpha"]), 2 * log2(row["beta"]), 2 * log2(row["gamma"])) for row in rows),
+    )  # fmt: skip

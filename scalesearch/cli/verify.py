@@ -1,0 +1,284 @@
+"""The command that asks whether φ = 1 transfers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from scalesearch.cli.design import JsonOption, RunOption
+from scalesearch.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scalesearch.data.dataset import Dataset
+    from scalesearch.search.plan import Trial
+    from scalesearch.search.verify import Network, Searched, Verification
+
+ASK_ABOVE_SECONDS = 600
+
+
+def verify(
+    run: RunOption = None,
+    phi: Annotated[float, typer.Option(help="Where to train them; the search trained φ = 1.")] = 2.0,
+    members: Annotated[
+        int, typer.Option(min=0, max=1000, help="Others of the winner set, besides the recommended one.")
+    ] = 3,
+    beaten: Annotated[int, typer.Option(min=0, max=1000, help="Beaten ones, spread over the ranking.")] = 2,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings of each network.")] = 2,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Of each training; the search's own if left out.")] = None,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, one thread each; number of cores.")
+    ] = None,
+    skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show networks and estimate; train none.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.")] = False,
+    json: JsonOption = False,
+) -> None:
+    """Train winners, beaten ones and controls at φ = 2: do those that won at φ = 1 win again?
+
+    A search assumes it. All are trained on the search's images as the search trained them, at equal real FLOPs. Run it
+    again to continue; more --seeds add to what is there.
+
+    Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
+    """
+    from scalesearch.search.folder import newest_run
+    from scalesearch.search.verify import chosen, read_searched, scaled, trials
+    from scalesearch.training.config import validate
+
+    folder = run or newest_run()
+    if folder is None:
+        raise UserError(
+            "--run", "nothing searched under runs/", "the folder of a search", 'Run "scalesearch grid" first.'
+        )
+    searched = read_searched(folder)
+    candidates = chosen(searched.answer, searched.candidates, members, beaten)
+    networks = scaled(searched.plan, searched.answer, candidates, phi)
+    wanted = trials(searched.plan, networks, seeds, epochs)
+    validate(wanted[0].train)
+    parts = _images(searched, wanted, skip_broken)
+    if not json:
+        left_out = [one for one in candidates if one not in [network.candidate for network in networks]]
+        _introduce(searched, networks, phi, wanted[0].until, [one.control for one in left_out])
+    _start(searched, networks, phi, wanted, parts, jobs, dry_run, yes, json)
+
+
+def _images(searched: "Searched", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+    """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
+    from scalesearch.data.dataset import dataset, open_data
+
+    plan = searched.plan
+    largest_px = max(one.proxy_spec.resolution for one in wanted)
+    parts = dataset(open_data(searched.given, skip_broken=skip_broken), largest_px, plan.proxy.images)
+    if parts.digest != plan.data_digest:
+        raise UserError(
+            searched.given, f"images of digest {parts.digest}", f"those that were searched on ({plan.data_digest})",
+            "Bring them back, or search again." if skip_broken else "Bring them back (with --skip-broken if the search "
+            "had it), or search again.",
+        )  # fmt: skip
+    return parts
+
+
+def _introduce(
+    searched: "Searched", networks: "Sequence[Network]", phi: float, epochs: int, left_out: "Sequence[str]"
+) -> None:
+    """What will be compared with what."""
+    from scalesearch.cli.progress import say
+    from scalesearch.search.verify import common_epochs
+
+    plan, answer = searched.plan, searched.answer
+    full, before = plan.train.epochs, common_epochs(searched.results, [one.candidate.index for one in networks])
+    state = "" if answer.complete else ", search unfinished"
+    say(f"Search {searched.folder} on {plan.data}: {answer.recommended} recommended{state}")
+    ratios = [network.ratio for network in networks]
+    say(
+        f"{len(networks)} networks at φ = {phi:g}, {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs "
+        f"({max(ratios) / min(ratios) - 1:.1%} apart), each trained as in the search: "
+        f"{plan.proxy.describe(plan.baseline)}"
+    )
+    if epochs != full:
+        say(f"Note: {epochs} epochs here, {full} in the search.")
+    if before < full:
+        say(
+            f"WARNING: not all of them were trained fully at φ = 1, so the scores after {before} of {full} epochs are "
+            "compared with. The same search with --exhaustive trains them all."
+        )
+    for dimension in left_out:
+        say(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
+
+
+def _start(
+    searched: "Searched", networks: "Sequence[Network]", phi: float, wanted: "Sequence[Trial]", parts: "Dataset",
+    jobs: int | None, dry_run: bool, yes: bool, json: bool,
+) -> None:  # fmt: skip
+    """Estimates, asks, trains, prints."""
+    from dataclasses import asdict
+
+    from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible, say
+    from scalesearch.cli.show import print_json
+    from scalesearch.cli.units import show_seconds
+    from scalesearch.data.cache import cores
+    from scalesearch.search.estimate import measure
+    from scalesearch.search.run import Listener
+    from scalesearch.search.verify import folder_of, kept_rows, split_done, verify
+    from scalesearch.training.device import choose_device
+
+    plan, folder = searched.plan, folder_of(searched, phi)
+    gpu = str(choose_device(plan.device)) != "cpu"
+    many = jobs or (1 if gpu else cores())
+    before, pending = split_done(wanted, kept_rows(searched, phi))
+    seconds = 0.0
+    if pending:
+        timing = measure(pending, len(parts.train), len(parts.validation), many, plan.device)
+        seconds = timing.total([[(one, one.until) for one in pending]])
+    if not json:
+        done = f" ({len(before)} done before)" if before else ""
+        say(f"Trainings: {len(pending)}{done}; {many} at a time: about {show_seconds(seconds)}")
+        say(f"Folder: {folder}")
+    if dry_run:
+        _print_networks(networks, json)
+        return
+    confirm(seconds, ASK_ABOVE_SECONDS, yes)
+    with interruptible(), Bar(len(wanted), len(before), quiet=json) as bar:
+        progress = TrialProgress(bar, before, plan.baseline.classes, seconds)
+        found = verify(searched, networks, phi, wanted, parts, many, Listener(bar.reading, progress.finished))
+    figure = _draw(folder, found)
+    if json:
+        print_json({"folder": str(folder), **asdict(found)})
+        return
+    _print(found)
+    say(f"Figure: {figure}")
+
+
+def _print_networks(networks: "Sequence[Network]", json: bool) -> None:
+    """What would be trained."""
+    from scalesearch.cli.show import print_json, print_table
+    from scalesearch.cli.units import show_count
+
+    if json:
+        print_json(
+            [
+                {"name": one.spec.name, "control": one.candidate.control, "status": one.status, "ratio": one.ratio,
+                 "macs": one.macs, "spec": one.spec.to_dict()}
+                for one in networks
+            ]
+        )  # fmt: skip
+        return
+    print_table(
+        "Networks to train",
+        ("name", "φ = 1", "α", "β", "γ", "real ×", "FLOPs", "px"),
+        [
+            [_label(one.spec.name, one.candidate.control), one.status, f"{c.alpha:g}", f"{c.beta:g}", f"{c.gamma:g}",
+             f"{one.ratio:.3f}", show_count(one.macs), str(one.spec.resolution)]
+            for one in networks
+            for c in (one.candidate.coefficients,)
+        ],
+    )  # fmt: skip
+
+
+def _print(found: "Verification") -> None:
+    """The networks at both sizes, τ, regret, and what they say."""
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.show import print_table
+
+    print_table(
+        f"Scores on {found.images} validation images with 95 % intervals: after {found.epochs_at_one} epochs at φ = 1, "
+        f"{found.epochs} at φ = {found.phi:g}",
+        ("name", "φ = 1", "real ×", "score at 1", "interval", "rank", f"score at {found.phi:g}", "interval", "rank"),
+        [
+            [_label(n.name, n.control), n.status, f"{n.ratio:.2f}",
+             f"{n.at_one.value:.4f}", f"{n.at_one.low:.4f}–{n.at_one.high:.4f}", str(n.rank_at_one),
+             f"{n.at_phi.value:.4f}", f"{n.at_phi.low:.4f}–{n.at_phi.high:.4f}", str(n.rank_at_phi)]
+            for n in sorted(found.networks, key=lambda n: n.rank_at_phi)
+        ],
+    )  # fmt: skip
+    if found.failed:
+        say(f"Without a result at φ = {found.phi:g}: {', '.join(found.failed)}")
+    say(f"Kendall's τ: {tau_text(found)}")
+    if found.regret is not None:
+        r = found.regret
+        say(
+            f"Regret of taking {found.recommended}: {r.value:.4f} in score; {found.networks[r.against].name} minus it "
+            f"{r.gap:+.4f}, 95 % interval {r.low:+.4f} to {r.high:+.4f}"
+        )
+    say(reading(found))
+
+
+def tau_text(found: "Verification") -> str:
+    """τ with its interval, in words."""
+    if found.tau is None:
+        return "not defined (all scores equal at one size)"
+    return f"{found.tau.value:.2f}, 95 % interval {found.tau.low:.2f} to {found.tau.high:.2f}"
+
+
+def reading(found: "Verification") -> str:
+    """What the numbers say, and what they do not."""
+    words = [_said_of_order(found), _said_of_recommended(found)]
+    if not found.fully_trained:
+        words.append(
+            f"Scores are after {found.epochs_at_one} epochs at φ = 1 and {found.epochs} at φ = {found.phi:g}, not "
+            f"{found.full_epochs}: they may order the networks otherwise than full trainings."
+        )
+    words.append("The networks were picked by their scores at φ = 1, so τ is not that of the whole grid.")
+    return " ".join(words)
+
+
+def _said_of_order(found: "Verification") -> str:
+    count, tau = len(found.networks), found.tau
+    if tau is None:
+        return f"The order of {count} networks cannot be compared."
+    again = f"; φ = {found.phi:g} trained again would agree with itself by about {found.repeat_tau:.2f}" if (
+        found.repeat_tau is not None
+    ) else ""  # fmt: skip
+    if tau.low > 0:
+        return f"The order at φ = 1 carries over, as far as {count} networks tell{again}."
+    if tau.high < 0:
+        return f"The order at φ = 1 is reversed, as far as {count} networks tell{again}."
+    return (
+        f"With {count} networks τ's interval is wide and contains 0: this does not show that the order at φ = 1 "
+        f"carries over, nor that it does not{again}."
+    )
+
+
+def _said_of_recommended(found: "Verification") -> str:
+    regret = found.regret
+    if regret is None:
+        return f"{found.recommended} has no result at φ = {found.phi:g}."
+    other = found.networks[regret.against].name
+    if regret.high < 0:
+        return f"{found.recommended}, recommended at φ = 1, is the best here, too."
+    if regret.low > 0:
+        return (
+            f"{other} beats {found.recommended}, which φ = 1 recommended (it was picked as the best, which favours it)."
+        )
+    ahead, behind = (other, found.recommended) if regret.gap > 0 else (found.recommended, other)
+    return f"{ahead} is ahead of {behind}, by no more than chance explains."
+
+
+def _label(name: str, control: str) -> str:
+    return f"{name} ({control} alone)" if control else name
+
+
+def _draw(folder: Path, found: "Verification") -> Path:
+    """Writes transfer.png and transfer.svg; the first."""
+    from scalesearch.files import write_bytes
+    from scalesearch.reports.axes import rendered
+    from scalesearch.reports.transfer_figure import TransferPoint, transfer_figure
+
+    points = [
+        TransferPoint(
+            n.name, n.status, n.control, n.at_one.value, (n.at_one.low, n.at_one.high), n.at_phi.value,
+            (n.at_phi.low, n.at_phi.high),
+        )
+        for n in found.networks
+    ]  # fmt: skip
+    tau = "Kendall's τ not defined" if found.tau is None else (
+        f"Kendall's τ {found.tau.value:.2f} [{found.tau.low:.2f}, {found.tau.high:.2f}]"
+    )  # fmt: skip
+    note = (
+        f"{found.epochs_at_one} epochs at φ = 1, {found.epochs} at φ = {found.phi:g}; {found.images} validation images"
+    )
+    figure = transfer_figure(points, found.phi, tau, note)
+    write_bytes(folder / "transfer.png", rendered(figure, "png"))
+    write_bytes(folder / "transfer.svg", rendered(figure, "svg"))
+    return folder / "transfer.png"

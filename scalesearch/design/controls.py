@@ -1,0 +1,134 @@
+"""Controls: the same real FLOPs spent on depth alone, on width alone, on resolution alone.
+
+Compound scaling claims to beat them (Tan & Le 2019, figure 8), so every search trains them. A control changes nothing
+but its own dimension. Only where that dimension's steps (a block, a multiple of channels, a pixel before a stride) miss
+the budget by more than 3 %, one stage is made one step wider or narrower to meet it.
+"""
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from scalesearch.design.budget import ERROR_WEIGHT, spread_depths
+from scalesearch.design.cost import cost
+from scalesearch.design.shape import Shape, reshape, scaled_head, shape_of
+from scalesearch.design.spec import NetSpec
+
+Dimension = Literal["depth", "width", "resolution"]
+DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
+EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
+LARGEST = 4.0  # multiplier tried: 2x the FLOPs may take more than 2x the blocks, since stem and head stay
+NEAR = (0.75, 1.35)  # share of the budget within which moving one step of one stage can meet it
+
+
+@dataclass(frozen=True)
+class Control:
+    """A shape that differs from the baseline's in one dimension, and its exact multiply-adds."""
+
+    dimension: Dimension
+    shape: Shape
+    macs: int
+
+
+def controls(spec: NetSpec, macs: float) -> tuple[Control, ...]:
+    """One control per dimension, each as near to ``macs`` multiply-adds as the dimension's steps allow.
+
+    Among roundings the one is taken that loses least: the relative cost error weighs ``ERROR_WEIGHT``, a departure of
+    single stages from the common factor its mean in log FLOPs. A dimension that cannot grow (no stage's depth scales)
+    has none.
+    """
+    return tuple(control for dimension in DIMENSIONS if (control := _control(spec, dimension, macs)) is not None)
+
+
+def _control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
+    options = {"depth": _depths, "width": _widths, "resolution": _resolutions}[dimension]
+    best = _best(spec, dimension, macs, options(spec, macs))
+    if best is not None and abs(best.macs / macs - 1) > EQUAL_COST:
+        return _best(spec, dimension, macs, _adjusted(spec, best.shape))
+    return best
+
+
+def _best(spec: NetSpec, dimension: Dimension, macs: float, options: Iterable[tuple[Shape, float]]) -> Control | None:
+    """The option that loses least; each comes with its departure from the dimension's common factor."""
+    own = shape_of(spec)
+    best: tuple[float, Control] | None = None
+    for shape, departure in options:
+        if shape != own:
+            count = cost(reshape(spec, shape)).macs
+            loss = ERROR_WEIGHT * abs(count / macs - 1) + departure
+            if best is None or loss < best[0]:
+                best = (loss, Control(dimension, shape, count))
+    return None if best is None else best[1]
+
+
+def _adjusted(spec: NetSpec, shape: Shape) -> Iterator[tuple[Shape, float]]:
+    """The shape, and with one stage's channels a step more or less."""
+    yield shape, 0.0
+    for place in range(len(shape.widths)):
+        for step in (-spec.width_divisor, spec.width_divisor):
+            widths = tuple(width + step * (i == place) for i, width in enumerate(shape.widths))
+            if widths[place] > 0:
+                yield replace(shape, widths=widths), 0.0
+
+
+def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
+    """Blocks spread in proportion for the totals around the budget, and with one block moved, added or left out."""
+    own = shape_of(spec)
+    scaled = [i for i, stage in enumerate(spec.stages) if stage.depth_scaled]
+    if not scaled:
+        return
+    blocks = sum(spec.depths[i] for i in scaled)
+    seen: set[tuple[int, ...]] = set()
+    for total in range(blocks + 1, math.ceil(LARGEST * blocks) + 1):
+        factor = total / blocks
+        base = spread_depths(spec, factor, total)
+        if not NEAR[0] < cost(reshape(spec, replace(own, depths=base))).macs / macs < NEAR[1]:
+            continue
+        for depths in {base, *_moved(base, scaled, spec.depths, 1)} - seen:
+            seen.add(depths)
+            grown = sum(depths[i] for i in scaled) / blocks
+            departures = [abs(math.log(depths[i] / (spec.depths[i] * grown))) for i in scaled]
+            yield replace(own, depths=depths), sum(departures) / len(scaled)
+
+
+def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
+    """All widths times a common factor, rounded to the divisor, and with one stage a step wider or narrower."""
+    divisor = spec.width_divisor
+    seen: set[tuple[int, ...]] = set()
+    for percent in range(102, round(100 * LARGEST) + 1, 2):
+        factor = percent / 100
+        base = tuple(_nearest(stage.width * factor, divisor) for stage in spec.stages)
+        stem = _nearest(spec.stem.width * factor, divisor) if spec.stem.scaled else spec.stem.width
+        plain = Shape(stem, base, spec.depths, scaled_head(spec, base, factor), spec.resolution)
+        if not NEAR[0] < cost(reshape(spec, plain)).macs / macs < NEAR[1]:
+            continue
+        for widths in {base, *_moved(base, range(len(base)), spec.widths, divisor)} - seen:
+            seen.add(widths)
+            departures = [
+                abs(math.log(w / (stage.width * factor))) for w, stage in zip(widths, spec.stages, strict=True)
+            ]
+            yield replace(plain, widths=widths, head=scaled_head(spec, widths, factor)), 2 * sum(departures) / len(base)
+
+
+def _resolutions(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
+    own = shape_of(spec)
+    for resolution in range(spec.resolution + 1, math.ceil(spec.resolution * LARGEST) + 1):
+        yield replace(own, resolution=resolution), 0.0
+
+
+def _moved(values: Sequence[int], places: Sequence[int], least: Sequence[int], step: int) -> Iterator[tuple[int, ...]]:
+    """``values`` with one step more in one place, one less in another, or both; none below ``least``."""
+    for more in (None, *places):
+        for less in (None, *places):
+            changed = list(values)
+            if more is not None:
+                changed[more] += step
+            if less is not None:
+                changed[less] -= step
+            if all(value >= low for value, low in zip(changed, least, strict=True)):
+                yield tuple(changed)
+
+
+def _nearest(width: float, divisor: int) -> int:
+    return max(divisor, int(width / divisor + 0.5) * divisor)

@@ -1,0 +1,111 @@
+"""``scalesearch verify`` as a user types it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scalesearch.cli.verify import reading
+from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.space import Grid, load_space
+from scalesearch.search.agreement import Interval, Regret
+from scalesearch.search.plan import SearchPlan
+from scalesearch.search.proxy import Proxy
+from scalesearch.search.race import Race, Rung
+from scalesearch.search.run import Listener, search
+from scalesearch.search.verify import Compared, Verification
+from scalesearch.training.config import TrainConfig
+from tests.cli.conftest import Cli
+from tests.conftest import MakeFolder
+
+SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
+VERIFY = ("verify", "--run", "run", "--members", 1, "--beaten", 0, "--seeds", 1, "--epochs", 1, "--jobs", 1)
+
+
+def search_in(folder: Path, root: Path) -> None:
+    """A search of three networks, the controls, one epoch each."""
+    data = dataset(open_data(str(root)), 40)
+    plan = SearchPlan(
+        space="mbconv_small", baseline=replace(load_space("mbconv_small").baseline, classes=2, resolution=8),
+        grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None, target_macs=2e6, data=data.source.name,
+        data_digest=data.digest, validation=len(data.validation), proxy=Proxy(1.0, 1, 32),
+        train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
+    )  # fmt: skip
+    candidates = [candidate for candidate in plan.enumerate().candidates if candidate.control]
+    search(folder, plan, candidates, data, {"data_argument": str(root)}, 1, SILENT, (Race((Rung(1, 1, 1.0),)),))
+
+
+def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
+    root = image_folder(images=12)
+    search_in(tmp_path / "run", root)
+    dry = json.loads(cli(*VERIFY, "--dry-run", "--json").out)
+    assert [network["control"] for network in dry] == ["depth", "width", "resolution"]
+    assert not (tmp_path / "run" / "verify-phi2").exists()
+    ended = cli(*VERIFY)
+    assert ended.code == 0, ended.err
+    assert "3 networks at φ = 2" in ended.out
+    assert "3/3" in ended.out
+    assert "Kendall's τ:" in ended.out
+    assert "picked by their scores" in ended.out
+    kept = json.loads((tmp_path / "run" / "verify-phi2" / "verify.json").read_text())
+    assert len(kept["networks"]) == 3
+    assert json.loads(cli(*VERIFY, "--json").out)["networks"] == kept["networks"]
+    for ending in ("png", "svg"):
+        assert (tmp_path / "run" / "verify-phi2" / f"transfer.{ending}").stat().st_size > 1000
+
+    next(root.rglob("*.png")).unlink()
+    changed = cli(*VERIFY)
+    assert changed.code == 2
+    assert "searched on" in changed.err
+
+
+def test_bad_options_are_one_clear_error_and_leave_nothing(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
+    search_in(tmp_path / "run", image_folder())
+    before = sorted((tmp_path / "run").iterdir())
+    bad = [("--phi", value) for value in ("0", "1", "-2", "99", "nan")] + [("--run", "nowhere")]
+    for option, value in bad:
+        ended = cli("verify", "--run", "run", option, value)
+        assert (ended.code, "Traceback" in ended.err) == (2, False)
+        assert value in ended.err
+    assert sorted((tmp_path / "run").iterdir()) == before
+
+
+def test_nothing_searched(cli: Cli) -> None:
+    ended = cli("verify")
+    assert ended.code == 2
+    assert "grid" in ended.err
+
+
+def network(name: str) -> Compared:
+    at = Interval(0.5, 0.4, 0.6)
+    return Compared(name, "", "member", 4.0, 100, 32, at, at, 1, 1, 1, 1, 0.5)
+
+
+FOUND = Verification(
+    phi=2.0, epochs=6, epochs_at_one=6, full_epochs=6, fully_trained=True, images=100,
+    networks=(network("c001"), network("c002")), failed=(), recommended="c001", best="c002",
+    tau=Interval(0.5, 0.1, 0.9), repeat_tau=0.7, regret=Regret(1, 0.02, 0.02, 0.01, 0.03), seed_sd=None,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "says", "says_not"),
+    [
+        ({}, "c002 beats c001", "not show"),
+        ({}, "carries over, as far as 2 networks tell", "wide"),
+        ({"tau": Interval(0.5, -0.1, 0.9)}, "wide and contains 0", "as far as"),
+        ({"tau": Interval(-0.5, -0.9, -0.1)}, "reversed", "wide"),
+        ({"tau": None, "repeat_tau": None}, "cannot be compared", "agree with itself"),
+        ({"regret": Regret(1, 0.0, -0.02, -0.03, -0.01)}, "the best here, too", "beats"),
+        ({"regret": Regret(1, 0.0, -0.02, -0.05, 0.01)}, "c001 is ahead of c002", "beats"),
+        ({"regret": Regret(1, 0.02, 0.02, -0.01, 0.05)}, "c002 is ahead of c001", "beats"),
+        ({"regret": None}, "c001 has no result", "beats"),
+        ({"fully_trained": False, "epochs_at_one": 2}, "after 2 epochs at φ = 1 and 6", "reversed"),
+    ],
+)
+def test_the_reading_says_no_more_than_the_numbers(changes: dict[str, Any], says: str, says_not: str) -> None:
+    text = reading(replace(FOUND, **changes))
+    assert says in text
+    assert says_not not in text
