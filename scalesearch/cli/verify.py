@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from scalesearch.search.verify import Network, Searched, Verification
 
 ASK_ABOVE_SECONDS = 600
+GUESSING = 1.5  # times what guessing gets right: below it nothing was learnt
 
 
 def verify(
@@ -214,6 +215,8 @@ def tau_text(found: "Verification") -> str:
 def reading(found: "Verification") -> str:
     """What the numbers say, and what they do not."""
     words = [_said_of_order(found), _said_of_recommended(found)]
+    if max(network.accuracy for network in found.networks) < GUESSING / found.classes:
+        words.append(f"At φ = {found.phi:g} no network is better than guessing, so none of this says anything.")
     if not found.fully_trained:
         words.append(
             f"Scores are after {found.epochs_at_one} epochs at φ = 1 and {found.epochs} at φ = {found.phi:g}, not "

@@ -54,10 +54,13 @@ def transfer_figure(points: Sequence[TransferPoint], phi: float, tau: str, note:
     figure, (axes,) = panels_beside(5.0, (1.0,), f"Score at φ = {phi:g} against φ = 1: {tau}", note)
     for style in (MEMBER, BEATEN, CONTROL, RECOMMENDED):
         _series(axes, [point for point in points if _style(point) is style], style)
-    for point in points:
+    # neighbours in score have their names on different sides
+    for number, point in enumerate(sorted(points, key=lambda point: point.at_phi)):
+        left = number % 2 == 1
         axes.annotate(
-            f"{point.control} alone" if point.control else point.name, (point.at_one, point.at_phi),
-            xytext=(6, 5), textcoords="offset points", fontsize=8, parse_math=False,
+            point.control or point.name, (point.at_one, point.at_phi),
+            xytext=(-6, -11) if left else (6, 5), ha="right" if left else "left", textcoords="offset points",
+            fontsize=8, parse_math=False,
         )  # fmt: skip
     axes.set_xlabel("score at φ = 1, 95 % interval")
     axes.set_ylabel(f"score at φ = {phi:g}, 95 % interval")

@@ -207,7 +207,7 @@ def _run(work: Search, race: Race, pending: Sequence[Trial]) -> bool:
                 finished += 1
                 state = advance(race, runners(work.plan, work.candidates), work.results, final=True)
                 _answer(work, race, state)
-                total = max(planned(race, len(work.candidates)), len(work.results))
+                total = max(planned(race, len(work.candidates)), len(work.results) + len(pending) - finished)
                 work.listener.finished(line, len(work.results), total)
     finally:
         release(work.study, running.values())

@@ -115,6 +115,7 @@ class Verification:
     full_epochs: int
     fully_trained: bool
     images: int
+    classes: int
     networks: tuple[Compared, ...]
     failed: tuple[str, ...]
     recommended: str
@@ -368,6 +369,7 @@ def compare_sizes(
     return Verification(
         phi=phi, epochs=epochs, epochs_at_one=epochs_at_one, full_epochs=plan.train.epochs,
         fully_trained=min(epochs, epochs_at_one) >= plan.train.epochs, images=first[0].shape[1],
+        classes=plan.baseline.classes,
         networks=_compared(judged, one, phi_, second),
         failed=tuple(n.spec.name for n in networks if n not in judged),
         recommended=recommended, best=names[int(np.argmax(phi_.scores))], tau=rank_agreement(one, phi_),

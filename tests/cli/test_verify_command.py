@@ -84,7 +84,7 @@ def network(name: str) -> Compared:
 
 
 FOUND = Verification(
-    phi=2.0, epochs=6, epochs_at_one=6, full_epochs=6, fully_trained=True, images=100,
+    phi=2.0, epochs=6, epochs_at_one=6, full_epochs=6, fully_trained=True, images=100, classes=10,
     networks=(network("c001"), network("c002")), failed=(), recommended="c001", best="c002",
     tau=Interval(0.5, 0.1, 0.9), repeat_tau=0.7, regret=Regret(1, 0.02, 0.02, 0.01, 0.03), seed_sd=None,
 )  # fmt: skip
@@ -101,6 +101,8 @@ FOUND = Verification(
         ({"regret": Regret(1, 0.0, -0.02, -0.03, -0.01)}, "the best here, too", "beats"),
         ({"regret": Regret(1, 0.0, -0.02, -0.05, 0.01)}, "c001 is ahead of c002", "beats"),
         ({"regret": Regret(1, 0.02, 0.02, -0.01, 0.05)}, "c002 is ahead of c001", "beats"),
+        ({}, "picked by their scores", "guessing"),
+        ({"classes": 2}, "no network is better than guessing", "reversed"),
         ({"regret": None}, "c001 has no result", "beats"),
         ({"fully_trained": False, "epochs_at_one": 2}, "after 2 epochs at φ = 1 and 6", "reversed"),
     ],

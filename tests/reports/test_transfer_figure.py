@@ -27,7 +27,7 @@ def test_each_network_stands_once_with_both_intervals() -> None:
     across, up = (bars.get_segments()[0] for bars in star.lines[2])  # type: ignore[attr-defined]
     assert across[:, 0] == pytest.approx([0.64, 0.67])
     assert up[:, 1] == pytest.approx([0.73, 0.78])
-    assert {"depth alone", "width alone", "c004"} <= {text.get_text() for text in axes.texts}
+    assert {"depth", "width", "c004"} <= {text.get_text() for text in axes.texts}
     assert "τ 0.50" in figure.get_suptitle()
     assert "φ = 2" in axes.get_ylabel()
 
