@@ -20,12 +20,11 @@ _STATISTICS_IMAGES = 2048
 @dataclass(frozen=True)
 class Augment:
     """Random resized crop and flip. ``scale``: range of the crop's share of the area; ``ratio``: range of its
-    width to its height; ``shift``: how far the crop may leave the image, as a share of its side (mirrored there)."""
+    width to its height."""
 
     flip: bool = True
     scale: tuple[float, float] = (0.7, 1.0)
     ratio: tuple[float, float] = (0.8, 1.25)
-    shift: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -94,9 +93,12 @@ def training_batches(
     crops = _crops(augment, torch.rand(len(arrays), 5, generator=generator))
     for step in range(steps_per_epoch(len(arrays), batch_size)):
         rows = order[step * batch_size : (step + 1) * batch_size]
-        images = _normalised(arrays, rows.numpy(), statistics, device)
+        images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
         labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
-        yield _cropped(images, crops[rows].to(device)), labels
+        if device.type == "cpu":
+            yield _normalised(_cropped_one_by_one(images, crops[rows]), statistics), labels
+        else:
+            yield _cropped_at_once(_normalised(images.to(device), statistics), crops[rows].to(device)), labels
 
 
 def evaluation_batches(
@@ -105,26 +107,22 @@ def evaluation_batches(
     """Every image once, in order, whole, with the short last batch; shapes as ``training_batches``."""
     for start in range(0, len(arrays), batch_size):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
-        yield _normalised(arrays, rows, statistics, device), torch.from_numpy(arrays.labels[rows]).to(device)
+        images = torch.from_numpy(arrays.images[rows]).to(device).permute(0, 3, 1, 2)
+        yield _normalised(images, statistics), torch.from_numpy(arrays.labels[rows]).to(device)
 
 
 def _stream(seed: int, epoch: int) -> int:
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _normalised(
-    arrays: ImageArrays,
-    rows: np.ndarray[tuple[int], np.dtype[np.int64]],
-    statistics: PixelStatistics,
-    device: torch.device,
-) -> Tensor:
-    """The bytes travel to the device; [B, S, S, 3] seen as [B, 3, S, S] already is channels_last."""
-    stored = torch.from_numpy(arrays.images[rows]).to(device).permute(0, 3, 1, 2)
+def _normalised(images: Tensor, statistics: PixelStatistics) -> Tensor:
+    """Bytes to floats, on the device they are on; stored [B, S, S, 3], seen as [B, 3, S, S], is channels_last."""
+    device = images.device
     scale = torch.tensor([1 / (255 * std) for std in statistics.std], device=device).view(1, 3, 1, 1)
     offset = torch.tensor(
         [mean / std for mean, std in zip(statistics.mean, statistics.std, strict=True)], device=device
     ).view(1, 3, 1, 1)
-    return stored.to(torch.float32).mul_(scale).sub_(offset)
+    return images.to(torch.float32).mul_(scale).sub_(offset)
 
 
 def _crops(augment: Augment, uniform: Tensor) -> Tensor:
@@ -135,16 +133,36 @@ def _crops(augment: Augment, uniform: Tensor) -> Tensor:
     root_ratio = torch.exp(low + (high - low) * uniform[:, 1])
     half_width = (area.sqrt() * root_ratio).clamp_(max=1.0)
     half_height = (area.sqrt() / root_ratio).clamp_(max=1.0)
-    centre_x = (2 * uniform[:, 2] - 1) * (1 - half_width + 2 * augment.shift)
-    centre_y = (2 * uniform[:, 3] - 1) * (1 - half_height + 2 * augment.shift)
+    centre_x = (2 * uniform[:, 2] - 1) * (1 - half_width)
+    centre_y = (2 * uniform[:, 3] - 1) * (1 - half_height)
     if augment.flip:
         half_width = torch.where(uniform[:, 4] < 0.5, -half_width, half_width)
     return torch.stack((half_width, half_height, centre_x, centre_y), dim=1)
 
 
-def _cropped(images: Tensor, crops: Tensor) -> Tensor:
-    """Each image's crop, resampled to the image's size. The grid is built axis by axis: crops are not rotated, and
-    torch's affine_grid would take as long as the sampling."""
+def _cropped_one_by_one(images: Tensor, crops: Tensor) -> Tensor:
+    """Each image's crop, to the nearest pixel, resampled to the image's size: uint8 [B, 3, S, S], channels_last.
+
+    torch resamples bytes on a CPU with vector instructions, four times as fast as it samples a grid of floats.
+    """
+    size = images.shape[-1]
+    half_width, half_height, centre_x, centre_y = crops.unbind(dim=1)
+    widths, heights = ((half.abs() * size).round().clamp(1, size) for half in (half_width, half_height))
+    lefts = ((centre_x + 1) / 2 * size - widths / 2).round().clamp(min=0).minimum(size - widths)
+    tops = ((centre_y + 1) / 2 * size - heights / 2).round().clamp(min=0).minimum(size - heights)
+    result = torch.empty_like(images)
+    boxes = torch.stack((lefts, tops, widths, heights), dim=1).int().tolist()
+    for place, (left, top, width, height) in enumerate(boxes):
+        part = images[place : place + 1, :, top : top + height, left : left + width]
+        result[place] = functional.interpolate(part, (size, size), mode="bilinear", antialias=True)[0]
+    mirrored = half_width < 0
+    result[mirrored] = result[mirrored].flip(-1)
+    return result
+
+
+def _cropped_at_once(images: Tensor, crops: Tensor) -> Tensor:
+    """The same on a GPU, in one operation and to a fraction of a pixel. The grid is built axis by axis: crops are not
+    rotated, and torch's affine_grid would take as long as the sampling."""
     count, _, height, width = images.shape
     half_width, half_height, centre_x, centre_y = crops.unbind(dim=1)
     x = torch.outer(half_width, _pixel_centres(width, images.device)) + centre_x[:, None]
