@@ -16,6 +16,7 @@ from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
+LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
         raise UserError("--phi", f"{phi}", "a finite number")
     if phi == 0:
         return spec
+    if abs(phi) > LARGEST_PHI:
+        raise UserError("--phi", f"{phi:g}", f"a φ from -{LARGEST_PHI:g} to {LARGEST_PHI:g}")
     factors = (coefficients.alpha**phi, coefficients.beta**phi, coefficients.gamma**phi)
     if max(factors) > LARGEST_MULTIPLIER or min(factors) < 1 / LARGEST_MULTIPLIER:
         raise UserError("--phi", f"{phi:g}", f"a φ whose multipliers stay within 1/64 and 64 for {coefficients}")

@@ -90,7 +90,7 @@ def top_candidates(summary: pd.DataFrame, count: int = 10) -> pd.DataFrame:
 
 def _candidate_row(place: str, row: Mapping[Any, Any]) -> tuple[object, ...]:
     return (
-        place, row["name"], *(f"{row[name]:g}" for name in ("alpha", "beta", "gamma")),
+        place, row["name"], *(f"{row[name]:.4g}" for name in ("alpha", "beta", "gamma")),
         f"{row['nominal_ratio']:.2f}", row["resolution"], row["blocks"],
         count_text(row["macs"]), f"{row['real_ratio']:.3f}", count_text(row["params"]), percent(row["accuracy"]),
         interval_text(row["low"], row["high"]), row["epochs"], row["seeds"], f"{row['score']:.4f}",

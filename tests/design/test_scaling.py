@@ -124,3 +124,8 @@ def test_bad_coefficients_are_named(coefficients: Coefficients, phi: float, wher
 def test_unknown_published_member_lists_the_known() -> None:
     with pytest.raises(UserError, match="b0, b1"):
         published_spec(B0, "b9")
+
+
+def test_a_phi_whose_powers_overflow_is_refused() -> None:
+    with pytest.raises(UserError, match="--phi"):
+        scale(B0.baseline, Coefficients(2.0, 1.0, 1.0), 5000)
