@@ -117,10 +117,11 @@ def train(job: Job) -> str:
     )  # fmt: skip
     network = build(spec, seed=job.seed)
     if job.start is not None:
-        from scalesearch.nets.expand import expand
+        from scalesearch.nets.inherit import inherit
         from scalesearch.nets.weights import load_network
 
-        network = expand(load_network(job.start)[0], spec, seed=job.seed)
+        trained = load_network(job.start)[0]
+        network, _ = inherit(trained.spec, trained.state_dict(), spec, seed=job.seed)
     epochs, steps = training_epochs(
         arrays, BATCH, seed=job.seed, augment=Augment(flip=parts.source.flip), statistics=statistics, device=cpu
     )

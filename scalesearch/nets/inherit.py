@@ -1,0 +1,329 @@
+"""Weights of one network made into the weights of another: other widths, depths, kernels, squeeze-excitation.
+
+Each set of channels of the target is mapped to channels of the source: all of them where it is as wide or wider, the
+most important ones where it is narrower. Tensors are gathered by the maps of what they read and write.
+
+- Wider: outputs that the source had get zero weights on new inputs, so they do not see what the new channels carry;
+  new outputs keep their fresh weights, so nothing is symmetric and gradients reach everything.
+- Deeper: a new block repeats the stage's last one, and the scale and shift of its last batch norm are zero: the
+  block's sum is its input.
+- A larger kernel has the source's in its middle, zeros around it. Squeeze-excitation that the source lacks starts as a
+  constant gate, which the next convolution undoes; one that the target lacks is replaced by its gate at zero input.
+
+After Net2Net (Chen, Goodfellow & Shlens 2016, arXiv:1511.05641), with zeros in place of split copies; residual branches
+that start at zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1); channels by batch-norm scale (Liu et al. 2017,
+"Network Slimming", arXiv:1708.06519).
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from scalesearch.design.spec import NetSpec
+from scalesearch.nets.layers import Channels, Layer, layers
+from scalesearch.nets.modules import ACTIVATIONS, MBConvNet, build
+from scalesearch.nets.stage_match import match_blocks, match_stages
+from scalesearch.nets.transfer_plan import Inherited, Route, TransferPlan, how
+
+Selection = Literal["batch_norm", "weight_norm", "leading"]
+NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+HEAD_DEVIATION = 0.01  # of a fresh classifier's weights: trained features are large, and the first loss must be log(C)
+GATE_BIAS = 2.0  # a gate of 0.88: open, and with a slope that still learns
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A target layer and the source layer that it inherits from; ``new`` marks blocks that start as identities."""
+
+    target: Layer
+    source: Layer | None
+    new: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Taken:
+    """Source channels by target channel, int64, -1 for a new one."""
+
+    source: Channels
+    index: Tensor
+
+
+@torch.no_grad()
+def inherit(
+    source: NetSpec,
+    state: Mapping[str, Tensor],
+    spec: NetSpec,
+    *,
+    seed: int,
+    selection: Selection = "leading",
+    classifier: bool = True,
+) -> tuple[MBConvNet, TransferPlan]:
+    """A network of ``spec`` in training mode that starts from a trained one, and what became of every tensor.
+
+    With ``source == spec`` it is a copy, bit for bit. Where ``plan.preserved``, it gives the source's logits in eval
+    mode, at the source's resolution.
+
+    Args:
+        source: the architecture that ``state`` belongs to.
+        state: tensors under canonical names; the classifier may be missing.
+        seed: of the fresh weights; a fresh classifier starts near zero.
+        selection: which channels and blocks a narrower, shallower target keeps: the leading ones, those with the
+            largest batch-norm scale, or with the largest weights. Measured: on weights that were published with batch
+            norm folded, leading ones keep most (reports/LOG.md).
+        classifier: whether to take the classifier too, where it has as many classes.
+    """
+    network = build(spec, seed=seed)
+    own = network.state_dict()
+    weights = _Weights(state, selection)
+    pairings = _pair(source, spec, weights)
+    taken = _channel_maps(source, spec, pairings, weights)
+    pairings = [
+        pairing
+        if _usable(pairing, state, classifier and source.classes == spec.classes)
+        else replace(pairing, source=None)
+        for pairing in pairings
+    ]
+    rows = [row for pairing in pairings for row in _fill(own, state, pairing, taken)]
+    _mend_gates(own, state, pairings, taken, ACTIVATIONS[source.activation]())
+    for pairing in pairings:
+        last = pairing.target.role in ("project", "fused") and pairing.target.writes.name == "stage"
+        if pairing.new and last:
+            own[f"{pairing.target.norm}.weight"].zero_()
+            own[f"{pairing.target.norm}.bias"].zero_()
+    if pairings[-1].source is None:
+        own["classifier.1.weight"].mul_(HEAD_DEVIATION * (3 * spec.classes) ** 0.5)  # from uniform ±1/√classes
+    used = {row.source for row in rows}
+    unused = tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked"))
+    routes = tuple(_route(pairing, own, state, taken) for pairing in pairings if pairing.target.norm)
+    return network, TransferPlan(tuple(rows), unused, _losses(source, spec, state), routes)
+
+
+def _usable(pairing: Pairing, state: Mapping[str, Tensor], classifier: bool) -> bool:
+    """Whether a layer has something to inherit."""
+    given = pairing.source is not None and f"{pairing.source.path}.weight" in state
+    return given and (classifier or pairing.target.role != "classifier")
+
+
+def _route(
+    pairing: Pairing, own: dict[str, Tensor], state: Mapping[str, Tensor], taken: dict[Channels, Taken]
+) -> Route:
+    layer, source, width = pairing.target, pairing.source, len(own[f"{pairing.target.path}.weight"])
+    if source is None:
+        return Route(layer.path, layer.norm, "", torch.full((width,), -1), pairing.new)
+    writes = _map(taken, layer.writes, source.writes, width, len(state[f"{source.path}.weight"]))
+    return Route(layer.path, layer.norm, source.path, writes, pairing.new)
+
+
+def _losses(source: NetSpec, spec: NetSpec, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """What makes the target compute something else than the source."""
+    if len(source.stages) != len(spec.stages):
+        return ("another number of stages",)
+    found = [
+        what
+        for what in ("activation", "padding", "in_channels")
+        if getattr(source, what) != getattr(spec, what) and not (what == "in_channels" and spec.in_channels > 3)
+    ]
+    if source.batch_norm.eps != spec.batch_norm.eps:
+        found.append("batch-norm eps")
+    if spec.stem.width < source.stem.width or spec.head.width < source.head.width:
+        found.append("a narrower stem or head")
+    if (source.stem.kernel, source.stem.stride) != (spec.stem.kernel, spec.stem.stride):
+        found.append("another stem")
+    for number, (old, new) in enumerate(zip(source.stages, spec.stages, strict=True), start=1):
+        differing = [
+            name
+            for name, lost in (
+                ("width", new.width < old.width),
+                ("depth", new.depth < old.depth),
+                ("kernel", new.kernel < old.kernel),
+                ("stride", new.stride != old.stride),
+                ("expand_ratio", new.expand_ratio < old.expand_ratio or (old.expand_ratio == 1 < new.expand_ratio)),
+                ("squeeze-excitation", new.se_ratio < old.se_ratio),
+                ("block", new.block != old.block),
+            )
+            if lost
+        ]
+        found += [f"{name} of stage {number}" for name in differing]
+    if "classifier.1.weight" in state and source.classes != spec.classes:
+        found.append("classes")
+    return tuple(found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Weights:
+    """The source's tensors and how important each channel is."""
+
+    state: Mapping[str, Tensor]
+    selection: Selection
+
+    def importance(self, layer: Layer) -> Tensor:
+        """Of each channel that a layer writes, float (channels,)."""
+        weight = self.state[f"{layer.path}.weight"].float()
+        if self.selection == "leading":
+            return torch.arange(len(weight), 0, -1).float()
+        if self.selection == "batch_norm" and layer.norm:
+            return self.state[f"{layer.norm}.weight"].float().abs()
+        return weight.flatten(1).square().sum(1).sqrt()
+
+
+def _pair(source: NetSpec, spec: NetSpec, weights: _Weights) -> list[Pairing]:
+    """Each layer of the target with its source layer: by stage, block and role."""
+    of = {(layer.stage, layer.block, layer.role): layer for layer in layers(source)}
+    matched = {0: [0]}
+    places: dict[tuple[int, int], tuple[int, int]] = {(0, 0): (0, 0)}
+    new: set[tuple[int, int]] = set()
+    for number, (match, stage) in enumerate(zip(match_stages(source, spec), spec.stages, strict=True), start=1):
+        if match is None:
+            continue
+        given = source.stages[match].depth
+        last = {block: role for (s, block, role) in of if s == match + 1}  # the last role of each block
+        scores = [float(weights.importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
+        matched[number] = list(match_blocks(scores, stage.depth))
+        for block, found in enumerate(matched[number]):
+            if block >= given:
+                new.add((number, block))
+            if block < given or given > 1:  # a stage's only block reads other channels than a second one would
+                places[number, block] = (match + 1, found)
+    return [
+        Pairing(layer, of.get((*place, layer.role)) if place else None, (layer.stage, layer.block) in new)
+        for layer in layers(spec)
+        for place in [places.get((layer.stage, layer.block))]
+    ]
+
+
+def _channel_maps(source: NetSpec, spec: NetSpec, pairings: list[Pairing], weights: _Weights) -> dict[Channels, Taken]:
+    """For each set of the target's channels its source channels, chosen by all layers that write them together."""
+    written: dict[Channels, list[Layer]] = {}
+    for layer in layers(source):
+        if f"{layer.path}.weight" in weights.state:
+            written.setdefault(layer.writes, []).append(layer)
+    sizes = _sizes(spec)
+    taken: dict[Channels, Taken] = {}
+    for pairing in pairings:
+        if pairing.source is None or pairing.target.writes in taken or pairing.source.writes not in written:
+            continue
+        # channels are judged together, on the scale of each layer's own mean
+        scores = [weights.importance(layer) for layer in written[pairing.source.writes]]
+        score = torch.stack([one / one.mean().clamp(min=1e-12) for one in scores]).sum(0)
+        taken[pairing.target.writes] = Taken(pairing.source.writes, _chosen(score, sizes[pairing.target.writes]))
+    image = torch.arange(spec.in_channels)
+    taken[Channels("image")] = Taken(Channels("image"), torch.where(image < source.in_channels, image, -1))
+    return taken
+
+
+def _sizes(spec: NetSpec) -> dict[Channels, int]:
+    """How many channels each set has."""
+    with torch.device("meta"):
+        state = MBConvNet(spec).state_dict()
+    return {layer.writes: len(state[f"{layer.path}.weight"]) for layer in layers(spec)}
+
+
+def _chosen(score: Tensor, count: int) -> Tensor:
+    """``count`` source channels in their own order: all, then -1, or those with the largest score."""
+    if count >= len(score):
+        return torch.cat([torch.arange(len(score)), torch.full((count - len(score),), -1)])
+    return score.argsort(descending=True, stable=True)[:count].sort().values
+
+
+def _map(taken: dict[Channels, Taken], target: Channels, source: Channels, count: int, given: int) -> Tensor:
+    """Source channels by target channel; by position where the two sets do not belong together."""
+    found = taken.get(target)
+    if found is not None and found.source == source:
+        return found.index
+    places = torch.arange(count)
+    return torch.where(places < given, places, -1)
+
+
+def _fill(
+    own: dict[str, Tensor], state: Mapping[str, Tensor], pairing: Pairing, taken: dict[Channels, Taken]
+) -> list[Inherited]:
+    """Writes a layer's tensors and those of its batch norm; one row for each."""
+    layer, source = pairing.target, pairing.source
+    names = [f"{layer.path}.{part}" for part in ("weight", "bias") if f"{layer.path}.{part}" in own]
+    norms = [f"{layer.norm}.{part}" for part in NORM_PARTS] if layer.norm else []
+    if source is None:
+        return [Inherited(name, "fresh", None, (), tuple(own[name].shape), 0) for name in (*names, *norms)]
+    old, tensor = state[f"{source.path}.weight"], own[f"{layer.path}.weight"]
+    writes = _map(taken, layer.writes, source.writes, len(tensor), len(old))
+    if layer.role == "stem" and tensor.shape[1] == 1 < old.shape[1]:
+        old = old.sum(1, keepdim=True)  # a grey image is one whose three channels are equal
+    reads = None
+    if layer.kind != "depthwise":
+        reads = _map(taken, layer.reads, source.reads, tensor.shape[1], old.shape[1])
+    rows = [_row(names[0], f"{source.path}.weight", tensor, old, _gather(tensor, old, writes, reads))]
+    for name, given in (
+        *((name, f"{source.path}.bias") for name in names[1:]),
+        *((name, f"{source.norm}.{name.rpartition('.')[2]}") for name in norms),
+    ):
+        if given not in state:
+            rows.append(Inherited(name, "fresh", None, (), tuple(own[name].shape), 0))
+            continue
+        rows.append(_row(name, given, own[name], state[given], _gather(own[name], state[given], writes, None)))
+    return rows
+
+
+def _gather(tensor: Tensor, old: Tensor, writes: Tensor, reads: Tensor | None) -> int:
+    """Writes the old values into ``tensor``, zeros where an old output meets a new input; how many values came over.
+
+    Args:
+        writes: source row by row of ``tensor``, -1 for a new one, which keeps its values.
+        reads: the same for its second axis; None where that is not one of channels.
+    """
+    rows = torch.nonzero(writes >= 0).flatten()
+    values = old[writes[rows]].to(tensor.dtype)
+    if tensor.ndim == 4:
+        values = _resized(values, tensor.shape[2])
+    kept = 1.0
+    if reads is not None:
+        columns = torch.nonzero(reads >= 0).flatten()
+        wide = torch.zeros(len(rows), *tensor.shape[1:])
+        wide[:, columns] = values[:, reads[columns]]
+        kept = len(columns) / len(reads)
+        values = wide
+    tensor[rows] = values.to(tensor.device)
+    inside = min(tensor.shape[2], old.shape[2]) ** 2 / tensor.shape[2] ** 2 if tensor.ndim == 4 else 1.0
+    return round(tensor[rows].numel() * kept * inside)
+
+
+def _resized(kernels: Tensor, size: int) -> Tensor:
+    """(N, C, k, k) → (N, C, size, size): the middle, or zeros around it."""
+    margin = (size - kernels.shape[2]) // 2
+    return nn.functional.pad(kernels, (margin,) * 4)  # negative margins crop
+
+
+def _row(name: str, source: str, tensor: Tensor, old: Tensor, kept: int) -> Inherited:
+    shapes = tuple(old.shape), tuple(tensor.shape)
+    return Inherited(name, how(old.numel(), tensor.numel(), kept), source, *shapes, kept)
+
+
+def _mend_gates(
+    own: dict[str, Tensor],
+    state: Mapping[str, Tensor],
+    pairings: list[Pairing],
+    taken: dict[Channels, Taken],
+    activation: nn.Module,
+) -> None:
+    """Squeeze-excitation that only one of the two has: its gate's constant value goes into the projection."""
+    of_source = {p.target.path: p.source for p in pairings}
+    excites = {(p.target.stage, p.target.block): p for p in pairings if p.target.role == "excite"}
+    for pairing in pairings:
+        layer, source = pairing.target, pairing.source
+        if layer.role != "project" or source is None:
+            continue
+        excite = excites.get((layer.stage, layer.block))
+        gate = source.path.rsplit(".", 2)[0] + f".{int(source.path.split('.')[-2]) - 1}"  # where its gate would be
+        has_gate = f"{gate}.fc2.weight" in state
+        projection = own[f"{layer.path}.weight"]
+        if excite is not None and of_source[excite.target.path] is None:
+            own[f"{excite.target.path}.weight"].zero_()
+            own[f"{excite.target.path}.bias"].fill_(GATE_BIAS)
+            projection /= 1 / (1 + math.exp(-GATE_BIAS))
+        elif excite is None and has_gate:
+            hidden = activation(state[f"{gate}.fc1.bias"].float())
+            level = torch.sigmoid(state[f"{gate}.fc2.weight"].float().flatten(1) @ hidden + state[f"{gate}.fc2.bias"])
+            reads = _map(taken, layer.reads, source.reads, projection.shape[1], len(level))
+            projection *= torch.where(reads >= 0, level[reads.clamp(min=0)], 1.0).view(1, -1, 1, 1)

@@ -1,0 +1,239 @@
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from scalesearch.design.scaling import PAPER, scale
+from scalesearch.design.shape import reshape, shape_of
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
+from scalesearch.nets.inherit import Selection, inherit
+from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.transfer_plan import TransferPlan, parts
+
+B0 = load_space("efficientnet_b0").baseline
+SMALL = replace(load_space("mbconv_small").baseline, classes=4, resolution=16)
+NAMES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2")
+FAMILIES = [SMALL, *(replace(load_space(name).baseline, classes=4, resolution=33) for name in NAMES)]
+# two outputs that sum the same values in another order
+TOLERANCE = 1e-4
+
+
+def trained(spec: NetSpec) -> MBConvNet:
+    """A network whose every tensor differs from its initial value, as after training."""
+    network = build(spec, seed=0)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.mul_(1 + 0.1 * torch.randn(tensor.shape, generator=generator).clamp(-3, 3)).add_(0.01)
+    return network
+
+
+def logits(network: MBConvNet, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        return network.eval()(images)
+
+
+def pictures(spec: NetSpec) -> Tensor:
+    generator = torch.Generator().manual_seed(2)
+    return torch.randn(2, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
+
+
+def difference(source: MBConvNet, images: Tensor, target: MBConvNet, given: Tensor) -> float:
+    """Largest difference of two networks' logits, in standard deviations of the first's."""
+    expected = logits(source, images)
+    assert expected.std() > 1e-4
+    return float((logits(target, given) - expected).abs().max() / expected.std())
+
+
+def changed_stages(spec: NetSpec, **change: object) -> NetSpec:
+    return replace(spec, stages=tuple(replace(stage, **change) for stage in spec.stages))  # type: ignore[arg-type]
+
+
+def explains_everything(network: MBConvNet, plan: TransferPlan) -> bool:
+    names = {name for name in network.state_dict() if not name.endswith("num_batches_tracked")}
+    return names == {row.name for row in plan.tensors} and len(plan.tensors) == len(names)
+
+
+@pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: spec.name)
+def test_the_same_spec_is_bit_identical(spec: NetSpec) -> None:
+    source = trained(spec)
+    state = {name: tensor.clone() for name, tensor in source.state_dict().items()}
+    network, plan = inherit(spec, source.state_dict(), spec, seed=5)
+    assert all(
+        torch.equal(tensor, state[name])
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    )
+    assert (plan.exact, plan.coverage, plan.unused, plan.losses) == (True, 1.0, (), ())
+    assert {row.how for row in plan.tensors} == {"copied"}
+    assert all(torch.equal(tensor, state[name]) for name, tensor in source.state_dict().items())
+
+
+@pytest.mark.parametrize("spec", FAMILIES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("phi", [0.5, 1, 2])
+def test_a_larger_member_gives_the_same_logits(spec: NetSpec, phi: float) -> None:
+    source, target = trained(spec), replace(scale(spec, PAPER, phi, "efficientnet"), resolution=spec.resolution)
+    network, plan = inherit(spec, source.state_dict(), target, seed=3)
+    assert plan.preserved
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+    assert difference(source, pictures(spec), build(target, seed=3), pictures(spec)) > 0.1
+    assert explains_everything(network, plan)
+    assert plan.unused == ()
+    assert 0 < plan.coverage < 1
+
+
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=9, max_size=9), st.sampled_from([3, 5, 7]))
+def test_any_growth_gives_the_same_logits(more: list[int], kernel: int) -> None:
+    shape = shape_of(SMALL)
+    grown = replace(
+        shape, stem=shape.stem + more[0], widths=tuple(w + m for w, m in zip(shape.widths, more[1:5], strict=True)),
+        depths=tuple(d + m for d, m in zip(shape.depths, more[5:], strict=True)), head=shape.head + 7,
+    )  # fmt: skip
+    target = reshape(SMALL, grown)
+    target = replace(target, stages=tuple(replace(stage, kernel=max(kernel, stage.kernel)) for stage in target.stages))
+    source = trained(SMALL)
+    network, plan = inherit(SMALL, source.state_dict(), target, seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(SMALL), network, pictures(SMALL)) < TOLERANCE
+
+
+@pytest.mark.parametrize("padding", ["same", "symmetric"])
+@pytest.mark.parametrize("resolution", [32, 33])
+def test_a_larger_kernel_gives_the_same_logits(padding: str, resolution: int) -> None:
+    spec = replace(FAMILIES[1], padding=padding, resolution=resolution)
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), changed_stages(spec, kernel=7), seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
+def test_new_squeeze_excitation_starts_as_a_constant_gate() -> None:
+    spec = FAMILIES[3]
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), changed_stages(spec, se_ratio=0.25), seed=0)
+    assert plan.preserved
+    assert {row.how for row in plan.tensors if ".fc1." in row.name} == {"fresh"}
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
+def test_squeeze_excitation_left_out_is_replaced_by_its_gate_at_rest() -> None:
+    spec = FAMILIES[1]
+    source = trained(spec)
+    plain = changed_stages(spec, se_ratio=0.0)
+    network, plan = inherit(spec, source.state_dict(), plain, seed=0)
+    assert not plan.preserved
+    assert not plan.exact
+    assert any(".fc1." in name for name in plan.unused)
+    # with gates that do not look at the image the two are one function
+    with torch.no_grad():
+        for name, tensor in source.state_dict().items():
+            if name.endswith(("fc1.weight", "fc2.weight")):
+                tensor.zero_()
+    network, _ = inherit(spec, source.state_dict(), plain, seed=0)
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
+def test_one_channel_takes_the_sum_and_more_channels_are_not_seen() -> None:
+    source = trained(SMALL)
+    grey, plan = inherit(SMALL, source.state_dict(), replace(SMALL, in_channels=1), seed=0)
+    one = pictures(replace(SMALL, in_channels=1))
+    assert difference(source, one.expand(-1, 3, -1, -1), grey, one) < TOLERANCE
+    assert not plan.preserved  # colours are gone
+    five, plan = inherit(SMALL, source.state_dict(), replace(SMALL, in_channels=5), seed=0)
+    images = pictures(replace(SMALL, in_channels=5))
+    assert plan.preserved
+    assert difference(source, images[:, :3], five, images) < TOLERANCE
+
+
+def test_new_channels_and_blocks_learn() -> None:
+    target = replace(scale(SMALL, PAPER, 2, "efficientnet"), resolution=16)
+    network, _ = inherit(SMALL, trained(SMALL).state_dict(), target, seed=0)
+    optimizer = torch.optim.SGD(network.train().parameters(), lr=0.1)
+    images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
+    for _ in range(2):  # what a zero scale hides shows after its first step
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+    still = [name for name, tensor in network.named_parameters() if tensor.grad is None or not tensor.grad.any()]
+    assert still == []
+
+
+@pytest.mark.parametrize("selection", ["batch_norm", "weight_norm", "leading"])
+def test_a_narrower_target_keeps_the_important_channels(selection: Selection) -> None:
+    source = trained(SMALL)
+    state = source.state_dict()
+    width = SMALL.head.width
+    last = f"features.{len(SMALL.stages) + 1}"
+    order = torch.arange(width).roll(5)
+    state[f"{last}.1.weight"].copy_(1.0 + order)
+    state[f"{last}.0.weight"].copy_(torch.ones_like(state[f"{last}.0.weight"]) * (1 + order).view(-1, 1, 1, 1))
+    target = reshape(SMALL, replace(shape_of(SMALL), head=width - 6))
+    network, plan = inherit(SMALL, state, target, seed=0, selection=selection)
+    kept = torch.arange(width - 6) if selection == "leading" else torch.nonzero(order >= 6).flatten()
+    assert torch.equal(network.state_dict()[f"{last}.1.weight"], state[f"{last}.1.weight"][kept])
+    assert torch.equal(network.state_dict()["classifier.1.weight"], state["classifier.1.weight"][:, kept])
+    assert (plan.preserved, plan.exact, plan.coverage) == (False, False, 1.0)
+    assert {row.how for row in plan.tensors} == {"copied", "cut"}
+
+
+def test_a_shallower_target_keeps_the_first_and_the_important_blocks() -> None:
+    stage, depth = 3, 4
+    deep = reshape(SMALL, replace(shape_of(SMALL), depths=(1, 2, depth, 2)))
+    state = trained(deep).state_dict()
+    norms = [
+        [name for name in state if name.startswith(f"features.{stage}.{block}.") and name.endswith("running_mean")][-1]
+        for block in range(depth)
+    ]
+    for number, name in enumerate(norms):  # names are in the order of the modules: the last one is the projection's
+        state[name.replace("running_mean", "weight")].fill_(0.1 + number)
+    _, plan = inherit(deep, state, SMALL, seed=0, selection="batch_norm")
+    found = {row.name: row.source for row in plan.tensors}
+    assert found[norms[0]] == norms[0]
+    assert found[norms[1]] == norms[-1]
+    assert any(name.startswith(f"features.{stage}.1.") for name in plan.unused)
+
+
+@pytest.mark.parametrize("target", FAMILIES, ids=lambda spec: spec.name)
+@pytest.mark.parametrize("source", FAMILIES, ids=lambda spec: spec.name)
+def test_any_family_inherits_from_any_other(source: NetSpec, target: NetSpec) -> None:
+    network, plan = inherit(source, trained(source).state_dict(), target, seed=0)
+    assert explains_everything(network, plan)
+    assert torch.isfinite(logits(network, pictures(target))).all()
+    assert plan.coverage > 0.05
+    assert set(plan.unused) == set(source_names(source)) - {row.source for row in plan.tensors}
+
+
+def source_names(spec: NetSpec) -> list[str]:
+    return [name for name in build(spec).state_dict() if not name.endswith("num_batches_tracked")]
+
+
+def test_other_classes_leave_the_classifier_fresh() -> None:
+    state = trained(SMALL).state_dict()
+    _, plan = inherit(SMALL, state, replace(SMALL, classes=7), seed=0)
+    assert {row.how for row in plan.tensors if row.name.startswith("classifier")} == {"fresh"}
+    assert "classifier.1.weight" in plan.unused
+    assert plan.exact is False
+    _, plan = inherit(SMALL, state, SMALL, seed=0, classifier=False)
+    assert {row.how for row in plan.tensors if row.name.startswith("classifier")} == {"fresh"}
+
+
+def test_a_backbone_without_a_classifier_is_enough() -> None:
+    state = {name: tensor for name, tensor in trained(SMALL).state_dict().items() if not name.startswith("classifier")}
+    _, plan = inherit(SMALL, state, replace(SMALL, classes=9), seed=0)
+    assert (plan.exact, plan.coverage) == (True, 1.0)
+
+
+def test_parts_sum_up_the_plan() -> None:
+    _, plan = inherit(SMALL, trained(SMALL).state_dict(), scale(SMALL, PAPER, 1), seed=0)
+    rows = list(parts(plan))
+    stages = [f"stage {number}" for number in range(1, len(SMALL.stages) + 1)]
+    assert [name for name, _, _ in rows] == ["stem", *stages, "head", "classifier"]
+    assert sum(sum(counts.values()) for _, counts, _ in rows) == len(plan.tensors)
+    assert all(0 < share <= 1 for _, _, share in rows)
+    assert plan.to_dict()["coverage"] == plan.coverage
