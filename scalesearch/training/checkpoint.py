@@ -1,11 +1,14 @@
-"""A run's state on disk after each epoch: one safetensors file, tensors plus a JSON header, nothing pickled.
+"""A run's state on disk after an epoch: one safetensors file, tensors plus a JSON header, nothing pickled.
 
 No random state is kept: each epoch seeds itself from (seed, epoch), see ``loop.fit``.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,51 @@ from torch import Tensor, nn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
-from scalesearch.training.history import EpochRecord, History
+from scalesearch.training.config import LATER, TrainConfig
+from scalesearch.training.history import EpochRecord, History, best_epoch
 from scalesearch.training.step import Training
 
 FORMAT = 1
 HEADER = "scalesearch.training"
+LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
 START_ANEW = "Remove the file, or name another one, to train from the start."
+
+
+MOST_SHARE = 0.02  # of the time may go into writing checkpoints
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a run has besides its moving parts: its history, and the best epoch's tensors where it has patience."""
+
+    history: History = ()
+    best: Mapping[str, Tensor] | None = None
+
+    def after(self, record: EpochRecord, training: Training) -> "Kept":
+        """With one more epoch."""
+        history = (*self.history, record)
+        if not training.config.patience or best_epoch(history) != record.epoch:
+            return Kept(history, self.best)
+        return Kept(history, {name: tensor.clone() for name, tensor in training.result.state_dict().items()})
+
+
+class SaveClock:
+    """Says when to write next: when the last writing is 50 times its own duration ago."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now, self._next = now, 0.0
+
+    def due(self) -> bool:
+        """Whether it is time."""
+        return self._now() >= self._next
+
+    @contextmanager
+    def saving(self) -> Iterator[None]:
+        """Around a writing."""
+        began = self._now()
+        yield
+        ended = self._now()
+        self._next = ended + (ended - began) / MOST_SHARE
 
 
 def architecture_digest(network: nn.Module) -> str:
@@ -43,11 +85,12 @@ def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
     }
 
 
-def save(path: Path, training: Training, history: History, steps_per_epoch: int) -> None:
-    """Write the state after ``len(history)`` epochs; the old file stays until the new one is whole."""
+def save(path: Path, training: Training, kept: Kept, steps_per_epoch: int) -> None:
+    """Write the state after ``len(kept.history)`` epochs; the old file stays until the new one is whole."""
     tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     if training.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in (kept.best or {}).items()}
     for index, parameter in enumerate(parameters(training.optimizer)):
         # values that are no tensors are options the optimizer leaves unused (None)
         state = training.optimizer.state[parameter].items()
@@ -55,7 +98,7 @@ def save(path: Path, training: Training, history: History, steps_per_epoch: int)
     header = {
         "format": FORMAT,
         "identity": identity(training, steps_per_epoch),
-        "history": [record.to_dict() for record in history],
+        "history": [record.to_dict() for record in kept.history],
     }
     # copies: safetensors takes neither tied weights nor channels-last strides
     copies = {
@@ -70,14 +113,14 @@ def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def resume(path: Path, training: Training, steps_per_epoch: int) -> History:
-    """Load the state in ``path`` into ``training``; the epochs it has done, none where there is no file.
+def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
+    """Load the state in ``path`` into ``training``; what else was kept, nothing where there is no file.
 
     Raises UserError for a damaged file, a newer format, other settings or another architecture; then nothing
     has been changed.
     """
     if not path.exists():
-        return ()
+        return Kept()
     header, tensors = read(path)
     check_identity(path, header["identity"], identity(training, steps_per_epoch))
     training.network.load_state_dict(part(tensors, "network."))
@@ -85,8 +128,10 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> History:
         training.average.load_state_dict(part(tensors, "average."))
     for index, parameter in enumerate(parameters(training.optimizer)):
         state = part(tensors, f"optimizer.{index}.")
+        if not state:  # frozen until now
+            continue
         training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in state.items()}
-    return tuple(EpochRecord(**record) for record in header["history"])
+    return Kept(tuple(EpochRecord(**record) for record in header["history"]), part(tensors, "best.") or None)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -114,6 +159,7 @@ def check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, 
             f"{expected['architecture']}, the network to be trained",
             START_ANEW,
         )
+    found = {**LATER_DEFAULTS, **found}  # what was not a setting yet was as it is by default
     names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
     if names:
         named = [name for name in names if name != "config_digest"]

@@ -11,7 +11,7 @@ from typing import Any, Literal, get_args
 from scalesearch.errors import UserError
 
 Optimizer = Literal["adamw", "sgd"]
-Strategy = Literal["full", "head"]
+Strategy = Literal["full", "head", "tail", "gradual"]
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -30,9 +30,14 @@ class TrainConfig:
         clip_grad_norm: largest global gradient norm; 0 leaves gradients as they are.
         ema_decay: of the averaged weights that are evaluated and kept; 0 keeps the last weights.
         seed: of dropout and stochastic depth; each epoch draws from (seed, epoch).
-        strategy: "full" trains everything, "head" only ``network.classifier``.
-        body_lr_ratio: "full" trains the body at ``body_lr_ratio * lr``; 1 from scratch.
+        strategy: "full" trains everything, "head" only ``network.classifier``, "tail" the last ``tail_blocks`` blocks
+            too, "gradual" the head, then the tail, then everything (see ``sections.trained_sections``).
+        body_lr_ratio: everything but the head learns at ``body_lr_ratio * lr``; 1 from scratch.
         precision: of the forward pass; "auto" is bf16 on a GPU that has it, else fp32.
+        tail_blocks: blocks before the last convolution that "tail" and "gradual" train after the head.
+        layer_decay: each section further from the head learns at this share of the next one's rate.
+        accumulate: micro-batches that a step's images are split into; batch norm sees one at a time.
+        patience: epochs without a better validation result after which training stops, keeping the best; 0 never does.
     """
 
     epochs: int
@@ -48,11 +53,17 @@ class TrainConfig:
     strategy: Strategy = "full"
     body_lr_ratio: float = 1.0
     precision: Precision = "auto"
+    tail_blocks: int = 3
+    layer_decay: float = 1.0
+    accumulate: int = 1
+    patience: int = 0
 
     @property
     def digest(self) -> str:
         """12 hex digits naming these settings; 1 and 1.0 are the same setting."""
-        values = {k: float(v) if isinstance(v, int | float) else v for k, v in self.to_dict().items()}
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        given = {k: v for k, v in self.to_dict().items() if k not in LATER or v != defaults[k]}
+        values = {k: float(v) if isinstance(v, int | float) else v for k, v in given.items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
@@ -88,6 +99,8 @@ def is_share(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
 
 
+# settings that came after runs had been kept: at their defaults they do not change a digest
+LATER = ("tail_blocks", "layer_decay", "accumulate", "patience")
 EXPECTED_COUNT = "a whole number of at least 1"
 NOT_NEGATIVE = "a finite number of at least 0"
 SHARE = "a number from 0 to below 1"
@@ -106,6 +119,10 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("strategy", lambda v: v in get_args(Strategy), " or ".join(get_args(Strategy))),
     ("body_lr_ratio", lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1"),
     ("precision", lambda v: v in get_args(Precision), ", ".join(get_args(Precision))),
+    ("tail_blocks", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
+    ("layer_decay", lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1"),
+    ("accumulate", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
+    ("patience", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
 )
 
 
@@ -118,4 +135,8 @@ def validate(config: TrainConfig) -> None:
     if config.warmup_epochs > config.epochs:
         raise UserError(
             "training settings: warmup_epochs", repr(config.warmup_epochs), f"at most the {config.epochs} epochs"
+        )
+    if config.accumulate > config.batch_size:
+        raise UserError(
+            "training settings: accumulate", str(config.accumulate), f"at most the {config.batch_size} images of a step"
         )

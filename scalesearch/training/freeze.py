@@ -1,11 +1,9 @@
 """Frozen means frozen: no gradient, no batch-norm statistics, no random depth, whatever is called later."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import nn
-
-from scalesearch.training.config import Strategy
-from scalesearch.training.optim import classifier
 
 
 def stay_in_eval(module: nn.Module, _inputs: tuple[Any, ...]) -> None:
@@ -13,24 +11,21 @@ def stay_in_eval(module: nn.Module, _inputs: tuple[Any, ...]) -> None:
     module.training = False
 
 
-def freeze(network: nn.Module, strategy: Strategy) -> None:
-    """Make trainable what the strategy trains, and freeze the rest.
+def freeze(network: nn.Module, trained: Sequence[nn.Module]) -> None:
+    """Make ``trained`` and all below them trainable, and freeze the rest of ``network``.
 
-    "head": everything but ``network.classifier`` gets no gradient and runs in eval mode for good: its batch norms
-    normalise by, and keep, the statistics they have. The classifier's dropout works as ever.
-    "full": everything is trainable; what an earlier call froze is freed.
-
-    Raises UserError where "head" finds no classifier.
+    Frozen modules get no gradient and run in eval mode for good: their batch norms normalise by, and keep, the
+    statistics they have. What an earlier call froze and this one trains is freed.
     """
-    trained = set((classifier(network) if strategy == "head" else network).modules())
+    chosen = {module for part in trained for module in part.modules()}
+    # a module that only holds trained ones passes its mode on to frozen and trained children, so it stays free
+    holders = {module for module in network.modules() if chosen.intersection(module.modules())}
     for module in network.modules():
-        # the network itself passes on to frozen and trained children, so its own mode stays free
-        frozen = module not in trained and module is not network
         hooks = module._forward_pre_hooks
         for key in [key for key, hook in hooks.items() if hook is stay_in_eval]:
             del hooks[key]
-        if frozen:
+        if module not in holders and module is not network:
             module.training = False
             module.register_forward_pre_hook(stay_in_eval)
         for parameter in module.parameters(recurse=False):
-            parameter.requires_grad_(module in trained)
+            parameter.requires_grad_(module in chosen)

@@ -28,3 +28,15 @@ class EpochRecord:
 
 
 History = tuple[EpochRecord, ...]
+
+
+def best_epoch(history: History) -> int:
+    """The epoch with the highest validation ``top1``, at a tie the lower ``loss``, then the earlier. 0 without any."""
+    if not history:
+        return 0
+    return max(history, key=lambda r: (r.metrics.get("top1", 0.0), -r.metrics.get("loss", 0.0), -r.epoch)).epoch
+
+
+def exhausted(history: History, patience: int) -> bool:
+    """Whether ``patience`` epochs went by without a better one; 0 is endless patience."""
+    return patience > 0 and bool(history) and history[-1].epoch - best_epoch(history) >= patience

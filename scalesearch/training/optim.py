@@ -8,6 +8,7 @@ from torch import nn
 
 from scalesearch.errors import UserError
 from scalesearch.training.config import TrainConfig
+from scalesearch.training.sections import sections
 
 MOMENTUM = 0.9
 
@@ -30,32 +31,18 @@ def lr_factor(step: int, total: int, warmup: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * ((step - warmup) / (total - warmup))))
 
 
-def classifier(network: nn.Module) -> nn.Module:
-    """The head, ``network.classifier``. Raises UserError where the network has none."""
-    head = getattr(network, "classifier", None)
-    if not isinstance(head, nn.Module):
-        raise UserError(
-            f"network {type(network).__name__}",
-            "no module named classifier",
-            "one, to tell head from body",
-            'Train it with strategy "full" and body_lr_ratio 1.',
-        )
-    return head
-
-
 def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, Any]]:
-    """Trainable parameters in up to four groups: head and body, each with and without weight decay.
+    """Trainable parameters in groups of one peak learning rate, ``base_lr``, and one weight decay.
 
     Norms and biases (every parameter of fewer than two dimensions) do not decay. Frozen parameters are left out.
-    ``base_lr`` is a group's peak rate; where head and body learn alike they share groups. Raises UserError if all
-    is frozen.
+    The head learns at ``lr``, section k before it at ``lr · body_lr_ratio · layer_decay^k`` (Clark et al. 2020,
+    ELECTRA, arXiv:2003.10555, layer-wise decay). Raises UserError if all is frozen.
     """
-    splits = config.strategy == "head" or config.body_lr_ratio != 1
-    head = {id(parameter) for parameter in classifier(network).parameters()} if splits else set()
+    rates = learning_rates(network, config)
     members: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            lr = config.lr if not splits or id(parameter) in head else config.lr * config.body_lr_ratio
+            lr = rates.get(id(parameter), config.lr)
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             members.setdefault((lr, decay), []).append(parameter)
     if not members:
@@ -64,6 +51,17 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
         {"params": parameters, "lr": lr, "base_lr": lr, "weight_decay": decay}
         for (lr, decay), parameters in members.items()
     ]
+
+
+def learning_rates(network: nn.Module, config: TrainConfig) -> dict[int, float]:
+    """Peak rate by ``id`` of each parameter before the head; empty where everything learns alike."""
+    if config.body_lr_ratio == 1 and config.layer_decay == 1:
+        return {}
+    return {
+        id(parameter): config.lr * config.body_lr_ratio * config.layer_decay**distance
+        for distance, section in enumerate(reversed(sections(network)[:-1]), start=1)
+        for parameter in section.parameters()
+    }
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

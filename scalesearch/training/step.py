@@ -12,6 +12,7 @@ from scalesearch.training.ema import update_average, warmed_decay
 from scalesearch.training.freeze import freeze
 from scalesearch.training.loss import Loss
 from scalesearch.training.optim import make_optimizer
+from scalesearch.training.sections import trained
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,36 @@ class Training:
 
 
 def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Training:
-    """Move the network (in place) to the device, channels last, freeze what the strategy freezes, make the rest."""
+    """Move the network (in place) to the device, channels last, make optimizer and average, freeze for epoch 0.
+
+    The optimizer holds what is ever trained: the last epoch trains most.
+    """
     allow_tf32(device)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    freeze(network, config.strategy)
+    freeze(network, trained(network, config, config.epochs - 1))
+    optimizer = make_optimizer(network, config)
     average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
-    return Training(network, average, make_optimizer(network, config), config, device)
+    freeze(network, trained(network, config, 0))
+    return Training(network, average, optimizer, config, device)
 
 
-def forward(training: Training, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """The loss of a batch, in float32 whatever the network computes in."""
-    with autocast(training.device, training.config.precision):
-        outputs: Tensor = training.network(images)
-    return loss(outputs.float(), labels)
+def gradients(training: Training, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
+    """The batch's loss, float32, with its gradients left in the parameters; by ``config.accumulate`` micro-batches."""
+    config = training.config
+    training.optimizer.zero_grad(set_to_none=True)
+    total = torch.zeros((), device=images.device)
+    for part, known in zip(images.chunk(config.accumulate), labels.chunk(config.accumulate), strict=True):
+        with autocast(training.device, config.precision):
+            outputs: Tensor = training.network(part)
+        value = loss(outputs.float(), known) * (len(part) / len(images))
+        value.backward()  # type: ignore[no-untyped-call]
+        total += value.detach()
+    return total
 
 
-def update(training: Training, value: Tensor, step: int) -> None:
-    """Backward, clip, step and average. ``step`` counts from the start of the run."""
+def update(training: Training, step: int) -> None:
+    """Clip the gradients, step and average. ``step`` counts from the start of the run."""
     config, optimizer = training.config, training.optimizer
-    optimizer.zero_grad(set_to_none=True)
-    value.backward()  # type: ignore[no-untyped-call]
     if config.clip_grad_norm:
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm)

@@ -10,7 +10,7 @@ from torch import nn
 
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.loss import classification_loss
-from scalesearch.training.step import Training, forward, start, update
+from scalesearch.training.step import Training, gradients, start, update
 
 WARMUP_STEPS = 2
 
@@ -51,7 +51,8 @@ def timed_step(training: Training, image_size: int, step: int) -> float:
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
     wait(device)
     began = time.perf_counter()
-    update(training, forward(training, images, labels, classification_loss(training.config)), step)
+    gradients(training, images, labels, classification_loss(training.config))
+    update(training, step)
     wait(device)
     return time.perf_counter() - began
 

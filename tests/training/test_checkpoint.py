@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from scalesearch.errors import UserError
-from scalesearch.training.checkpoint import HEADER
+from scalesearch.training.checkpoint import HEADER, SaveClock
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History
 from scalesearch.training.loop import fit
@@ -41,6 +41,12 @@ def stop_after(epoch: int) -> object:
     return on_epoch
 
 
+@pytest.fixture(autouse=True)
+def _always_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These epochs are far too short to be worth a file each."""
+    monkeypatch.setattr(SaveClock, "due", lambda self: True)
+
+
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "new folder" / "run.safetensors"
@@ -53,8 +59,10 @@ def path(tmp_path: Path) -> Path:
         dataclasses.replace(CONFIG, ema_decay=0.0, optimizer="sgd"),
         dataclasses.replace(CONFIG, strategy="head"),
         dataclasses.replace(CONFIG, body_lr_ratio=0.1, precision="bf16"),
+        dataclasses.replace(CONFIG, strategy="gradual", tail_blocks=0),
+        dataclasses.replace(CONFIG, accumulate=3, layer_decay=0.5),
     ],
-    ids=["ema", "sgd", "head", "bf16"],
+    ids=["ema", "sgd", "head", "bf16", "gradual", "accumulate"],
 )
 def test_two_epochs_and_two_more_are_four_bit_for_bit(config: TrainConfig, path: Path) -> None:
     straight = ToyNet()

@@ -33,7 +33,11 @@ def test_defaults_are_valid_and_every_setting_has_a_rule() -> None:
         ("clip_grad_norm", -1.0),
         ("ema_decay", 1.0),
         ("seed", -1),
-        ("strategy", "tail"),
+        ("strategy", "heads"),
+        ("tail_blocks", -1),
+        ("layer_decay", 0.0),
+        ("accumulate", 0),
+        ("patience", 1.5),
         ("body_lr_ratio", 0.0),
         ("precision", "fp16"),
         ("optimizer", ["adamw"]),
@@ -60,9 +64,19 @@ def test_digest_follows_every_setting_and_no_spelling() -> None:
     others = {
         "epochs": 6, "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "weight_decay": 0.0, "warmup_epochs": 2.0,
         "label_smoothing": 0.0, "clip_grad_norm": 0.0, "ema_decay": 0.9, "seed": 1, "strategy": "head",
-        "body_lr_ratio": 0.1, "precision": "bf16",
+        "body_lr_ratio": 0.1, "precision": "bf16", "tail_blocks": 1, "layer_decay": 0.9, "accumulate": 2, "patience": 3,
     }  # fmt: skip
     assert set(others) == set(base.to_dict())
     digests = {dataclasses.replace(base, **{name: value}).digest for name, value in others.items()}
     assert len(digests | {base.digest}) == len(others) + 1
     assert dataclasses.replace(base, warmup_epochs=1).digest == base.digest
+
+
+def test_settings_that_came_later_leave_old_digests_as_they_were() -> None:
+    # the digest of the first version, whose runs are to be found again
+    assert TrainConfig(epochs=5).digest == "c9080b3a57e4"
+
+
+def test_no_more_micro_batches_than_images() -> None:
+    with pytest.raises(UserError, match="accumulate: found 9; expected at most the 8 images"):
+        validate(TrainConfig(epochs=1, batch_size=8, accumulate=9))

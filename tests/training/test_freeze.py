@@ -2,9 +2,7 @@ import copy
 
 import pytest
 import torch
-from torch import nn
 
-from scalesearch.errors import UserError
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.freeze import freeze
 from scalesearch.training.loop import fit
@@ -27,7 +25,7 @@ def test_head_strategy_leaves_every_frozen_tensor_bit_for_bit(ema_decay: float) 
 def test_train_cannot_wake_a_frozen_body_but_the_heads_dropout_works() -> None:
     network = ToyNet()
     network.classifier[0].p = 0.5
-    freeze(network, "head")
+    freeze(network, [network.classifier])
     copied = copy.deepcopy(network)
     images = next(iter(toy_batches(0)))[0]
     for net in (network, copied):
@@ -42,15 +40,10 @@ def test_train_cannot_wake_a_frozen_body_but_the_heads_dropout_works() -> None:
 
 def test_full_frees_what_head_froze() -> None:
     network = ToyNet()
-    freeze(network, "head")
-    freeze(network, "head")
-    freeze(network, "full")
+    freeze(network, [network.classifier])
+    freeze(network, [network.classifier])
+    freeze(network, [network])
     network.train()
     network(next(iter(toy_batches(0)))[0])
     assert all(parameter.requires_grad for parameter in network.parameters())
     assert network.features[1].num_batches_tracked == 1
-
-
-def test_head_needs_a_classifier() -> None:
-    with pytest.raises(UserError, match="no module named classifier"):
-        freeze(nn.Linear(2, 2), "head")

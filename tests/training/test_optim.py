@@ -10,6 +10,7 @@ from scalesearch.errors import UserError
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.freeze import freeze
 from scalesearch.training.optim import lr_factor, make_optimizer, parameter_groups, set_lr
+from scalesearch.training.sections import trained
 from tests.training.toys import ToyNet
 
 
@@ -42,7 +43,7 @@ def test_schedule_rises_then_falls_within_bounds(total: int, warmup: int) -> Non
 @pytest.mark.parametrize(("strategy", "ratio"), [("full", 1.0), ("full", 0.1), ("head", 1.0)])
 def test_groups_hold_every_trainable_parameter_once(strategy: str, ratio: float) -> None:
     network = ToyNet()
-    freeze(network, strategy)
+    freeze(network, trained(network, TrainConfig(epochs=1, strategy=strategy), 0))
     groups = parameter_groups(network, TrainConfig(epochs=1, strategy=strategy, body_lr_ratio=ratio))
     held = [id(parameter) for group in groups for parameter in group["params"]]
     assert sorted(held) == sorted(id(p) for p in network.parameters() if p.requires_grad)
@@ -67,6 +68,17 @@ def test_groups_rates_and_decay_by_name() -> None:
         "classifier.1.weight": (0.5, 0.3),
         "classifier.1.bias": (0.5, 0.0),
     }
+
+
+def test_each_section_further_from_the_head_learns_more_slowly() -> None:
+    network = ToyNet()
+    groups = parameter_groups(network, TrainConfig(epochs=1, lr=1.0, body_lr_ratio=0.5, layer_decay=0.1))
+    rates = {id(parameter): group["base_lr"] for group in groups for parameter in group["params"]}
+    found = {name: rates[id(parameter)] for name, parameter in network.named_parameters()}
+    assert found["classifier.1.bias"] == 1
+    assert found["features.3.block.0.weight"] == pytest.approx(0.05)  # the SiLU between is a section, too
+    assert found["features.1.weight"] == pytest.approx(0.5e-3)
+    assert found["features.0.weight"] == pytest.approx(0.5e-4)
 
 
 def test_set_lr_keeps_the_ratio() -> None:
