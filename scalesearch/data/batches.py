@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torchvision.transforms import v2
 
 from scalesearch.data.arrays import ImageArrays
 from scalesearch.errors import UserError
@@ -19,12 +21,24 @@ _STATISTICS_IMAGES = 2048
 
 @dataclass(frozen=True)
 class Augment:
-    """Random resized crop and flip. ``scale``: range of the crop's share of the area; ``ratio``: range of its
-    width to its height."""
+    """Random resized crop, flip and what torchvision's v2 transforms add.
+
+    Args:
+        scale: range of the crop's share of the area.
+        ratio: range of its width to its height.
+        randaugment: magnitude of RandAugment's two operations an image, 0 to 30; 0 for none.
+        erasing: probability that a rectangle of an image is erased.
+        mixup, cutmix: parameter of the Beta distribution that a pair's shares are drawn from; 0 for none, and one of
+            the two at random where both are given. Labels become probabilities (N, classes).
+    """
 
     flip: bool = True
     scale: tuple[float, float] = (0.7, 1.0)
     ratio: tuple[float, float] = (0.8, 1.25)
+    randaugment: int = 0
+    erasing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -61,13 +75,18 @@ def training_epochs(
     augment: Augment,
     statistics: PixelStatistics,
     device: torch.device,
+    classes: int = 0,
 ) -> tuple[Callable[[int], Iterator[Batch]], int]:
-    """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for."""
+    """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for.
+
+    ``classes`` is only needed for MixUp and CutMix.
+    """
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        return training_batches(
+        found = training_batches(
             arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device
         )
+        return mixed(found, augment, classes, seed, epoch) if augment.mixup or augment.cutmix else found
 
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
@@ -94,11 +113,44 @@ def training_batches(
     for step in range(steps_per_epoch(len(arrays), batch_size)):
         rows = order[step * batch_size : (step + 1) * batch_size]
         images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
+        if augment.randaugment:
+            with random_state(seed, epoch, step):
+                images = each(v2.RandAugment(magnitude=augment.randaugment), images)
         labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
         if device.type == "cpu":
-            yield _normalised(_cropped_one_by_one(images, crops[rows]), statistics), labels
+            images = _normalised(_cropped_one_by_one(images, crops[rows]), statistics)
         else:
-            yield _cropped_at_once(_normalised(images.to(device), statistics), crops[rows].to(device)), labels
+            images = _cropped_at_once(_normalised(images.to(device), statistics), crops[rows].to(device))
+        if augment.erasing:
+            with random_state(seed, epoch, step):
+                images = each(v2.RandomErasing(p=augment.erasing), images)
+        yield images, labels
+
+
+def mixed(batches: Iterator[Batch], augment: Augment, classes: int, seed: int, epoch: int) -> Iterator[Batch]:
+    """MixUp or CutMix of each batch with its own images; labels float32 (N, classes)."""
+    ways: list[v2.Transform] = []
+    if augment.mixup:
+        ways.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
+    if augment.cutmix:
+        ways.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
+    for step, (images, labels) in enumerate(batches):
+        with random_state(seed, epoch, step):
+            images, labels = v2.RandomChoice(ways)(images, labels)  # noqa: PLW2901
+        yield images, labels
+
+
+@contextmanager
+def random_state(seed: int, epoch: int, step: int) -> Iterator[None]:
+    """torch's random state seeded by these three; afterwards as before."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_stream(seed, epoch, step))
+        yield
+
+
+def each(transform: v2.Transform, images: Tensor) -> Tensor:
+    """A transform drawn anew for each image of (N, C, H, W); channels_last."""
+    return torch.stack([transform(image) for image in images]).contiguous(memory_format=torch.channels_last)
 
 
 def evaluation_batches(
@@ -111,8 +163,8 @@ def evaluation_batches(
         yield _normalised(images, statistics), torch.from_numpy(arrays.labels[rows]).to(device)
 
 
-def _stream(seed: int, epoch: int) -> int:
-    return int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0] >> np.uint64(1))
+def _stream(*numbers: int) -> int:
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def _normalised(images: Tensor, statistics: PixelStatistics) -> Tensor:

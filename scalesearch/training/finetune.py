@@ -1,43 +1,39 @@
-"""Training one network on one data set to the end: from scratch or from given weights, whole or its head alone."""
+"""Training one network on one data set to the end: from scratch or from inherited weights."""
 
-import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from scalesearch.data.arrays import ImageArrays
-from scalesearch.data.batches import (
-    IMAGENET_STATISTICS,
-    Augment,
-    PixelStatistics,
-    evaluation_batches,
-    pixel_statistics,
-    training_epochs,
-)
+from scalesearch.data.batches import PixelStatistics, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
-from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.weights import load_state_into, read_safetensors, read_state, save_network
-from scalesearch.training.config import TrainConfig
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.transfer_plan import TransferPlan
+from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import save_network
 from scalesearch.training.evaluate import Evaluation, evaluate
-from scalesearch.training.history import EpochRecord
+from scalesearch.training.history import EpochRecord, best_epoch
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
+from scalesearch.training.loss import balanced_weights, classification_loss
 from scalesearch.training.metrics import wilson_interval
+from scalesearch.training.model_file import class_names, metadata_of, statistics_of
+from scalesearch.training.recipe import Recipe
+from scalesearch.training.sections import reset_tail
+from scalesearch.training.starting import Start, from_scratch, from_source, settled
 
 MODEL_FILE, CHECKPOINT_FILE = "model.safetensors", "checkpoint.safetensors"
-METRICS_FILE, TRAINING_FILE = "metrics.json", "training.json"
+METRICS_FILE, TRAINING_FILE, INHERITANCE_FILE = "metrics.json", "training.json", "inheritance.json"
 EVALUATION_BATCH = 128
-DATA = "data_argument"  # what was given as --data
-PIXELS = "pixel_statistics"  # key of the file's metadata: how images were normalised
 
 
 @dataclass(frozen=True)
@@ -48,12 +44,43 @@ class Watcher:
     epoch: Callable[[EpochRecord], None]
 
 
+def begin(
+    spec: NetSpec, data: Dataset, recipe: Recipe, folder: Path, source: WeightSource | None, device: torch.device
+) -> Start:
+    """Claims the folder and makes the network that the training starts from.
+
+    Args:
+        spec: the network; its classifier is made for the data's classes.
+        source: weights to inherit; None starts from scratch.
+
+    Raises:
+        UserError: a folder that holds another training.
+    """
+    config = recipe.config
+    claim_folder(folder, data, source, recipe)
+    arrays = data.train.at(spec.resolution)
+    steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
+    spec = replace(spec, classes=len(data.classes))
+    if source is None:
+        return from_scratch(spec, arrays, config.seed)
+    continues = (folder / CHECKPOINT_FILE).exists()
+    start = from_source(
+        settled(spec, steps), source, arrays, data.classes, device, seed=config.seed, repair=not continues
+    )
+    if recipe.reset_tail and config.strategy == "tail":
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(config.seed)
+            reset_tail(start.network, config)
+    assert start.plan is not None
+    write_json(folder / INHERITANCE_FILE, {"source": source.name, "digest": source.digest, **start.plan.to_dict()})
+    return start
+
+
 def finetune(
-    spec: NetSpec,
+    start: Start,
     data: Dataset,
-    config: TrainConfig,
+    recipe: Recipe,
     folder: Path,
-    weights: Path | None,
     device: torch.device,
     watcher: Watcher,
     provenance: dict[str, Any],
@@ -63,86 +90,81 @@ def finetune(
     Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json`` and a checkpoint.
 
     Args:
-        spec: the network; its classifier is made for the data's classes.
-        weights: a state dict of the same architecture to start from; None starts from scratch.
-        provenance: command, versions and the like, kept in ``metrics.json``.
+        start: from ``begin``.
+        provenance: command, versions, start and the like, kept in ``metrics.json``.
 
     Returns:
         what ``metrics.json`` holds.
-
-    Raises:
-        UserError: weights that do not fit, or a folder that holds another training.
     """
-    spec = replace(spec, classes=len(data.classes))
-    network = build(spec, seed=config.seed)
-    claim_folder(folder, data, weights)
+    network, statistics, config = start.network, start.statistics, recipe.config
+    spec = network.spec
     arrays, validation = data.train.at(spec.resolution), data.validation.at(spec.resolution)
-    statistics = start_from(network, weights) if weights else pixel_statistics(arrays)
 
     def judge(model: nn.Module) -> dict[str, float]:
         found = evaluate(model, _whole(validation, statistics, device), precision=config.precision)
         return {"top1": found.top1, "loss": found.loss}
 
-    augment = Augment(flip=data.source.flip)
     epochs, steps = training_epochs(
-        arrays, config.batch_size, seed=config.seed, augment=augment, statistics=statistics, device=device
-    )
+        arrays, config.batch_size, seed=config.seed, augment=recipe.augment, statistics=statistics, device=device,
+        classes=len(data.classes),
+    )  # fmt: skip
+    loss = classification_loss(config, class_weights(arrays, len(data.classes), device) if recipe.balance else None)
     history = fit(
-        network, epochs, steps, config, loss=classification_loss(config), device=device, evaluate=judge,
-        on_step=watcher.step, on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
+        network, epochs, steps, config, loss=loss, device=device, evaluate=judge, on_step=watcher.step,
+        on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
     test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
-    metadata = {PIXELS: json.dumps(asdict(statistics)), DATA: str(provenance.get(DATA, ""))}
-    save_network(folder / MODEL_FILE, network, metadata, data.classes)
+    data_argument = str(provenance.get("data_argument", ""))
+    save_network(folder / MODEL_FILE, network, metadata_of(statistics, data_argument), data.classes)
+    kept = history[best_epoch(history)] if config.patience else history[-1]
     metrics = {
         "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
-        "data": data.source.name, "source_digest": data.source.digest, "start": str(weights) if weights else "scratch",
-        "config": config.to_dict(), "validation": history[-1].metrics, "test": report(test),
-        "history": [record.to_dict() for record in history], **provenance,
+        "data": data.source.name, "source_digest": data.source.digest, "classes": list(data.classes),
+        "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
+        "start": "scratch", "config": config.to_dict(), **recipe.to_dict(), "validation": kept.metrics,
+        "test": report(test), "history": [record.to_dict() for record in history], **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     return metrics
 
 
-def claim_folder(folder: Path, data: Dataset, weights: Path | None) -> None:
+def inherited(source: WeightSource, plan: TransferPlan) -> dict[str, Any]:
+    """What ``metrics.json`` says of a network's start."""
+    return {
+        "start": source.name,
+        "inheritance": {
+            "source": source.name, "digest": source.digest, "licence": source.licence, "coverage": plan.coverage,
+            "preserved": plan.preserved, "losses": list(plan.losses),
+        },
+    }  # fmt: skip
+
+
+def class_weights(arrays: ImageArrays, classes: int, device: torch.device) -> Tensor:
+    """Of the loss, so that each class counts alike."""
+    counts = np.bincount(arrays.labels, minlength=classes).tolist()
+    return torch.tensor(balanced_weights(counts), dtype=torch.float32, device=device)
+
+
+def claim_folder(folder: Path, data: Dataset, source: WeightSource | None, recipe: Recipe) -> None:
     """Notes what a folder's training is on and starts from; raises UserError where it holds another.
 
-    The checkpoint itself knows the architecture and the settings.
+    The checkpoint itself knows the architecture and the loop's settings.
     """
-    start = hashlib.sha256(weights.read_bytes()).hexdigest()[:12] if weights and weights.is_file() else "scratch"
-    asked = {"data": data.source.name, "source_digest": data.source.digest, "start": start}
+    asked = {
+        "data": data.source.name, "source_digest": data.source.digest,
+        "start": source.digest if source else "scratch", **recipe.to_dict(),
+    }  # fmt: skip
     path = folder / TRAINING_FILE
     if path.exists() and (folder / CHECKPOINT_FILE).exists():
         found = read_json(path, "a training of scalesearch")
-        differing = [f"{key} {found.get(key)}, not {asked[key]}" for key in asked if found.get(key) != asked[key]]
+        wanted = json.loads(json.dumps(asked))  # as it would be read back
+        differing = [f"{key} {found.get(key)}, not {wanted[key]}" for key in wanted if found.get(key) != wanted[key]]
         if differing:
             raise UserError(
                 "--out", f"{folder}, which holds another training ({'; '.join(differing)})",
                 "a folder of its own for each training", "Name another with --out.",
             )  # fmt: skip
     write_json(path, asked)
-
-
-def start_from(network: MBConvNet, weights: Path) -> PixelStatistics:
-    """Loads weights into a network; the normalisation they expect: the file's own, else ImageNet's.
-
-    Raises UserError where they do not fit.
-    """
-    load_state_into(network, read_state(weights), str(weights))
-    metadata = read_safetensors(weights)[1] if weights.suffix == ".safetensors" else {}
-    return statistics_of(metadata)
-
-
-def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
-    """The normalisation noted in a model file's metadata; ImageNet's where none is."""
-    if PIXELS not in metadata:
-        return IMAGENET_STATISTICS
-    try:
-        values = json.loads(metadata[PIXELS])
-        mean, std = ([float(value) for value in values[key]] for key in ("mean", "std"))
-        return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
-        raise UserError("model file", f"damaged {PIXELS} ({error})", "metadata as finetune writes it") from None
 
 
 def evaluate_model(
@@ -161,17 +183,6 @@ def evaluate_model(
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))
-
-
-def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
-    """Class names noted in a model file's metadata. Raises UserError where they are damaged."""
-    try:
-        names = json.loads(metadata.get("classes", "[]"))
-    except ValueError:
-        names = None
-    if not isinstance(names, list):
-        raise UserError("model file", "damaged class names", "metadata as finetune writes it")
-    return tuple(map(str, names))
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -19,6 +19,7 @@ from scalesearch.data.batches import (
     pixel_statistics,
     steps_per_epoch,
     training_batches,
+    training_epochs,
 )
 from scalesearch.errors import UserError
 
@@ -179,3 +180,40 @@ def test_the_device_gives_the_same(make: Callable[..., list[tuple[Tensor, Tensor
     for (images, labels), (expected, expected_labels) in zip(there, make(arrays), strict=True):
         torch.testing.assert_close(images.cpu(), expected, rtol=1e-4, atol=1e-4)
         assert labels.cpu().tolist() == expected_labels.tolist()
+
+
+STRONG = Augment(randaugment=9, erasing=0.5, mixup=0.4, cutmix=1.0)
+
+
+def test_torchvisions_augmentation_follows_from_seed_and_epoch_alone() -> None:
+    def epoch(number: int, seed: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+        epochs, _ = training_epochs(
+            images_of(40, 16), 8, seed=seed, augment=STRONG, statistics=IMAGENET_STATISTICS, device=CPU, classes=40
+        )
+        return list(epochs(number))
+
+    state = torch.get_rng_state()
+    first = epoch(3)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.rand(3)
+    again, other = epoch(3), epoch(4)
+    assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0][0], other[0][0])
+    images, labels = first[0]
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    assert labels.shape == (8, 40)
+    assert torch.allclose(labels.sum(1), torch.ones(8))
+
+
+@pytest.mark.parametrize("change", [{"randaugment": 15}, {"erasing": 1.0}])
+def test_each_augmentation_changes_images_and_not_labels(change: dict[str, float]) -> None:
+    def first(augment: Augment) -> tuple[torch.Tensor, torch.Tensor]:
+        return next(
+            training_batches(
+                images_of(40, 16), 8, seed=0, epoch=0, augment=augment, statistics=IMAGENET_STATISTICS, device=CPU
+            )
+        )  # fmt: skip
+
+    plain, changed = first(Augment()), first(Augment(**change))
+    assert torch.equal(plain[1], changed[1])
+    assert (plain[0] != changed[0]).flatten(1).any(1).float().mean() > 0.5

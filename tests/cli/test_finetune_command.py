@@ -1,0 +1,92 @@
+"""Transfer learning by the command line, from weights of other widths and depths."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.cli.conftest import Cli
+from tests.conftest import MakeFolder
+
+TRAIN = ("finetune", "--epochs", 2, "--batch-size", 16, "--device", "cpu", "--resolution", 16)
+
+
+@pytest.fixture
+def trained(cli: Cli, image_folder: MakeFolder) -> str:
+    """A model of mbconv_small, trained on other classes."""
+    images = image_folder("other", classes=3)
+    ended = cli(*TRAIN, "--model", "mbconv_small", "--data", images, "--out", "source", "--json")
+    assert ended.code == 0, ended.err
+    return str(json.loads(ended.out)["file"])
+
+
+def spec(cli: Cli, phi: float) -> str:
+    assert cli("scale", "--space", "mbconv_small", "--phi", phi, "--out", "spec.json").code == 0
+    return "spec.json"
+
+
+@pytest.mark.parametrize("phi", [-1, 1])
+def test_any_member_inherits(cli: Cli, image_folder: MakeFolder, trained: str, phi: int) -> None:
+    images = image_folder()
+    common = (*TRAIN, "--model", spec(cli, phi), "--data", images, "--weights", trained, "--out", "m")
+    ended = cli(*common)
+    assert ended.code == 0, ended.err
+    assert "Weights from source/model.safetensors" in ended.out
+    assert "of the body's values are inherited" in ended.out
+    assert "Strategy: " in ended.out
+    kept = json.loads(Path("m/inheritance.json").read_text())
+    names = {row["name"] for row in kept["tensors"]}
+    assert names == {name for name in load_file("m/model.safetensors") if not name.endswith("num_batches_tracked")}
+    metrics = json.loads(Path("m/metrics.json").read_text())
+    assert metrics["inheritance"]["coverage"] == kept["coverage"]
+    assert metrics["start"] == trained
+
+
+def test_the_plan_alone_names_every_tensor_and_trains_nothing(cli: Cli, trained: str) -> None:
+    ended = cli("finetune", "--model", spec(cli, 1), "--weights", trained, "--plan")
+    assert ended.code == 0, ended.err
+    assert "features.0.0.weight" in ended.out
+    assert "widened" in ended.out
+    values = json.loads(cli("finetune", "--model", "spec.json", "--weights", trained, "--plan", "--json").out)
+    assert values["preserved"] in (True, False)
+    assert cli("finetune", "--model", "spec.json", "--plan").code == 2
+
+
+@pytest.mark.parametrize("strategy", ["head", "tail", "full", "gradual"])
+def test_every_strategy_trains_and_continues_bit_for_bit(
+    cli: Cli, image_folder: MakeFolder, trained: str, strategy: str
+) -> None:
+    images = image_folder()
+    common = (*TRAIN, "--model", spec(cli, 1), "--data", images, "--weights", trained, "--strategy", strategy)
+    assert cli(*common, "--out", "a").code == 0
+    assert cli(*common, "--out", "b").code == 0
+    first, second = load_file("a/model.safetensors"), load_file("b/model.safetensors")
+    assert all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+    again = cli(*common, "--out", "a", "--json")
+    assert again.code == 0
+    assert all(torch.equal(tensor, first[name]) for name, tensor in load_file("a/model.safetensors").items())
+
+
+def test_the_tail_can_be_new_and_classes_balanced(cli: Cli, image_folder: MakeFolder, trained: str) -> None:
+    images = image_folder()
+    common = (*TRAIN, "--model", "mbconv_small", "--data", images, "--weights", trained, "--strategy", "tail")
+    ended = cli(*common, "--reset-tail", "--balance", "--augment", "strong", "--patience", 1, "--out", "m", "--json")
+    assert ended.code == 0, ended.err
+    metrics = json.loads(ended.out)
+    assert (metrics["reset_tail"], metrics["balance"], metrics["augment"]["cutmix"]) == (True, True, 1.0)
+    refused = cli(*common, "--patience", 1, "--out", "m")
+    assert refused.code == 2
+    assert "another training" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [(("--strategy", "gradual"), "--weights"), (("--weights", "efficientnet_bo"), "Did you mean"),
+     (("--weights", "resnet50"), "no network that this project can express"), (("--lr", "-1"), "lr")],
+)  # fmt: skip
+def test_mistakes_are_said(cli: Cli, image_folder: MakeFolder, options: tuple[str, ...], message: str) -> None:
+    ended = cli(*TRAIN, "--model", "mbconv_small", "--data", image_folder(), *options)
+    assert ended.code == 2
+    assert message in ended.err
