@@ -1,22 +1,16 @@
-"""Commands that train one network and read it back."""
+"""The command that trains one network."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from scalesearch.cli.design import JsonOption, RunOption
+from scalesearch.cli.options import DataOption, DeviceOption, SkipOption
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
     from scalesearch.cli.source import Scaling
-
-DataOption = Annotated[
-    str | None,
-    typer.Option(help="A folder, a torchvision set, or glyphs; the search's or the model's own if left out."),
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")]
 
 
 def finetune(
@@ -83,6 +77,7 @@ def finetune(
     import shlex
     from dataclasses import replace
 
+    from scalesearch.cli.evaluate import print_test
     from scalesearch.cli.inheritance import print_plan, print_whole_plan
     from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
     from scalesearch.cli.show import print_json
@@ -168,64 +163,15 @@ def finetune(
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})
         return
-    _print_test(metrics["test"])
+    print_test(metrics["test"])
     say(f"Model: {folder / MODEL_FILE}")
     say(f"Read it back: scalesearch evaluate {folder / MODEL_FILE} --data {shlex.quote(name)}")
+    say(f"Use it: scalesearch predict {folder / MODEL_FILE} IMAGES")
 
 
 def _body_ratio(strategy: str, inherits: bool) -> float:
     """The body's share of the head's learning rate: measured on flowers (reports/LOG.md), 0.3 beats 0.1 and 1."""
     return 0.3 if inherits and strategy in ("full", "gradual") else 1.0
-
-
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="A model.safetensors that finetune wrote.")],
-    data: DataOption = None,
-    part: Annotated[Literal["test", "validation", "train"], typer.Option(help="Which images.")] = "test",
-    device: DeviceOption = "auto",
-    skip_broken: SkipOption = False,
-    json: JsonOption = False,
-) -> None:
-    """Judge a saved model: top-1, top-5, per class.
-
-    Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
-    """
-    from scalesearch.cli.show import print_json, print_table
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import evaluate_model, report
-    from scalesearch.training.metrics import class_accuracy, confusion
-    from scalesearch.training.model_file import DATA
-
-    network, metadata = load_network(model)
-    name = metadata.get(DATA, "") if data is None else data
-    parts = dataset(open_data(name, skip_broken=skip_broken), network.spec.resolution)
-    found = evaluate_model(network, metadata, parts, part, choose_device(device))
-    counts = confusion(found.labels, found.predictions, len(parts.classes))
-    values = {**report(found), "part": part, "per_class": dict(zip(parts.classes, class_accuracy(counts), strict=True))}
-    if json:
-        print_json(values)
-        return
-    _print_test(values, part)
-    totals = counts.sum(1)
-    print_table(
-        "Per class",
-        ("class", "images", "accuracy"),
-        [
-            [name, str(total), f"{share:.1%}"]
-            for (name, share), total in zip(values["per_class"].items(), totals, strict=True)
-        ],
-    )
-
-
-def _print_test(values: dict[str, Any], part: str = "test") -> None:
-    from scalesearch.cli.progress import say
-
-    say(
-        f"Accuracy on {values['images']} {part} images: {values['top1']:.1%} (95 % interval {values['low']:.1%}–"
-        f"{values['high']:.1%}), top-5 {values['top5']:.1%}"
-    )
 
 
 def _searched_data(chosen: "Scaling") -> str:

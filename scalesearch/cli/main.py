@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, finetune, grid, report, verify
+from scalesearch.cli import design, evaluate, export, finetune, grid, predict, report, verify
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 app = typer.Typer(
@@ -18,8 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (
-    design.baseline, grid.grid, design.scale, design.family, finetune.finetune, finetune.evaluate, report.report,
-    verify.verify,
+    design.baseline, grid.grid, design.scale, design.family, finetune.finetune, evaluate.evaluate, predict.predict,
+    export.export, report.report, verify.verify,
 ):  # fmt: skip
     app.command()(command)
 

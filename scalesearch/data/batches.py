@@ -118,9 +118,9 @@ def training_batches(
                 images = each(v2.RandAugment(magnitude=augment.randaugment), images)
         labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
         if device.type == "cpu":
-            images = _normalised(_cropped_one_by_one(images, crops[rows]), statistics)
+            images = normalised(_cropped_one_by_one(images, crops[rows]), statistics)
         else:
-            images = _cropped_at_once(_normalised(images.to(device), statistics), crops[rows].to(device))
+            images = _cropped_at_once(normalised(images.to(device), statistics), crops[rows].to(device))
         if augment.erasing:
             with random_state(seed, epoch, step):
                 images = each(v2.RandomErasing(p=augment.erasing), images)
@@ -160,14 +160,14 @@ def evaluation_batches(
     for start in range(0, len(arrays), batch_size):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
         images = torch.from_numpy(arrays.images[rows]).to(device).permute(0, 3, 1, 2)
-        yield _normalised(images, statistics), torch.from_numpy(arrays.labels[rows]).to(device)
+        yield normalised(images, statistics), torch.from_numpy(arrays.labels[rows]).to(device)
 
 
 def _stream(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
-def _normalised(images: Tensor, statistics: PixelStatistics) -> Tensor:
+def normalised(images: Tensor, statistics: PixelStatistics) -> Tensor:
     """Bytes to floats, on the device they are on; stored [B, S, S, 3], seen as [B, 3, S, S], is channels_last.
 
     One pass over memory: three (convert, scale, shift) would take as long as the crops.

@@ -22,7 +22,7 @@ from scalesearch.files import read_json, write_json
 # A master this much larger than the largest size wanted keeps all sizes about equally sharp: against decoding each
 # size by itself, photos at 40 to 64 px kept 97.5–99.4 % of their edge energy (94–100 % with 1, 98.7–99.7 % with 2).
 MASTER_OVERSIZE = 1.5
-_DRAFT_OVERSIZE = 2  # JPEGs are decoded no smaller than twice the size they are then resized to
+DRAFT_OVERSIZE = 2  # JPEGs are decoded no smaller than twice the size they are then resized to
 _SCAN_PX = 8
 _CHUNK = 256
 _FORMAT = 1
@@ -99,7 +99,7 @@ def without_broken(source: Source, folder: Path, progress: Progress | None = Non
 
 def _decoded(source: Source, i: int, size_px: int) -> Pixels | UnreadableImageError:
     try:
-        return square(source.read(i, _DRAFT_OVERSIZE * size_px), size_px)
+        return square(source.read(i, DRAFT_OVERSIZE * size_px), size_px)
     except UnreadableImageError as error:
         return error
 

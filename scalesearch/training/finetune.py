@@ -16,7 +16,7 @@ from scalesearch.data.dataset import Dataset
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import read_json, write_json, write_text
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weight_source import WeightSource
@@ -26,6 +26,7 @@ from scalesearch.training.history import EpochRecord, best_epoch
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import balanced_weights, classification_loss
 from scalesearch.training.metrics import wilson_interval
+from scalesearch.training.model_card import model_card
 from scalesearch.training.model_file import class_names, metadata_of, statistics_of
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.sections import reset_tail
@@ -33,6 +34,7 @@ from scalesearch.training.starting import Start, from_scratch, from_source, sett
 
 MODEL_FILE, CHECKPOINT_FILE = "model.safetensors", "checkpoint.safetensors"
 METRICS_FILE, TRAINING_FILE, INHERITANCE_FILE = "metrics.json", "training.json", "inheritance.json"
+CARD_FILE = "model_card.md"
 EVALUATION_BATCH = 128
 
 
@@ -87,7 +89,8 @@ def finetune(
 ) -> dict[str, Any]:
     """Trains on the train part, watches validation, judges once on test; run again, it continues.
 
-    Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json`` and a checkpoint.
+    Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json``, a model card and a
+    checkpoint.
 
     Args:
         start: from ``begin``.
@@ -125,6 +128,7 @@ def finetune(
         "test": report(test), "history": [record.to_dict() for record in history], **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
+    write_text(folder / CARD_FILE, model_card(metrics))
     return metrics
 
 

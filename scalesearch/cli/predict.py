@@ -1,0 +1,104 @@
+"""The command that names what is on photos."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from scalesearch.cli.design import JsonOption
+from scalesearch.cli.options import DeviceOption
+from scalesearch.errors import UserError
+
+if TYPE_CHECKING:
+    from scalesearch.training.predict import Prediction
+
+SHOWN = 20
+ALL_CLASSES = 50  # up to so many a CSV has a column for each
+
+
+def predict(
+    model: Annotated[Path, typer.Argument(help="A model.safetensors that finetune wrote.")],
+    images: Annotated[list[str], typer.Argument(help="Images, or folders of them.")],
+    out: Annotated[Path | None, typer.Option(help="A .csv or .json file; a table is printed if left out.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="Classes to name for each image.")] = 5,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images at a time.")] = 64,
+    device: DeviceOption = "auto",
+    json: JsonOption = False,
+) -> None:
+    """Name what is on images, with probabilities. Unreadable files are reported, not fatal.
+
+    Example: scalesearch predict model.safetensors photos/ --out predictions.csv
+    """
+    from scalesearch.cli.progress import Bar, interruptible, say
+    from scalesearch.cli.show import print_json
+    from scalesearch.nets.weights import load_network
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.model_file import class_names, statistics_of
+    from scalesearch.training.predict import image_files, predictions
+
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    network, metadata = load_network(model)
+    classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
+    files = image_files(images)
+    rows: list[dict[str, Any]] = []
+    with interruptible(), Bar(len(files), 0, quiet=json) as bar:
+        for found in predictions(network, statistics_of(metadata), files, batch_size, choose_device(device)):
+            wide = out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES
+            rows.append(_row(found, classes, len(classes) if wide else top))
+            bar.show("Predicting", len(rows))
+    unread = [row for row in rows if row["error"]]
+    if len(unread) == len(rows):
+        raise UserError(str(images[0]), f"no readable image ({unread[0]['error']})", "at least one image")
+    if out is not None:
+        _write(out, rows, classes)
+    if json:
+        print_json(rows)
+        return
+    if out is None:
+        _print(rows)
+    say(f"{len(rows) - len(unread)} images predicted" + (f", {len(unread)} unreadable" if unread else ""))
+    for row in unread[:SHOWN]:
+        say(f"Unreadable: {row['file']}: {row['error']}")
+    if out is not None:
+        say(f"Written: {out}")
+
+
+def _row(found: "Prediction", classes: tuple[str, ...], top: int) -> dict[str, Any]:
+    if found.probabilities is None:
+        return {"file": found.file, "class": None, "probability": None, "error": found.error, "probabilities": {}}
+    order = found.probabilities.argsort()[::-1][:top].tolist()
+    named = {classes[index]: float(found.probabilities[index]) for index in order}
+    best = next(iter(named))
+    return {"file": found.file, "class": best, "probability": named[best], "error": "", "probabilities": named}
+
+
+def _print(rows: list[dict[str, Any]]) -> None:
+    from scalesearch.cli.show import print_table
+
+    title = "Predictions" if len(rows) <= SHOWN else f"Predictions, the first {SHOWN} (all with --out or --json)"
+    shown = [row for row in rows if not row["error"]][:SHOWN]
+    print_table(
+        title,
+        ("file", "class", "probability"),
+        [[row["file"], row["class"], f"{row['probability']:.1%}"] for row in shown],
+    )
+
+
+def _write(out: Path, rows: list[dict[str, Any]], classes: tuple[str, ...]) -> None:
+    import csv
+    import io
+
+    from scalesearch.files import write_json, write_text
+
+    if out.suffix == ".json":
+        write_json(out, rows)
+        return
+    names = [name for name in classes if any(name in row["probabilities"] for row in rows)]
+    table = io.StringIO()
+    writer = csv.writer(table)
+    writer.writerow(["file", "class", "probability", "error", *names])
+    for row in rows:
+        shares = [row["probabilities"].get(name, "") for name in names]
+        writer.writerow([row["file"], row["class"] or "", row["probability"] or "", row["error"], *shares])
+    write_text(out, table.getvalue())

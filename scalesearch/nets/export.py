@@ -1,0 +1,203 @@
+"""A network written for other programs, and run there before it is called done."""
+
+import json
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+from torchvision.models.mobilenetv2 import MobileNetV2
+
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.files import atomic
+from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.naming import Family, rename, to_torchvision
+from scalesearch.nets.timm_names import timm_names
+
+Format = Literal["onnx", "torch-export", "torchvision", "timm"]
+SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2", "torchvision": ".safetensors", "timm": ".safetensors"}
+TOLERANCE = 1e-3  # of the logits' largest value
+CHECKED_BATCHES = (1, 3)
+
+
+def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str, str]) -> float:
+    """Writes the network, in eval mode on the CPU, for a program that does not know this project.
+
+    - "onnx": a graph with any batch size; needs the extra ``export``.
+    - "torch-export": a ``torch.export`` program with any batch size.
+    - "torchvision", "timm": a state dict under their names, as safetensors or, by suffix, a torch file.
+
+    The file is read back and run on random images, by torchvision's module for "torchvision" and by ours after renaming
+    for "timm" (which need not be installed); it only appears where it gives the network's logits.
+
+    Args:
+        metadata: class names and normalisation, written beside the tensors where the format has a place for them.
+
+    Returns:
+        the largest difference of a logit.
+
+    Raises:
+        UserError: another format's names cannot hold these blocks, the extra is missing, or the logits differ.
+    """
+    network.eval()
+    write, run = WAYS[format]
+    worst = 0.0
+    with atomic(path) as temporary:
+        write(network, temporary, metadata)
+        for batch in CHECKED_BATCHES:
+            images = _images(network.spec, batch)
+            with torch.inference_mode():
+                expected = network(images)
+            found = run(network.spec, temporary, images)
+            difference = float((found - expected).abs().max())
+            if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
+                raise UserError(str(path), f"logits that differ by {difference:.2g}", "the network's own logits")
+            worst = max(worst, difference)
+    return worst
+
+
+def _images(spec: NetSpec, batch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
+
+
+def _write_onnx(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+    try:
+        import onnx
+        import onnxruntime  # noqa: F401 (needed to check what was written)
+        import onnxscript  # noqa: F401 (torch's exporter needs it)
+    except ImportError as error:
+        raise UserError(
+            "--format onnx", f"no package {error.name}", "onnx, onnxscript and onnxruntime",
+            "pip install 'scalesearch[export]'.",
+        ) from None  # fmt: skip
+    batch = torch.export.Dim("batch")
+    program = torch.onnx.export(
+        network, (_images(network.spec, 2),), input_names=["images"], output_names=["logits"], dynamo=True,
+        dynamic_shapes=({0: batch},), verbose=False,
+    )  # fmt: skip
+    assert program is not None
+    model = program.model_proto
+    for key, value in metadata.items():
+        model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=value))
+    onnx.save(model, path)
+
+
+def _run_onnx(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+
+
+def _write_program(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+    batch = torch.export.Dim("batch")
+    program = torch.export.export(network, (_images(network.spec, 2),), dynamic_shapes=({0: batch},))
+    torch.export.save(program, path, extra_files={"metadata.json": json.dumps(dict(metadata))})
+
+
+def _run_program(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
+    with torch.inference_mode():
+        found: Tensor = torch.export.load(path).module()(images)
+    return found
+
+
+def torchvision_family(spec: NetSpec) -> Family:
+    """Whose names a spec's blocks have in torchvision: MobileNetV2's for plain ReLU6 blocks, else EfficientNet's."""
+    plain = all(not stage.se_ratio and stage.block == "mbconv" for stage in spec.stages)
+    return "mobilenet_v2" if plain and spec.activation == "relu6" and spec.padding == "symmetric" else "efficientnet"
+
+
+def _write_torchvision(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+    _write_state(to_torchvision(network.spec, network.state_dict(), torchvision_family(network.spec)), path, metadata)
+
+
+def _write_timm(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+    _write_state(rename(network.state_dict(), timm_names(network.spec)), path, metadata)
+
+
+def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
+    if path.suffix == ".safetensors":
+        tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+        safetensors.torch.save_file(tensors, path, dict(metadata))
+    else:
+        torch.save(dict(state), path)
+
+
+def _run_torchvision(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
+    peer = torchvision_module(spec).eval()
+    try:
+        peer.load_state_dict(_read_state(path))
+    except RuntimeError as error:
+        raise _not_torchvisions(spec, str(error).splitlines()[-1].strip()) from None
+    with torch.inference_mode():
+        found: Tensor = peer(images)
+    return found
+
+
+def torchvision_module(spec: NetSpec) -> nn.Module:
+    """torchvision's own module of a spec's shape. Raises UserError where it has none."""
+    norm = partial(nn.BatchNorm2d, eps=spec.batch_norm.eps, momentum=spec.batch_norm.momentum)
+    if spec.padding != "symmetric":
+        raise _not_torchvisions(spec, f"padding {spec.padding}")
+    if (spec.stem.kernel, spec.stem.stride) != (3, 2):
+        raise _not_torchvisions(spec, f"a stem of kernel {spec.stem.kernel} and stride {spec.stem.stride}")
+    if torchvision_family(spec) == "mobilenet_v2":
+        settings = [[stage.expand_ratio, stage.width, stage.depth, stage.stride] for stage in spec.stages]
+        mobile: nn.Module = MobileNetV2(
+            spec.classes, 1.0, settings, round_nearest=1, dropout=spec.dropout, norm_layer=norm
+        )
+        return mobile
+    if spec.activation != "silu" or any(s.se_ratio != 0.25 or s.block != "mbconv" for s in spec.stages):
+        raise _not_torchvisions(spec, "blocks that are not EfficientNet's")
+    widths = (spec.stem.width, *spec.widths)
+    rows = [
+        MBConvConfig(s.expand_ratio, s.kernel, s.stride, width_in, s.width, s.depth)
+        for s, width_in in zip(spec.stages, widths, strict=False)
+    ]
+    peer: nn.Module = EfficientNet(
+        rows, spec.dropout, spec.drop_path, spec.classes, norm_layer=norm, last_channel=spec.head.width
+    )
+    return peer
+
+
+def _not_torchvisions(spec: NetSpec, why: str) -> UserError:
+    return UserError(
+        "--format torchvision", f"{spec.name} with {why}", "a network that torchvision has a module for",
+        "Use timm, onnx or torch-export.",
+    )  # fmt: skip
+
+
+def _run_timm(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
+    canonical = {foreign: path for path, foreign in timm_names(spec).items()}
+    return _run_state(spec, rename(_read_state(path), canonical), images)
+
+
+def _read_state(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    state: dict[str, Tensor] = torch.load(path, weights_only=True)
+    return state
+
+
+def _run_state(spec: NetSpec, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
+    network = build(spec, seed=1).eval()
+    network.load_state_dict(dict(state))
+    with torch.inference_mode():
+        found: Tensor = network(images)
+    return found
+
+
+Write = Callable[[MBConvNet, Path, Mapping[str, str]], None]
+Run = Callable[[NetSpec, Path, Tensor], Tensor]
+WAYS: dict[Format, tuple[Write, Run]] = {
+    "onnx": (_write_onnx, _run_onnx),
+    "torch-export": (_write_program, _run_program),
+    "torchvision": (_write_torchvision, _run_torchvision),
+    "timm": (_write_timm, _run_timm),
+}

@@ -1,0 +1,69 @@
+"""What a network confuses, and whether its probabilities can be believed."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from scalesearch.reports.axes import BLUE, GREY, ORANGE, WIDTH_INCHES
+
+NUMBERED = 20  # classes up to which cells carry numbers
+NAMED = 40  # and up to which every class is named
+DARK = 0.55  # share of a row above which numbers are white
+
+
+def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+    """Rows: true classes, each summing to 1; columns: predicted ones; cells show images up to twenty classes.
+
+    Args:
+        counts: images by true and predicted class.
+    """
+    numbers = np.array(counts, dtype=float)
+    shares = numbers / np.maximum(numbers.sum(1, keepdims=True), 1)
+    side = min(WIDTH_INCHES, 2.6 + 0.34 * len(classes)) if len(classes) <= NUMBERED else WIDTH_INCHES
+    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    figure.colorbar(image, ax=axes, shrink=0.7, format=PercentFormatter(1, 0), label="of the true class")
+    images, right = int(numbers.sum()), int(np.trace(numbers))
+    axes.set_title(f"{right} of {images} right ({right / max(1, images):.1%})", fontsize=10)
+    step = 1 if len(classes) <= NAMED else -(-len(classes) // NAMED)
+    places = list(range(0, len(classes), step))
+    names = [classes[place] if len(classes[place]) <= 16 else classes[place][:15] + "…" for place in places]
+    size = 8 if len(classes) <= NUMBERED else 6
+    axes.set_xticks(places, names, rotation=90, fontsize=size)
+    axes.set_yticks(places, names, fontsize=size)
+    axes.set_xlabel("predicted")
+    axes.set_ylabel("true")
+    if len(classes) <= NUMBERED:
+        for row, column in zip(*np.nonzero(numbers), strict=True):
+            colour = "white" if shares[row, column] > DARK else "black"
+            axes.text(column, row, f"{int(numbers[row, column])}", ha="center", va="center", color=colour, fontsize=8)
+    return figure
+
+
+def calibration_figure(reliability: Mapping[str, Any]) -> Figure:
+    """Accuracy against stated probability by bins, and how many images each bin has.
+
+    Args:
+        reliability: ``Calibration.to_dict()``.
+    """
+    figure = Figure(figsize=(5.0, 5.2), layout="constrained")
+    above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
+    rows = [(c, a) for c, a in zip(reliability["confidence"], reliability["accuracy"], strict=True) if c is not None]
+    above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as stated")
+    above.plot([c for c, _ in rows], [a for _, a in rows], "o-", color=BLUE, label="measured")
+    above.set_ylabel("share right")
+    above.set_title(f"Expected calibration error {reliability['ece']:.1%}", fontsize=10)
+    above.legend(fontsize=8)
+    count = len(reliability["images"])
+    below.bar([(n + 0.5) / count for n in range(count)], reliability["images"], 0.9 / count, color=ORANGE)
+    below.set_ylabel("images")
+    below.set_xlabel("probability of the first guess")
+    for axes in (above, below):
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.spines[["top", "right"]].set_visible(False)
+    above.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    return figure

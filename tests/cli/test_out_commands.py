@@ -1,0 +1,95 @@
+"""What comes out of a trained model: predictions, an evaluation, files for other programs, a card."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.cli.conftest import Cli
+from tests.conftest import MakeFolder
+
+
+@pytest.fixture
+def model(cli: Cli, image_folder: MakeFolder) -> Path:
+    ended = cli(
+        "finetune", "--model", "mbconv_small", "--data", image_folder(parts=("train", "test")), "--epochs", 2,
+        "--batch-size", 16, "--device", "cpu", "--resolution", 16, "--out", "m",
+    )  # fmt: skip
+    assert ended.code == 0, ended.err
+    assert "scalesearch predict m/model.safetensors" in ended.out
+    return Path("m/model.safetensors")
+
+
+def test_predictions_are_those_that_evaluation_counts(cli: Cli, model: Path, tmp_path: Path) -> None:
+    evaluated = json.loads(cli("evaluate", model, "--out", "e", "--json").out)
+    ended = cli("predict", model, tmp_path / "images" / "test", "--out", "p.csv", "--batch-size", 7)
+    assert ended.code == 0, ended.err
+    with Path("p.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == evaluated["images"] == 40
+    right = sum(row["class"] == Path(row["file"]).parent.name for row in rows)
+    assert right == evaluated["correct"]
+    for row in rows:
+        assert float(row["class0"]) + float(row["class1"]) == pytest.approx(1, abs=1e-5)
+        assert float(row["probability"]) == float(row[row["class"]])
+    with Path("e/confusion.csv").open(newline="") as file:
+        table = list(csv.reader(file))
+    assert table[0] == ["true", "class0", "class1"]
+    assert int(table[1][1]) + int(table[2][2]) == right
+    assert 0 <= evaluated["expected_calibration_error"] <= 1
+    assert {path.name for path in Path("e").iterdir()} == {
+        "evaluation.json", "confusion.csv", "confusion.png", "calibration.png",
+    }  # fmt: skip
+
+
+def test_unreadable_images_are_reported_and_not_fatal(cli: Cli, model: Path) -> None:
+    Path("photos").mkdir()
+    Image.new("RGB", (30, 20), (200, 10, 10)).save("photos/good.png")
+    Path("photos/bad.jpg").write_bytes(b"no image")
+    ended = cli("predict", model, "photos")
+    assert ended.code == 0, ended.err
+    assert "1 images predicted, 1 unreadable" in ended.out
+    assert "Unreadable: photos/bad.jpg: not an image" in ended.out
+    rows = json.loads(cli("predict", model, "photos/good.png", "photos/bad.jpg", "--json", "--top", 1).out)
+    assert [bool(row["error"]) for row in rows] == [False, True]
+    assert len(rows[0]["probabilities"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(("nowhere",), "nothing there"), (("empty",), "no image"), (("empty/bad.jpg",), "no readable image"),
+     (("empty/bad.jpg", "--out", "p.txt"), ".csv or .json")],
+)  # fmt: skip
+def test_nothing_to_predict_is_said(cli: Cli, model: Path, arguments: tuple[str, ...], message: str) -> None:
+    Path("empty").mkdir()
+    if arguments[0] == "empty/bad.jpg":
+        Path("empty/bad.jpg").write_bytes(b"")
+    ended = cli("predict", model, *arguments)
+    assert ended.code == 2
+    assert message in ended.err
+
+
+@pytest.mark.parametrize("format", ["torch-export", "timm"])
+def test_export_writes_a_file_that_was_run(cli: Cli, model: Path, format: str) -> None:
+    ended = cli("export", model, "--format", format)
+    assert ended.code == 0, ended.err
+    assert "run and compared" in ended.out
+    assert any(path.name.startswith(f"model-{format}") for path in Path("m").iterdir())
+
+
+def test_torchvision_has_no_module_for_this_one(cli: Cli, model: Path) -> None:
+    ended = cli("export", model, "--format", "torchvision", "--out", "x.safetensors")
+    assert ended.code == 2
+    assert "a network that torchvision has a module for" in ended.err
+    assert not Path("x.safetensors").exists()
+
+
+def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
+    card = Path("m/model_card.md").read_text()
+    metrics = json.loads(Path("m/metrics.json").read_text())
+    assert f"{metrics['test']['top1']:.1%}" in card
+    assert "From scratch." in card
+    assert "class0, class1" in card
+    assert "scalesearch finetune" in card

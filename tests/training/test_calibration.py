@@ -1,0 +1,29 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from scalesearch.training.calibration import calibration
+
+
+def test_a_network_that_knows_how_sure_it_is_has_no_error() -> None:
+    probabilities = np.repeat(np.float32([0.25, 0.75]), 100)
+    right = np.concatenate([np.arange(100) < 25, np.arange(100) < 75])
+    found = calibration(right, probabilities)
+    assert found.ece == pytest.approx(0, abs=1e-6)
+    assert sum(found.images) == 200
+
+
+def test_error_by_hand() -> None:
+    # two bins: 3 images at 0.9 with 1 right, 1 image at 0.1 that is wrong
+    found = calibration(np.array([True, False, False, False]), np.float32([0.9, 0.9, 0.9, 0.1]), bins=2)
+    assert found.ece == pytest.approx(3 / 4 * (0.9 - 1 / 3) + 1 / 4 * 0.1, abs=1e-6)
+    assert found.images == (1, 3)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.floats(0, 1)), min_size=1, max_size=60))
+def test_the_error_is_a_share_and_empty_bins_are_none(rows: list[tuple[bool, float]]) -> None:
+    found = calibration(np.array([r for r, _ in rows]), np.array([p for _, p in rows], np.float32))
+    assert 0 <= found.ece <= 1
+    values = found.to_dict()
+    assert [a is None for a in values["accuracy"]] == [n == 0 for n in values["images"]]  # type: ignore[attr-defined]
