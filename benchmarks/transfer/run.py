@@ -82,6 +82,8 @@ def jobs(data: list[str]) -> list[Job]:
     for seed in seeds:
         found += [Job("equal time", first, 0, "inherited", s, e, seed) for s, e in EQUAL_TIME.items()]
         found += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-4, 1e-3)]
+        found += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-3, 1e-2)]
+    found += frozen(first, seeds)
     found += members(first, (2,), seeds)
     for name in data[1:]:
         found += members(name, (-1, 1), seeds)
@@ -103,6 +105,22 @@ def curves(name: str, seeds: tuple[int, ...]) -> list[Job]:
         for per_class, epochs in ((5, 20), (20, 10))
         for seed in seeds
         for strategy in ("head", "tail", "full", "gradual")
+    ]
+
+
+def frozen(name: str, seeds: tuple[int, ...]) -> list[Job]:
+    """What a body is worth that is not, or hardly, trained; and new last layers where images are few."""
+    few = [
+        Job("images", name, 0, "inherited", "tail", epochs, seed, per_class, reset=True)
+        for per_class, epochs in ((5, 20), (20, 10))
+        for seed in seeds
+    ]
+    return few + [
+        Job("frozen", name, phi, start, strategy, EPOCHS, seed)
+        for strategy in ("head", "tail")
+        for phi in (-1, 1)
+        for seed in seeds
+        for start in ("inherited", "sliced")
     ]
 
 

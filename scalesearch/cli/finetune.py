@@ -94,7 +94,7 @@ def finetune(
     from scalesearch.training.auto import Choice, choose_strategy
     from scalesearch.training.config import TrainConfig, validate
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import MODEL_FILE, Watcher, begin, inherited
+    from scalesearch.training.finetune import MODEL_FILE, Watcher, begin, inherited, inspect
     from scalesearch.training.finetune import finetune as train
     from scalesearch.training.recipe import Recipe, augmentation
 
@@ -119,14 +119,9 @@ def finetune(
     images = open_data(name, skip_broken=skip_broken)
     parts = dataset(images, spec.resolution)
     found = (
-        choose_strategy(
-            len(parts.train),
-            len(parts.classes),
-            None if plan is None else plan.coverage,
-            plan is not None and plan.preserved,
-        )
+        choose_strategy(len(parts.train), len(parts.classes), None if plan is None else plan.coverage)
         if strategy == "auto"
-        else Choice(strategy, "")
+        else Choice(strategy, reset_tail=reset_tail)
     )
     config = TrainConfig(
         epochs=epochs, batch_size=batch_size, warmup_epochs=min(1.0, epochs / 4), seed=seed, strategy=found.strategy,
@@ -136,7 +131,7 @@ def finetune(
         label_smoothing=label_smoothing,
     )  # fmt: skip
     validate(config)
-    recipe = Recipe(config, augmentation(augment, images.flip), balance, reset_tail)
+    recipe = Recipe(config, augmentation(augment, images.flip), balance, found.reset_tail)
     folder = out or chosen.folder.parent / "models" / f"{spec.name}-{images.name}"
     prepare(folder)
     spec = replace(spec, classes=len(parts.classes))
@@ -159,6 +154,10 @@ def finetune(
         started = {"start": "scratch"} if source is None or plan is None else inherited(source, plan)
         origin = {**provenance(str(where)), "data_argument": argument(name), **started, "strategy_why": found.why}
         start = begin(spec, parts, recipe, folder, source, where)
+        for finding in inspect(start, parts, recipe, folder, source, where):
+            if finding.level == "error":
+                raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
+            bar.note(f"WARNING ({finding.check}): {finding}")
         metrics = train(start, parts, recipe, folder, where, Watcher(progress.step, progress.epoch), origin)
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})

@@ -11,7 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.data.arrays import ImageArrays
-from scalesearch.data.batches import PixelStatistics, evaluation_batches, steps_per_epoch, training_epochs
+from scalesearch.data.batches import (
+    PixelStatistics,
+    evaluation_batches,
+    steps_per_epoch,
+    training_batches,
+    training_epochs,
+)
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
@@ -28,6 +34,7 @@ from scalesearch.training.loss import balanced_weights, classification_loss
 from scalesearch.training.metrics import wilson_interval
 from scalesearch.training.model_card import model_card
 from scalesearch.training.model_file import class_names, metadata_of, statistics_of
+from scalesearch.training.preflight import Finding, preflight
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.sections import reset_tail
 from scalesearch.training.starting import Start, from_scratch, from_source, settled
@@ -76,6 +83,22 @@ def begin(
     assert start.plan is not None
     write_json(folder / INHERITANCE_FILE, {"source": source.name, "digest": source.digest, **start.plan.to_dict()})
     return start
+
+
+def inspect(
+    start: Start, data: Dataset, recipe: Recipe, folder: Path, source: WeightSource | None, device: torch.device
+) -> tuple[Finding, ...]:
+    """What preflight finds; nothing for a training that continues."""
+    if (folder / CHECKPOINT_FILE).exists():
+        return ()
+    resolution, config = start.network.spec.resolution, recipe.config
+    batches = training_batches(
+        data.train.at(resolution), config.batch_size, seed=config.seed, epoch=0, augment=recipe.augment,
+        statistics=start.statistics, device=device,
+    )  # fmt: skip
+    known = None if source is None else (source.spec.resolution, statistics_of(dict(source.metadata)))
+    start.network.to(device)
+    return preflight(start.network, data, config, resolution, start.statistics, next(batches), known)
 
 
 def finetune(

@@ -76,19 +76,18 @@ def test_slow_statistics_are_made_to_follow_a_short_training() -> None:
 
 
 @pytest.mark.parametrize(
-    ("images", "coverage", "preserved", "strategy", "reason"),
+    ("images", "coverage", "strategy", "reset", "reason"),
     [
-        (10, None, False, "full", "no weights"),
-        (20, 1.0, True, "head", "5 training images a class"),
-        (20, 0.9, False, "gradual", "5 training images a class"),
-        (5000, 0.1, False, "full", "10% of the body"),
+        (10, None, "full", False, "no weights"),
+        (20, 1.0, "tail", False, "5 training images a class"),
+        (800, 0.9, "tail", True, "200 training images a class"),
+        (8000, 0.9, "full", False, "2000 training images a class"),
+        (5000, 0.1, "full", False, "10% of the body"),
     ],
 )
-def test_auto_says_what_and_why(
-    images: int, coverage: float | None, preserved: bool, strategy: str, reason: str
-) -> None:
-    choice = choose_strategy(images, 4, coverage, preserved)
-    assert choice.strategy == strategy
+def test_auto_says_what_and_why(images: int, coverage: float | None, strategy: str, reset: bool, reason: str) -> None:
+    choice = choose_strategy(images, 4, coverage)
+    assert (choice.strategy, choice.reset_tail) == (strategy, reset)
     assert reason in choice.why
 
 

@@ -1,0 +1,130 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import IMAGENET_STATISTICS, Augment, PixelStatistics, training_batches
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.overlap import overlap
+from scalesearch.nets.modules import build
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.preflight import Finding, check_labels, check_trainable, preflight
+from tests.conftest import MakeFolder
+from tests.nets.test_inherit import SMALL
+
+CONFIG = TrainConfig(epochs=2, batch_size=16)
+CPU = torch.device("cpu")
+SPEC = replace(SMALL, classes=2)
+
+
+@pytest.fixture
+def data(image_folder: MakeFolder) -> Dataset:
+    return dataset(open_data(str(image_folder(parts=("train", "test")))), 16)
+
+
+@pytest.fixture
+def distinct(tmp_path: Path) -> Dataset:
+    """Two parts that share no image."""
+    rng = np.random.default_rng(1)
+    for part in ("train", "test"):
+        for label in range(2):
+            folder = tmp_path / "distinct" / part / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(20):
+                pixels = rng.integers(0, 255, (20, 20, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return dataset(open_data(str(tmp_path / "distinct")), 16)
+
+
+def first(data: Dataset, statistics: PixelStatistics = IMAGENET_STATISTICS) -> tuple[torch.Tensor, torch.Tensor]:
+    arrays = data.train.at(16)
+    return next(
+        training_batches(arrays, 16, seed=0, epoch=0, augment=Augment(), statistics=statistics, device=CPU)
+    )  # fmt: skip
+
+
+def found(
+    data: Dataset,
+    config: TrainConfig = CONFIG,
+    resolution: int = 16,
+    statistics: PixelStatistics = IMAGENET_STATISTICS,
+    source: tuple[int, PixelStatistics] | None = (16, IMAGENET_STATISTICS),
+    scale_head: float = 0.01,
+) -> dict[str, Finding]:
+    network = build(SPEC, seed=0)
+    with torch.no_grad():
+        network.classifier[1].weight.mul_(scale_head)
+    findings = preflight(network, data, config, resolution, statistics, first(data, statistics), source)
+    return {finding.check: finding for finding in findings}
+
+
+@pytest.mark.parametrize("strategy", ["full", "head", "tail", "gradual"])
+@pytest.mark.parametrize("source", [None, (16, IMAGENET_STATISTICS), (24, IMAGENET_STATISTICS)])
+def test_a_clean_training_raises_nothing(
+    distinct: Dataset, strategy: str, source: tuple[int, PixelStatistics] | None
+) -> None:
+    assert found(distinct, replace(CONFIG, strategy=strategy), source=source) == {}
+
+
+@pytest.mark.parametrize("trained_at", [4, 64])
+def test_a_resolution_far_from_the_weights(distinct: Dataset, trained_at: int) -> None:
+    only = found(distinct, source=(trained_at, IMAGENET_STATISTICS))
+    assert set(only) == {"resolution"}
+    assert f"trained at {trained_at} px" in str(only["resolution"])
+
+
+def test_another_normalisation_than_the_sources(distinct: Dataset) -> None:
+    other = PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert found(distinct, statistics=other)["preprocessing"].level == "error"
+
+
+@pytest.mark.parametrize("std", [1 / 255, 1e6])
+def test_pixels_that_were_not_scaled_or_are_constant(distinct: Dataset, std: float) -> None:
+    wrong = PixelStatistics((0.0, 0.0, 0.0), (std, std, std))
+    assert "normalised pixels" in found(distinct, statistics=wrong, source=None)["preprocessing"].expected
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 4}, {"batch_size": 16, "accumulate": 4}])
+def test_live_batch_norm_on_few_images(distinct: Dataset, change: dict[str, int]) -> None:
+    assert set(found(distinct, replace(CONFIG, **change))) == {"batch norm"}
+    assert found(distinct, replace(CONFIG, **change, strategy="head")) == {}
+
+
+def test_nothing_trainable() -> None:
+    network = torch.nn.Module()
+    network.classifier = torch.nn.Identity()
+    assert [f.check for f in check_trainable(network, replace(CONFIG, strategy="head"))] == ["trainable"]
+
+
+def test_a_first_loss_far_above_guessing(distinct: Dataset) -> None:
+    assert "log(classes) = 0.69" in str(found(distinct, scale_head=1e6)["first loss"])
+
+
+def test_a_batch_of_one_class() -> None:
+    assert [f.check for f in check_labels(torch.ones(8, dtype=torch.int64), 2)] == ["labels"]
+    assert list(check_labels(torch.ones(8, dtype=torch.int64), 1)) == []
+    assert list(check_labels(torch.ones(4, dtype=torch.int64), 2)) == []
+
+
+def test_images_that_are_in_two_parts(distinct: Dataset, tmp_path: Path) -> None:
+    root = tmp_path / "distinct"
+    original = distinct.source.describe(int(distinct.train.indices[0]))
+    with Image.open(original) as image:
+        image.save(root / "test" / "class1" / "copy.png", compress_level=1)
+    finding = found(dataset(open_data(str(root)), 16))["overlap"]
+    assert finding.found.startswith("1 of 41 test images are in train, too")
+    assert f"copy.png is {original}" in finding.found
+
+
+def test_images_of_both_parts_are_found_by_content(data: Dataset) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 8, 8, 3), dtype=np.uint8)
+    blank = np.zeros((1, 8, 8, 3), np.uint8)
+    one = ImageArrays(np.concatenate([images[:4], blank]), np.zeros(5, np.int64), "a", Path())
+    two = ImageArrays(np.concatenate([images[3:], blank]), np.zeros(4, np.int64), "b", Path())
+    assert overlap(one, two) == [(3, 0)]
+    assert overlap(two, one) == [(0, 3)]
