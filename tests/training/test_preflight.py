@@ -53,11 +53,12 @@ def found(
     resolution: int = 16,
     statistics: PixelStatistics = IMAGENET_STATISTICS,
     source: tuple[int, PixelStatistics] | None = (16, IMAGENET_STATISTICS),
-    scale_head: float = 0.01,
+    bias: float = 0.0,
 ) -> dict[str, Finding]:
     network = build(SPEC, seed=0)
     with torch.no_grad():
-        network.classifier[1].weight.mul_(scale_head)
+        network.classifier[1].weight.mul_(0.01)
+        network.classifier[1].bias[0] = bias
     findings = preflight(network, data, config, resolution, statistics, first(data, statistics), source)
     return {finding.check: finding for finding in findings}
 
@@ -101,7 +102,7 @@ def test_nothing_trainable() -> None:
 
 
 def test_a_first_loss_far_above_guessing(distinct: Dataset) -> None:
-    assert "log(classes) = 0.69" in str(found(distinct, scale_head=1e6)["first loss"])
+    assert "log(classes) = 0.69" in str(found(distinct, bias=50.0)["first loss"])
 
 
 def test_a_batch_of_one_class() -> None:
