@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scalesearch.cli.design import JsonOption, RunOption
-from scalesearch.cli.options import DataOption, DeviceOption, SkipOption
+from scalesearch.cli.options import BODY_RATIO, DataOption, DeviceOption, PaddingOption, SkipOption
 from scalesearch.errors import UserError
 from scalesearch.training.auto import Choice, choose_strategy
 from scalesearch.training.config import TrainConfig, validate
@@ -40,10 +40,7 @@ def finetune(
             "torchvision's, a file, a folder of files; scratch if left out."
         ),
     ] = None,
-    source_padding: Annotated[
-        Literal["symmetric", "same"] | None,
-        typer.Option(help="How the source was padded, if not as known: same for weights from TensorFlow."),
-    ] = None,
+    source_padding: PaddingOption = None,
     strategy: Annotated[
         Literal["auto", "head", "tail", "full", "gradual"],
         typer.Option(
@@ -281,10 +278,10 @@ def _read(parts: "Dataset", resolution: int, bar: "Bar") -> None:
 
 
 def _body_ratio(strategy: str, inherits: bool, given: float | None) -> float:
-    """The body's share of the head's learning rate: measured on flowers (reports/LOG.md), 0.3 beats 0.1 and 1."""
+    """The body's share of the head's learning rate."""
     if given is not None:
         return given
-    return 0.3 if inherits and strategy in ("full", "gradual") else 1.0
+    return BODY_RATIO if inherits and strategy in ("full", "gradual") else 1.0
 
 
 def _searched_data(chosen: "Scaling") -> str:

@@ -27,8 +27,7 @@ CONTROL_GROUPS = (  # limit and use of a container or a cluster's job
 )
 
 
-LIBRARIES = 40_000_000  # bytes that kernels' own caches came to on a CPU (reports/LOG.md)
-FRAGMENTED = 1.45  # what the C library's heap took for each byte of recomputed, often freed tensors (the same)
+FRAGMENTED = 1.45  # what the C library's heap took for each byte of recomputed, often freed tensors (reports/LOG.md)
 
 
 class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -103,7 +102,7 @@ def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> 
         torch.func.functional_call(step, state, (part,))
     heap = FRAGMENTED if config.recompute and device.type == "cpu" else 1.0
     held: int = peak.bytes + peak.largest
-    return int(kept) + round(heap * held) + LIBRARIES
+    return int(kept) + round(heap * held)
 
 
 def available_memory(device: torch.device) -> int:
