@@ -17,7 +17,7 @@ from scalesearch.nets.timm_names import timm_names
 
 NAMINGS = {**NAMES, "timm": timm_names, "lukemelas": lukemelas_names}
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")  # left by DataParallel, torch.compile and Lightning
-BODY = ("features.", "blocks.", "_blocks.", "layers.")
+BODY = ("features.", "blocks.", "_blocks.", "layer")
 
 
 def known_specs() -> Iterator[NetSpec]:
@@ -64,8 +64,8 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
     shown = ", ".join(list(given)[:3])
     raise UserError(
         where, f"the tensors of no known network ({shown}, …)",
-        "EfficientNet, EfficientNet-Lite, MobileNetV2 or a model of scalesearch, named as torchvision, timm or "
-        "efficientnet_pytorch name them",
+        "EfficientNet, EfficientNet-Lite, MobileNetV2, ResNet or a model of scalesearch, named as torchvision, timm "
+        "or efficientnet_pytorch name them",
     )  # fmt: skip
 
 
@@ -74,15 +74,15 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
     widths: dict[int, int] = {}
     weights = {layer: state.get(f"{layer.path}.weight") for layer in layers(known)}
     for layer, weight in weights.items():
-        if weight is not None and layer.role in ("project", "fused") and layer.writes.name == "stage":
+        if weight is not None and layer.closes:
             widths[layer.stage] = len(weight)
-    stem, head = state["features.0.0.weight"], state[f"features.{len(known.stages) + 1}.0.weight"]
+    stem, head = state["features.0.0.weight"], state.get(f"features.{len(known.stages) + 1}.0.weight")
     classifier = state.get("classifier.1.weight")
     spec = replace(
         known,
         stem=replace(known.stem, width=len(stem)),
         stages=tuple(replace(stage, width=widths[number]) for number, stage in enumerate(known.stages, start=1)),
-        head=replace(known.head, width=len(head)),
+        head=known.head if head is None else replace(known.head, width=len(head)),
         in_channels=stem.shape[1],
         classes=known.classes if classifier is None else len(classifier),
     )

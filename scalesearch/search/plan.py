@@ -52,7 +52,8 @@ class SearchPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples become lists, as when read
+        values = {**asdict(self), "baseline": self.baseline.to_dict()}
+        return json.loads(json.dumps(values))  # type: ignore[no-any-return]  # tuples become lists, as when read
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SearchPlan":

@@ -1,13 +1,16 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scalesearch.design.cost import cost, operators, stage_costs
+from scalesearch.design.cost import block_operators, cost, operators, stage_costs
 from scalesearch.design.scaling import PAPER, published_spec, scale
 from scalesearch.design.space import load_space, space_names
+from scalesearch.design.spec import Stage
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "efficientnet.json").read_text())
+RESNETS = json.loads((Path(__file__).parent.parent / "golden" / "resnet.json").read_text())["networks"]
 B0 = load_space("efficientnet_b0")
 
 
@@ -34,6 +37,23 @@ def test_mobilenet_v2_and_lite0_totals() -> None:
     lite = load_space("efficientnet_lite0")
     assert cost(lite.baseline).params == 4_652_008
     assert round(cost(published_spec(lite, "lite4")).params / 1e6, 1) == 13.0
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnets_cost_what_torchvision_says(name: str) -> None:
+    found = cost(load_space(name).baseline)
+    assert {"params": found.params, "macs": found.macs, "gflops": round(found.macs / 1e9, 3)} == RESNETS[name]
+
+
+def test_a_bottleneck_by_hand() -> None:
+    stage = Stage(32, 1, 3, 2, expand_ratio=0.25, se_ratio=0, block="bottleneck")
+    found = {op.name: op.macs for op in block_operators(stage, width_in=12, stride=2, size=15)}
+    assert found == {
+        "block.0.0": 12 * 8 * 15**2, "block.1.0": 9 * 8 * 8 * 8**2, "block.2.0": 8 * 32 * 8**2,
+        "shortcut.0": 12 * 32 * 8**2,
+    }  # fmt: skip
+    same = replace(stage, stride=1)
+    assert "shortcut.0" not in {op.name for op in block_operators(same, 32, 1, 8)}
 
 
 @pytest.mark.parametrize("name", space_names())
