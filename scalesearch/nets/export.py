@@ -11,9 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
+from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from scalesearch.design.spec import RESNET_BLOCKS, NetSpec
+from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
 from scalesearch.files import atomic
 from scalesearch.nets.modules import MBConvNet, build
@@ -155,6 +156,8 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
         return _resnet(spec, norm)
     if (spec.stem.kernel, spec.stem.stride) != (3, 2):
         raise _not_torchvisions(spec, f"a stem of kernel {spec.stem.kernel} and stride {spec.stem.stride}")
+    if torchvision_family(spec) == "mobilenet_v3":
+        return _mobilenet_v3(spec, norm)
     if torchvision_family(spec) == "mobilenet_v2":
         settings = [[stage.expand_ratio, stage.width, stage.depth, stage.stride] for stage in spec.stages]
         mobile: nn.Module = MobileNetV2(
@@ -171,6 +174,26 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
     peer: nn.Module = EfficientNet(
         rows, spec.dropout, spec.drop_path, spec.classes, norm_layer=norm, last_channel=spec.head.width
     )
+    return peer
+
+
+def _mobilenet_v3(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
+    """torchvision's MobileNetV3 takes each block's expanded width, in multiples of 8."""
+    if any(stage.block != "mbconv" for stage in spec.stages):
+        raise _not_torchvisions(spec, "blocks that are not MobileNetV3's")
+    rows, width_in = [], spec.stem.width
+    for stage in spec.stages:
+        for index in range(stage.depth):
+            activation = "HS" if (stage.activation or spec.activation) == "hardswish" else "RE"
+            expanded = expanded_width(width_in, stage.expand_ratio)
+            rows.append(
+                InvertedResidualConfig(
+                    width_in, stage.kernel, expanded, stage.width, stage.se_ratio > 0, activation,
+                    stage.stride if index == 0 else 1, 1, 1.0,
+                )
+            )  # fmt: skip
+            width_in = stage.width
+    peer: nn.Module = MobileNetV3(rows, spec.head.hidden, spec.classes, dropout=spec.dropout, norm_layer=norm)
     return peer
 
 

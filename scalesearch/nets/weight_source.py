@@ -22,8 +22,8 @@ from scalesearch.nets.weights import FORMAT, load_network, read_safetensors, rea
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
-             "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "resnet18", "resnet34",
-             "resnet50", "resnet101", "resnet152")  # fmt: skip
+             "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "mobilenet_v3_large",
+             "mobilenet_v3_small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # fmt: skip
 OTHER_FAMILY = 1000.0  # networks without a kind of block in common
 NEAREST = "imagenet"
 
@@ -124,6 +124,7 @@ def distance(source: NetSpec, target: NetSpec) -> float:
         total += abs(math.log(old.width / new.width)) + abs(math.log(old.depth / new.depth)) / 2
         total += abs(old.kernel - new.kernel) / 4 + float(old.block != new.block) * 4
         total += float((old.activation or source.activation) != (new.activation or target.activation)) / 2
+        total += float(old.squeeze != new.squeeze and old.se_ratio > 0 < new.se_ratio) / 2
         total += abs(old.se_ratio - new.se_ratio) + abs(math.log(old.expand_ratio / new.expand_ratio))
     return total
 

@@ -14,7 +14,8 @@ from scalesearch.nets.count import fvcore_count, without_jit_warnings
 from scalesearch.nets.modules import build
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 
-SPACES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small", "resnet18", "resnet50")
+SPACES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small", "mobilenet_v3_small", "resnet18",
+          "resnet50")  # fmt: skip
 
 MBCONV_STAGES = st.builds(
     Stage,

@@ -72,7 +72,7 @@ def test_timms_own_networks_take_it(space: str, name: str, tmp_path: Path) -> No
     assert agree(spec, peer, ours)
 
 
-@pytest.mark.parametrize("name", ["mobilenet_v2", "resnet18", "resnet50"])
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet50"])
 def test_other_families_go_to_torchvision_too(name: str, tmp_path: Path) -> None:
     spec = spec_of(name)
     ours, peer = trained(spec), torchvision.models.get_model(name)

@@ -51,7 +51,11 @@ def same_logits(peer: nn.Module, state: Mapping[str, Tensor], expected_name: str
         assert torch.allclose(network(images), peer(images), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b3", "mobilenet_v2", "resnet18", "resnet50"])
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet_b0", "efficientnet_b3", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18",
+     "resnet50"],
+)  # fmt: skip
 def test_torchvisions_networks(name: str) -> None:
     peer = randomised(torchvision.models.get_model(name))
     same_logits(peer, peer.state_dict(), name)
@@ -115,8 +119,10 @@ def test_distance_is_nought_for_the_same_network_and_finds_the_nearest() -> None
     assert nearest_published(B0) == "efficientnet_b0"
     assert nearest_published(load_space("mobilenet_v2").baseline) == "mobilenet_v2"
     assert nearest_published(scale(B0, PAPER, 4, "efficientnet")) in ("efficientnet_b4", "efficientnet_b5")
-    assert nearest_published(scale(load_space("resnet50").baseline, PAPER, 0.1)) == "resnet50"
-    assert nearest_published(scale(load_space("resnet18").baseline, PAPER, 0.1)) == "resnet18"
+    for name in ("resnet18", "resnet50", "mobilenet_v3_large", "mobilenet_v3_small"):
+        assert nearest_published(load_space(name).baseline) == name
+        assert nearest_published(scale(load_space(name).baseline, PAPER, 0.1)) == name
+    assert nearest_published(scale(B0, PAPER, -3)) == "efficientnet_b0"
 
 
 def test_no_resnet_for_an_mbconv_network_whatever_its_number_of_stages() -> None:

@@ -20,7 +20,8 @@ B0 = load_space("efficientnet_b0").baseline
 SMALL = replace(load_space("mbconv_small").baseline, classes=4, resolution=16)
 NAMES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2")
 RESNETS = [small_resnet("resnet18"), small_resnet("resnet50")]
-FAMILIES = [SMALL, *(replace(load_space(name).baseline, classes=4, resolution=33) for name in NAMES), *RESNETS]
+V3 = replace(load_space("mobilenet_v3_small").baseline, classes=4, resolution=33)
+FAMILIES = [SMALL, *(replace(load_space(name).baseline, classes=4, resolution=33) for name in NAMES), *RESNETS, V3]
 # two outputs that sum the same values in another order
 TOLERANCE = 1e-4
 
@@ -164,6 +165,57 @@ def test_what_keeps_a_resnet_from_being_the_same_function_is_said(change: dict[s
     assert difference(source, pictures(spec), network, pictures(spec)) > TOLERANCE
 
 
+def early(network: MBConvNet, number: int) -> Tensor:
+    """What a stage gives: on random weights little of a difference reaches the logits of a long network."""
+    with torch.inference_mode():
+        return network.eval().features[: number + 1](pictures(network.spec))
+
+
+def test_a_stage_wider_than_the_one_before_has_no_shortcut_in_its_first_block() -> None:
+    shape, place = shape_of(V3), 2  # 24 channels after 24
+    target = reshape(V3, replace(shape, widths=tuple(w + 8 * (i >= place) for i, w in enumerate(shape.widths))))
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), target, seed=0)
+    assert plan.losses == ("shortcut of stage 3",)
+    expected, found = (early(net, number=3)[:, : V3.widths[place]] for net in (source, network))
+    assert not torch.allclose(expected, found, rtol=0.01)
+
+
+@pytest.mark.parametrize("what", ["hidden", "squeeze", "activation"])
+def test_what_keeps_a_mobilenet_v3_from_being_the_same_function_is_said(what: str) -> None:
+    target, losses = {
+        "hidden": (replace(V3, head=replace(V3.head, hidden=0)), ("another hidden layer",)),
+        "squeeze": (
+            changed_stages(V3, squeeze="efficientnet"), tuple(f"kind of squeeze of stage {n}" for n in (1, 4, 5, 6, 7)),
+        ),
+        "activation": (changed_stages(V3, activation=None), tuple(f"activation of stage {n}" for n in (1, 2, 3))),
+    }[what]  # fmt: skip
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), target, seed=0)
+    assert plan.losses == losses
+    if what == "hidden":
+        assert difference(source, pictures(V3), network, pictures(V3)) > TOLERANCE
+    else:
+        assert not torch.allclose(early(source, number=1), early(network, number=1), rtol=0.01)
+
+
+def test_a_wider_hidden_layer_gives_the_same_logits() -> None:
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), replace(V3, head=replace(V3.head, hidden=1030)), seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(V3), network, pictures(V3)) < TOLERANCE
+
+
+@pytest.mark.parametrize("squeeze", ["efficientnet", "mobilenet_v3"])
+def test_new_gates_of_either_kind_start_constant(squeeze: str) -> None:
+    spec = FAMILIES[3]
+    source = trained(spec)
+    target = changed_stages(spec, se_ratio=0.25, squeeze=squeeze)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
 def test_a_shortcut_that_loses_its_projection_is_a_loss() -> None:
     target = RESNETS[0]
     spec = reshape(target, replace(shape_of(target), stem=6))
@@ -287,7 +339,7 @@ def test_any_family_inherits_from_any_other(source: NetSpec, target: NetSpec) ->
     assert explains_everything(network, plan)
     assert torch.isfinite(logits(network, pictures(target))).all()
     related = {stage.block for stage in source.stages} == {stage.block for stage in target.stages}
-    assert plan.coverage > (0.05 if related else 0)
+    assert plan.coverage > (0.04 if related else 0)
     assert set(plan.unused) == set(source_names(source)) - {row.source for row in plan.tensors}
 
 
@@ -311,12 +363,13 @@ def test_a_backbone_without_a_classifier_is_enough() -> None:
     assert (plan.exact, plan.coverage) == (True, 1.0)
 
 
-@pytest.mark.parametrize("spec", [SMALL, *RESNETS], ids=lambda spec: spec.name)
+@pytest.mark.parametrize("spec", [SMALL, *RESNETS, V3], ids=lambda spec: spec.name)
 def test_parts_sum_up_the_plan(spec: NetSpec) -> None:
     _, plan = inherit(spec, trained(spec).state_dict(), scale(spec, PAPER, 1), seed=0)
     rows = list(parts(plan))
     stages = [f"stage {number}" for number in range(1, len(spec.stages) + 1)]
-    assert [name for name, _, _ in rows] == ["stem", *stages, *["head"] * bool(spec.head.width), "classifier"]
+    ends = [*["head"] * bool(spec.head.width), *["hidden"] * bool(spec.head.hidden), "classifier"]
+    assert [name for name, _, _ in rows] == ["stem", *stages, *ends]
     assert sum(sum(counts.values()) for _, counts, _ in rows) == len(plan.tensors)
     assert all(0 < share <= 1 for _, _, share in rows)
     assert plan.to_dict()["coverage"] == plan.coverage

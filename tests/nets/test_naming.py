@@ -20,9 +20,11 @@ from scalesearch.nets.naming import (
     from_torchvision,
     mnasnet_names,
     mobilenet_v2_names,
+    mobilenet_v3_names,
     resnet_names,
     to_torchvision,
 )
+from scalesearch.nets.timm_names import timm_names
 from tests.nets.specs import efficientnet_v2_s, images, mnasnet_b1, randomise, tiny, tiny_plain
 
 
@@ -48,8 +50,12 @@ CASES = {
     "mnasnet1_0": (mnasnet_b1, "mnasnet", torchvision.models.mnasnet1_0),
     "efficientnet_v2_s": (efficientnet_v2_s, "efficientnet", torchvision.models.efficientnet_v2_s),
     **{
-        name: (partial(baseline, name), "resnet", partial(torchvision.models.get_model, name))
-        for name in ("resnet18", "resnet50", "resnet101")
+        name: (partial(baseline, name), family, partial(torchvision.models.get_model, name))
+        for family, names in {
+            "resnet": ("resnet18", "resnet50"),
+            "mobilenet_v3": ("mobilenet_v3_large", "mobilenet_v3_small"),
+        }.items()
+        for name in names
     },
 }
 
@@ -123,6 +129,13 @@ def test_squeeze_excitation_and_fused_blocks_have_no_foreign_name(names: object)
 def test_mnasnet_needs_one_bare_block_first(stages: tuple[Stage, ...]) -> None:
     with pytest.raises(UserError, match="one block without expansion in stage 1"):
         mnasnet_names(replace(tiny(), stages=stages))
+
+
+def test_mobilenet_v3_names_need_a_hidden_layer() -> None:
+    with pytest.raises(UserError, match="no hidden layer"):
+        mobilenet_v3_names(load_space("efficientnet_b0").baseline)
+    with pytest.raises(UserError, match="no hidden layer for timm"):
+        timm_names(baseline("mobilenet_v3_small"))
 
 
 def test_resnet_names_need_resnet_blocks_and_no_head() -> None:
