@@ -166,8 +166,8 @@ def _written(part: Stem | Stage | Head) -> dict[str, Any]:
 
 
 def expanded_width(width: int, ratio: float) -> int:
-    """``width`` × ``ratio``, rounded half up to a whole number: the channels inside a block."""
-    return int(width * ratio + 0.5)
+    """``width`` × ``ratio``, rounded half up to a whole number, at least 1: the channels inside a block."""
+    return max(1, int(width * ratio + 0.5))
 
 
 def squeeze_width(stage: Stage, width_in: int) -> int:
@@ -195,8 +195,3 @@ def shortcut_of(stage: Stage, width_in: int, stride: int) -> Shortcut:
     if stride == 1 and width_in == stage.width:
         return "identity"
     return "projection" if stage.block in RESNET_BLOCKS else "none"
-
-
-def stage_inputs(spec: NetSpec) -> tuple[int, ...]:
-    """Channels that each stage reads."""
-    return (spec.stem.width, *spec.widths[:-1])

@@ -1,4 +1,5 @@
-"""A NetSpec made into a torch module; tensor names and initialisation are torchvision's EfficientNet's."""
+"""A NetSpec made into a torch module. Names and initialisation of MBConv networks are torchvision's EfficientNet's;
+others are named alike, and ``nets.naming`` has the names that torchvision gives them."""
 
 import math
 from collections.abc import Callable, Iterator
