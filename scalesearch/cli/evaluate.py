@@ -5,11 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from scalesearch.cli.design import JsonOption
-from scalesearch.cli.options import DataOption, DeviceOption, SkipOption
+from scalesearch.cli.options import DataOption, DeviceOption, JsonOption, SkipOption
 
 if TYPE_CHECKING:
-    from scalesearch.training.calibration import Calibration
+    from scalesearch.api.using import Judged
 
 
 def evaluate(
@@ -27,42 +26,21 @@ def evaluate(
 
     Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
     """
+    from scalesearch.api.using import judge
     from scalesearch.cli.progress import say
     from scalesearch.cli.show import print_json, print_table
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.calibration import calibration
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import evaluate_model, report
-    from scalesearch.training.metrics import class_accuracy, confusion
-    from scalesearch.training.model_file import DATA
 
-    network, metadata = load_network(model)
-    name = metadata.get(DATA, "") if data is None else data
-    parts = dataset(open_data(name, skip_broken=skip_broken), network.spec.resolution)
-    found = evaluate_model(network, metadata, parts, part, choose_device(device))
-    counts = confusion(found.labels, found.predictions, len(parts.classes))
-    reliability = calibration(found.labels == found.predictions, found.probabilities)
-    shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
-    values = {
-        **report(found), "part": part, "per_class": dict(zip(parts.classes, shares, strict=True)),
-        "expected_calibration_error": reliability.ece,
-    }  # fmt: skip
+    found = judge(model, data, part, device, skip_broken)
     if out is not None:
-        _write(out, values, counts.tolist(), parts.classes, reliability)
+        _write(out, found)
     if json:
-        print_json(values)
+        print_json(found.to_dict())
         return
-    print_test(values, part)
-    print_table(
-        "Per class",
-        ("class", "images", "accuracy"),
-        [
-            [name, str(total), "–" if share is None else f"{share:.1%}"]
-            for name, total, share in zip(parts.classes, counts.sum(1).tolist(), shares, strict=True)
-        ],
+    print_test(found.values, part)
+    print_table("Per class", ("class", "images", "accuracy"), found.rows())
+    say(
+        f"Expected calibration error {found.calibration.ece:.1%}: how far stated probabilities are from the share right"
     )
-    say(f"Expected calibration error {reliability.ece:.1%}: how far stated probabilities are from the share right")
     if out is not None:
         say(f"Written: {out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
 
@@ -77,9 +55,7 @@ def print_test(values: dict[str, Any], part: str = "test") -> None:
     )
 
 
-def _write(
-    out: Path, values: dict[str, Any], counts: list[list[int]], classes: tuple[str, ...], reliability: "Calibration"
-) -> None:
+def _write(out: Path, found: "Judged") -> None:
     import csv
     import io
 
@@ -87,11 +63,12 @@ def _write(
     from scalesearch.reports.axes import rendered
     from scalesearch.reports.evaluation_figures import calibration_figure, confusion_figure
 
+    classes, counts, reliability = found.classes, found.confusion, found.calibration.to_dict()
     table = io.StringIO()
     csv.writer(table).writerows(
         [["true", *classes], *([name, *row] for name, row in zip(classes, counts, strict=True))]
     )
-    write_json(out / "evaluation.json", {**values, "calibration": reliability.to_dict()})
+    write_json(out / "evaluation.json", {**found.to_dict(), "calibration": reliability})
     write_text(out / "confusion.csv", table.getvalue())
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
-    write_bytes(out / "calibration.png", rendered(calibration_figure(reliability.to_dict()), "png"))
+    write_bytes(out / "calibration.png", rendered(calibration_figure(reliability), "png"))

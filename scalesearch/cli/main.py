@@ -5,23 +5,27 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, evaluate, export, finetune, grid, predict, report, verify
+from scalesearch.cli import design, doctor, evaluate, export, finetune, grid, predict, report, verify
+from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
+SEARCH, USE, LOOK = "Search", "Train and use", "Look"
 app = typer.Typer(
     name="scalesearch",
-    help="EfficientNet's compound scaling, searched by training, on your data.\n\n"
-    "Start with: scalesearch grid --space mbconv_small --data PATH",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-for command in (
-    design.baseline, grid.grid, design.scale, design.family, finetune.finetune, evaluate.evaluate, predict.predict,
-    export.export, report.report, verify.verify,
-):  # fmt: skip
-    app.command()(command)
+PANELS = {
+    SEARCH: (design.baseline, grid.grid, verify.verify, design.scale, design.family),
+    USE: (finetune.finetune, evaluate.evaluate, predict.predict, export.export),
+    LOOK: (report.report, doctor.doctor),
+}
+for panel, commands in PANELS.items():
+    for command in commands:
+        app.command(cls=Command, rich_help_panel=panel)(command)
 
 
 def version(value: bool) -> None:
@@ -35,6 +39,8 @@ def version(value: bool) -> None:
 
 @app.callback()
 def main(
+    quiet: bool = typer.Option(False, "--quiet", "-q", help="Print results only; may stand behind the command, too."),
+    verbose: bool = typer.Option(False, "--verbose", "-v", help="Log digests, settings and times to standard error."),
     _version: bool = typer.Option(False, "--version", callback=version, is_eager=True, help="Print the version."),
 ) -> None:
     """EfficientNet's compound scaling, searched by training, on your data.
@@ -43,14 +49,29 @@ def main(
 
       scalesearch grid --space mbconv_small
 
-    then: scalesearch family, scalesearch finetune --model b1, scalesearch report.
+    On your own, a folder with a folder of images per class; then the family, one trained member, the report:
+
+      scalesearch grid --space mbconv_small --data path/to/images
+
+      scalesearch family
+
+      scalesearch finetune --model b1
+
+      scalesearch report
+
+    From ImageNet weights, without a search:
+
+      scalesearch finetune --model efficientnet_b0 --weights imagenet --data path/to/images
     """
+    from scalesearch.cli.progress import set_verbosity
+
+    set_verbosity(quiet, verbose)
 
 
 def run() -> None:
     """Entry point. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
     try:
-        app()
+        app(first(sys.argv[1:]))
     except UserError as error:
         _end(f"Error: {error}", 2)
     except RunInterruptedError as error:

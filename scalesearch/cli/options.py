@@ -1,18 +1,47 @@
-"""Options that several commands share."""
+"""Options that several commands share, and the panels of help that options stand in."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from scalesearch.cli import complete
+
+NETWORK, DATA, TRAINING, MEMORY, OUTPUT = "Network", "Data", "Training", "Memory and speed", "Run and output"
+
 DataOption = Annotated[
     str | None,
-    typer.Option(help="A folder, a torchvision set, or glyphs; the search's or the model's own if left out."),
-]
-DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
-SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")]
+    typer.Option(
+        help="A folder, a torchvision set, or glyphs; the search's or the model's own if left out.",
+        autocompletion=complete.data, rich_help_panel=DATA,
+    ),
+]  # fmt: skip
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=MEMORY)]
+SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.", rich_help_panel=DATA)]
+WeightsOption = Annotated[
+    str | None,
+    typer.Option(
+        help="What to inherit, whatever its width and depth: imagenet (torchvision's nearest), a name of "
+        "torchvision's, a file, a folder of files; scratch if left out.",
+        autocompletion=complete.weights, rich_help_panel=NETWORK,
+    ),
+]  # fmt: skip
 PaddingOption = Annotated[
     Literal["symmetric", "same"] | None,
-    typer.Option(help="How the source was padded, if not as known: same for weights from TensorFlow."),
+    typer.Option(
+        help="How the source was padded, if not as known: same for weights from TensorFlow.", rich_help_panel=NETWORK
+    ),
 ]
-
-BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: beats 0.1 and 1 on flowers (reports/LOG.md)
+RunOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--run", help="Folder of a search; the newest under runs/ if left out.", autocompletion=complete.runs,
+        rich_help_panel=OUTPUT,
+    ),
+]  # fmt: skip
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print one JSON document instead of tables.", rich_help_panel=OUTPUT)
+]
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.", rich_help_panel=OUTPUT)
+]

@@ -5,12 +5,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from scalesearch.cli.design import JsonOption
-from scalesearch.cli.options import DeviceOption
+from scalesearch.cli.options import DeviceOption, JsonOption
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
-    from scalesearch.training.predict import Prediction
+    from scalesearch.api.using import Named
 
 SHOWN = 20
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
@@ -29,23 +28,18 @@ def predict(
 
     Example: scalesearch predict model.safetensors photos/ --out predictions.csv
     """
+    from scalesearch.api.using import named
     from scalesearch.cli.progress import Bar, interruptible, say
     from scalesearch.cli.show import print_json
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.model_file import class_names, statistics_of
-    from scalesearch.training.predict import image_files, predictions
 
     if out is not None and out.suffix not in (".csv", ".json"):
         raise UserError("--out", str(out), "a name that ends in .csv or .json")
-    network, metadata = load_network(model)
-    classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
-    files = image_files(images)
+    with_all = out is not None and out.suffix == ".csv"
+    classes, total, found = named(model, images, None if with_all else top, batch_size, device)
     rows: list[dict[str, Any]] = []
-    with interruptible(), Bar(len(files), 0, quiet=json) as bar:
-        for found in predictions(network, statistics_of(metadata), files, batch_size, choose_device(device)):
-            wide = out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES
-            rows.append(_row(found, classes, len(classes) if wide else top))
+    with interruptible(), Bar(total, 0, quiet=json) as bar:
+        for one in found:
+            rows.append(_row(one, None if len(classes) <= ALL_CLASSES else top))
             bar.show("Predicting", len(rows))
     unread = [row for row in rows if row["error"]]
     if len(unread) == len(rows):
@@ -64,13 +58,13 @@ def predict(
         say(f"Written: {out}")
 
 
-def _row(found: "Prediction", classes: tuple[str, ...], top: int) -> dict[str, Any]:
-    if found.probabilities is None:
-        return {"file": found.file, "class": None, "probability": None, "error": found.error, "probabilities": {}}
-    order = found.probabilities.argsort()[::-1][:top].tolist()
-    named = {classes[index]: float(found.probabilities[index]) for index in order}
-    best = next(iter(named))
-    return {"file": found.file, "class": best, "probability": named[best], "error": "", "probabilities": named}
+def _row(one: "Named", top: int | None) -> dict[str, Any]:
+    """As files and JSON have it, with the ``top`` likeliest classes (None: all that are there)."""
+    kept = dict(list(one.probabilities.items())[:top])
+    return {
+        "file": one.file, "class": one.label, "probability": one.probability, "error": one.error,
+        "probabilities": kept,
+    }  # fmt: skip
 
 
 def _print(rows: list[dict[str, Any]]) -> None:

@@ -1,6 +1,8 @@
 """Progress for people: a bar in a terminal, lines elsewhere; and the question before a long job."""
 
 import contextlib
+import logging
+import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -16,9 +18,38 @@ if TYPE_CHECKING:
     from scalesearch.training.history import EpochRecord
 
 
+LOG = logging.getLogger("scalesearch")
+
+
+def set_verbosity(quiet: bool, verbose: bool) -> None:
+    """--quiet leaves out what ``explain`` says and progress; --verbose logs details to standard error."""
+    LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    LOG.handlers = []
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        LOG.addHandler(handler)
+
+
+def asked_quiet() -> bool:
+    """Whether --quiet was given."""
+    return LOG.level == logging.WARNING
+
+
 def say(text: str) -> None:
-    """One line to the reader."""
+    """One line to the reader: a result or a warning, which --quiet keeps."""
     print(text, flush=True)
+
+
+def explain(text: str) -> None:
+    """One line about what goes on or what to type next, which --quiet leaves out."""
+    if not asked_quiet():
+        say(text)
+
+
+def detail(text: str) -> None:
+    """One line for --verbose, on standard error: paths, digests, settings."""
+    LOG.debug(text)
 
 
 def confirm(seconds: float, ask_above: float, yes: bool) -> None:
@@ -43,16 +74,18 @@ class Bar:
 
     def __init__(self, total: int, done: int, quiet: bool) -> None:
         self.quiet = quiet
-        self.live = sys.stdout.isatty() and not quiet
+        self.live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not (quiet or asked_quiet())
         self._total, self._done = total, done
 
     def __enter__(self) -> "Bar":
         if self.live:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+            from scalesearch.cli.show import console
+
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-                TextColumn("{task.fields[left]}"),
+                TextColumn("{task.fields[left]}"), console=console(),
             )  # fmt: skip
             self._task = self._bar.add_task("Reading images", total=self._total, completed=self._done, left="")
             self._bar.start()
@@ -83,7 +116,7 @@ class Bar:
     def line(self, text: str) -> None:
         """A line instead of the bar."""
         if not self.live and not self.quiet:
-            say(text)
+            explain(text)
 
 
 class TrialProgress:

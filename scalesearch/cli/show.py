@@ -1,6 +1,7 @@
 """What commands print: tables for people, JSON for programs."""
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -11,10 +12,12 @@ from scalesearch.design.spec import NetSpec
 
 
 def console() -> Any:
-    """A rich console: colours and width fit the terminal, plain text when piped."""
+    """A rich console that fits the terminal; no escape codes when piped or where NO_COLOR asks for none."""
     from rich.console import Console
 
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    terminal = sys.stdout.isatty()
+    plain = not terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(highlight=False, width=None if terminal else 160, color_system=None if plain else "auto")
 
 
 def print_json(values: Any) -> None:
@@ -22,15 +25,19 @@ def print_json(values: Any) -> None:
     print(json.dumps(values, indent=2, ensure_ascii=False))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table; the first column is text, the others numbers."""
+def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> None:
+    """A table; the first ``texts`` columns are text, the others numbers."""
+    from rich.markup import escape
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False,
+        show_header=any(columns),
+    )  # fmt: skip
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 or column == "block" else "right", no_wrap=True)
+        table.add_column(column, justify="left" if number < texts or column == "block" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console().print(table)
 
 

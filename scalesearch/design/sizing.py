@@ -1,6 +1,7 @@
 """Sizing: the baseline nearest to a FLOPs target, and the φ that meets one."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from scalesearch.design.cost import cost
@@ -11,6 +12,9 @@ from scalesearch.errors import UserError
 
 AS_IT_IS = 0.05
 NEAR_ENOUGH = 0.15
+TIME_NEAR_ENOUGH = 0.25  # a time cannot be met better: overheads do not shrink, and clocks wobble
+MEASUREMENTS = 8
+MOST_PHI = 4.0  # a step of the search for φ
 LARGEST_PARAMS = 4_000_000_000
 
 
@@ -84,6 +88,64 @@ def meet(
     return best
 
 
+def meet_seconds(
+    spec: NetSpec,
+    coefficients: Coefficients,
+    target_seconds: float,
+    rounding: Rounding,
+    seconds_of: Callable[[NetSpec], float],
+    option: str = "--latency",
+) -> tuple[Sized, float]:
+    """The member of a family that takes about ``target_seconds``, with what it took: bisection over φ.
+
+    A time grows about as FLOPs do, but by no formula, and each measurement builds a network: the next guess is the φ
+    whose FLOPs are as many times the last one's as the target is of its time, or half way where that was ruled out.
+
+    Args:
+        spec: φ = 0.
+        seconds_of: measures a network.
+        option: the option named in the error.
+
+    Raises:
+        UserError: a target that no member comes within 25 % of.
+    """
+    step = coefficients.step_ratio
+    if not (math.isfinite(target_seconds) and target_seconds > 0):
+        raise UserError(option, f"{target_seconds}", "a positive time, such as 20ms")
+    if step <= 1:
+        raise UserError("--alpha, --beta, --gamma", str(coefficients), "at least one above 1, or φ changes nothing")
+    own = seconds_of(spec)
+    tried = [(0.0, spec, own)]
+    low, high = -math.inf, math.inf
+    phi = 0.0
+    for _ in range(MEASUREMENTS):
+        _, _, seconds = tried[-1]
+        low, high = (phi, high) if seconds < target_seconds else (low, phi)
+        if _miss(seconds, target_seconds) < math.log1p(AS_IT_IS):
+            break
+        # FLOPs proportional to time give a step; between two known ends it never leaves them
+        phi += max(-MOST_PHI, min(MOST_PHI, math.log(target_seconds / seconds) / math.log(step)))
+        if not low < phi < high:
+            phi = (low + high) / 2
+        phi = round(phi, 3)
+        if phi in [known for known, _, _ in tried]:
+            break
+        try:
+            member = scale(spec, coefficients, phi, rounding)
+            check_buildable(member, option)
+        except UserError:
+            break
+        tried.append((phi, member, seconds_of(member)))
+    best = min(tried, key=lambda one: _miss(one[2], target_seconds))
+    if _miss(best[2], target_seconds) > math.log1p(TIME_NEAR_ENOUGH):
+        raise UserError(
+            option, f"{target_seconds * 1e3:.3g} ms",
+            f"a time that {spec.name} ({own * 1e3:.3g} ms) can be scaled to; the nearest is {best[2] * 1e3:.3g} ms "
+            f"at φ = {best[0]:g}", "Choose another space, or measure again on a machine with nothing else to do.",
+        )  # fmt: skip
+    return Sized(best[0], best[1], cost(best[1]).macs), best[2]
+
+
 def check_buildable(spec: NetSpec, option: str) -> None:
     """Refuses a network whose weights alone would take more than 16 GB, before anything is allocated."""
     params = cost(spec).params
@@ -94,5 +156,5 @@ def check_buildable(spec: NetSpec, option: str) -> None:
         )  # fmt: skip
 
 
-def _miss(macs: float, target: float) -> float:
-    return abs(math.log(macs / target))
+def _miss(found: float, target: float) -> float:
+    return abs(math.log(found / target))

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import safetensors.torch
@@ -10,7 +11,6 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from scalesearch import __version__
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
@@ -58,7 +58,7 @@ def save_network(
     metadata = {
         "format": FORMAT,
         "format_version": str(FORMAT_VERSION),
-        "scalesearch_version": __version__,
+        "scalesearch_version": version("scalesearch"),
         "spec": json.dumps(network.spec.to_dict()),
     }
     if classes:

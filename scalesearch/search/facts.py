@@ -14,6 +14,7 @@ from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
 from scalesearch.search.folder import RUN_FILE
 
+OURS = ("scalesearch", "__main__.py", "-c", "")  # what the command line is started as
 PACKAGES = ("scalesearch", "torch", "torchvision", "fvcore", "optuna", "numpy", "pillow")
 
 
@@ -33,8 +34,9 @@ def hardware(device: str) -> str:
 
 
 def command() -> str:
-    """The command line as it was typed, with the program's own name."""
-    return shlex.join(["scalesearch", *sys.argv[1:]])
+    """The command line as it was typed, with the program's own name; of a Python program its name and arguments."""
+    name = Path(sys.argv[0]).name
+    return shlex.join([*(["scalesearch"] if name in OURS else ["python", name]), *sys.argv[1:]])
 
 
 def argument(data: str) -> str:

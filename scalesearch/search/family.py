@@ -1,5 +1,6 @@
 """The family that coefficients span: B0…B6 for φ = 0…6, and members by name."""
 
+import difflib
 import math
 import re
 from dataclasses import dataclass, replace
@@ -75,18 +76,29 @@ def read_spec(path: Path) -> NetSpec:
     return spec
 
 
+def model_names() -> tuple[str, ...]:
+    """What ``--model`` knows by name: b0 to b6, spaces, released members."""
+    released = [published_name(space, one.name) for space in map(load_space, space_names()) for one in space.published]
+    return tuple(dict.fromkeys((*(f"b{phi}" for phi in range(LARGEST + 1)), *space_names(), *released)))
+
+
 def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> NetSpec:
     """What ``--model`` means: a spec file, a derived member (b3, phi2.5), a space, or a released member.
 
     Derived members (b3) come from the coefficients; released ones carry their family's name (efficientnet_b3).
 
-    Raises UserError listing what can be given.
+    Raises UserError listing what can be given, with the nearest names.
     """
     if name.endswith(".json"):
         return read_spec(Path(name))
     derived = re.fullmatch(r"b(\d+)|(?:b_)?phi(-?\d+(?:\.\d+)?)", name)
     if derived:
-        return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
+        try:
+            return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
+        except UserError as error:
+            raise UserError(
+                "--model", f'"{name}", whose φ is {derived[1] or derived[2]}', error.expected, _meant(name)
+            ) from None
     if name in space_names():
         return load_space(name).baseline
     for space in map(load_space, space_names()):
@@ -95,5 +107,10 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
                 return published_spec(space, published.name)
     raise UserError(
         "--model", f'"{name}"', "b0 to b6, phi and a number (phi2.5), a spec file (.json), a released member such as "
-        f"efficientnet_b3, or one of {', '.join(space_names())}",
+        f"efficientnet_b3, or one of {', '.join(space_names())}", _meant(name),
     )  # fmt: skip
+
+
+def _meant(name: str) -> str:
+    near = difflib.get_close_matches(name.lower().replace("-", "_"), model_names(), 2)
+    return f"Did you mean {' or '.join(near)}?" if near else ""

@@ -1,8 +1,11 @@
 """Which coefficients a command scales by: given ones, those of a search, or the paper's; and how to say which."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
@@ -10,6 +13,10 @@ from scalesearch.errors import UserError
 from scalesearch.search.folder import newest_run
 from scalesearch.search.found import read_found
 
+if TYPE_CHECKING:
+    from scalesearch.nets.latency import Latency
+
+LOG = logging.getLogger(__name__)
 Factors = tuple[float | None, float | None, float | None]
 
 
@@ -74,3 +81,38 @@ def _given(factors: Factors) -> Coefficients | None:
     coefficients = Coefficients(alpha, beta, gamma)
     check_coefficients(coefficients)
     return coefficients
+
+
+def timed_member(
+    chosen: Scaling, seconds: float, batch_size: int = 1, device: str = "auto", threads: int | None = None
+) -> tuple[float, "Latency"]:
+    """The φ whose member takes about so many seconds for a batch on this machine, and its measurement.
+
+    Args:
+        threads: of the CPU; None: torch's own number.
+
+    Raises:
+        UserError: no member comes near.
+    """
+    import torch
+
+    from scalesearch.design.sizing import meet_seconds
+    from scalesearch.nets.latency import latency
+    from scalesearch.training.device import choose_device, set_threads
+
+    place, before = choose_device(device), torch.get_num_threads()
+    measured: dict[str, Latency] = {}
+
+    def seconds_of(spec: NetSpec) -> float:
+        found = latency(spec, batch_size, place)
+        LOG.debug("%s: %.3g ms", cost(spec), found.seconds * 1e3)
+        measured[spec.digest] = found
+        return found.seconds
+
+    try:
+        if threads is not None:
+            set_threads(threads)
+        sized, _ = meet_seconds(chosen.baseline, chosen.coefficients, seconds, chosen.rounding, seconds_of)
+    finally:
+        torch.set_num_threads(before)
+    return sized.phi, measured[sized.spec.digest]

@@ -1,0 +1,157 @@
+"""What this machine has, what a search on it would use, and what is broken."""
+
+import importlib
+import os
+import platform
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+
+from scalesearch.data.cache import cores
+from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.search.facts import hardware
+from scalesearch.training.device import choose_device, uses_bf16
+from scalesearch.training.memory import available_memory
+
+PACKAGES = (
+    "scalesearch", "torch", "torchvision", "fvcore", "optuna", "numpy", "pandas", "pillow", "matplotlib", "safetensors",
+    "typer",
+)  # fmt: skip
+MODULES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "matplotlib", "PIL")  # what a search imports
+# extra: the modules it installs, and what they are for
+EXTRAS = {
+    "datasets": (("scipy",), "flowers102 and svhn"),
+    "export": (("onnx", "onnxscript", "onnxruntime"), "export --format onnx"),
+}
+VARIABLES = (
+    CACHE_VARIABLE, "SCALESEARCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TORCH_HOME", "NO_COLOR"
+)  # fmt: skip
+LEAST_DISK = 1e9  # bytes: below it a decoded set or a model may not fit
+
+
+@dataclass(frozen=True)
+class Health:
+    """Sections of names and values in words; ``broken`` says what has to be mended, and how."""
+
+    versions: dict[str, str]
+    extras: dict[str, str]
+    machine: dict[str, str]
+    folders: dict[str, str]
+    variables: dict[str, str]
+    used: dict[str, str]
+    broken: tuple[str, ...]
+
+
+def examine(runs: Path = Path("runs")) -> Health:
+    """Looks at the machine; writes nothing that stays. ``runs`` is where searches would be kept."""
+    hub = Path(torch.hub.get_dir()) / "checkpoints"
+    folders = {"data cache": cache_root(), "published weights": hub, "runs": runs}
+    return Health(
+        versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
+        extras={name: _extra(modules, what) for name, (modules, what) in EXTRAS.items()},
+        machine=_machine(),
+        folders={name: _folder(path) for name, path in folders.items()},
+        variables={name: os.environ.get(name, "not set") for name in VARIABLES},
+        used=_used(),
+        broken=(*_unimportable(), *(text for path in folders.values() for text in _unwritable(path))),
+    )
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _extra(modules: tuple[str, ...], what: str) -> str:
+    missing = [name for name in modules if find_spec(name) is None]
+    return f"missing {', '.join(missing)} ({what})" if missing else f"installed ({what})"
+
+
+def _unimportable() -> list[str]:
+    """Packages that are there, perhaps, and cannot be used."""
+    found = []
+    for name in MODULES:
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a broken binary raises anything
+            found.append(f"{name} cannot be imported ({error}). Install scalesearch again.")
+    return found
+
+
+def _machine() -> dict[str, str]:
+    found = {
+        "processor": hardware("cpu"),
+        "threads of torch": str(torch.get_num_threads()),
+        "free memory": gigabytes(available_memory(torch.device("cpu"))),
+    }
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    for index in range(count):
+        device = torch.device("cuda", index)
+        properties = torch.cuda.get_device_properties(device)
+        free, bf16 = available_memory(device), uses_bf16(device, "auto")
+        found[str(device)] = (
+            f"{properties.name}, {gigabytes(free)} of {gigabytes(properties.total_memory)} free, "
+            f"bf16 {'in hardware' if bf16 else 'not in hardware'}"
+        )
+    return found if count else {**found, "GPU": "none that torch can use"}
+
+
+def _used() -> dict[str, str]:
+    device = choose_device("auto")
+    jobs = cores() if device.type == "cpu" else 1
+    return {
+        "device": str(device),
+        "precision": "bf16 (autocast), channels last" if uses_bf16(device, "auto") else "float32, channels last",
+        "grid": f"{jobs} trainings at a time, one thread each" if device.type == "cpu" else "one training at a time",
+        "finetune": f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"{device}; torchrun for several",
+    }
+
+
+def _folder(path: Path) -> str:
+    """Where it is, how much it holds, how much room there is."""
+    size = f"{gigabytes(_size(path))}, " if path.is_dir() else "not there yet, "
+    return f"{path} ({size}{gigabytes(_free(path))} free on its disk)"
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = os.path.join(root, name)
+            total += os.path.getsize(path) if os.path.exists(path) else 0
+    return total
+
+
+def _there(path: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    whole = path.absolute()
+    return next(one for one in (whole, *whole.parents) if one.exists())
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(_there(path)).free
+
+
+def _unwritable(path: Path) -> list[str]:
+    """What keeps a folder, or the one it would be made in, from being written to."""
+    there = _there(path)
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        return [f"{path} cannot be written to ({error.strerror}: {there}). Give yourself the right to, or another."]
+    if _free(path) < LEAST_DISK:
+        return [f"{path} has {gigabytes(_free(path))} free. Make room, or set {CACHE_VARIABLE} to a larger disk."]
+    return []
+
+
+def gigabytes(count: float) -> str:
+    """ "3.2 GB", "45 MB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
