@@ -1,7 +1,7 @@
 """EfficientNet's compound scaling, searched by training, on anybody's data.
 
 What the command line does is a handful of functions here: ``grid``, ``searched``, ``baseline``, ``scale``, ``family``,
-``build``, ``finetune``, ``evaluate``, ``predict``, ``load_model``. Importing the package imports nothing heavy: a name
+``build``, ``finetune``, ``evaluate``, ``predict``, ``load_model``, ``to_torchvision``. Importing the package imports nothing heavy: a name
 is fetched when it is first used. (The search is called ``grid``, like the command: ``scalesearch.search`` is a room.)
 """
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         predict,
         scale,
         searched,
+        to_torchvision,
     )
     from scalesearch.api.result import SearchResult
     from scalesearch.api.tuning import FineTuned
@@ -52,11 +53,13 @@ __all__ = [
     "predict",
     "scale",
     "searched",
+    "to_torchvision",
 ]
 
 _ROOMS = {
     "api.functions": (
         "baseline", "build", "evaluate", "family", "finetune", "grid", "load_model", "predict", "scale", "searched",
+        "to_torchvision",
     ),
     "api.family": ("Family",),
     "api.result": ("SearchResult",),

@@ -19,6 +19,8 @@ from scalesearch.training.config import Strategy
 from scalesearch.units import parse_duration, parse_flops
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from scalesearch.api.result import SearchResult
     from scalesearch.api.tuning import FineTuned
     from scalesearch.api.using import Judged, Named
@@ -250,6 +252,23 @@ def load_model(path: str | Path) -> "MBConvNet":
     from scalesearch.nets.weights import load_network
 
     return load_network(Path(path))[0]
+
+
+def to_torchvision(network: "MBConvNet") -> "nn.Module":
+    """torchvision's own module with the network's weights: an EfficientNet, MobileNet or ResNet of torchvision's class.
+
+    A network of MBConv blocks is a drop-in for torchvision's EfficientNet as it is (``features``, ``avgpool``,
+    ``classifier``, the same tensor names); this is for programs that ask for the class.
+
+    Raises:
+        UserError: torchvision has no module of this shape.
+    """
+    from scalesearch.nets.export import torchvision_family, torchvision_module
+    from scalesearch.nets.naming import to_torchvision as renamed
+
+    module = torchvision_module(network.spec)
+    module.load_state_dict(renamed(network.spec, network.state_dict(), torchvision_family(network.spec)))
+    return module.train(network.training)
 
 
 def _file(model: "FineTuned | str | Path") -> Path:

@@ -145,6 +145,11 @@ class NetSpec:
             "head": _written(self.head),
         }
 
+    def _repr_html_(self) -> str:
+        from scalesearch.design.parts import spec_html
+
+        return spec_html(self)
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NetSpec":
         """The inverse of ``to_dict``. Raises TypeError or KeyError on foreign values."""

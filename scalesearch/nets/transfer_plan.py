@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from torch import Tensor
+
+from scalesearch.notebook import html_table
 
 How = Literal["copied", "cut", "widened", "cut and widened", "fresh"]
 
@@ -92,6 +94,15 @@ class TransferPlan:
             "coverage": self.coverage, "preserved": self.preserved, "losses": list(self.losses),
             "unused": list(self.unused), "tensors": tensors,
         }  # fmt: skip
+
+    def _repr_html_(self) -> str:
+        ways = get_args(How)
+        rows = [
+            [name, *(str(counts.get(way, "")) for way in ways), f"{share:.0%}"] for name, counts, share in parts(self)
+        ]
+        kept = "The function is kept." if self.preserved else f"Not kept: {'; '.join(self.losses)}."
+        title = f"{self.coverage:.0%} of the body's values are inherited"
+        return html_table(title, ("part", *ways, "inherited"), rows, [kept])
 
 
 def how(given: int, wanted: int, kept: int) -> How:
