@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalesearch.cli.units import show_count
-from scalesearch.design.cost import cost, stage_costs
+from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
+from scalesearch.reports.stages import parts
 
 
 def console() -> Any:
@@ -39,21 +40,13 @@ SPEC_COLUMNS = ("part", "block", "se", "width", "depth", "output", "FLOPs")
 
 def spec_lines(spec: NetSpec) -> list[list[str]]:
     """A row per part of a network: block with kernel and stride, squeeze, channels, blocks, output px, FLOPs."""
-    costs = stage_costs(spec)
-    size = -(-spec.resolution // spec.stem.stride)
-    stem = spec.stem
-    block = f"conv {stem.kernel}×{stem.kernel} /{stem.stride}"
-    lines = [["stem", block, "", str(stem.width), "1", f"{size}", show_count(costs[0].macs)]]
-    for number, (stage, part) in enumerate(zip(spec.stages, costs[1:-1], strict=True), start=1):
-        size = -(-size // stage.stride)
-        kind = "MBConv" if stage.block == "mbconv" else "FusedMBConv"
-        block = f"{kind}{stage.expand_ratio:g} {stage.kernel}×{stage.kernel} /{stage.stride}"
-        squeeze = f"{stage.se_ratio:g}" if stage.se_ratio else "–"
-        lines.append(
-            [str(number), block, squeeze, str(stage.width), str(stage.depth), str(size), show_count(part.macs)]
-        )
-    lines.append(["head", "conv 1×1, pool, linear", "", str(spec.head.width), "1", "1", show_count(costs[-1].macs)])
-    return lines
+    return [
+        [
+            part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "" if part.name in ("stem", "head") else "–",
+            str(part.width), str(part.depth), str(part.size), show_count(part.cost.macs),
+        ]
+        for part in parts(spec)
+    ]  # fmt: skip
 
 
 def print_spec(title: str, spec: NetSpec) -> None:
