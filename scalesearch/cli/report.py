@@ -38,7 +38,10 @@ def report(
     from scalesearch.cli.progress import say
     from scalesearch.cli.run_folder import read_run
     from scalesearch.cli.show import print_json
+    from scalesearch.reports.comparison import Run
+    from scalesearch.reports.comparison_report import write_comparison
     from scalesearch.reports.facts import Rates
+    from scalesearch.reports.findings import findings
     from scalesearch.reports.report import write_report
     from scalesearch.search.folder import newest_run
 
@@ -48,7 +51,11 @@ def report(
         raise UserError("report", "no search under runs/", "a search's folder", "Run a search first.")
     found = [read_run(folder, Rates(watts, price_per_hour)) for folder in folders]
     first = found[0]
-    written = write_report(out or first.folder / "report", first.results, first.facts, first.family)
+    if len(found) == 1:
+        written = write_report(out or first.folder / "report", first.results, first.facts, first.family)
+    else:
+        compared = [Run(one.facts.name, findings(one.results, one.facts), one.facts) for one in found]
+        written = write_comparison(out or first.folder / "comparison", compared)
     if json:
         print_json({"files": [str(path) for path in written]})
         return

@@ -56,9 +56,7 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
     return Reported(folder, pd.DataFrame(recorded, columns=[*NETWORK_COLUMNS, *SEED_COLUMNS]), facts, members)
 
 
-def _facts(
-    folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str], rates: "Rates"
-) -> "RunFacts":
+def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str], rates: "Rates") -> "RunFacts":
     """What the report states besides results."""
     from dataclasses import replace
 

@@ -8,7 +8,7 @@ from typing import Any
 from scalesearch.cli.units import show_count
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
-from scalesearch.reports.stages import parts
+from scalesearch.reports.stages import Part, parts
 
 
 def console() -> Any:
@@ -42,11 +42,16 @@ def spec_lines(spec: NetSpec) -> list[list[str]]:
     """A row per part of a network: block with kernel and stride, squeeze, channels, blocks, output px, FLOPs."""
     return [
         [
-            part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "" if part.name in ("stem", "head") else "–",
-            str(part.width), str(part.depth), str(part.size), show_count(part.cost.macs),
+            part.name, part.block, _squeeze(part), str(part.width), str(part.depth), str(part.size),
+            show_count(part.cost.macs),
         ]
         for part in parts(spec)
     ]  # fmt: skip
+
+
+def _squeeze(part: Part) -> str:
+    """A stage's ratio, a dash where it has no squeeze-excitation; stem and head never have one."""
+    return "" if part.name in ("stem", "head") else f"{part.squeeze:g}" if part.squeeze else "–"
 
 
 def print_spec(title: str, spec: NetSpec) -> None:

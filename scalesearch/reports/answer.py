@@ -158,7 +158,7 @@ def bought(winners: WinnerFacts) -> str:
 
 def _after(winners: WinnerFacts) -> str:
     epochs = sorted({item["epochs"] for item in winners.standings if item["status"] == "beaten"})
-    return f" (after {' or '.join(map(str, epochs))} epochs)" if epochs else ""
+    return f" (after {' or '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'})" if epochs else ""
 
 
 def source(facts: RunFacts) -> str:

@@ -66,9 +66,7 @@ def panels_beside(
     return figure, panels
 
 
-def panels_below(
-    rows: tuple[float, ...], title: str, note: str, look: Look = FILE
-) -> tuple[Figure, tuple[Axes, ...]]:
+def panels_below(rows: tuple[float, ...], title: str, note: str, look: Look = FILE) -> tuple[Figure, tuple[Axes, ...]]:
     """A figure with panels one below another, each as tall as its rows of text need; scales of their own."""
     height = 1.6 + 0.2 * sum(rows) + 0.35 * len(rows)
     figure = Figure(figsize=(look.width_inches, max(2.4, height)), layout="constrained")

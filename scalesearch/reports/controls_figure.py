@@ -11,9 +11,7 @@ from scalesearch.reports.tables import epochs_text
 STYLES = {"won": ("D", RED), "not shown": ("o", BLUE), "bought": ("s", ORANGE), "lost": ("X", GREY)}
 
 
-def controls_figure(
-    comparisons: Sequence[Mapping[str, Any]], recommended: str, note: str, look: Look = FILE
-) -> Figure:
+def controls_figure(comparisons: Sequence[Mapping[str, Any]], recommended: str, note: str, look: Look = FILE) -> Figure:
     """The recommended candidate's lead in score over each control, with its 95 % interval, paired by image.
 
     Args:

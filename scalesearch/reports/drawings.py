@@ -1,4 +1,4 @@
-"""The report's figures: which ones the results allow, what each shows, and what it says to somebody who cannot see it."""
+"""The report's figures: which ones the results allow, what each shows, and what it says to who cannot see it."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,7 +44,8 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
     if len(found.summary):
         yield Drawing(
             "accuracy_flops",
-            "Accuracy against FLOPs, with 95 % intervals and the Pareto front; the baseline has a FLOPs axis of its own",
+            "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own; candidates on the "
+            "Pareto front (nobody trained as long is cheaper and as accurate) are named",
             _describe_accuracy(found.summary, mark),
             lambda look: accuracy_figure(found.summary, mark, note, look),
         )

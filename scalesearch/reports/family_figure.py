@@ -118,4 +118,6 @@ def _legend(figure: Figure, look: Look, *panels: Axes) -> None:
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         entries.update(dict(zip(labels, handles, strict=True)))
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8)
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8
+    )

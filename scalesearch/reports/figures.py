@@ -81,17 +81,22 @@ def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None, epochs: int) 
     for inside, name, marker, colour in ((False, "beaten", "o", BLUE), (True, "in the winner set", "D", ORANGE)):
         of_status = ~marked & (rows["member"] == inside)
         _with_bars(axes, rows[of_status & ~shorter], name, marker, colour, size, fine=fine)
-        label = f"{name}, fewer epochs"
+        label = f"{'in the set' if inside else name}, fewer epochs"
         _with_bars(axes, rows[of_status & shorter], label, marker, colour, size, fine=fine, filled=False)
     if mark:
         _with_bars(axes, rows[marked], mark.label, "*", RED, 15.0)
 
 
 def _front(axes: Axes, rows: pd.DataFrame) -> None:
-    """The Pareto front among the candidates: nobody is cheaper and as accurate."""
+    """The candidates on the Pareto front: joined where there are several, each named."""
     rows = rows.sort_values("macs")
     if len(rows) > 1:
         axes.plot(rows["macs"], rows["accuracy"], "--", color=GREY, linewidth=1.2, label="Pareto front", zorder=1)
+    for row in rows.to_dict("records"):
+        axes.annotate(
+            row["name"], (row["macs"], row["accuracy"]), (7, 5), textcoords="offset points", fontsize=8, zorder=5,
+            parse_math=False,
+        )  # fmt: skip
 
 
 def _marked(rows: pd.DataFrame, mark: Mark | None) -> "pd.Series[bool]":
@@ -174,9 +179,7 @@ def _only(item: Mapping[str, Any], look: Look) -> str:
     return f" {item['control']}" if look.narrow else f" ({item['control']} only)"
 
 
-def grid_figure(
-    summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str, look: Look = FILE
-) -> Figure:
+def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str, look: Look = FILE) -> Figure:
     """The score over the grid: α across, β up; curves show the γ that the constraint leaves.
 
     Args:

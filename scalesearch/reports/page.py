@@ -58,9 +58,7 @@ class Section:
     folded: tuple[Table, ...] = ()
 
 
-def report_page(
-    found: Findings, facts: RunFacts, family: Sequence[Member], figures: Sequence[Drawing]
-) -> str:
+def report_page(found: Findings, facts: RunFacts, family: Sequence[Member], figures: Sequence[Drawing]) -> str:
     """The whole page, from whatever is known so far."""
     return rendered_page(
         "report.html",
@@ -132,8 +130,8 @@ def _key_facts(found: Findings, facts: RunFacts) -> list[tuple[str, str]]:
              f"{count_text(row['params'])} parameters, {row['resolution']} px")
         )  # fmt: skip
         lines.append(("Its accuracy", _accuracy(row)))
-    for row in found.summary[found.summary["role"] == "baseline"].to_dict("records"):
-        lines.append(("The baseline's", f"{_accuracy(row)}, at {count_text(row['macs'])} FLOPs"))
+    for base in found.summary[found.summary["role"] == "baseline"].to_dict("records"):
+        lines.append(("The baseline's", f"{_accuracy(base)}, at {count_text(base['macs'])} FLOPs"))
     winners = facts.winners
     if winners is not None and winners.standings:
         text = f"{len(winners.members)} of {facts.space.networks} candidates cannot be told from the best"
@@ -185,9 +183,6 @@ def _sections(
     if "learning_curves" in plates:
         yield Section("curves", "Learning curves", plate=plates["learning_curves"])
     yield _family(family, facts, plates.get("family"))
-    if facts.network is not None:
-        name = "Recommended" if facts.coefficients is not None else "Ahead so far"
-        yield Section("network", "The network", tables=(stages_table(facts.network, f"{name}: {facts.network.name}"),))
     if len(found.summary):
         status = {item["name"]: item["status"] for item in winners.standings} if winners else {}
         note = accuracy_note(found, facts)
@@ -195,6 +190,9 @@ def _sections(
             "candidates", "All candidates", html(f"{note[0].upper()}{note[1:]}. A heading sorts the table."),
             tables=(candidates_table(found.summary, status),),
         )  # fmt: skip
+    if facts.network is not None:
+        name = "Recommended" if facts.coefficients is not None else "Ahead so far"
+        yield Section("network", "The network", tables=(stages_table(facts.network, f"{name}: {facts.network.name}"),))
     yield Section("cost", "What the candidates cost", html(sections.cost_section(found, facts)))
     yield Section(
         "dropped", "Triples dropped", html(sections.grid_text(facts)),

@@ -49,8 +49,8 @@ def frame_table(caption: str, frame: pd.DataFrame) -> Table:
 
 
 CANDIDATE_COLUMNS = (
-    "candidate", "status", "α", "β", "γ", "px", "blocks", "FLOPs", "× base", "params", "accuracy", "95 % interval",
-    "epochs", "seeds", "score", "front", "trained", "all triples α/β/γ",
+    "candidate", "status", "accuracy", "95 % interval", "score", "α", "β", "γ", "FLOPs", "× base", "params", "px",
+    "blocks", "epochs", "seeds", "front", "trained", "all triples α/β/γ",
 )  # fmt: skip
 
 
@@ -72,17 +72,14 @@ def _candidate(row: Mapping[Any, Any], status: Mapping[str, str]) -> tuple[Cell,
     return (
         Cell(row["name"]),
         Cell(f"{words}, {row['control']} only" if row["control"] else words),
+        Cell(percent(row["accuracy"]), row["accuracy"]),
+        Cell(interval_text(row["low"], row["high"]), row["low"]),
+        Cell(f"{row['score']:.4f}"),
         *(Cell(f"{row[name]:.4g}", row[name]) for name in ("alpha", "beta", "gamma")),
-        Cell(str(row["resolution"])),
-        Cell(str(row["blocks"])),
         Cell(count_text(row["macs"]), row["macs"]),
         Cell(f"{row['real_ratio']:.3f}"),
         Cell(count_text(row["params"]), row["params"]),
-        Cell(percent(row["accuracy"]), row["accuracy"]),
-        Cell(interval_text(row["low"], row["high"]), row["low"]),
-        Cell(str(row["epochs"])),
-        Cell(str(row["seeds"])),
-        Cell(f"{row['score']:.4f}"),
+        *(Cell(str(row[name])) for name in ("resolution", "blocks", "epochs", "seeds")),
         Cell("yes" if row["pareto"] else ""),
         Cell("" if math.isnan(row["seconds"]) else f"{row['seconds']:.0f} s", row["seconds"]),
         Cell(row["triples"]),

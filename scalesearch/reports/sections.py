@@ -117,11 +117,20 @@ def spent(found: Findings, facts: RunFacts) -> list[tuple[str, str]]:
         ("time in trainings", f"{duration_text(trained)}, {len(found.results)} trainings, added up"),
     ]
     if rates.watts is not None:
-        rows.append(("energy, estimated", f"{rates.watts * hours / 1000:.3g} kWh at {rates.watts:g} W throughout"))
+        rows.append(("energy, estimated", f"{energy_text(rates.watts * hours)} at {rates.watts:g} W throughout"))
     if rates.price_per_hour is not None:
         price = rates.price_per_hour
         rows.append(("price, estimated", f"{price * hours:.2f} at {price:g} an hour"))
     return rows
+
+
+def energy_text(watt_hours: float) -> str:
+    """Watt-hours, or kilowatt-hours from 100 on.
+
+    >>> energy_text(1.75), energy_text(2340)
+    ('1.75 Wh', '2.34 kWh')
+    """
+    return f"{watt_hours:.3g} Wh" if watt_hours < 100 else f"{watt_hours / 1000:.3g} kWh"
 
 
 def trained_text(row: Any) -> str:

@@ -93,7 +93,8 @@ def common_rung(results: pd.DataFrame) -> pd.DataFrame:
     """The results after the number of epochs at which most candidates have one; of several such, the largest."""
     done = done_trials(results)
     counts = done[done["role"] == "candidate"].groupby("epochs")["candidate"].nunique()
-    return done[done["epochs"] == counts[counts == counts.max()].index.max()]
+    chosen: pd.DataFrame = done[done["epochs"] == counts[counts == counts.max()].index.max()]
+    return chosen
 
 
 def rung_points(results: pd.DataFrame) -> pd.DataFrame:
@@ -107,7 +108,8 @@ def rung_points(results: pd.DataFrame) -> pd.DataFrame:
 def _front(summary: pd.DataFrame) -> list[bool]:
     """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it."""
     longest = summary["epochs"].max()
-    points = [(row.macs, row.accuracy, row.epochs == longest) for row in summary.itertuples()]
+    rows = summary.to_dict("records")
+    points = [(row["macs"], row["accuracy"], row["epochs"] == longest) for row in rows]
     return [
         trained and not any(
             other and cost <= macs and high >= accuracy and (cost, high) != (macs, accuracy)
