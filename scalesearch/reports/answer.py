@@ -27,7 +27,10 @@ def answer(found: Findings, facts: RunFacts) -> str:
     """What was asked and what came out: coefficients or progress, accuracy, ties, and where accuracy comes from."""
     parts = [question(facts), "\n".join(_outcome(found, facts))]
     if found.best is not None and facts.winners:
-        parts += [winner_set(facts.winners, facts.space.networks), controls(facts.winners)]
+        parts += [
+            winner_set(facts.winners, facts.space.networks, facts.coefficients is not None),
+            controls(facts.winners),
+        ]
     parts += [guessing(found, facts), source(facts), target(facts)]
     return "\n\n".join(part for part in parts if part)
 
@@ -100,7 +103,7 @@ def _accuracy(row: "pd.Series[float]") -> str:
     )
 
 
-def winner_set(winners: WinnerFacts, networks: int) -> str:
+def winner_set(winners: WinnerFacts, networks: int, finished: bool = True) -> str:
     """The set and how it was made."""
     undecided, beaten = winners.names("undecided"), winners.names("beaten")
     first = (
@@ -109,7 +112,7 @@ def winner_set(winners: WinnerFacts, networks: int) -> str:
     lines = [
         f"{first} from the best: {', '.join(map(plain, winners.members))}.",
         "",
-        f"- Recommended: **{plain(winners.recommended)}**: {winners.rule}.",
+        f"- {'Recommended' if finished else 'Ahead so far'}: **{plain(winners.recommended)}**: {winners.rule}.",
         f"- Beaten: {len(beaten)}{_after(winners)}.",
     ]
     if undecided:

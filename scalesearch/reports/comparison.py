@@ -44,6 +44,19 @@ def named(runs: Sequence[Run]) -> tuple[Run, ...]:
 
 def verdict(runs: Sequence[Run]) -> str:
     """Whether accuracies can be compared, and if not, why."""
+    return " ".join(part for part in (_verdict(runs), _lengths(runs)) if part)
+
+
+def _lengths(runs: Sequence[Run]) -> str:
+    """A warning where the leading candidates were not trained for as long as each other; else nothing."""
+    epochs = [row["epochs"] for row in map(leading, runs) if row is not None]
+    if len(set(epochs)) < 2:
+        return ""
+    listed = ", ".join(map(str, epochs))
+    return f"The candidates in front were trained for {listed} epochs: their accuracies do not compare, either."
+
+
+def _verdict(runs: Sequence[Run]) -> str:
     differing = [what for what, text in ASKED if len({text(run.facts) for run in runs}) > 1]
     if not same_images(runs):
         return (
@@ -52,8 +65,8 @@ def verdict(runs: Sequence[Run]) -> str:
         )
     if differing:
         return (
-            f"**Same images, but not the same search: {', '.join(differing)} differ.** A difference in accuracy may "
-            "come from that as well as from the coefficients."
+            f"**Same images, but not the same search (differing: {', '.join(differing)}).** A difference in accuracy "
+            "may come from that as well as from the coefficients."
         )
     return (
         "**The same search, as far as its settings go.** What differs comes from how far each was run, from the "
@@ -73,7 +86,7 @@ def overview(runs: Sequence[Run]) -> pd.DataFrame:
     rows += [(what, *(outcome.get(what, "") for outcome in outcomes)) for what in outcomes[0]]
     took = [dict(spent(run.found, run.facts)) for run in runs]
     rows += [(what, *(one.get(what, "") for one in took)) for what in took[0] if any(one.get(what) for one in took)]
-    return pd.DataFrame(rows, columns=["", *(run.name for run in runs)])
+    return pd.DataFrame(rows, columns=["what", *(run.name for run in runs)])
 
 
 def overlaps(runs: Sequence[Run]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scalesearch.reports.axes import FILE, GREY, RED, Look, legend_below, panels_below
 from scalesearch.reports.comparison import Run, leading
+from scalesearch.reports.tables import epochs_text, shortened
 
 
 def comparison_figure(runs: Sequence[Run], look: Look = FILE) -> Figure:
@@ -27,7 +28,7 @@ def comparison_figure(runs: Sequence[Run], look: Look = FILE) -> Figure:
                 label=None if label in seen else label,
             )  # fmt: skip
             seen.add(label)
-    names = [run.name if len(run.name) <= 24 else f"{run.name[:23]}…" for run in runs]
+    names = [_label(run) for run in runs]
     axes.set_yticks(range(len(runs)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(runs) - 0.4, -0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
@@ -35,3 +36,9 @@ def comparison_figure(runs: Sequence[Run], look: Look = FILE) -> Figure:
     axes.grid(axis="x", alpha=0.25)
     legend_below(figure, look)
     return figure
+
+
+def _label(run: Run) -> str:
+    """A run's name, not too long, and how long the candidate in front was trained."""
+    name, row = shortened(run.name), leading(run)
+    return f"{name}\n{epochs_text(row['epochs'])}" if row else name

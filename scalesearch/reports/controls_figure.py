@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from scalesearch.reports.axes import BLUE, FILE, GREY, ORANGE, RED, Look, legend_below, panels_below
-from scalesearch.reports.tables import epochs_text
+from scalesearch.reports.tables import epochs_text, shortened
 
 STYLES = {"won": ("D", RED), "not shown": ("o", BLUE), "bought": ("s", ORANGE), "lost": ("X", GREY)}
 
@@ -18,6 +18,7 @@ def controls_figure(comparisons: Sequence[Mapping[str, Any]], recommended: str, 
         comparisons: of ``facts.WinnerFacts``, at least one.
         note: one line that says where the accuracies come from.
     """
+    recommended = shortened(recommended)
     title = f"Lead of {recommended} over one dimension alone, 95 % intervals"
     figure, (axes,) = panels_below((1.4 * len(comparisons),), title, note, look)
     axes.axvline(0, color=GREY, linewidth=1)
@@ -31,10 +32,14 @@ def controls_figure(comparisons: Sequence[Mapping[str, Any]], recommended: str, 
             capsize=3, label=None if verdict in seen else verdict,
         )  # fmt: skip
         seen.add(verdict)
-    names = [f"{item['dimension']} only\n{item['control']}, {epochs_text(item['epochs'])}" for item in comparisons]
-    axes.set_yticks(range(len(comparisons)), names, fontsize=8)
+    names = [
+        f"{item['dimension']} only\n{shortened(item['control'])}, {epochs_text(item['epochs'])}" for item in comparisons
+    ]
+    axes.set_yticks(range(len(comparisons)), names, fontsize=8, parse_math=False)
     axes.set_ylim(len(comparisons) - 0.5, -0.5)
-    axes.set_xlabel(look.wrap(f"lead of {recommended} in score (right of 0: {recommended} is better)"))
+    axes.set_xlabel(
+        look.wrap(f"lead of {recommended} in score (right of 0: {recommended} is better)"), parse_math=False
+    )
     axes.grid(axis="x", alpha=0.25)
     legend_below(figure, look)
     return figure

@@ -41,11 +41,12 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
     note = accuracy_note(found, facts) if len(found.summary) else ""
     winners = facts.winners
     members = winners.members if winners else ()
+    star = mark.label if mark else ""
     if len(found.summary):
         yield Drawing(
             "accuracy_flops",
             "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own; candidates on the "
-            "Pareto front (nobody trained as long is cheaper and as accurate) are named",
+            "Pareto front (nobody trained as long is cheaper and as accurate) are joined and, where there is room, named",
             _describe_accuracy(found.summary, mark),
             lambda look: accuracy_figure(found.summary, mark, note, look),
         )
@@ -54,7 +55,7 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
             "winner_set",
             "The winner set: scores with 95 % intervals, those trained longest first",
             _describe_standings(winners.standings),
-            lambda look: winner_figure(found.summary, winners.standings, winners.recommended, note, look),
+            lambda look: winner_figure(found.summary, winners.standings, winners.recommended, note, look, star),
         )
     if winners is not None and winners.comparisons:
         yield Drawing(

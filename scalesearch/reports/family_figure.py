@@ -10,6 +10,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scalesearch.reports.axes import BLUE, FILE, GREEN, GREY, ORANGE, PURPLE, RED, Look, count_axis
 from scalesearch.reports.published import Published
+from scalesearch.reports.tables import shortened
 from scalesearch.training.metrics import wilson_interval
 
 STYLES = {
@@ -31,6 +32,7 @@ def family_figure(
         published: networks of ``published.SERIES``.
         data_name: whose test images.
     """
+    data_name = shortened(data_name)
     figure = Figure(figsize=(look.width_inches, 8.4 if look.narrow else 4.8), layout="constrained")
     left, right = figure.subplots(2, 1) if look.narrow else figure.subplots(1, 2)
     if look.titled:

@@ -27,7 +27,7 @@ from scalesearch.reports.axes import (
     panels_below,
     panels_beside,
 )
-from scalesearch.reports.tables import epochs_text
+from scalesearch.reports.tables import epochs_text, shortened
 
 FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
 MANY = 40  # points from which markers and bars are drawn finer
@@ -64,7 +64,7 @@ def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str, look: L
             _with_bars(axes, rows, "baseline", "s", GREY, 7.0)
         else:
             _candidates(axes, rows, mark, int(summary["epochs"].max()))
-            _front(axes, rows[rows["pareto"]])
+            _front(axes, rows[rows["pareto"]], named=len(rows) <= MANY)
         count_axis(axes.xaxis, rows["macs"])
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("top-1 accuracy, validation images")
@@ -87,15 +87,18 @@ def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None, epochs: int) 
         _with_bars(axes, rows[marked], mark.label, "*", RED, 15.0)
 
 
-def _front(axes: Axes, rows: pd.DataFrame) -> None:
-    """The candidates on the Pareto front: joined where there are several, each named."""
+def _front(axes: Axes, rows: pd.DataFrame, *, named: bool) -> None:
+    """The candidates on the Pareto front: joined where there are several, named where there is room."""
     rows = rows.sort_values("macs")
     if len(rows) > 1:
         axes.plot(rows["macs"], rows["accuracy"], "--", color=GREY, linewidth=1.2, label="Pareto front", zorder=1)
-    for row in rows.to_dict("records"):
+    for number, row in enumerate(rows.to_dict("records") if named else []):
+        # above and left of the front there is nothing; every other name goes below, so that neighbours stand apart
+        above = number % 2 == 0
         axes.annotate(
-            row["name"], (row["macs"], row["accuracy"]), (7, 5), textcoords="offset points", fontsize=8, zorder=5,
-            parse_math=False,
+            shortened(row["name"]), (row["macs"], row["accuracy"]), (-6, 5) if above else (7, -5),
+            textcoords="offset points", ha="right" if above else "left", va="bottom" if above else "top", fontsize=8,
+            zorder=5, parse_math=False,
         )  # fmt: skip
 
 
@@ -119,7 +122,12 @@ def _with_bars(
 
 
 def winner_figure(
-    summary: pd.DataFrame, standings: Sequence[Mapping[str, Any]], recommended: str, note: str, look: Look = FILE
+    summary: pd.DataFrame,
+    standings: Sequence[Mapping[str, Any]],
+    recommended: str,
+    note: str,
+    look: Look = FILE,
+    star: str = "recommended",
 ) -> Figure:
     """Every candidate's score with its 95 % interval, in order of standing; one panel a rung, since scores after
     different numbers of epochs cannot be compared.
@@ -127,7 +135,7 @@ def winner_figure(
     Args:
         summary: of ``statistics.summarise``, for the coefficients.
         standings: of ``facts.WinnerFacts``, at least one.
-        recommended: the name to star.
+        recommended: the name to star; ``star`` is what the legend calls it.
         note: one line that says where the accuracies come from.
     """
     triples = {
@@ -142,15 +150,15 @@ def winner_figure(
     for axes, epochs in zip(panels, rungs, strict=True):
         items = [item for item in standings if item["epochs"] == epochs]
         for place, item in enumerate(items):
-            label, marker, colour, size = _standing_style(item, recommended)
+            label, marker, colour, size = _standing_style(item, recommended, star)
             axes.errorbar(
                 item["score"], place, xerr=[[item["score"] - item["low"]], [item["high"] - item["score"]]], fmt=marker,
                 color=colour, markersize=size, markeredgecolor="black", markeredgewidth=0.5, elinewidth=1.2,
                 label=None if label in seen else label,
             )  # fmt: skip
             seen.add(label)
-        names = [f"{item['name']} {triples.get(item['name'], '')}{_only(item, look)}" for item in items]
-        axes.set_yticks(range(len(items)), names, fontsize=8)
+        names = [f"{shortened(item['name'])} {triples.get(item['name'], '')}{_only(item, look)}" for item in items]
+        axes.set_yticks(range(len(items)), names, fontsize=8, parse_math=False)
         axes.set_ylim(len(items) - 0.4, -0.6)
         if look.titled:
             axes.set_ylabel(f"{epochs} ep.", rotation=0, ha="right", labelpad=4)
@@ -163,9 +171,9 @@ def winner_figure(
     return figure
 
 
-def _standing_style(item: Mapping[str, Any], recommended: str) -> tuple[str, str, str, float]:
+def _standing_style(item: Mapping[str, Any], recommended: str, star: str) -> tuple[str, str, str, float]:
     if item["name"] == recommended:
-        return "recommended", "*", RED, 13.0
+        return star, "*", RED, 13.0
     return {
         "member": ("in the winner set", "D", ORANGE, 5.5),
         "undecided": ("in the set, undecided", "o", BLUE, 5.5),

@@ -103,6 +103,8 @@ def _state(found: Findings, facts: RunFacts) -> str:
     """Empty for a finished search, else how far it is."""
     if facts.coefficients is not None:
         return ""
+    if found.finished == facts.space.networks:
+        return "Not finished: every candidate has a result, but the race has not been run to its end."
     failed = f", {found.broken} failed" if found.broken else ""
     return f"Not finished: {found.finished} of {facts.space.networks} candidates have a result{failed}."
 
@@ -167,10 +169,8 @@ def _sections(
         )
         yield Section("accuracy", "Accuracy against FLOPs", text, plates["accuracy_flops"])
     if winners is not None and winners.standings:
-        yield Section(
-            "winners", "Which cannot be told from the best", html(answer.winner_set(winners, facts.space.networks)),
-            plates["winner_set"],
-        )  # fmt: skip
+        told = answer.winner_set(winners, facts.space.networks, facts.coefficients is not None)
+        yield Section("winners", "Which cannot be told from the best", html(told), plates["winner_set"])
     if winners is not None and winners.comparisons:
         text = html(
             "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "

@@ -32,7 +32,13 @@ def markdown(folder: Path) -> str:
 
 def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame]) -> None:
     folder, frame = complete
-    assert {path.name for path in folder.iterdir()} == {*FIGURES, "results.csv", "family.json", "report.md", "report.html"}
+    assert {path.name for path in folder.iterdir()} == {
+        *FIGURES,
+        "results.csv",
+        "family.json",
+        "report.md",
+        "report.html",
+    }
     pd.testing.assert_frame_equal(
         pd.read_csv(folder / "results.csv", keep_default_na=False, na_values={c: [""] for c in ("top1", "score")})[
             ["candidate", "seed", "top1", "score", "reason"]
