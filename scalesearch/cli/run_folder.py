@@ -9,7 +9,7 @@ from scalesearch.errors import UserError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalesearch.reports.facts import Rates, RunFacts, WinnerFacts
+    from scalesearch.reports.facts import Curve, Rates, RunFacts, WinnerFacts
     from scalesearch.search.answer import Answer
     from scalesearch.search.plan import SearchPlan
     from scalesearch.training.config import TrainConfig
@@ -46,7 +46,7 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
     trainings = _trainings(folder, values)
     try:
         plan = SearchPlan.from_dict(values["plan"])
-        facts = _facts(folder, values, plan, [item["command"] for item in trainings], rates)
+        facts = _facts(folder, values, plan, trainings, rates)
         members = _members(folder, trainings)
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
@@ -56,7 +56,9 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
     return Reported(folder, pd.DataFrame(recorded, columns=[*NETWORK_COLUMNS, *SEED_COLUMNS]), facts, members)
 
 
-def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: list[str], rates: "Rates") -> "RunFacts":
+def _facts(
+    folder: Path, values: dict[str, Any], plan: "SearchPlan", trainings: list[dict[str, Any]], rates: "Rates"
+) -> "RunFacts":
     """What the report states besides results."""
     from dataclasses import replace
 
@@ -73,7 +75,7 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: li
     ahead = int(ended.recommended.removeprefix("c")) if ended else None
     return RunFacts(
         name=folder.resolve().name,
-        command="\n".join(dict.fromkeys([values["command"], *continued, *trained])),
+        command="\n".join(dict.fromkeys([values["command"], *continued, *(item["command"] for item in trainings)])),
         data=DataFacts(
             plan.data, values["classes"], images["train"], images["validation"], images["test"], plan.data_digest
         ),
@@ -95,7 +97,21 @@ def _facts(folder: Path, values: dict[str, Any], plan: "SearchPlan", trained: li
             found.candidates[ahead].spec, name=ended.recommended
         ),
         rates=rates,
+        curves=tuple(curve for curve in map(_curve, trainings) if curve.epochs),
     )  # fmt: skip
+
+
+def _curve(metrics: dict[str, Any]) -> "Curve":
+    """A member's learning curve, from the history of its training."""
+    from scalesearch.reports.facts import Curve
+
+    records = [record for record in metrics["history"] if "top1" in record["metrics"]]
+    start = "" if metrics["start"] == "scratch" else ", fine-tuned"
+    return Curve(
+        f"{metrics['model']}{start}",
+        tuple(record["epoch"] + 1 for record in records),
+        tuple(record["metrics"]["top1"] for record in records),
+    )
 
 
 def _settings(train: "TrainConfig") -> str:

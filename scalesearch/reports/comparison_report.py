@@ -62,7 +62,7 @@ def _page(runs: Sequence[Run], drawing: Drawing | None) -> str:
     sets = "How far the sets agree, among candidates that both searches have results of"
     sections = [
         Section(
-            "overview", HEADINGS[0], plate=plate(drawing) if drawing else None,
+            "overview", HEADINGS[0], plates=(plate(drawing),) if drawing else (),
             tables=(frame_table("What was asked, what came out, what it took", overview(runs)),),
         ),
         Section("sets", HEADINGS[1], tables=(frame_table(sets, overlaps(runs)),)),

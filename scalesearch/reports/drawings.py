@@ -9,11 +9,11 @@ from matplotlib.figure import Figure
 
 from scalesearch.reports.axes import Look
 from scalesearch.reports.controls_figure import controls_figure
-from scalesearch.reports.facts import RunFacts
+from scalesearch.reports.facts import Curve, RunFacts
 from scalesearch.reports.family_figure import family_figure
 from scalesearch.reports.figures import Mark, accuracy_figure, grid_figure, winner_figure
 from scalesearch.reports.findings import Findings, accuracy_note
-from scalesearch.reports.learning_figure import has_curves, learning_figure
+from scalesearch.reports.learning_figure import has_curves, learning_figure, members_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.statistics import common_rung, rung_points, summarise
 from scalesearch.reports.tables import Member, count_text, epochs_text, interval_text, percent
@@ -46,7 +46,7 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
         yield Drawing(
             "accuracy_flops",
             "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own; candidates on the "
-            "Pareto front (nobody trained as long is cheaper and as accurate) are joined and, where there is room, named",
+            "Pareto front (none trained as long is cheaper and as accurate) are joined and, where there is room, named",
             _describe_accuracy(found.summary, mark),
             lambda look: accuracy_figure(found.summary, mark, note, look),
         )
@@ -80,6 +80,13 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
             "Learning curves: accuracy at the rungs, where the race measures it; nothing is known between them",
             _describe_curves(points, mark),
             lambda look: learning_figure(points, frozenset(members), mark, note, look),
+        )
+    if facts.curves:
+        yield Drawing(
+            "member_curves",
+            "Learning curves of the members that were trained, on validation images after every epoch",
+            _describe_members(facts.curves),
+            lambda look: members_figure(facts.curves, "trained on their own, after the search", look),
         )
     if family:
         yield Drawing(
@@ -157,6 +164,14 @@ def _describe_curves(points: pd.DataFrame, mark: Mark | None) -> str:
             )
             lines.append(f"{rows['name'].iloc[0]}: {curve}.")
     return " ".join([*lines, f"{len(points)} measurements in all."])
+
+
+def _describe_members(curves: Sequence[Curve]) -> str:
+    return "; ".join(
+        f"{curve.name} {percent(curve.top1[0])} after {epochs_text(curve.epochs[0])}, {percent(curve.top1[-1])} after "
+        f"{epochs_text(curve.epochs[-1])}, at best {percent(max(curve.top1))}"
+        for curve in curves
+    )
 
 
 def _describe_family(family: Sequence[Member], data: str) -> str:

@@ -99,6 +99,15 @@ class WinnerFacts:
 
 
 @dataclass(frozen=True)
+class Curve:
+    """A member's training: validation accuracy after each of ``epochs``, counted from 1."""
+
+    name: str
+    epochs: tuple[int, ...]
+    top1: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Rates:
     """What an hour of the machine takes, where somebody asked for an estimate; None: not asked."""
 
@@ -121,6 +130,7 @@ class RunFacts:
         seconds: wall time of the run, all of its continuations together; 0 while its first one runs.
         network: the recommended candidate's, or that of the one ahead so far, at full size.
         rates: for an estimate of energy and price.
+        curves: of the family's members that were trained in the run's folder.
     """
 
     name: str
@@ -136,3 +146,4 @@ class RunFacts:
     seconds: float
     network: NetSpec | None = None
     rates: Rates = Rates()
+    curves: tuple[Curve, ...] = ()

@@ -1,13 +1,18 @@
 """Learning curves as a race knows them: each network's accuracy at the rungs where it was measured, nothing between."""
 
+from collections.abc import Sequence
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator, PercentFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator, PercentFormatter
 
-from scalesearch.reports.axes import BLUE, FILE, GREY, ORANGE, RED, Look, legend_below, panels_beside
+from scalesearch.reports.axes import BLUE, FILE, GREEN, GREY, ORANGE, PURPLE, RED, Look, legend_below, panels_beside
+from scalesearch.reports.facts import Curve
 from scalesearch.reports.figures import Mark
 
+COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, GREY)
+MARKERS, LINES = ("o", "s", "D", "^", "v", "P", "X"), ("-", "--", "-.", ":")
 TITLE = "Accuracy by epochs of training, measured at each rung"
 
 
@@ -45,6 +50,27 @@ def learning_figure(
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.set_xlabel("epochs")
+    axes.set_ylabel("top-1 accuracy, validation images")
+    axes.grid(alpha=0.25)
+    legend_below(figure, look)
+    return figure
+
+
+def members_figure(curves: Sequence[Curve], note: str, look: Look = FILE) -> Figure:
+    """Validation accuracy after every epoch of the members that were trained; each with a line and marker of its own.
+
+    Args:
+        curves: at least one, of at least one epoch.
+        note: one line that says where the accuracies come from.
+    """
+    title = "Learning curves of the members trained"
+    figure, (axes,) = panels_beside(3.8, (1.0,), title, note, look)
+    for number, curve in enumerate(curves):
+        colour, marker, line = (choice[number % len(choice)] for choice in (COLOURS, MARKERS, LINES))
+        axes.plot(curve.epochs, curve.top1, line, color=colour, marker=marker, markersize=5, label=curve.name)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("epochs")
     axes.set_ylabel("top-1 accuracy, validation images")

@@ -48,12 +48,12 @@ class Plate:
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page: text, then the figure, then tables; ``folded`` ones open at a click."""
+    """A part of the page: text, then figures, then tables; ``folded`` ones open at a click."""
 
     key: str
     heading: str
     text: Markup = Markup()
-    plate: Plate | None = None
+    plates: tuple[Plate, ...] = ()
     tables: tuple[Table, ...] = ()
     folded: tuple[Table, ...] = ()
 
@@ -167,21 +167,22 @@ def _sections(
             "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
             "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
         )
-        yield Section("accuracy", "Accuracy against FLOPs", text, plates["accuracy_flops"])
+        yield Section("accuracy", "Accuracy against FLOPs", text, (plates["accuracy_flops"],))
     if winners is not None and winners.standings:
         told = answer.winner_set(winners, facts.space.networks, facts.coefficients is not None)
-        yield Section("winners", "Which cannot be told from the best", html(told), plates["winner_set"])
+        yield Section("winners", "Which cannot be told from the best", html(told), (plates["winner_set"],))
     if winners is not None and winners.comparisons:
         text = html(
             "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
             f"by validation image.\n\n{answer.bought(winners)}"
         )
         table = frame_table("The recommended candidate against its controls", comparison_table(winners.comparisons))
-        yield Section("controls", "Against one dimension alone", text, plates["controls"], (table,))
+        yield Section("controls", "Against one dimension alone", text, (plates["controls"],), (table,))
     if "score_grid" in plates:
-        yield Section("grid", "The grid", plate=plates["score_grid"])
-    if "learning_curves" in plates:
-        yield Section("curves", "Learning curves", plate=plates["learning_curves"])
+        yield Section("grid", "The grid", plates=(plates["score_grid"],))
+    curves = tuple(plates[name] for name in ("learning_curves", "member_curves") if name in plates)
+    if curves:
+        yield Section("curves", "Learning curves", plates=curves)
     yield _family(family, facts, plates.get("family"))
     if len(found.summary):
         status = {item["name"]: item["status"] for item in winners.standings} if winners else {}
@@ -215,7 +216,7 @@ def _family(family: Sequence[Member], facts: RunFacts, figure: Plate | None) -> 
         "cannot be compared."
     )
     table = frame_table("Members by the coefficients found", family_table(family))
-    return Section("family", "The family", text, figure, (table,), published)
+    return Section("family", "The family", text, (figure,) if figure else (), (table,), published)
 
 
 def _provenance(found: Findings, facts: RunFacts) -> Table:

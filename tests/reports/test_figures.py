@@ -12,9 +12,10 @@ from PIL import Image
 
 from scalesearch.reports.axes import FILE, PAGE, PHONE, Look, count_ticks, rendered
 from scalesearch.reports.controls_figure import controls_figure
+from scalesearch.reports.facts import Curve
 from scalesearch.reports.family_figure import family_figure
 from scalesearch.reports.figures import FLOPS_LABEL, Mark, accuracy_figure, grid_figure, winner_figure
-from scalesearch.reports.learning_figure import has_curves, learning_figure
+from scalesearch.reports.learning_figure import has_curves, learning_figure, members_figure
 from scalesearch.reports.published import Published
 from scalesearch.reports.statistics import failed_trials, rung_points, summarise
 from tests.reports.synthetic import answer, family, results
@@ -170,6 +171,15 @@ def test_learning_curves_join_the_rungs_of_each_network() -> None:
     assert not has_curves(rung_points(late))
 
 
+def test_members_learning_curves_are_told_apart_without_colour() -> None:
+    curves = [Curve(f"b{n}", (1, 2), (0.1 * n, 0.1 * n + 0.05)) for n in range(7)]
+    (axes,) = members_figure(curves, NOTE).axes
+    assert [line.get_ydata().tolist() for line in axes.lines] == [  # type: ignore[union-attr]
+        pytest.approx(curve.top1) for curve in curves
+    ]
+    assert len({(line.get_marker(), line.get_linestyle()) for line in axes.lines}) == 7
+
+
 def test_controls_figure_shows_leads_and_verdicts() -> None:
     (won,) = answer(results(5)).comparisons
     bought = {**won, "dimension": "depth", "verdict": "bought", "gap": -0.001, "low": -0.02, "high": 0.01}
@@ -194,6 +204,7 @@ def test_no_two_texts_overlap_and_none_is_cut_off(look: Look) -> None:
         "grid": grid_figure(summary, failed_trials(frame), mark, NOTE, look),
         "controls": controls_figure(found.comparisons, found.recommended, NOTE, look),
         "curves": learning_figure(rung_points(pd.concat([early, frame])), frozenset(), mark, NOTE, look),
+        "members": members_figure([Curve(f"b{n}", (1, 2), (0.2, 0.3)) for n in range(7)], NOTE, look),
         "sizes": family_figure(family(), PUBLISHED, "Flowers", look),
         "family": family_figure(family(tested=3), PUBLISHED, "Flowers", look),
     }

@@ -11,7 +11,7 @@ import pytest
 
 from scalesearch.design.space import load_space
 from scalesearch.reports.drawings import drawings
-from scalesearch.reports.facts import Rates, RunFacts
+from scalesearch.reports.facts import Curve, Rates, RunFacts
 from scalesearch.reports.findings import findings
 from scalesearch.reports.inline_svg import COLOURS
 from scalesearch.reports.page import report_page
@@ -46,6 +46,7 @@ def finished() -> tuple[str, pd.DataFrame, RunFacts]:
         facts(12, winner(frame[frame["epochs"] == 3])),
         winners=answer(frame[frame["epochs"] == 3]),
         network=load_space("efficientnet_b0").baseline,
+        curves=(Curve("b1", (1, 2, 3), (0.5, 0.75, 0.7)),),
     )
     return page_of(frame, run, family(tested=2)), frame, run
 
@@ -108,7 +109,7 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
 ) -> None:
     _, frame, run = finished
     drawn = tree.all("svg")
-    assert len(drawn) == 2 * 6  # six figures, for wide windows and for phones
+    assert len(drawn) == 2 * 7  # seven figures, for wide windows and for phones
     for svg in drawn:
         assert svg.attributes["role"] == "img"
         title, description = svg.all("title")[0], svg.all("desc")[0]
@@ -123,6 +124,7 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
     first = summarise(frame[frame["epochs"] == 1]).query(f"name == '{best['name']}'").iloc[0]
     assert f"{best['name']}: {percent(first['accuracy'])} after 1 epoch, " in said["learning_curves-wide-title"]
     assert "Tested on Flowers: b0 88.0 %, b1 89.1 %" in said["family-wide-title"]
+    assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
     assert run.winners is not None
     assert all(item["name"] in said["winner_set-wide-title"] for item in run.winners.standings)
 
@@ -326,4 +328,4 @@ def test_in_a_browser_tables_sort_and_a_phone_needs_no_sideways_scrolling(
     assert names.split()[2:] == sorted(ranked)
     _, needed, _, there = width.split()
     assert int(needed) <= int(there) <= 500  # chromium's window may not be narrower than 500 px in some versions
-    assert figures == "figures 6"
+    assert figures == "figures 7"
