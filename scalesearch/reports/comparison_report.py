@@ -60,14 +60,13 @@ def _markdown(runs: Sequence[Run], drawing: Drawing | None) -> str:
 
 def _page(runs: Sequence[Run], drawing: Drawing | None) -> str:
     sets = "How far the sets agree, among candidates that both searches have results of"
+    elsewhere = frame_table("Each search's candidate in the others", abroad(runs), prose=True)
+    asked = frame_table("What was asked, what came out, what it took", overview(runs), prose=True)
     sections = [
-        Section(
-            "overview", HEADINGS[0], plates=(plate(drawing),) if drawing else (),
-            tables=(frame_table("What was asked, what came out, what it took", overview(runs)),),
-        ),
+        Section("overview", HEADINGS[0], plates=(plate(drawing),) if drawing else (), tables=(asked,)),
         Section("sets", HEADINGS[1], tables=(frame_table(sets, overlaps(runs)),)),
-        Section("elsewhere", HEADINGS[2], tables=(frame_table("Each search's candidate in the others", abroad(runs)),)),
-    ]  # fmt: skip
+        Section("elsewhere", HEADINGS[2], tables=(elsewhere,)),
+    ]
     return rendered_page(
         "comparison.html", title=_title(runs), verdict=html(verdict(runs)), sections=sections,
         commands=[(run.name, run.facts.command) for run in runs],

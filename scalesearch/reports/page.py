@@ -201,7 +201,9 @@ def _sections(
     )  # fmt: skip
     if len(found.failed):
         yield Section(
-            "failed", "Failed trials", tables=(frame_table("Trials without a result", failures(found.results)),)
+            "failed",
+            "Failed trials",
+            tables=(frame_table("Trials without a result", failures(found.results), prose=True),),
         )
     yield Section("provenance", "Provenance", tables=(_provenance(found, facts),))
 
@@ -220,4 +222,4 @@ def _family(family: Sequence[Member], facts: RunFacts, figure: Plate | None) -> 
 
 
 def _provenance(found: Findings, facts: RunFacts) -> Table:
-    return frame_table("Where every number comes from", sections.provenance(found, facts))
+    return frame_table("Where every number comes from", sections.provenance(found, facts), prose=True)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -24,13 +24,20 @@ class Cell:
 
 @dataclass(frozen=True)
 class Table:
-    """A table with a caption; ``numeric`` says of each column whether it stands right."""
+    """A table with a caption.
+
+    Args:
+        numeric: of each column, whether it stands right.
+        sortable: by a click on a heading.
+        prose: of sentences, which may break.
+    """
 
     caption: str
     columns: tuple[str, ...]
     numeric: tuple[bool, ...]
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
+    prose: bool = False
 
 
 def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, sortable: bool = False) -> Table:
@@ -43,13 +50,14 @@ def table(caption: str, columns: Sequence[str], rows: Sequence[Sequence[object]]
     return Table(caption, tuple(columns), numeric, cells, sortable)
 
 
-def frame_table(caption: str, frame: pd.DataFrame) -> Table:
+def frame_table(caption: str, frame: pd.DataFrame, *, prose: bool = False) -> Table:
     """A frame of text as it is."""
-    return table(caption, list(frame.columns), list(frame.itertuples(index=False, name=None)))
+    rows = list(frame.itertuples(index=False, name=None))
+    return replace(table(caption, list(frame.columns), rows), prose=prose)
 
 
 CANDIDATE_COLUMNS = (
-    "candidate", "status", "accuracy", "95 % interval", "score", "α", "β", "γ", "FLOPs", "× base", "params", "px",
+    "candidate", "accuracy", "95 % interval", "score", "status", "α", "β", "γ", "FLOPs", "× base", "params", "px",
     "blocks", "epochs", "seeds", "front", "trained", "all triples α/β/γ",
 )  # fmt: skip
 
@@ -71,10 +79,10 @@ def _candidate(row: Mapping[Any, Any], status: Mapping[str, str]) -> tuple[Cell,
     words = "in the set" if words == "member" else words
     return (
         Cell(row["name"]),
-        Cell(f"{words}, {row['control']} only" if row["control"] else words),
         Cell(percent(row["accuracy"]), row["accuracy"]),
         Cell(interval_text(row["low"], row["high"]), row["low"]),
         Cell(f"{row['score']:.4f}"),
+        Cell(f"{words}, {row['control']} only" if row["control"] else words),
         *(Cell(f"{row[name]:.4g}", row[name]) for name in ("alpha", "beta", "gamma")),
         Cell(count_text(row["macs"]), row["macs"]),
         Cell(f"{row['real_ratio']:.3f}"),
