@@ -48,7 +48,7 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
         plan = SearchPlan.from_dict(values["plan"])
         facts = _facts(folder, values, plan, trainings, rates)
         members = _members(folder, trainings)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise UserError(
             str(folder), f"a damaged {RUN_FILE} or metrics.json ({error!r})", "the folder of a search"
         ) from None
