@@ -59,10 +59,12 @@ class Job:
     per_class: int = 0
     reset: bool = False
     lr: float = LR
+    body: float = BODY
 
     @property
     def key(self) -> str:
-        return json.dumps(asdict(self), sort_keys=True)
+        values = {name: value for name, value in asdict(self).items() if name != "body" or value != BODY}
+        return json.dumps(values, sort_keys=True)
 
 
 def jobs(data: list[str]) -> list[Job]:
@@ -87,6 +89,10 @@ def jobs(data: list[str]) -> list[Job]:
     found += members(first, (2,), seeds)
     for name in data[1:]:
         found += members(name, (-1, 1), seeds)
+    for name in data:
+        found += [
+            Job("body", name, 0, "inherited", "full", EPOCHS, seed, body=body) for body in (0.1, 1.0) for seed in seeds
+        ]
     return found
 
 
@@ -160,7 +166,7 @@ def run(job: Job, weights: str) -> dict[str, object]:
     config = TrainConfig(
         epochs=job.epochs, batch_size=BATCH, lr=job.lr, warmup_epochs=min(1.0, job.epochs / 4), seed=job.seed,
         strategy=job.strategy,  # type: ignore[arg-type]
-        body_lr_ratio=BODY if job.start in ("inherited", "sliced") and job.strategy in ("full", "gradual") else 1.0,
+        body_lr_ratio=job.body if job.start in ("inherited", "sliced") and job.strategy in ("full", "gradual") else 1.0,
     )  # fmt: skip
     epochs, steps = training_epochs(
         arrays, BATCH, seed=job.seed, augment=Augment(), statistics=IMAGENET_STATISTICS, device=CPU
@@ -236,6 +242,7 @@ def main() -> None:
     parser.add_argument("data", nargs="+")
     parser.add_argument("--weights", required=True)
     parser.add_argument("--out", type=Path, default=Path("reports/transfer/results.jsonl"))
+    parser.add_argument("--shared", action="store_true", help="other programs use the machine: seconds mean nothing")
     given = parser.parse_args()
     given.out.parent.mkdir(parents=True, exist_ok=True)
     rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
@@ -246,7 +253,7 @@ def main() -> None:
         running = {pool.submit(run, job, given.weights): job for job in waiting}
         for future in as_completed(running):
             job = running[future]
-            row = {"key": job.key, **future.result()}
+            row = {"key": job.key, **future.result(), "timed": not given.shared}
             out.write(json.dumps(row) + "\n")
             out.flush()
             print(f"{row['question']} φ {job.phi:g} {job.start} {job.strategy} {job.epochs} epochs seed {job.seed}: "

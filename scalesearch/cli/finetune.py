@@ -1,16 +1,30 @@
 """The command that trains one network."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from scalesearch.cli.design import JsonOption, RunOption
-from scalesearch.cli.options import DataOption, DeviceOption, SkipOption
+from scalesearch.cli.options import BODY_RATIO, DataOption, DeviceOption, PaddingOption, SkipOption
 from scalesearch.errors import UserError
+from scalesearch.training.auto import Choice, choose_strategy
+from scalesearch.training.config import TrainConfig, validate
 
 if TYPE_CHECKING:
+    import torch
+
+    from scalesearch.cli.progress import Bar
     from scalesearch.cli.source import Scaling
+    from scalesearch.data.dataset import Dataset
+    from scalesearch.design.spec import NetSpec
+    from scalesearch.nets.transfer_plan import TransferPlan
+    from scalesearch.nets.weight_source import WeightSource
+    from scalesearch.training.recipe import Recipe
+
+RATES = {"adamw": 3e-3, "sgd": 0.05}
+LR_FIGURE = "learning_rate.png"
 
 
 def finetune(
@@ -26,10 +40,7 @@ def finetune(
             "torchvision's, a file, a folder of files; scratch if left out."
         ),
     ] = None,
-    source_padding: Annotated[
-        Literal["symmetric", "same"] | None,
-        typer.Option(help="How the source was padded, if not as known: same for weights from TensorFlow."),
-    ] = None,
+    source_padding: PaddingOption = None,
     strategy: Annotated[
         Literal["auto", "head", "tail", "full", "gradual"],
         typer.Option(
@@ -46,6 +57,9 @@ def finetune(
     resolution: Annotated[int | None, typer.Option(min=8, max=4096, help="Side in pixels; the network's own.")] = None,
     batch_size: Annotated[int, typer.Option(min=2, help="Images a step.")] = 32,
     accumulate: Annotated[int, typer.Option(min=1, help="Parts that a step's images are split into.")] = 1,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Less memory for a third more time: nothing is kept for backward.")
+    ] = False,
     optimizer: Annotated[Literal["adamw", "sgd"], typer.Option(help="AdamW, or SGD with momentum.")] = "adamw",
     lr: Annotated[float | None, typer.Option(help="Peak learning rate of the head: 0.003; 0.05 for sgd.")] = None,
     body_lr_ratio: Annotated[
@@ -61,6 +75,9 @@ def finetune(
         typer.Option(help="Crop and flip; RandAugment and erasing too; MixUp and CutMix too."),
     ] = "light",
     balance: Annotated[bool, typer.Option("--balance", help="Rare classes weigh as much as common ones.")] = False,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Only suggest a learning rate: the loss while it rises, drawn.")
+    ] = False,
     full_plan: Annotated[bool, typer.Option("--plan", help="Only print what becomes of every tensor.")] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of initial weights, order and augmentation.")] = 0,
     device: DeviceOption = "auto",
@@ -70,95 +87,152 @@ def finetune(
 ) -> None:
     """Train one member, from scratch or from the weights of another network; judge it on the test images.
 
-    Run it again to continue where it was interrupted.
+    Run it again to continue where it was interrupted. On several GPUs: torchrun --nproc-per-node N -m scalesearch
+    finetune, with the same options; --batch-size is that of all of them together.
 
     Example: scalesearch finetune --model b1 --weights imagenet --data path/to/images
     """
-    import shlex
-    from dataclasses import replace
-
-    from scalesearch.cli.evaluate import print_test
-    from scalesearch.cli.inheritance import print_plan, print_whole_plan
-    from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
-    from scalesearch.cli.show import print_json
-    from scalesearch.cli.source import choose_scaling
-    from scalesearch.cli.units import show_count
-    from scalesearch.data.batches import steps_per_epoch
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.design.cost import cost
-    from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weight_source import open_weights
-    from scalesearch.search.facts import argument, provenance
-    from scalesearch.search.family import named_spec
-    from scalesearch.search.folder import locked, prepare
-    from scalesearch.training.auto import Choice, choose_strategy
-    from scalesearch.training.config import TrainConfig, validate
+    from scalesearch.cli.progress import interruptible
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import MODEL_FILE, Watcher, begin, inherited, inspect
-    from scalesearch.training.finetune import finetune as train
+    from scalesearch.training.distributed import joined
     from scalesearch.training.recipe import Recipe, augmentation
 
-    if weights is None and strategy in ("head", "tail", "gradual"):
-        raise UserError(
-            f"--strategy {strategy}", "no --weights", "weights to freeze", "Give --weights, or --strategy full."
-        )
+    with interruptible(), joined(choose_device(device)) as where:
+        found = _network(model, run, weights, source_padding, resolution, seed)
+        if full_plan:
+            _print_plan(found, json)
+            return
+        name = _searched_data(found.chosen) if data is None else data
+        parts = _images(name, skip_broken, found.spec.resolution)
+        choice = _strategy(strategy, reset_tail, found, parts)
+        config = TrainConfig(
+            epochs=epochs, batch_size=batch_size, warmup_epochs=min(1.0, epochs / 4), seed=seed,
+            strategy=choice.strategy, lr=RATES[optimizer] if lr is None else lr, optimizer=optimizer,
+            body_lr_ratio=_body_ratio(choice.strategy, found.source is not None, body_lr_ratio),
+            layer_decay=layer_decay, tail_blocks=tail_blocks, accumulate=accumulate, patience=patience, ema_decay=ema,
+            label_smoothing=label_smoothing, recompute=recompute,
+        )  # fmt: skip
+        validate(config)
+        recipe = Recipe(config, augmentation(augment, parts.source.flip), balance, choice.reset_tail)
+        folder = out or found.chosen.folder.parent / "models" / f"{found.spec.name}-{parts.source.name}"
+        if not json:
+            _introduce(found, parts, choice)
+        if find_lr:
+            _find_lr(found, parts, recipe, folder, where, json)
+        else:
+            _train(found, parts, recipe, folder, where, name, choice.why, json)
+
+
+@dataclass(frozen=True, eq=False)
+class _Network:
+    """What is to be trained, and what it starts from."""
+
+    chosen: "Scaling"
+    spec: "NetSpec"
+    source: "WeightSource | None"
+    plan: "TransferPlan | None"
+
+
+def _network(
+    model: str, run: Path | None, weights: str | None, source_padding: str | None, resolution: int | None, seed: int
+) -> _Network:
+    from scalesearch.cli.source import choose_scaling
+    from scalesearch.nets.inherit import inherit
+    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.search.family import named_spec
+
     chosen = choose_scaling(run, None, (None, None, None), None)
     spec = named_spec(model, chosen.baseline, chosen.coefficients, chosen.rounding)
     spec = spec if resolution is None else replace(spec, resolution=resolution)
-    source = None if weights is None else open_weights(weights, spec, source_padding)
-    if source is not None and source.spec.padding != spec.padding and source_padding is not None:
+    if weights is None:
+        return _Network(chosen, spec, None, None)
+    source = open_weights(weights, spec, source_padding)
+    if source_padding is not None:
         spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
-    plan = None if source is None else inherit(source.spec, source.state, spec, seed=seed)[1]
-    if full_plan:
-        if plan is None:
-            raise UserError("--plan", "no --weights", "weights to inherit")
-        print_json(plan.to_dict()) if json else print_whole_plan(plan)
-        return
-    where = choose_device(device)
-    name = _searched_data(chosen) if data is None else data
-    images = open_data(name, skip_broken=skip_broken)
-    parts = dataset(images, spec.resolution)
-    found = (
-        choose_strategy(len(parts.train), len(parts.classes), None if plan is None else plan.coverage)
-        if strategy == "auto"
-        else Choice(strategy, reset_tail=reset_tail)
-    )
-    config = TrainConfig(
-        epochs=epochs, batch_size=batch_size, warmup_epochs=min(1.0, epochs / 4), seed=seed, strategy=found.strategy,
-        lr=(3e-3 if optimizer == "adamw" else 0.05) if lr is None else lr, optimizer=optimizer,
-        body_lr_ratio=_body_ratio(found.strategy, source is not None) if body_lr_ratio is None else body_lr_ratio,
-        layer_decay=layer_decay, tail_blocks=tail_blocks, accumulate=accumulate, patience=patience, ema_decay=ema,
-        label_smoothing=label_smoothing,
-    )  # fmt: skip
-    validate(config)
-    recipe = Recipe(config, augmentation(augment, images.flip), balance, found.reset_tail)
-    folder = out or chosen.folder.parent / "models" / f"{spec.name}-{images.name}"
+    return _Network(chosen, spec, source, inherit(source.spec, source.state, spec, seed=seed)[1])
+
+
+def _print_plan(found: _Network, json: bool) -> None:
+    from scalesearch.cli.inheritance import print_whole_plan
+    from scalesearch.cli.show import print_json
+
+    if found.plan is None:
+        raise UserError("--plan", "no --weights", "weights to inherit")
+    print_json(found.plan.to_dict()) if json else print_whole_plan(found.plan)
+
+
+def _images(name: str, skip_broken: bool, resolution: int) -> "Dataset":
+    from scalesearch.data.dataset import dataset, open_data
+
+    return dataset(open_data(name, skip_broken=skip_broken), resolution)
+
+
+def _strategy(asked: str, reset_tail: bool, found: _Network, parts: "Dataset") -> Choice:
+    """As asked, or by the data. Raises UserError where nothing could be frozen."""
+    if asked == "auto":
+        coverage = None if found.plan is None else found.plan.coverage
+        return choose_strategy(len(parts.train), len(parts.classes), coverage)
+    if found.source is None and asked != "full":
+        raise UserError(
+            f"--strategy {asked}", "no --weights", "weights to freeze", "Give --weights, or --strategy full."
+        )
+    return Choice(asked, reset_tail=reset_tail)  # type: ignore[arg-type]  # typer admits no other
+
+
+def _introduce(found: _Network, parts: "Dataset", choice: Choice) -> None:
+    """What will be trained on what, and how."""
+    from scalesearch.cli.inheritance import print_plan
+    from scalesearch.cli.progress import say
+    from scalesearch.cli.units import show_count
+    from scalesearch.design.cost import cost
+
+    spec, images = replace(found.spec, classes=len(parts.classes)), parts.source
+    for note in images.notes:
+        say(f"Note: {note}")
+    say(found.chosen.origin)
+    sizes = cost(spec)
+    say(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
+    counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
+    say(f"{images.name}: {len(parts.classes)} classes, {counts}")
+    if found.source is not None and found.plan is not None:
+        print_plan(found.source, found.plan)
+    say(f"Strategy: {choice.strategy}" + (f" ({choice.why})" if choice.why else ""))
+
+
+def _train(
+    found: _Network, parts: "Dataset", recipe: "Recipe", folder: Path, where: "torch.device", name: str, why: str,
+    json: bool,
+) -> None:  # fmt: skip
+    """Trains, and says where the model is."""
+    import shlex
+    from contextlib import nullcontext
+
+    from scalesearch.cli.evaluate import print_test
+    from scalesearch.cli.progress import Bar, EpochProgress, say
+    from scalesearch.cli.show import print_json
+    from scalesearch.data.batches import steps_per_epoch
+    from scalesearch.search.facts import argument, provenance
+    from scalesearch.search.folder import locked, prepare
+    from scalesearch.training.distributed import ranks
+    from scalesearch.training.finetune import MODEL_FILE, Watcher, begin, finetune, inherited, inspect
+
     prepare(folder)
-    spec = replace(spec, classes=len(parts.classes))
-    if not json:
-        for note in images.notes:
-            say(f"Note: {note}")
-        say(chosen.origin)
-        sizes = cost(spec)
-        say(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
-        counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
-        say(f"{images.name}: {len(parts.classes)} classes, {counts}")
-        if source is not None and plan is not None:
-            print_plan(source, plan)
-        say(f"Strategy: {found.strategy}" + (f" ({found.why})" if found.why else ""))
-    steps = steps_per_epoch(len(parts.train), batch_size)
-    with interruptible(), locked(folder), Bar(epochs * steps, 0, quiet=json) as bar:
-        progress = EpochProgress(bar, epochs, steps)
-        for part in (parts.train, parts.validation, parts.test):
-            part.at(spec.resolution, bar.reading)
-        started = {"start": "scratch"} if source is None or plan is None else inherited(source, plan)
-        origin = {**provenance(str(where)), "data_argument": argument(name), **started, "strategy_why": found.why}
-        start = begin(spec, parts, recipe, folder, source, where)
+    config, source, first = recipe.config, found.source, ranks().first
+    steps = steps_per_epoch(len(parts.train), config.batch_size)
+    with (
+        locked(folder) if first else nullcontext(),
+        Bar(config.epochs * steps, 0, quiet=json or not first) as bar,
+    ):
+        _read(parts, found.spec.resolution, bar)
+        started = {"start": "scratch"} if source is None or found.plan is None else inherited(source, found.plan)
+        origin = {**provenance(str(where)), "data_argument": argument(name), **started, "strategy_why": why}
+        start = begin(found.spec, parts, recipe, folder, source, where)
         for finding in inspect(start, parts, recipe, folder, source, where):
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
             bar.note(f"WARNING ({finding.check}): {finding}")
-        metrics = train(start, parts, recipe, folder, where, Watcher(progress.step, progress.epoch), origin)
+        progress = EpochProgress(bar, config.epochs, steps)
+        metrics = finetune(start, parts, recipe, folder, where, Watcher(progress.step, progress.epoch), origin)
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})
         return
@@ -168,9 +242,46 @@ def finetune(
     say(f"Use it: scalesearch predict {folder / MODEL_FILE} IMAGES")
 
 
-def _body_ratio(strategy: str, inherits: bool) -> float:
-    """The body's share of the head's learning rate: measured on flowers (reports/LOG.md), 0.3 beats 0.1 and 1."""
-    return 0.3 if inherits and strategy in ("full", "gradual") else 1.0
+def _find_lr(
+    found: _Network, parts: "Dataset", recipe: "Recipe", folder: Path, where: "torch.device", json: bool
+) -> None:
+    """Raises the learning rate step by step, draws the loss and says which rate suits."""
+    from dataclasses import asdict
+
+    from scalesearch.cli.progress import Bar, say
+    from scalesearch.cli.show import print_json
+    from scalesearch.files import write_bytes
+    from scalesearch.reports.axes import rendered
+    from scalesearch.reports.lr_figure import lr_figure
+    from scalesearch.search.folder import prepare
+    from scalesearch.training.finetune import starting, training_of
+    from scalesearch.training.lr_range import lr_range
+
+    prepare(folder)
+    with Bar(0, 0, quiet=json) as bar:
+        _read(parts, found.spec.resolution, bar)
+        start = starting(found.spec, parts, recipe, found.source, where)
+        batches, _, loss = training_of(start, parts, recipe, where)
+        curve = lr_range(start.network, batches, recipe.config, loss, where)
+    write_bytes(folder / LR_FIGURE, rendered(lr_figure(curve.lrs, curve.losses, curve.suggestion), "png"))
+    if json:
+        print_json({**asdict(curve), "figure": str(folder / LR_FIGURE)})
+        return
+    say(f"Suggested: --lr {curve.suggestion:g} (a tenth of the rate with the lowest loss, {len(curve.lrs)} steps)")
+    say(f"Figure: {folder / LR_FIGURE}")
+
+
+def _read(parts: "Dataset", resolution: int, bar: "Bar") -> None:
+    """Decodes all images while the bar shows it."""
+    for part in (parts.train, parts.validation, parts.test):
+        part.at(resolution, bar.reading)
+
+
+def _body_ratio(strategy: str, inherits: bool, given: float | None) -> float:
+    """The body's share of the head's learning rate."""
+    if given is not None:
+        return given
+    return BODY_RATIO if inherits and strategy in ("full", "gradual") else 1.0
 
 
 def _searched_data(chosen: "Scaling") -> str:

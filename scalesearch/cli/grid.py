@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from scalesearch.cli.design import JsonOption
+from scalesearch.cli.options import BODY_RATIO, PaddingOption
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
     from scalesearch.data.dataset import Dataset
     from scalesearch.design.candidates import Enumeration
     from scalesearch.design.spec import NetSpec
-    from scalesearch.search.plan import SearchPlan
+    from scalesearch.search.plan import SearchPlan, Weights
     from scalesearch.search.race import Race
 
 ASK_ABOVE_SECONDS = 600
@@ -32,6 +33,13 @@ def grid(
     data: Annotated[
         str, typer.Option(help="A folder of images, a torchvision set such as cifar10, or the embedded glyphs.")
     ] = "glyphs",
+    weights: Annotated[
+        str | None,
+        typer.Option(
+            help="What every candidate inherits, as for finetune: imagenet, a file, a trained baseline; scratch."
+        ),
+    ] = None,
+    source_padding: PaddingOption = None,
     run: Annotated[Path | None, typer.Option("--run", help="Folder of the run; runs/SPACE-DATA-T if left out.")] = None,
     step: Annotated[float | None, typer.Option(help="Step of α, β, γ; the space's if left out (0.1).")] = None,
     tolerance: Annotated[float | None, typer.Option(help="How far αβ²γ² may be from 2; the space's (0.1).")] = None,
@@ -91,6 +99,8 @@ def grid(
 
       scalesearch grid --target-flops 400M
     """
+    from dataclasses import replace
+
     from scalesearch.cli.progress import say
     from scalesearch.cli.units import parse_duration, parse_flops
     from scalesearch.data.cache import cores
@@ -116,11 +126,14 @@ def grid(
     gpu = place != "cpu"
     source = open_data(data, skip_broken=skip_broken)
     baseline = size_baseline(loaded, target, len(source.classes))
+    inherits = None if weights is None else _weights(weights, baseline, source_padding)
+    if inherits is not None and inherits.padding is not None:
+        baseline = replace(baseline, padding=inherits.padding)  # type: ignore[arg-type]  # typer admits no other
     available = len(dataset(source, 8).train)
     proxy = choose_proxy(baseline, available, gpu, proxy_divisor, epochs, images)
     train = TrainConfig(
         epochs=proxy.epochs, batch_size=batch_size, lr=lr, warmup_epochs=min(1.0, proxy.epochs / 4),
-        ema_decay=EMA_DECAY,
+        ema_decay=EMA_DECAY, body_lr_ratio=1.0 if inherits is None else BODY_RATIO,
     )  # fmt: skip
     validate(train)
     parts = dataset(source, _largest_px(baseline, grid_, proxy.resolution_divisor), proxy.images)
@@ -128,7 +141,7 @@ def grid(
         space=loaded.name, baseline=baseline, grid=grid_, rounding=rounding,
         real_tolerance=real_tolerance if rounding == "budget" else None,
         target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
-        validation=len(parts.validation), proxy=proxy, train=train, device=place,
+        validation=len(parts.validation), proxy=proxy, train=train, device=place, weights=inherits,
     )  # fmt: skip
     found = plan.enumerate()
     folder = run or Path("runs") / f"{loaded.name}-{source.name}-{target_flops or 'own'}"
@@ -140,6 +153,16 @@ def grid(
     race = all_of(race) if exhaustive else race
     races = (race, open_places(race)) if budget is not None and not exhaustive else (race,)
     _start(plan, found, parts, data, folder, races, budget, trials, jobs or (1 if gpu else cores()), dry_run, yes, json)
+
+
+def _weights(named: str, baseline: "NetSpec", padding: str | None) -> "Weights":
+    """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
+    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.search.plan import Weights
+
+    found = open_weights(named, baseline, padding)
+    path = Path(found.name)
+    return Weights(str(path.resolve()) if path.exists() else found.name, padding, found.digest)
 
 
 def _within(option: str, value: float | None, default: float) -> float:
@@ -185,6 +208,8 @@ def _introduce(plan: "SearchPlan", found: "Enumeration") -> None:
     if plan.rounding == "efficientnet":
         say("Note: paper-literal rounding compares networks of unequal cost; part of a win may be bought with FLOPs.")
     say(f"Each is trained {plan.proxy.describe(baseline)}; the FLOPs in the score are the full-size network's.")
+    if plan.weights is not None:
+        say(f"Every network inherits from {plan.weights.name}; the baseline, too.")
     say(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
 
 

@@ -63,5 +63,6 @@ def run() -> None:
 
 
 def _end(message: str, code: int) -> None:
-    typer.echo(message, err=True)
+    if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first one speaks
+        typer.echo(message, err=True)
     sys.exit(code)

@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,3 +10,9 @@ DataOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.")]
 SkipOption = Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")]
+PaddingOption = Annotated[
+    Literal["symmetric", "same"] | None,
+    typer.Option(help="How the source was padded, if not as known: same for weights from TensorFlow."),
+]
+
+BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: beats 0.1 and 1 on flowers (reports/LOG.md)

@@ -15,6 +15,8 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
+Share = tuple[int, int]
+WHOLE: Share = (0, 1)
 _SHORTEST_TRAINING_BATCH = 0.5  # of the batch size; below that a last batch's statistics are too noisy to learn from
 _STATISTICS_IMAGES = 2048
 
@@ -76,6 +78,7 @@ def training_epochs(
     statistics: PixelStatistics,
     device: torch.device,
     classes: int = 0,
+    share: Share = WHOLE,
 ) -> tuple[Callable[[int], Iterator[Batch]], int]:
     """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for.
 
@@ -84,9 +87,10 @@ def training_epochs(
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
         found = training_batches(
-            arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device
-        )
-        return mixed(found, augment, classes, seed, epoch) if augment.mixup or augment.cutmix else found
+            arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device,
+            share=share,
+        )  # fmt: skip
+        return mixed(found, augment, classes, seed, epoch, share) if augment.mixup or augment.cutmix else found
 
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
@@ -100,11 +104,17 @@ def training_batches(
     augment: Augment,
     statistics: PixelStatistics,
     device: torch.device,
+    share: Share = WHOLE,
 ) -> Iterator[Batch]:
     """One epoch of (images float32 [B, 3, S, S] channels_last, labels int64 [B]), ``steps_per_epoch`` of them.
 
     Order and augmentation follow from ``seed`` and ``epoch`` alone; an image's crop does not depend on the batch size.
+
+    Args:
+        share: (k, n) gives the k-th of n equal parts of each batch, for n processes that train together; images that
+            cannot be shared out evenly are left out.
     """
+    part, parts = share
     if len(arrays) < 2:
         raise UserError("training images", str(len(arrays)), "at least 2 (batch norm needs two values)")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
@@ -112,9 +122,10 @@ def training_batches(
     crops = _crops(augment, torch.rand(len(arrays), 5, generator=generator))
     for step in range(steps_per_epoch(len(arrays), batch_size)):
         rows = order[step * batch_size : (step + 1) * batch_size]
+        rows = rows[: len(rows) // parts * parts].chunk(parts)[part]
         images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
         if augment.randaugment:
-            with random_state(seed, epoch, step):
+            with random_state(seed, epoch, step, part):
                 images = each(v2.RandAugment(magnitude=augment.randaugment), images)
         labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
         if device.type == "cpu":
@@ -122,12 +133,14 @@ def training_batches(
         else:
             images = _cropped_at_once(normalised(images.to(device), statistics), crops[rows].to(device))
         if augment.erasing:
-            with random_state(seed, epoch, step):
+            with random_state(seed, epoch, step, part):
                 images = each(v2.RandomErasing(p=augment.erasing), images)
         yield images, labels
 
 
-def mixed(batches: Iterator[Batch], augment: Augment, classes: int, seed: int, epoch: int) -> Iterator[Batch]:
+def mixed(
+    batches: Iterator[Batch], augment: Augment, classes: int, seed: int, epoch: int, share: Share = WHOLE
+) -> Iterator[Batch]:
     """MixUp or CutMix of each batch with its own images; labels float32 (N, classes)."""
     ways: list[v2.Transform] = []
     if augment.mixup:
@@ -135,16 +148,17 @@ def mixed(batches: Iterator[Batch], augment: Augment, classes: int, seed: int, e
     if augment.cutmix:
         ways.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
     for step, (images, labels) in enumerate(batches):
-        with random_state(seed, epoch, step):
+        with random_state(seed, epoch, step, share[0]):
             images, labels = v2.RandomChoice(ways)(images, labels)  # noqa: PLW2901
         yield images, labels
 
 
 @contextmanager
-def random_state(seed: int, epoch: int, step: int) -> Iterator[None]:
-    """torch's random state seeded by these three; afterwards as before."""
+def random_state(seed: int, epoch: int, step: int, part: int = 0) -> Iterator[None]:
+    """torch's random state seeded by these; afterwards as before."""
+    numbers = (seed, epoch, step, part) if part else (seed, epoch, step)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(_stream(seed, epoch, step))
+        torch.default_generator.manual_seed(_stream(*numbers))
         yield
 
 

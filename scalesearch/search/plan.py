@@ -19,6 +19,21 @@ from scalesearch.training.config import TrainConfig
 
 
 @dataclass(frozen=True)
+class Weights:
+    """What every network of a search inherits from.
+
+    Args:
+        name: as ``nets.weight_source.open_weights`` takes it, so that workers can open it.
+        padding: the source's, where it is not as known.
+        digest: of its tensors.
+    """
+
+    name: str
+    padding: str | None
+    digest: str
+
+
+@dataclass(frozen=True)
 class SearchPlan:
     """What is searched, on what, and how each candidate is trained; how many seeds and how far is the race's matter.
 
@@ -30,6 +45,7 @@ class SearchPlan:
         validation: images held out of train for the selection.
         train: settings of one full training; each has a seed of its own.
         device: kind of device, since its kernels decide the last digits.
+        weights: what all start from; None: from scratch.
     """
 
     space: str
@@ -44,6 +60,7 @@ class SearchPlan:
     proxy: Proxy
     train: TrainConfig
     device: str
+    weights: Weights | None = None
 
     @property
     def digest(self) -> str:
@@ -51,8 +68,11 @@ class SearchPlan:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]  # tuples become lists, as when read
+        """Plain values for JSON; a search from scratch reads as before there were weights."""
+        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # tuples become lists, as when read
+        if self.weights is None:
+            del values["weights"]
+        return values
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "SearchPlan":
@@ -64,6 +84,7 @@ class SearchPlan:
                 "grid": Grid(**values["grid"]),
                 "proxy": Proxy(**values["proxy"]),
                 "train": TrainConfig.from_dict(values["train"]),
+                "weights": Weights(**values["weights"]) if "weights" in values else None,
             }
         )
 
@@ -84,6 +105,7 @@ class Trial:
     coefficients: Coefficients
     train: TrainConfig
     until: int
+    weights: Weights | None = None
 
     @property
     def key(self) -> Item:
@@ -104,7 +126,8 @@ def trial(plan: SearchPlan, candidates: Sequence[Candidate], item: Item) -> Tria
     else:
         name, spec, coefficients = f"c{number:03d}", candidates[number].spec, candidates[number].coefficients
     train = replace(plan.train, seed=seed)
-    return Trial(number, seed, name, replace(spec, name=name), plan.proxy.spec(spec), coefficients, train, until)
+    proxy = plan.proxy.spec(spec)
+    return Trial(number, seed, name, replace(spec, name=name), proxy, coefficients, train, until, plan.weights)
 
 
 def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Runner, ...]:

@@ -8,16 +8,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, training_epochs
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import Augment, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
 from scalesearch.nets.count import fvcore_count
-from scalesearch.nets.modules import build
+from scalesearch.nets.weight_source import open_weights
 from scalesearch.search.plan import Measured, Trial
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluate import Evaluation, evaluate
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
+from scalesearch.training.starting import Start, from_scratch, from_source, settled
 
 THREADS = 1  # one per trial, however many trials run beside it: the same numbers for any --jobs
 EVALUATION_BATCH = 256
@@ -69,8 +71,8 @@ def run_trial(job: Assignment) -> Outcome:
 def _train(job: Assignment) -> tuple[Evaluation, float]:
     config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(job.device)
     arrays, validation = job.train.at(spec.resolution), job.validation.at(spec.resolution)
-    statistics = pixel_statistics(arrays)
-    network = build(spec, seed=config.seed)
+    start = _start(job, arrays, device)
+    network, statistics = start.network, start.statistics
     epochs, steps = training_epochs(
         arrays, config.batch_size, seed=config.seed, augment=job.augment, statistics=statistics, device=device
     )
@@ -80,3 +82,23 @@ def _train(job: Assignment) -> tuple[Evaluation, float]:
     )  # fmt: skip
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
     return evaluate(network, batches, precision=config.precision), history[-1].train_loss
+
+
+def _start(job: Assignment, arrays: ImageArrays, device: torch.device) -> Start:
+    """The network that the trial trains: from scratch, or inheriting; a paused one only needs its shape.
+
+    Raises UserError where the weights are not those that the search began with.
+    """
+    trial = job.trial
+    weights, spec, config = trial.weights, trial.proxy_spec, trial.train
+    if weights is None:
+        return from_scratch(spec, arrays, config.seed)
+    source = open_weights(weights.name, spec, weights.padding)
+    if source.digest != weights.digest:
+        found = f"tensors of digest {source.digest}"
+        raise UserError(weights.name, found, f"those that the search began with ({weights.digest})", "Bring them back.")
+    steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
+    paused = job.checkpoint is not None and job.checkpoint.exists()
+    return from_source(
+        settled(spec, steps), source, arrays, job.train.source.classes, device, seed=config.seed, repair=not paused
+    )

@@ -223,7 +223,7 @@ def trials(plan: SearchPlan, networks: Sequence[Network], seeds: int, epochs: in
     return tuple(
         Trial(
             one.candidate.index, seed, one.spec.name, one.spec, plan.proxy.spec(one.spec), one.candidate.coefficients,
-            replace(train, seed=seed), train.epochs,
+            replace(train, seed=seed), train.epochs, plan.weights,
         )
         for seed in range(seeds)
         for one in networks

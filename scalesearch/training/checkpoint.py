@@ -1,6 +1,7 @@
-"""A run's state on disk after an epoch: one safetensors file, tensors plus a JSON header, nothing pickled.
+"""A run's state on disk: one safetensors file, tensors plus a JSON header, nothing pickled.
 
-No random state is kept: each epoch seeds itself from (seed, epoch), see ``loop.fit``.
+After an epoch no random state is needed, since each epoch seeds itself from (seed, epoch), see ``loop.fit``; within one
+torch's is kept.
 """
 
 import hashlib
@@ -21,24 +22,42 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
 from scalesearch.training.config import LATER, TrainConfig
-from scalesearch.training.history import EpochRecord, History, best_epoch
+from scalesearch.training.distributed import ranks
+from scalesearch.training.history import EpochRecord, History, best_epoch, exhausted
 from scalesearch.training.step import Training
 
-FORMAT = 1
+FORMAT = 2
+READABLE = (1, FORMAT)  # 1: written between epochs only
 HEADER = "scalesearch.training"
 LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
 START_ANEW = "Remove the file, or name another one, to train from the start."
-
-
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
+WITHIN_SECONDS = 20.0  # an epoch is not interrupted for a checkpoint sooner than this after the last one
+
+
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """An epoch left in its middle.
+
+    Args:
+        losses: of the steps that are done.
+        seconds: what they took.
+        random: torch's random states after them, by kind of device, uint8.
+    """
+
+    losses: tuple[float, ...]
+    seconds: float
+    random: Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Kept:
-    """What a run has besides its moving parts: its history, and the best epoch's tensors where it has patience."""
+    """What a run has besides its moving parts: its history, the best epoch's tensors where it has patience, and the
+    epoch that was left in its middle."""
 
     history: History = ()
     best: Mapping[str, Tensor] | None = None
+    begun: Begun | None = None
 
     def after(self, record: EpochRecord, training: Training) -> "Kept":
         """With one more epoch."""
@@ -52,19 +71,53 @@ class SaveClock:
     """Says when to write next: when the last writing is 50 times its own duration ago."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._next = now, 0.0
+        self._now, self._next, self._last = now, 0.0, now()
 
     def due(self) -> bool:
-        """Whether it is time."""
+        """Whether it is time, at the end of an epoch."""
         return self._now() >= self._next
+
+    def due_within(self) -> bool:
+        """Whether it is time, in the middle of an epoch."""
+        return self.due() and self._now() - self._last >= WITHIN_SECONDS
 
     @contextmanager
     def saving(self) -> Iterator[None]:
         """Around a writing."""
         began = self._now()
         yield
-        ended = self._now()
+        self._last = ended = self._now()
         self._next = ended + (ended - began) / MOST_SHARE
+
+
+class Keeper:
+    """What a run has kept, in memory and (where it is given a file) on disk; ``kept`` is what it continues from."""
+
+    def __init__(self, path: Path | None, training: Training, steps_per_epoch: int) -> None:
+        self._path, self._training, self._steps = path, training, steps_per_epoch
+        self._clock = SaveClock()
+        self.kept = resume(path, training, steps_per_epoch) if path else Kept()
+
+    def due_within(self) -> bool:
+        """Whether an epoch should be kept in its middle now."""
+        return self._path is not None and ranks().first and self._clock.due_within()
+
+    def within(self, begun: Begun) -> None:
+        """Writes the middle of an epoch."""
+        self._save(Kept(self.kept.history, self.kept.best, begun))
+
+    def epoch(self, record: EpochRecord, last: int) -> None:
+        """Adds a finished epoch; writes it if it is time, or training pauses after it (``last`` epochs, or patience
+        at its end)."""
+        self.kept = self.kept.after(record, self._training)
+        ends = record.epoch + 1 == last or exhausted(self.kept.history, self._training.config.patience)
+        if ends or self._clock.due():
+            self._save(self.kept)
+
+    def _save(self, kept: Kept) -> None:
+        if self._path is not None and ranks().first:
+            with self._clock.saving():
+                save(self._path, self._training, kept, self._steps)
 
 
 def architecture_digest(network: nn.Module) -> str:
@@ -86,7 +139,8 @@ def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
 
 
 def save(path: Path, training: Training, kept: Kept, steps_per_epoch: int) -> None:
-    """Write the state after ``len(kept.history)`` epochs; the old file stays until the new one is whole."""
+    """Write the state after ``len(kept.history)`` epochs and the steps begun since; the old file stays until the new
+    one is whole."""
     tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
     if training.average is not None:
         tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
@@ -95,10 +149,13 @@ def save(path: Path, training: Training, kept: Kept, steps_per_epoch: int) -> No
         # values that are no tensors are options the optimizer leaves unused (None)
         state = training.optimizer.state[parameter].items()
         tensors |= {f"optimizer.{index}.{key}": value for key, value in state if isinstance(value, Tensor)}
+    begun = kept.begun
+    tensors |= {f"random.{kind}": state for kind, state in (begun.random if begun else {}).items()}
     header = {
         "format": FORMAT,
         "identity": identity(training, steps_per_epoch),
         "history": [record.to_dict() for record in kept.history],
+        "begun": {"losses": begun.losses, "seconds": begun.seconds} if begun else None,
     }
     # copies: safetensors takes neither tied weights nor channels-last strides
     copies = {
@@ -131,7 +188,10 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
         if not state:  # frozen until now
             continue
         training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in state.items()}
-    return Kept(tuple(EpochRecord(**record) for record in header["history"]), part(tensors, "best.") or None)
+    history = tuple(EpochRecord(**record) for record in header["history"])
+    left = header.get("begun")
+    begun = Begun(tuple(left["losses"]), left["seconds"], part(tensors, "random.")) if left else None
+    return Kept(history, part(tensors, "best.") or None, begun)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -144,7 +204,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     except (SafetensorError, KeyError, ValueError, TypeError) as error:
         found = f"a damaged or foreign file ({type(error).__name__}: {error})"
         raise UserError(f"checkpoint {path}", found, "a checkpoint that training wrote", START_ANEW) from error
-    if version != FORMAT:
+    if version not in READABLE:
         do = f"Update scalesearch. {START_ANEW}" if version > FORMAT else START_ANEW
         raise UserError(f"checkpoint {path}", f"format {version}", f"format {FORMAT}", do)
     return header, tensors

@@ -38,6 +38,7 @@ class TrainConfig:
         layer_decay: each section further from the head learns at this share of the next one's rate.
         accumulate: micro-batches that a step's images are split into; batch norm sees one at a time.
         patience: epochs without a better validation result after which training stops, keeping the best; 0 never does.
+        recompute: whether activations are recomputed in the backward pass instead of kept (see ``recompute``).
     """
 
     epochs: int
@@ -57,6 +58,7 @@ class TrainConfig:
     layer_decay: float = 1.0
     accumulate: int = 1
     patience: int = 0
+    recompute: bool = False
 
     @property
     def digest(self) -> str:
@@ -100,7 +102,7 @@ def is_share(value: Any) -> bool:
 
 
 # settings that came after runs had been kept: at their defaults they do not change a digest
-LATER = ("tail_blocks", "layer_decay", "accumulate", "patience")
+LATER = ("tail_blocks", "layer_decay", "accumulate", "patience", "recompute")
 EXPECTED_COUNT = "a whole number of at least 1"
 NOT_NEGATIVE = "a finite number of at least 0"
 SHARE = "a number from 0 to below 1"
@@ -123,6 +125,7 @@ RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("layer_decay", lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1"),
     ("accumulate", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
     ("patience", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
+    ("recompute", lambda v: isinstance(v, bool), "true or false"),
 )
 
 

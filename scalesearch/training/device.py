@@ -1,5 +1,7 @@
 """Where training runs: the device, its precision, threads and seeds."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 
@@ -44,9 +46,24 @@ def allow_tf32(device: torch.device) -> None:
         torch.set_float32_matmul_precision("high")
 
 
-def epoch_seed(seed: int, epoch: int) -> int:
-    """A seed of 64 bits for one epoch of one run; epochs and neighbouring seeds share no stream."""
-    return int(np.random.SeedSequence((seed, epoch)).generate_state(1, np.uint64)[0])
+def epoch_seed(seed: int, epoch: int, rank: int = 0) -> int:
+    """A seed of 64 bits for one epoch of one run in one process; epochs, neighbouring seeds and ranks share no
+    stream."""
+    numbers = (seed, epoch, rank) if rank else (seed, epoch)
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
+
+
+def random_states(device: torch.device) -> dict[str, torch.Tensor]:
+    """torch's random states that a forward pass on ``device`` draws from, uint8, by kind of device."""
+    gpu = {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else {}
+    return {"cpu": torch.get_rng_state(), **gpu}
+
+
+def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Puts back what ``random_states`` gave; a kind of device that it does not hold stays as it is."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)
 
 
 def set_threads(count: int) -> None:

@@ -1,7 +1,7 @@
 """Training one network on one data set to the end: from scratch or from inherited weights."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +27,12 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weight_source import WeightSource
 from scalesearch.nets.weights import save_network
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.distributed import of_first, ranks
 from scalesearch.training.evaluate import Evaluation, evaluate
-from scalesearch.training.history import EpochRecord, best_epoch
+from scalesearch.training.history import EpochRecord, History, best_epoch
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import balanced_weights, classification_loss
+from scalesearch.training.loss import Loss, balanced_weights, classification_loss
 from scalesearch.training.metrics import wilson_interval
 from scalesearch.training.model_card import model_card
 from scalesearch.training.model_file import class_names, metadata_of, statistics_of
@@ -65,24 +67,46 @@ def begin(
     Raises:
         UserError: a folder that holds another training.
     """
-    config = recipe.config
-    claim_folder(folder, data, source, recipe)
-    arrays = data.train.at(spec.resolution)
+    check_shares(recipe.config)
+    if ranks().first:
+        claim_folder(folder, data, source, recipe)
+    continues = (folder / CHECKPOINT_FILE).exists()
+    start = starting(spec, data, recipe, source, device, repair=not continues)
+    if source is not None and start.plan is not None and ranks().first:
+        write_json(folder / INHERITANCE_FILE, {"source": source.name, "digest": source.digest, **start.plan.to_dict()})
+    return start
+
+
+def starting(
+    spec: NetSpec,
+    data: Dataset,
+    recipe: Recipe,
+    source: WeightSource | None,
+    device: torch.device,
+    *,
+    repair: bool = True,
+) -> Start:
+    """The network that a training starts from; ``repair`` as in ``from_source``."""
+    config, arrays = recipe.config, data.train.at(spec.resolution)
     steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
     spec = replace(spec, classes=len(data.classes))
     if source is None:
         return from_scratch(spec, arrays, config.seed)
-    continues = (folder / CHECKPOINT_FILE).exists()
-    start = from_source(
-        settled(spec, steps), source, arrays, data.classes, device, seed=config.seed, repair=not continues
-    )
+    start = from_source(settled(spec, steps), source, arrays, data.classes, device, seed=config.seed, repair=repair)
     if recipe.reset_tail and config.strategy == "tail":
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             reset_tail(start.network, config)
-    assert start.plan is not None
-    write_json(folder / INHERITANCE_FILE, {"source": source.name, "digest": source.digest, **start.plan.to_dict()})
     return start
+
+
+def check_shares(config: TrainConfig) -> None:
+    """Raises UserError where a step's images cannot be shared out among the processes that train together."""
+    count = ranks().count
+    if config.batch_size % count or config.batch_size // count < 2:
+        raise UserError(
+            "--batch-size", f"{config.batch_size} for {count} processes", f"a multiple of {count}, at least {2 * count}"
+        )
 
 
 def inspect(
@@ -122,23 +146,47 @@ def finetune(
     Returns:
         what ``metrics.json`` holds.
     """
-    network, statistics, config = start.network, start.statistics, recipe.config
-    spec = network.spec
-    arrays, validation = data.train.at(spec.resolution), data.validation.at(spec.resolution)
+    network, config = start.network, recipe.config
+    validation = data.validation.at(network.spec.resolution)
 
     def judge(model: nn.Module) -> dict[str, float]:
-        found = evaluate(model, _whole(validation, statistics, device), precision=config.precision)
+        found = evaluate(model, _whole(validation, start.statistics, device), precision=config.precision)
         return {"top1": found.top1, "loss": found.loss}
 
-    epochs, steps = training_epochs(
-        arrays, config.batch_size, seed=config.seed, augment=recipe.augment, statistics=statistics, device=device,
-        classes=len(data.classes),
-    )  # fmt: skip
-    loss = classification_loss(config, class_weights(arrays, len(data.classes), device) if recipe.balance else None)
+    epochs, steps, loss = training_of(start, data, recipe, device)
     history = fit(
         network, epochs, steps, config, loss=loss, device=device, evaluate=judge, on_step=watcher.step,
         on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
+    return of_first(_finish(start, data, recipe, folder, device, history, provenance) if ranks().first else {})
+
+
+def training_of(
+    start: Start, data: Dataset, recipe: Recipe, device: torch.device
+) -> tuple[Callable[[int], Iterator[tuple[Tensor, Tensor]]], int, Loss]:
+    """This process's batches by epoch, how many an epoch has, and the loss."""
+    config, together, classes = recipe.config, ranks(), len(data.classes)
+    arrays = data.train.at(start.network.spec.resolution)
+    epochs, steps = training_epochs(
+        arrays, config.batch_size, seed=config.seed, augment=recipe.augment, statistics=start.statistics,
+        device=device, classes=classes, share=(together.rank, together.count),
+    )  # fmt: skip
+    weights = class_weights(arrays, classes, device) if recipe.balance else None
+    return epochs, steps, classification_loss(config, weights)
+
+
+def _finish(
+    start: Start,
+    data: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    device: torch.device,
+    history: History,
+    provenance: dict[str, Any],
+) -> dict[str, Any]:
+    """Judges the trained network on test and writes model, metrics and card; what ``metrics.json`` holds."""
+    network, statistics, config = start.network, start.statistics, recipe.config
+    spec = network.spec
     test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
     data_argument = str(provenance.get("data_argument", ""))
     save_network(folder / MODEL_FILE, network, metadata_of(statistics, data_argument), data.classes)
@@ -147,8 +195,9 @@ def finetune(
         "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
         "data": data.source.name, "source_digest": data.source.digest, "classes": list(data.classes),
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
-        "start": "scratch", "config": config.to_dict(), **recipe.to_dict(), "validation": kept.metrics,
-        "test": report(test), "history": [record.to_dict() for record in history], **provenance,
+        "start": "scratch", "config": config.to_dict(), **recipe.to_dict(), "processes": ranks().count,
+        "validation": kept.metrics, "test": report(test), "history": [record.to_dict() for record in history],
+        **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     write_text(folder / CARD_FILE, model_card(metrics))

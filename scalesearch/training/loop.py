@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.training.checkpoint import Kept, SaveClock, resume, save
+from scalesearch.training.checkpoint import Begun, Keeper
 from scalesearch.training.config import TrainConfig, validate
-from scalesearch.training.device import epoch_seed
+from scalesearch.training.device import epoch_seed, random_states, set_random_states
+from scalesearch.training.distributed import mean, of_first, ranks, replicated
 from scalesearch.training.freeze import freeze
 from scalesearch.training.history import EpochRecord, History, exhausted
 from scalesearch.training.loss import Loss
 from scalesearch.training.optim import lr_factor, set_lr
+from scalesearch.training.recompute import recomputing
 from scalesearch.training.sections import trained
 from scalesearch.training.step import Training, gradients, start, update
 
@@ -67,9 +70,11 @@ def fit(
     """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set, and those
     of the best epoch where ``config.patience`` is.
 
-    With a checkpoint file the state is kept after epochs (so seldom that it costs under 2 % of the time), and the same
-    call continues from it: on the CPU, with as many threads, bit for bit as if it had never stopped. For that, each
-    epoch draws its randomness from (seed, epoch) alone; torch's own random state is as before when this returns.
+    With a checkpoint file the state is kept after epochs and within long ones (so seldom that it costs under 2 % of the
+    time), and the same call continues from it: on the CPU, with as many threads, bit for bit as if it had never
+    stopped. Each epoch draws its randomness from (seed, epoch) alone; torch's own random state is as before when this
+    returns. In several processes (see ``distributed``) each is given its share of every batch; the first one evaluates
+    and writes.
 
     Args:
         batches: epoch → its batches of images (N, C, H, W) and labels (N, …); a function of the epoch alone.
@@ -89,28 +94,25 @@ def fit(
         raise UserError("training data", "no batch", "at least one", "Lower batch_size or bring more images.")
     training = start(network, config, device)
     plan = Plan(batches, steps_per_epoch, loss, on_step)
-    kept = resume(checkpoint, training, steps_per_epoch) if checkpoint else Kept()
-    clock = SaveClock()
+    keeper = Keeper(checkpoint, training, steps_per_epoch)
     last = min(until or config.epochs, config.epochs)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        while len(kept.history) < last and not exhausted(kept.history, config.patience):
-            epoch = len(kept.history)
-            began = time.perf_counter()
-            train_loss = train_epoch(training, plan, epoch)
-            seconds = time.perf_counter() - began
-            metrics = dict(evaluate(training.result)) if evaluate else {}
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        recomputing(network) if config.recompute else nullcontext(),
+    ):
+        while len(keeper.kept.history) < last and not exhausted(keeper.kept.history, config.patience):
+            epoch = len(keeper.kept.history)
+            train_loss, seconds = train_epoch(training, plan, epoch, keeper)
+            metrics = of_first(dict(evaluate(training.result)) if evaluate and ranks().first else {})
             lr = config.lr * factor(config, (epoch + 1) * steps_per_epoch - 1, steps_per_epoch)
-            kept = kept.after(EpochRecord(epoch, train_loss, lr, seconds, metrics), training)
-            if checkpoint and (epoch + 1 == last or clock.due() or exhausted(kept.history, config.patience)):
-                with clock.saving():
-                    save(checkpoint, training, kept, steps_per_epoch)
+            keeper.epoch(EpochRecord(epoch, mean(train_loss), lr, seconds, metrics), last)
             if on_epoch:
-                on_epoch(kept.history[-1])
-    if kept.best is not None:
-        network.load_state_dict(kept.best)
+                on_epoch(keeper.kept.history[-1])
+    if keeper.kept.best is not None:
+        network.load_state_dict(keeper.kept.best)
     elif training.average is not None:
         network.load_state_dict(training.average.state_dict())
-    return kept.history
+    return keeper.kept.history
 
 
 def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -118,39 +120,49 @@ def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     return lr_factor(step, config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch))
 
 
-def train_epoch(training: Training, plan: Plan, epoch: int) -> float:
-    """Run one epoch and return the mean of its losses.
+def train_epoch(training: Training, plan: Plan, epoch: int, keeper: Keeper | None = None) -> tuple[float, float]:
+    """Run one epoch, from where it was left; the mean of its losses and its seconds.
 
     On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.
     """
     config, device = training.config, training.device
-    torch.manual_seed(epoch_seed(config.seed, epoch))
+    begun = keeper.kept.begun if keeper else None
+    torch.manual_seed(epoch_seed(config.seed, epoch, ranks().rank))
     freeze(training.network, trained(training.network, config, epoch))
     training.network.train()
-    losses: list[float] = []
+    network = replicated(training.network, device)
+    losses = list(begun.losses) if begun else []
     unread: list[Tensor] = []
-    index = -1
+    index, before, began = -1, begun.seconds if begun else 0.0, time.perf_counter()
     try:
         for index, (images, labels) in enumerate(plan.batches(epoch)):
             if index == plan.steps_per_epoch:
                 raise wrong_length(epoch, "more", plan.steps_per_epoch)
+            if begun and index < len(begun.losses):
+                continue
+            if begun and index == len(begun.losses):
+                set_random_states(begun.random, device)
             step = epoch * plan.steps_per_epoch + index
             set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
             images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
-            unread.append(gradients(training, images, labels, plan.loss))
-            if device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
+            unread.append(gradients(training, images, labels, plan.loss, network))
+            due = keeper is not None and index + 1 < plan.steps_per_epoch and keeper.due_within()
+            if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
                 losses += read_losses(unread, epoch, len(losses))
                 unread.clear()
             update(training, step)
+            if keeper and due:
+                seconds = before + time.perf_counter() - began
+                keeper.within(Begun(tuple(losses), seconds, random_states(device)))
             if plan.on_step:
                 plan.on_step(epoch, index)
     except torch.OutOfMemoryError as error:
-        do = "Lower batch_size, the resolution, or use precision bf16."
+        do = "Lower batch_size or the resolution, raise accumulate, set recompute, or use precision bf16."
         found = f"too little memory for batch_size {config.batch_size}"
         raise UserError(f"GPU {device}", found, "memory for one training step", do) from error
     if index + 1 < plan.steps_per_epoch:
         raise wrong_length(epoch, str(index + 1), plan.steps_per_epoch)
-    return math.fsum(losses) / len(losses)
+    return math.fsum(losses) / len(losses), before + time.perf_counter() - began
 
 
 def read_losses(losses: list[Tensor], epoch: int, first_step: int) -> list[float]:

@@ -13,6 +13,7 @@ from scalesearch.data.batches import PixelStatistics
 from scalesearch.data.dataset import Dataset
 from scalesearch.data.overlap import overlap
 from scalesearch.training.config import TrainConfig
+from scalesearch.training.memory import available_memory, predict_memory
 from scalesearch.training.sections import trained
 
 FARTHEST = (0.4, 2.2)  # of the resolution that the weights were trained at
@@ -21,6 +22,7 @@ LOSS_FACTOR, LOSS_MARGIN = 1.5, 0.5
 BATCH_WORTH_A_LOOK = 8
 UNSCALED = 20.0  # normalised pixels lie within about ±3
 SHOWN = 3
+NEARLY_ALL, TOO_MUCH = 0.9, 1.2  # times the free memory; the prediction is within a fifth (reports/LOG.md)
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,18 @@ def check_first_loss(network: nn.Module, images: Tensor, labels: Tensor, classes
         )  # fmt: skip
 
 
+def check_memory(network: nn.Module, config: TrainConfig, resolution: int) -> Iterator[Finding]:
+    """What a training will take, against what there is."""
+    device = next(network.parameters()).device
+    needed, there = predict_memory(network, config, resolution), available_memory(device)
+    if needed > NEARLY_ALL * there:
+        yield Finding(
+            "memory", "error" if needed > TOO_MUCH * there else "warning",
+            f"about {needed / 1e9:.1f} GB needed and {there / 1e9:.1f} GB free on {device}", "memory for one step",
+            "Lower --batch-size or --resolution, raise --accumulate, give --recompute, or train with --strategy head.",
+        )  # fmt: skip
+
+
 def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
     """Images of validation and test that the network is trained on."""
     train = data.train.at(resolution)
@@ -154,6 +168,7 @@ def preflight(
         *check_batch_norm(network, config),
         *check_trainable(network, config),
         *check_labels(labels, classes),
+        *check_memory(network, config, resolution),
         *check_first_loss(network, images, labels, classes),
         *check_overlap(data, resolution),
     )

@@ -1,6 +1,7 @@
 """One optimizer step, and the objects it changes."""
 
 import copy
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.device import allow_tf32, autocast
+from scalesearch.training.distributed import alike, unsynchronised
 from scalesearch.training.ema import update_average, warmed_decay
 from scalesearch.training.freeze import freeze
 from scalesearch.training.loss import Loss
@@ -42,6 +44,7 @@ def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Trai
     """
     allow_tf32(device)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    alike(network)
     freeze(network, trained(network, config, config.epochs - 1))
     optimizer = make_optimizer(network, config)
     average = copy.deepcopy(network).requires_grad_(False) if config.ema_decay else None
@@ -49,16 +52,23 @@ def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Trai
     return Training(network, average, optimizer, config, device)
 
 
-def gradients(training: Training, images: Tensor, labels: Tensor, loss: Loss) -> Tensor:
-    """The batch's loss, float32, with its gradients left in the parameters; by ``config.accumulate`` micro-batches."""
-    config = training.config
+def gradients(
+    training: Training, images: Tensor, labels: Tensor, loss: Loss, network: nn.Module | None = None
+) -> Tensor:
+    """The batch's loss, float32, with its gradients left in the parameters; by ``config.accumulate`` micro-batches.
+
+    ``network`` is what is called instead of ``training.network``: see ``distributed.replicated``.
+    """
+    config, called = training.config, network or training.network
     training.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
-    for part, known in zip(images.chunk(config.accumulate), labels.chunk(config.accumulate), strict=True):
-        with autocast(training.device, config.precision):
-            outputs: Tensor = training.network(part)
-        value = loss(outputs.float(), known) * (len(part) / len(images))
-        value.backward()  # type: ignore[no-untyped-call]
+    parts = list(zip(images.chunk(config.accumulate), labels.chunk(config.accumulate), strict=True))
+    for number, (part, known) in enumerate(parts, start=1):
+        with unsynchronised(called) if number < len(parts) else nullcontext():
+            with autocast(training.device, config.precision):
+                outputs: Tensor = called(part)
+            value = loss(outputs.float(), known) * (len(part) / len(images))
+            value.backward()  # type: ignore[no-untyped-call]
         total += value.detach()
     return total
 

@@ -1,6 +1,9 @@
 """Transfer learning by the command line, from weights of other widths and depths."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,3 +93,40 @@ def test_mistakes_are_said(cli: Cli, image_folder: MakeFolder, options: tuple[st
     ended = cli(*TRAIN, "--model", "mbconv_small", "--data", image_folder(), *options)
     assert ended.code == 2
     assert message in ended.err
+
+
+def test_a_learning_rate_is_suggested_and_nothing_trained(cli: Cli, image_folder: MakeFolder, trained: str) -> None:
+    common = (*TRAIN, "--model", "mbconv_small", "--data", image_folder(), "--weights", trained, "--out", "m")
+    ended = cli(*common, "--find-lr")
+    assert ended.code == 0, ended.err
+    assert "Suggested: --lr " in ended.out
+    assert [path.name for path in Path("m").iterdir()] == ["learning_rate.png"]
+    values = json.loads(cli(*common, "--find-lr", "--json").out)
+    assert len(values["lrs"]) == len(values["losses"]) > 5
+
+
+def test_two_processes_train_one_network(cli: Cli, image_folder: MakeFolder, trained: str, tmp_path: Path) -> None:
+    """By torchrun, on CPUs: the losses are those of one process, and the first process alone speaks and writes."""
+    images = image_folder()
+    common = (*TRAIN, "--model", "mbconv_small", "--data", images, "--weights", trained, "--strategy", "head")
+    assert cli(*common, "--out", "one").code == 0
+    launch = ("-m", "torch.distributed.run", "--nproc-per-node", 2, "--rdzv-backend", "c10d")
+    launch += ("--rdzv-endpoint", "127.0.0.1:0", "-m", "scalesearch")
+    variables = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2]), "OMP_NUM_THREADS": "1"}
+
+    def together(*options: object) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, *map(str, (*launch, *common, *options))]
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=200, env=variables, cwd=tmp_path
+        )
+
+    ended = together("--out", "two")
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("Model: two/model.safetensors") == 1
+    one, two = (json.loads(Path(name, "metrics.json").read_text()) for name in ("one", "two"))
+    assert (one["processes"], two["processes"]) == (1, 2)
+    assert two["history"][0]["train_loss"] == pytest.approx(one["history"][0]["train_loss"], rel=0.1)
+    assert two["test"]["images"] == one["test"]["images"]
+    refused = together("--out", "three", "--batch-size", 3)
+    assert refused.returncode != 0
+    assert refused.stderr.count("found 3 for 2 processes; expected a multiple of 2, at least 4") == 1

@@ -51,6 +51,20 @@ def test_from_images_to_report(cli: Cli, image_folder: MakeFolder, tmp_path: Pat
     assert len(results.read_text().splitlines()) == answer["total"] + 1
 
 
+def test_a_search_from_trained_weights(cli: Cli, image_folder: MakeFolder) -> None:
+    images = image_folder()
+    common = ("--model", "mbconv_small", "--resolution", 16, "--epochs", 1, "--batch-size", 16, "--device", "cpu")
+    assert cli("finetune", *common, "--data", images, "--out", "base").code == 0
+    asked = ("grid", *SMALL, "--data", images, "--weights", "base/model.safetensors")
+    ended = cli(*asked)
+    assert ended.code == 0, ended.err
+    assert "Every network inherits from " in ended.out
+    other = cli("grid", *SMALL, "--data", images)
+    assert other.code == 2
+    assert "another search (train.body_lr_ratio: 0.3 there, 1.0 asked for; weights:" in other.err
+    assert cli(*asked[:-1], "nothing.pth").code == 2
+
+
 def test_dry_run_trains_nothing(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
     ended = cli("grid", *SMALL, "--data", image_folder(), "--dry-run")
     assert ended.code == 0

@@ -217,3 +217,23 @@ def test_each_augmentation_changes_images_and_not_labels(change: dict[str, float
     plain, changed = first(Augment()), first(Augment(**change))
     assert torch.equal(plain[1], changed[1])
     assert (plain[0] != changed[0]).flatten(1).any(1).float().mean() > 0.5
+
+
+@pytest.mark.parametrize("augment", [Augment(), Augment(randaugment=5, erasing=0.5, mixup=0.2, cutmix=1.0)])
+def test_shares_of_a_batch_are_its_parts(augment: Augment) -> None:
+    arrays = images_of(13)
+
+    def batches(share: tuple[int, int]) -> list[tuple[Tensor, Tensor]]:
+        epochs, steps = training_epochs(
+            arrays, 6, seed=1, augment=augment, statistics=AS_STORED, device=CPU, classes=13, share=share
+        )
+        found = list(epochs(0))
+        assert len(found) == steps
+        return found
+
+    whole, first, second = batches((0, 1)), batches((0, 2)), batches((1, 2))
+    assert [len(images) for images, _ in first] == [len(images) for images, _ in second] == [3, 3]
+    if augment == Augment():
+        for (images, labels), *parts in zip(whole, first, second, strict=True):
+            assert torch.equal(torch.cat([part for part, _ in parts]), images)
+            assert torch.equal(torch.cat([known for _, known in parts]), labels)

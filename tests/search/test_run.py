@@ -7,19 +7,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
+from scalesearch.data.batches import pixel_statistics
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
+from scalesearch.nets.modules import build
+from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import save_network
 from scalesearch.search.answer import read_answer
 from scalesearch.search.folder import locked, newest_run
 from scalesearch.search.found import read_found
-from scalesearch.search.plan import SearchPlan
+from scalesearch.search.plan import SearchPlan, Weights
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Race, Rung
 from scalesearch.search.run import Bounds, Listener, recorded, search
 from scalesearch.search.study import open_study
 from scalesearch.training.config import TrainConfig
+from scalesearch.training.model_file import metadata_of
 from tests.conftest import MakeFolder
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
@@ -191,3 +197,33 @@ def test_newest_run(tmp_path: Path) -> None:
 
     os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
     assert newest_run(tmp_path) == tmp_path / "a"
+
+
+def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Dataset) -> None:
+    """With a learning rate of next to nothing wider and deeper ones answer as the baseline does, from the start."""
+    torch.manual_seed(0)
+    trained = build(BASELINE, seed=3)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
+    path = tmp_path / "baseline.safetensors"
+    statistics = pixel_statistics(images.train.at(16))
+    save_network(path, trained, metadata_of(statistics, ""), images.classes)
+    still = TrainConfig(epochs=1, batch_size=16, lr=1e-12, warmup_epochs=0)
+    source = open_weights(str(path), BASELINE)
+    plan = make_plan(images, train=still, weights=Weights(str(path), None, source.digest))
+    assert SearchPlan.from_dict(plan.to_dict()) == plan
+    found = run(tmp_path / "run", plan, images)
+    assert all(row["status"] == "done" for row in found), [row["reason"] for row in found]
+    kept = [
+        np.load(tmp_path / "run" / "predictions" / f"{row['name']}-seed0-e1.npz")["predictions"]
+        for row in found
+        if row["resolution"] == 16
+    ]
+    assert len(kept) > 2
+    assert all(np.array_equal(predictions, kept[0]) for predictions in kept)
+    other = run(tmp_path / "scratch", make_plan(images, train=still), images)
+    assert measured(other) != measured(found)
+    moved = replace(plan, weights=replace(plan.weights, digest="000000000000"))
+    with pytest.raises(UserError, match="weights"):
+        recorded(tmp_path / "run", moved)

@@ -9,7 +9,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from scalesearch.errors import UserError
-from scalesearch.training.checkpoint import HEADER, SaveClock
+from scalesearch.training.checkpoint import FORMAT, HEADER, SaveClock
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History
 from scalesearch.training.loop import fit
@@ -94,6 +94,39 @@ def test_an_interruption_at_any_step_costs_its_epoch_and_nothing_else(where: tup
     assert [file.name for file in path.parent.iterdir()] == [path.name]
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        CONFIG,
+        dataclasses.replace(CONFIG, strategy="gradual", accumulate=2, patience=3),
+        dataclasses.replace(CONFIG, recompute=True),
+    ],
+    ids=["full", "gradual", "recompute"],
+)
+def test_stopped_in_the_middle_of_epochs_it_continues_bit_for_bit(
+    path: Path, config: TrainConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ToyNet()
+    expected = run(whole, None, config)
+    monkeypatch.setattr(SaveClock, "due_within", lambda self: True)
+    trained = []
+    for at in [(0, 1), (1, 0), (2, 2)]:
+
+        def on_step(epoch: int, step: int, at: tuple[int, int] = at) -> None:
+            trained.append((epoch, step))
+            if (epoch, step) == at:
+                torch.rand(7)  # what the process did with its randomness is of no account
+                raise Stop
+
+        with pytest.raises(Stop):
+            run(ToyNet(), path, config, on_step=on_step)
+    last = ToyNet(seed=6)
+    history = run(last, path, config, on_step=lambda epoch, step: trained.append((epoch, step)))
+    assert tensor_hash(last) == tensor_hash(whole)
+    assert losses(history) == losses(expected)
+    assert trained == [(epoch, step) for epoch in range(4) for step in range(STEPS)]  # no step was done twice
+
+
 def test_a_finished_run_is_only_loaded(path: Path) -> None:
     first, again = ToyNet(), ToyNet(seed=5)
     history = run(first, path)
@@ -162,8 +195,21 @@ def rewrite(path: Path, **changes: object) -> None:
 
 
 def test_a_newer_format_is_refused(finished: Path) -> None:
-    rewrite(finished, format=2)
-    refuse(finished, "found format 2; expected format 1. Update scalesearch")
+    rewrite(finished, format=FORMAT + 1)
+    refuse(finished, f"found format {FORMAT + 1}; expected format {FORMAT}. Update scalesearch")
+
+
+def test_the_former_format_is_read(finished: Path) -> None:
+    expected = ToyNet()
+    run(expected, finished, dataclasses.replace(CONFIG, epochs=1))
+    with safe_open(finished, framework="pt") as file:
+        header = json.loads(file.metadata()[HEADER])
+    del header["begun"]
+    tensors = safetensors.torch.load_file(finished)
+    safetensors.torch.save_file(tensors, finished, metadata={HEADER: json.dumps({**header, "format": 1})})
+    again = ToyNet(seed=3)
+    run(again, finished, dataclasses.replace(CONFIG, epochs=1))
+    assert tensor_hash(again) == tensor_hash(expected)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])

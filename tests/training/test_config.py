@@ -65,6 +65,7 @@ def test_digest_follows_every_setting_and_no_spelling() -> None:
         "epochs": 6, "batch_size": 64, "optimizer": "sgd", "lr": 0.2, "weight_decay": 0.0, "warmup_epochs": 2.0,
         "label_smoothing": 0.0, "clip_grad_norm": 0.0, "ema_decay": 0.9, "seed": 1, "strategy": "head",
         "body_lr_ratio": 0.1, "precision": "bf16", "tail_blocks": 1, "layer_decay": 0.9, "accumulate": 2, "patience": 3,
+        "recompute": True,
     }  # fmt: skip
     assert set(others) == set(base.to_dict())
     digests = {dataclasses.replace(base, **{name: value}).digest for name, value in others.items()}

@@ -11,7 +11,9 @@ from scalesearch.data.batches import IMAGENET_STATISTICS, Augment, PixelStatisti
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.overlap import overlap
 from scalesearch.nets.modules import build
+from scalesearch.training import preflight as checks
 from scalesearch.training.config import TrainConfig
+from scalesearch.training.memory import predict_memory
 from scalesearch.training.preflight import Finding, check_labels, check_trainable, preflight
 from tests.conftest import MakeFolder
 from tests.nets.test_inherit import SMALL
@@ -105,6 +107,18 @@ def test_a_first_loss_far_above_guessing(distinct: Dataset) -> None:
     assert "log(classes) = 0.69" in str(found(distinct, bias=50.0)["first loss"])
 
 
+@pytest.mark.parametrize(("share", "level"), [(1.1, "warning"), (0.5, "error")])
+def test_memory_that_will_not_suffice(
+    distinct: Dataset, monkeypatch: pytest.MonkeyPatch, share: float, level: str
+) -> None:
+    needed = predict_memory(build(SPEC, seed=0), CONFIG, 16)
+    monkeypatch.setattr(checks, "available_memory", lambda device: share * needed)
+    finding = found(distinct)["memory"]
+    assert finding.level == level
+    assert "GB free on cpu" in str(finding)
+    assert "--recompute" in finding.do
+
+
 def test_a_batch_of_one_class() -> None:
     assert [f.check for f in check_labels(torch.ones(8, dtype=torch.int64), 2)] == ["labels"]
     assert list(check_labels(torch.ones(8, dtype=torch.int64), 1)) == []
@@ -127,5 +141,18 @@ def test_images_of_both_parts_are_found_by_content(data: Dataset) -> None:
     blank = np.zeros((1, 8, 8, 3), np.uint8)
     one = ImageArrays(np.concatenate([images[:4], blank]), np.zeros(5, np.int64), "a", Path())
     two = ImageArrays(np.concatenate([images[3:], blank]), np.zeros(4, np.int64), "b", Path())
-    assert overlap(one, two) == [(3, 0)]
-    assert overlap(two, one) == [(0, 3)]
+    assert overlap(one, two) == ((3, 0), (4, 3))
+    assert overlap(two, one) == ((0, 3), (3, 4))
+
+
+def test_a_recompressed_copy_is_found_and_a_picture_like_it_is_not(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    smooth = [Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)).resize((64, 64)) for _ in range(8)]
+    smooth[3].save(tmp_path / "copy.jpg", quality=70)
+    with Image.open(tmp_path / "copy.jpg") as copy:
+        copied = np.asarray(copy)
+    brighter = np.asarray(smooth[5].point(lambda value: min(255, value + 12)))
+    one = ImageArrays(np.stack([np.asarray(image) for image in smooth]), np.zeros(8, np.int64), "a", Path())
+    two = ImageArrays(np.stack([copied, brighter]), np.zeros(2, np.int64), "b", Path())
+    assert not np.array_equal(copied, one.images[3])
+    assert overlap(one, two) == ((3, 0),)

@@ -1,0 +1,116 @@
+"""How much memory a training takes: predicted without taking it, and how much there is."""
+
+import contextlib
+import copy
+import weakref
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.device import autocast
+from scalesearch.training.freeze import freeze
+from scalesearch.training.recompute import recomputing
+from scalesearch.training.sections import trained
+
+MOMENTS = {"adamw": 2, "sgd": 1}  # copies of the trained parameters that the optimizer keeps
+CONTROL_GROUPS = (  # limit and use of a container or a cluster's job
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+)
+
+
+FRAGMENTED = 1.45  # what the C library's heap took for each byte of recomputed, often freed tensors (reports/LOG.md)
+
+
+class _Peak(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """The largest sum of bytes that tensors made under it held at one time, and the largest tensor's."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.bytes, self.largest, self._now = 0, 0, 0
+        self._seen: set[int] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Tensor):
+                self._count(tensor.untyped_storage())
+        return result
+
+    def _count(self, storage: Any) -> None:
+        key = storage._cdata
+        if key not in self._seen:
+            self._seen.add(key)
+            self._now += storage.nbytes()
+            self.bytes, self.largest = max(self.bytes, self._now), max(self.largest, storage.nbytes())
+            weakref.finalize(storage, self._free, key, storage.nbytes())
+
+    def _free(self, key: int, size: int) -> None:
+        self._seen.discard(key)
+        self._now -= size
+
+
+class _Step(nn.Module):
+    """One forward and backward pass as a module, so that its parameters can be swapped for both."""
+
+    def __init__(self, network: nn.Module, config: TrainConfig) -> None:
+        super().__init__()
+        self.network, self.config = network, config
+
+    def forward(self, images: Tensor) -> None:
+        """Images of a micro-batch; gradients are left in the parameters."""
+        with autocast(images.device, self.config.precision):
+            outputs: Tensor = self.network(images)
+        outputs.float().sum().backward()  # type: ignore[no-untyped-call]
+
+
+def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> int:
+    """Bytes that training holds at its largest, in the epoch that trains most.
+
+    One micro-batch goes forward and backward on tensors that have shapes but no values, and what they would hold is
+    added up; parameters, optimizer, averaged and best weights come on top, and for kernels' workspaces once more the
+    largest tensor.
+
+    Args:
+        network: images (N, 3, image_size, image_size) → outputs, on the device that trains it; stays as it is.
+        image_size: side in pixels.
+    """
+    device = next(network.parameters()).device
+    double = copy.deepcopy(network)
+    freeze(double, trained(double, config, config.epochs - 1))
+    learnt = sum(p.numel() * p.element_size() for p in double.parameters() if p.requires_grad)
+    whole = sum(tensor.numel() * tensor.element_size() for tensor in double.state_dict().values())
+    kept = (1 + bool(config.ema_decay) + bool(config.patience)) * whole + MOMENTS[config.optimizer] * learnt
+    micro = -(-config.batch_size // config.accumulate)
+    step, mode, peak = _Step(double.train(), config), FakeTensorMode(), _Peak()
+    state: dict[str, Tensor] = {
+        name: mode.from_tensor(tensor) for name, tensor in (*step.named_parameters(), *step.named_buffers())
+    }
+    with mode, peak, recomputing(double) if config.recompute else contextlib.nullcontext():
+        images = torch.empty(config.batch_size, 3, image_size, image_size, device=device)
+        part = images[:micro].contiguous(memory_format=torch.channels_last)
+        torch.func.functional_call(step, state, (part,))
+    heap = FRAGMENTED if config.recompute and device.type == "cpu" else 1.0
+    held: int = peak.bytes + peak.largest
+    return int(kept) + round(heap * held)
+
+
+def available_memory(device: torch.device) -> int:
+    """Bytes that this process may still take on a device: of the GPU, of the machine, of its container."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    free = int(psutil.virtual_memory().available)
+    for limit, use in CONTROL_GROUPS:
+        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
+            free = min(free, int(Path(limit).read_text()) - int(Path(use).read_text()))
+    return free
