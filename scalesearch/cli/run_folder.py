@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from scalesearch.reports.facts import Curve, Rates, RunFacts, WinnerFacts
     from scalesearch.search.answer import Answer
     from scalesearch.search.plan import SearchPlan
-    from scalesearch.training.config import TrainConfig
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +84,7 @@ def _facts(
         ),
         training=TrainingFacts(
             proxy.resolution_divisor > 1, proxy.resolution_divisor, proxy.epochs, images["train"],
-            _settings(plan.train),
+            _settings(plan),
         ),
         winners=_winners(ended) if ended else None,
         coefficients=answer.coefficients if answer and answer.complete else None,
@@ -114,10 +113,12 @@ def _curve(metrics: dict[str, Any]) -> "Curve":
     )
 
 
-def _settings(train: "TrainConfig") -> str:
+def _settings(plan: "SearchPlan") -> str:
     """The settings of a training in words."""
+    train, weights = plan.train, plan.weights
+    start = f"from {weights.name} (digest {weights.digest})" if weights else "from scratch"
     return (
-        f"{train.optimizer}, batch size {train.batch_size}, peak learning rate {train.lr:g}, weight decay "
+        f"{start}; {train.optimizer}, batch size {train.batch_size}, peak learning rate {train.lr:g}, weight decay "
         f"{train.weight_decay:g}, warm-up {train.warmup_epochs:g} epochs, label smoothing {train.label_smoothing:g}, "
         f"averaged weights {train.ema_decay:g}, {train.precision}"
     )

@@ -33,7 +33,7 @@ def test_a_page_of_an_unfinished_search_with_estimates(cli: Cli, searched: Path)
     assert "Ahead so far" in page
     assert "at 30 W throughout" in page
     assert "at 2 an hour" in page
-    assert "adamw, batch size 16" in page
+    assert "from scratch; adamw, batch size 16" in page
     assert re.search(r"<pre><code>scalesearch grid --space mbconv_small .*--run runs/one</code></pre>", page)
     assert "estimated" not in (cli("report", searched).out, (searched / "report" / "report.html").read_text())[1]
 
