@@ -61,9 +61,11 @@ def _facts(
     """What the report states besides results."""
     from dataclasses import replace
 
+    from scalesearch.cli.verify import transfer
     from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
     from scalesearch.search.answer import read_answer
     from scalesearch.search.found import FILE, read_found
+    from scalesearch.search.verify import read_verifications
 
     found = plan.enumerate()
     ended = read_answer(folder)
@@ -96,6 +98,7 @@ def _facts(
             found.candidates[ahead].spec, name=ended.recommended
         ),
         rates=rates,
+        transfers=tuple(map(transfer, read_verifications(folder))),
         curves=tuple(curve for curve in map(_curve, trainings) if curve.epochs),
     )  # fmt: skip
 

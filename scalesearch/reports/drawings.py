@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from scalesearch.reports.axes import Look
 from scalesearch.reports.controls_figure import controls_figure
-from scalesearch.reports.facts import Curve, RunFacts
+from scalesearch.reports.facts import Curve, RunFacts, Transfer
 from scalesearch.reports.family_figure import family_figure
 from scalesearch.reports.figures import Mark, accuracy_figure, grid_figure, winner_figure
 from scalesearch.reports.findings import Findings, accuracy_note
@@ -17,6 +17,7 @@ from scalesearch.reports.learning_figure import has_curves, learning_figure, mem
 from scalesearch.reports.published import best_published
 from scalesearch.reports.statistics import common_rung, rung_points, summarise
 from scalesearch.reports.tables import Member, count_text, epochs_text, interval_text, percent
+from scalesearch.reports.transfer_figure import transfer_figure
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,8 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
             _describe_curves(points, mark),
             lambda look: learning_figure(points, frozenset(members), mark, note, look),
         )
+    for one in facts.transfers:
+        yield _transfer(one)
     if facts.curves:
         yield Drawing(
             "member_curves",
@@ -95,6 +98,19 @@ def drawings(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iter
             _describe_family(family, facts.data.name),
             lambda look: family_figure(family, best_published(), facts.data.name, look),
         )
+
+
+def _transfer(one: Transfer) -> Drawing:
+    return Drawing(
+        f"transfer_phi{one.phi:g}".replace(".", "_"),
+        f"Scores of the same networks at φ = 1 and φ = {one.phi:g}, with 95 % intervals: {one.tau}",
+        "; ".join(
+            f"{point.name} ({point.kind}{f', {point.control} only' if point.control else ''}): {point.at_one:.3f} and "
+            f"{point.at_phi:.3f}"
+            for point in one.points
+        ),
+        lambda look: transfer_figure(one.points, one.phi, one.tau, one.note, look),
+    )
 
 
 def mark_of(found: Findings) -> Mark | None:

@@ -9,6 +9,8 @@ from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.score import EXPONENT
 from scalesearch.design.spec import NetSpec
 
+Bounds = tuple[float, float]
+
 
 @dataclass(frozen=True)
 class DataFacts:
@@ -99,6 +101,40 @@ class WinnerFacts:
 
 
 @dataclass(frozen=True)
+class TransferPoint:
+    """One network: its scores at φ = 1 and at φ with their intervals (low, high).
+
+    ``kind``: "recommended", "member", "undecided" or "beaten"; ``control``: the one dimension it scales, or empty.
+    """
+
+    name: str
+    kind: str
+    control: str
+    at_one: float
+    at_one_interval: Bounds
+    at_phi: float
+    at_phi_interval: Bounds
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What training the same networks at another φ showed.
+
+    Args:
+        points: each network at both sizes.
+        tau: Kendall's τ in words.
+        note: how both sides were trained, one line.
+        said: what it comes to, in sentences.
+    """
+
+    phi: float
+    points: tuple[TransferPoint, ...]
+    tau: str
+    note: str
+    said: str
+
+
+@dataclass(frozen=True)
 class Curve:
     """A member's training: validation accuracy after each of ``epochs``, counted from 1."""
 
@@ -131,6 +167,7 @@ class RunFacts:
         network: the recommended candidate's, or that of the one ahead so far, at full size.
         rates: for an estimate of energy and price.
         curves: of the family's members that were trained in the run's folder.
+        transfers: what ``verify`` found, one for each φ.
     """
 
     name: str
@@ -147,3 +184,4 @@ class RunFacts:
     network: NetSpec | None = None
     rates: Rates = Rates()
     curves: tuple[Curve, ...] = ()
+    transfers: tuple[Transfer, ...] = ()

@@ -183,6 +183,10 @@ def _sections(
     curves = tuple(plates[name] for name in ("learning_curves", "member_curves") if name in plates)
     if curves:
         yield Section("curves", "Learning curves", plates=curves)
+    transfers = tuple(plates[name] for name in plates if name.startswith("transfer_phi"))
+    if transfers:
+        said = "\n\n".join(f"φ = {one.phi:g}, {one.note}: {one.said}" for one in facts.transfers)
+        yield Section("transfer", "Does φ = 1 transfer?", html(said), transfers)
     yield _family(family, facts, plates.get("family"))
     if len(found.summary):
         status = {item["name"]: item["status"] for item in winners.standings} if winners else {}

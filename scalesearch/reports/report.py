@@ -63,6 +63,7 @@ def report_markdown(
         ("Answer", answer(found, facts)),
         ("Figures", sections.figures(figures)),
         ("Best candidates", sections.candidates_section(found, accuracy_note(found, facts))),
+        ("Does φ = 1 transfer?", sections.transfer_section(facts)),
         ("Family", sections.family_section(family, facts)),
         ("What the candidates cost", sections.cost_section(found, facts)),
         ("Triples dropped", sections.dropped_section(facts)),

@@ -34,6 +34,11 @@ def candidates_section(found: Findings, note: str) -> str:
     return f"{note[0].upper()}{note[1:]}.\n\n{markdown_table(top_candidates(found.summary))}"
 
 
+def transfer_section(facts: RunFacts) -> str:
+    """What ``verify`` found; nothing where it was not run."""
+    return "\n\n".join(f"φ = {one.phi:g}, {one.note}, {one.tau}. {one.said}" for one in facts.transfers)
+
+
 def family_section(family: Sequence[Member], facts: RunFacts) -> str:
     """B0…B6; tested members carry their accuracy on the test images."""
     if not family:

@@ -12,7 +12,7 @@ import pytest
 
 from scalesearch.design.space import load_space
 from scalesearch.reports.drawings import drawings
-from scalesearch.reports.facts import Curve, Rates, RunFacts
+from scalesearch.reports.facts import Curve, Rates, RunFacts, Transfer, TransferPoint
 from scalesearch.reports.findings import findings
 from scalesearch.reports.inline_svg import COLOURS
 from scalesearch.reports.page import report_page
@@ -26,6 +26,18 @@ CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
 )
 STYLE = (Path(__file__).parents[2] / "scalesearch/reports/templates/style.css").read_text()
+
+
+TRANSFER = Transfer(
+    2.0,
+    (
+        TransferPoint("c003", "recommended", "", 0.6, (0.55, 0.65), 0.7, (0.65, 0.75)),
+        TransferPoint("c001", "beaten", "width", 0.5, (0.45, 0.55), 0.6, (0.55, 0.65)),
+    ),
+    "Kendall's τ 1.00 [0.10, 1.00]",
+    "3 epochs at φ = 1 and 2",
+    "The order carries over.",
+)
 
 
 def raced(count: int) -> pd.DataFrame:
@@ -47,6 +59,7 @@ def finished() -> tuple[str, pd.DataFrame, RunFacts]:
         facts(12, winner(frame[frame["epochs"] == 3])),
         winners=answer(frame[frame["epochs"] == 3]),
         network=load_space("efficientnet_b0").baseline,
+        transfers=(TRANSFER,),
         curves=(Curve("b1", (1, 2, 3), (0.5, 0.75, 0.7)),),
     )
     return page_of(frame, run, family(tested=2)), frame, run
@@ -98,8 +111,8 @@ def test_the_story_is_told_top_down(tree: Element) -> None:
     assert [one.whole_text() for one in tree.all("h1")] == ["Compound scaling for Flowers"]
     assert [one.whole_text() for one in tree.all("h2")] == [
         "Accuracy against FLOPs", "Which cannot be told from the best", "Against one dimension alone", "The grid",
-        "Learning curves", "The family", "All candidates", "The network", "What the candidates cost",
-        "Triples dropped", "Provenance", "Reproduce",
+        "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
+        "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
     ]  # fmt: skip
     places = [one.attributes["href"] for one in tree.all("nav")[0].all("a")]
     assert places == [f"#{one.attributes['id']}" for one in tree.all("section")][:-1]
@@ -110,7 +123,7 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
 ) -> None:
     _, frame, run = finished
     drawn = tree.all("svg")
-    assert len(drawn) == 2 * 7  # seven figures, for wide windows and for phones
+    assert len(drawn) == 2 * 8  # eight figures, for wide windows and for phones
     for svg in drawn:
         assert svg.attributes["role"] == "img"
         title, description = svg.all("title")[0], svg.all("desc")[0]
@@ -125,6 +138,10 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
     first = summarise(frame[frame["epochs"] == 1]).query(f"name == '{best['name']}'").iloc[0]
     assert f"{best['name']}: {percent(first['accuracy'])} after 1 epoch, " in said["learning_curves-wide-title"]
     assert "Tested on Flowers: b0 88.0 %, b1 89.1 %" in said["family-wide-title"]
+    assert said["transfer_phi2-wide-title"] == (
+        "c003 (recommended): 0.600 and 0.700; c001 (beaten, width only): 0.500 and 0.600"
+    )
+    assert "The order carries over." in by_id(tree, "transfer").whole_text()
     assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
     assert run.winners is not None
     assert all(item["name"] in said["winner_set-wide-title"] for item in run.winners.standings)
@@ -337,4 +354,4 @@ def test_in_a_browser_tables_sort_and_a_phone_needs_no_sideways_scrolling(
     assert names.split()[2:] == sorted(ranked)
     _, needed, _, there = width.split()
     assert int(needed) <= int(there) == 360
-    assert figures == "figures 7"
+    assert figures == "figures 8"
