@@ -60,7 +60,8 @@ def _verdict(runs: Sequence[Run]) -> str:
     differing = [what for what, text in ASKED if len({text(run.facts) for run in runs}) > 1]
     if not same_images(runs):
         return (
-            "**Different images: accuracies and scores cannot be compared between these searches.** "
+            "**Different images (their digests differ): accuracies and scores cannot be compared between these "
+            "searches.** "
             "Coefficients can, as far as one data set can tell of another."
         )
     if differing:

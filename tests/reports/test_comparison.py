@@ -27,7 +27,7 @@ def frame() -> pd.DataFrame:
 
 def test_other_images_are_never_compared_by_accuracy(frame: pd.DataFrame, tmp_path: Path) -> None:
     runs = [run("one", frame), run("two", frame, digest="ffffffffffff")]
-    assert "Different images: accuracies and scores cannot be compared" in verdict(runs)
+    assert "Different images (their digests differ): accuracies and scores cannot be compared" in verdict(runs)
     written = [path.name for path in write_comparison(tmp_path, runs)]
     assert written == ["comparison.md", "comparison.html"]
 
