@@ -17,7 +17,7 @@ RunOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")]
 SpaceOption = Annotated[
     str | None,
-    typer.Option(help="A shipped space (efficientnet_b0, efficientnet_lite0, mobilenet_v2, mbconv_small) or a file."),
+    typer.Option(help="A shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a file."),
 ]
 RoundingOption = Annotated[
     Literal["budget", "efficientnet"] | None,

@@ -98,12 +98,13 @@ def finetune(
     from scalesearch.training.recipe import Recipe, augmentation
 
     with interruptible(), joined(choose_device(device)) as where:
-        found = _network(model, run, weights, source_padding, resolution, seed)
+        found = _network(model, run, weights, source_padding, resolution)
         if full_plan:
             _print_plan(found, json)
             return
         name = _searched_data(found.chosen) if data is None else data
         parts = _images(name, skip_broken, found.spec.resolution)
+        found = _for_classes(found, parts.classes)
         choice = _strategy(strategy, reset_tail, found, parts)
         config = TrainConfig(
             epochs=epochs, batch_size=batch_size, warmup_epochs=min(1.0, epochs / 4), seed=seed,
@@ -134,7 +135,7 @@ class _Network:
 
 
 def _network(
-    model: str, run: Path | None, weights: str | None, source_padding: str | None, resolution: int | None, seed: int
+    model: str, run: Path | None, weights: str | None, source_padding: str | None, resolution: int | None
 ) -> _Network:
     from scalesearch.cli.source import choose_scaling
     from scalesearch.nets.inherit import inherit
@@ -149,7 +150,19 @@ def _network(
     source = open_weights(weights, spec, source_padding)
     if source_padding is not None:
         spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
-    return _Network(chosen, spec, source, inherit(source.spec, source.state, spec, seed=seed)[1])
+    return _Network(chosen, spec, source, inherit(source.spec, source.state, spec, seed=0)[1])
+
+
+def _for_classes(found: _Network, classes: tuple[str, ...]) -> _Network:
+    """With a classifier for these classes: inherited where the source has just these, else fresh."""
+    from scalesearch.nets.inherit import inherit
+    from scalesearch.training.model_file import class_names
+
+    spec, source = replace(found.spec, classes=len(classes)), found.source
+    if source is None:
+        return replace(found, spec=spec)
+    kept = class_names(dict(source.metadata)) == classes
+    return replace(found, spec=spec, plan=inherit(source.spec, source.state, spec, seed=0, classifier=kept)[1])
 
 
 def _print_plan(found: _Network, json: bool) -> None:
@@ -186,7 +199,7 @@ def _introduce(found: _Network, parts: "Dataset", choice: Choice) -> None:
     from scalesearch.cli.units import show_count
     from scalesearch.design.cost import cost
 
-    spec, images = replace(found.spec, classes=len(parts.classes)), parts.source
+    spec, images = found.spec, parts.source
     for note in images.notes:
         say(f"Note: {note}")
     say(found.chosen.origin)

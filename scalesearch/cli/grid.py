@@ -28,7 +28,7 @@ def grid(
         str | None, typer.Option(help="T: size of the baseline, such as 400M; the space's own size if left out.")
     ] = None,
     space: Annotated[
-        str, typer.Option(help="efficientnet_b0, efficientnet_lite0, mobilenet_v2, mbconv_small, or a TOML file.")
+        str, typer.Option(help="efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …, or a TOML file.")
     ] = "efficientnet_b0",
     data: Annotated[
         str, typer.Option(help="A folder of images, a torchvision set such as cifar10, or the embedded glyphs.")

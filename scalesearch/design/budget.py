@@ -23,7 +23,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.cost import block_operators
+from scalesearch.design.cost import block_operators, classifier_operators
 from scalesearch.design.shape import Shape, scaled_head
 from scalesearch.design.spec import NetSpec, Stage
 
@@ -57,7 +57,7 @@ class _Widths:
     """One rounding of all widths, how far it departs (in log FLOPs), and what each block weighs.
 
     ``first`` and ``rest`` hold a, b, c per stage: the first block and each further one cost a·in² + b·out² + c.
-    ``head`` is the head's and ``classifier`` the classifier's weights; ``stem_macs`` the stem's per output pixel.
+    ``head_macs`` and ``stem_macs`` are per pixel of their output; ``classifier`` is what follows the pooling.
     """
 
     stem: int
@@ -180,32 +180,38 @@ def _weigh(spec: NetSpec, stem: int, widths: tuple[int, ...], head: int, departu
     inputs = (stem, *widths[:-1])
     first, rest = [], []
     for stage, width_in, width in zip(spec.stages, inputs, widths, strict=True):
-        shaped = Stage(width, 1, stage.kernel, stage.stride, stage.expand_ratio, stage.se_ratio, stage.block)
-        first.append(_block_weights(shaped, width_in))
-        rest.append(_block_weights(shaped, width))
+        shaped = Stage(
+            width, 1, stage.kernel, stage.stride, stage.expand_ratio, stage.se_ratio, stage.block, squeeze=stage.squeeze
+        )
+        first.append(_block_weights(shaped, width_in, stage.stride))
+        rest.append(_block_weights(shaped, width, 1))
     stem_macs = spec.stem.kernel**2 * spec.in_channels * stem
+    classifier = sum(op.macs for op in classifier_operators(head or widths[-1], spec.head.hidden, spec.classes))
     return _Widths(
-        stem, widths, head, departure, np.array(first), np.array(rest), stem_macs, widths[-1] * head,
-        head * spec.classes,
-    )  # fmt: skip
+        stem, widths, head, departure, np.array(first), np.array(rest), stem_macs, widths[-1] * head, classifier
+    )
 
 
 @cache
-def _block_weights(stage: Stage, width_in: int) -> tuple[int, int, int]:
-    """a, b, c of a block's multiply-adds a·in² + b·out² + c, from three probes of the closed form."""
+def _block_weights(stage: Stage, width_in: int, stride: int) -> tuple[int, int, int]:
+    """a, b, c of a block's multiply-adds a·in² + b·out² + c, from three probes of the closed form.
 
-    def macs(size: int, stride: int) -> int:
+    On stride 1 in and out are one size, so all may count as b.
+    """
+
+    def macs(size: int) -> int:
         return sum(op.macs for op in block_operators(stage, width_in, stride, size))
 
-    at_0, at_1, halved = macs(0, 1), macs(1, 1), macs(2, 2)
-    a = (halved - at_1) // 3
+    at_0, at_1 = macs(0), macs(1)
+    a = (macs(stride) - at_1) // (stride**2 - 1) if stride > 1 else 0
     return a, at_1 - a - at_0, at_0
 
 
 def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints) -> tuple[Ints, Ints]:
     """(widths, sides) cost with one block per stage, and (widths, sides, stages) cost of each further block."""
     inputs, outputs = [], []
-    stem_size = size = -(-sides // spec.stem.stride)  # output_size, for all sides at once
+    # output_size, for all sides at once
+    stem_size, size = -(-sides // spec.stem.stride), -(-sides // spec.stem.reduction)
     for stage in spec.stages:
         inputs.append(size)
         size = -(-size // stage.stride)

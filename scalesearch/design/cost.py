@@ -4,11 +4,11 @@ FLOPs here are multiply-adds of convolution and linear operators, biases not cou
 A cost is linear in a stage's depth: the first block once, the others ``depth - 1`` times.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from scalesearch.design.spec import NetSpec, Stage, expanded_width, squeeze_width
+from scalesearch.design.spec import BlockKind, NetSpec, Stage, expanded_width, shortcut_of, squeeze_width
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Operator:
     """One convolution or linear layer; batch norm's parameters stand on the convolution before it.
 
     Args:
-        name: module path, torchvision's ``efficientnet`` naming.
+        name: module path; MBConv networks have torchvision's ``efficientnet`` naming.
         macs: multiply-adds for one image.
         params: weights, biases, and the following batch norm's affine parameters.
         activations: numbers in its output for one image.
@@ -38,7 +38,7 @@ class Cost:
 
 
 def output_size(size: int, stride: int) -> int:
-    """Side in pixels after a convolution of odd kernel, padded symmetrically or as TF-SAME: ⌈size/stride⌉."""
+    """Side in pixels after a convolution or pooling (odd kernel, padded symmetrically or TF-SAME): ⌈size/stride⌉."""
     return -(-size // stride)
 
 
@@ -55,46 +55,93 @@ def biased(name: str, width_in: int, width: int) -> Operator:
     return Operator(name, width_in * width, width_in * width + width, width)
 
 
+def mbconv_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
+    """Expand 1×1, depthwise k×k, squeeze-excitation, project 1×1."""
+    expanded, out = expanded_width(width_in, stage.expand_ratio), output_size(size, stride)
+    number = 0
+    if expanded != width_in:
+        yield convolution("block.0.0", size, width_in, expanded)
+        number = 1
+    yield convolution(f"block.{number}.0", out, expanded, expanded, stage.kernel, depthwise=True)
+    number += 1
+    if stage.se_ratio:
+        squeezed = squeeze_width(stage, width_in)
+        yield biased(f"block.{number}.fc1", expanded, squeezed)
+        yield biased(f"block.{number}.fc2", squeezed, expanded)
+        number += 1
+    yield convolution(f"block.{number}.0", out, expanded, stage.width)
+
+
+def fused_mbconv_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
+    """Expand k×k, project 1×1; one k×k convolution where nothing expands."""
+    expanded, out = expanded_width(width_in, stage.expand_ratio), output_size(size, stride)
+    if expanded == width_in:
+        yield convolution("block.0.0", out, width_in, stage.width, stage.kernel)
+    else:
+        yield convolution("block.0.0", out, width_in, expanded, stage.kernel)
+        yield convolution("block.1.0", out, expanded, stage.width)
+
+
+def basic_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
+    """k×k, k×k, and the shortcut's projection."""
+    inner, out = expanded_width(stage.width, stage.expand_ratio), output_size(size, stride)
+    yield convolution("block.0.0", out, width_in, inner, stage.kernel)
+    yield convolution("block.1.0", out, inner, stage.width, stage.kernel)
+    yield from shortcut_operators(stage, width_in, stride, out)
+
+
+def bottleneck_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
+    """1×1, k×k with the stride, 1×1, and the shortcut's projection."""
+    inner, out = expanded_width(stage.width, stage.expand_ratio), output_size(size, stride)
+    yield convolution("block.0.0", size, width_in, inner)
+    yield convolution("block.1.0", out, inner, inner, stage.kernel)
+    yield convolution("block.2.0", out, inner, stage.width)
+    yield from shortcut_operators(stage, width_in, stride, out)
+
+
+def shortcut_operators(stage: Stage, width_in: int, stride: int, out: int) -> Iterator[Operator]:
+    """The 1×1 convolution on the shortcut, where it is one."""
+    if shortcut_of(stage, width_in, stride) == "projection":
+        yield convolution("shortcut.0", out, width_in, stage.width)
+
+
+OPERATORS: dict[BlockKind, Callable[[Stage, int, int, int], Iterator[Operator]]] = {
+    "mbconv": mbconv_operators,
+    "fused_mbconv": fused_mbconv_operators,
+    "basic": basic_operators,
+    "bottleneck": bottleneck_operators,
+}
+
+
 @cache
 def block_operators(stage: Stage, width_in: int, stride: int, size: int) -> tuple[Operator, ...]:
-    """The operators of one block on a ``size``×``size`` input; names relative to the block.
+    """The operators of one block on a ``size``×``size`` input; names relative to the block."""
+    return tuple(OPERATORS[stage.block](stage, width_in, stride, size))
 
-    MBConv: expand 1×1, depthwise k×k, squeeze-excitation, project 1×1.
-    Fused MBConv: expand k×k, project 1×1; one k×k convolution where nothing expands.
-    """
-    expanded = expanded_width(width_in, stage.expand_ratio)
-    out = output_size(size, stride)
-    expands = expanded != width_in
-    if stage.block == "fused_mbconv":
-        first = convolution("block.0.0", out, width_in, expanded if expands else stage.width, stage.kernel)
-        return (first, convolution("block.1.0", out, expanded, stage.width)) if expands else (first,)
-    operators = [convolution("block.0.0", size, width_in, expanded)] if expands else []
-    operators.append(convolution(f"block.{len(operators)}.0", out, expanded, expanded, stage.kernel, depthwise=True))
-    index = len(operators)
-    if stage.se_ratio:
-        squeezed = squeeze_width(width_in, stage.se_ratio)
-        operators += [
-            biased(f"block.{index}.fc1", expanded, squeezed),
-            biased(f"block.{index}.fc2", squeezed, expanded),
-        ]
-        index += 1
-    operators.append(convolution(f"block.{index}.0", out, expanded, stage.width))
-    return tuple(operators)
+
+def classifier_operators(pooled: int, hidden: int, classes: int) -> Iterator[Operator]:
+    """What follows the pooling: a hidden layer, where there is one, and the classifier."""
+    if hidden:
+        yield biased("hidden.0", pooled, hidden)
+    yield biased("classifier.1", hidden or pooled, classes)
 
 
 def operators(spec: NetSpec) -> Iterator[Operator]:
-    """Every convolution and linear operator of the network, in order, under torchvision's names."""
-    size = output_size(spec.resolution, spec.stem.stride)
-    yield convolution("features.0.0", size, spec.in_channels, spec.stem.width, spec.stem.kernel)
-    width_in = spec.stem.width
+    """Every convolution and linear operator of the network, in order, under canonical names."""
+    stem = spec.stem
+    yield convolution(
+        "features.0.0", output_size(spec.resolution, stem.stride), spec.in_channels, stem.width, stem.kernel
+    )
+    size, width_in = output_size(spec.resolution, stem.reduction), stem.width
     for number, stage in enumerate(spec.stages, start=1):
         for index in range(stage.depth):
             stride = stage.stride if index == 0 else 1
             for op in block_operators(stage, width_in, stride, size):
                 yield Operator(f"features.{number}.{index}.{op.name}", op.macs, op.params, op.activations)
             size, width_in = output_size(size, stride), stage.width
-    yield convolution(f"features.{len(spec.stages) + 1}.0", size, width_in, spec.head.width)
-    yield biased("classifier.1", spec.head.width, spec.classes)
+    if spec.head.width:
+        yield convolution(f"features.{len(spec.stages) + 1}.0", size, width_in, spec.head.width)
+    yield from classifier_operators(spec.pooled_width, spec.head.hidden, spec.classes)
 
 
 def cost(spec: NetSpec) -> Cost:

@@ -9,9 +9,9 @@ from typing import Literal
 
 from scalesearch.design.budget import Target, round_to_budget
 from scalesearch.design.cost import cost
-from scalesearch.design.shape import Shape, reshape, round_width, scaled_head
+from scalesearch.design.shape import Shape, reshape, scaled_head
 from scalesearch.design.space import SearchSpace
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, round_width
 from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]

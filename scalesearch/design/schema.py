@@ -44,8 +44,8 @@ def number(low: float, high: float, default: Any = REQUIRED) -> Rule:
 
 
 def one_of(*choices: str, default: Any = REQUIRED) -> Rule:
-    """One of a few words."""
-    return Rule("one of " + ", ".join(f'"{c}"' for c in choices), lambda v: v in choices, default)
+    """One of a few words, or what stands for none of them where that is the default."""
+    return Rule("one of " + ", ".join(f'"{c}"' for c in choices), lambda v: v in choices or v == default, default)
 
 
 def boolean(default: Any = REQUIRED) -> Rule:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scalesearch.design.spec import Head, NetSpec, Stage, Stem
+from scalesearch.design.spec import Head, NetSpec, Stage, Stem, round_width
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,19 @@ def shape_of(spec: NetSpec) -> Shape:
 def reshape(spec: NetSpec, shape: Shape) -> NetSpec:
     """``spec`` with another shape; every other setting kept. Written out: it runs ten thousand times a search."""
     stem, head = spec.stem, spec.head
+    stages = tuple(
+        Stage(
+            width, depth, s.kernel, s.stride, s.expand_ratio, s.se_ratio, s.block, s.depth_scaled, s.activation,
+            s.squeeze,
+        )
+        for s, width, depth in zip(spec.stages, shape.widths, shape.depths, strict=True)
+    )  # fmt: skip
     return NetSpec(
         name=spec.name,
         resolution=shape.resolution,
-        stem=Stem(shape.stem, stem.kernel, stem.stride, stem.scaled),
-        stages=tuple(
-            Stage(width, depth, s.kernel, s.stride, s.expand_ratio, s.se_ratio, s.block, s.depth_scaled)
-            for s, width, depth in zip(spec.stages, shape.widths, shape.depths, strict=True)
-        ),
-        head=Head(shape.head, head.scaling),
+        stem=Stem(shape.stem, stem.kernel, stem.stride, stem.scaled, stem.max_pool),
+        stages=stages,
+        head=Head(shape.head, head.scaling, head.hidden),
         activation=spec.activation,
         padding=spec.padding,
         batch_norm=spec.batch_norm,
@@ -44,19 +48,10 @@ def reshape(spec: NetSpec, shape: Shape) -> NetSpec:
     )
 
 
-def round_width(width: float, divisor: int) -> int:
-    """Nearest multiple of ``divisor``, at least one, never below 0.9 × ``width`` (MobileNet's rule).
-
-    Source: ``round_filters`` of the authors' release, ``_make_divisible`` of torchvision.
-    """
-    rounded = max(divisor, int(width + divisor / 2) // divisor * divisor)
-    return rounded + divisor if rounded < 0.9 * width else rounded
-
-
 def scaled_head(spec: NetSpec, widths: tuple[int, ...], width: float) -> int:
     """The head's channels for stages of ``widths`` and a multiplier ``width``, by the spec's rule."""
     head = spec.head
-    if head.scaling == "fixed":
+    if head.scaling == "fixed" or head.width == 0:
         return head.width
     if head.scaling == "follows_last_stage":
         return round(head.width * widths[-1] / spec.stages[-1].width)

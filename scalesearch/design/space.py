@@ -2,20 +2,23 @@
 
 import difflib
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from scalesearch.design.schema import Rule, boolean, check_table, integer, name, number, odd, one_of
-from scalesearch.design.spec import BatchNorm, Head, NetSpec, Stage, Stem
+from scalesearch.design.spec import Activation, BatchNorm, BlockKind, Head, NetSpec, Stage, Stem
 from scalesearch.errors import SpaceError, UserError
 
+ACTIVATIONS: tuple[str, ...] = get_args(Activation)
+BLOCK_KINDS: tuple[str, ...] = get_args(BlockKind)
 ANY = Rule("a table", lambda value: True, default=None)
 # Bounds refuse absurd values before anything is built from them.
 TOP = {
     "name": name(),
     "resolution": integer(8, 4096),
-    "activation": one_of("silu", "relu6", "relu", "hardswish", default="silu"),
+    "activation": one_of(*ACTIVATIONS, default="silu"),
     "padding": one_of("symmetric", "same", default="symmetric"),
     "width_divisor": integer(1, 64, 8),
     "dropout": number(0, 0.95, 0.2),
@@ -30,7 +33,13 @@ TOP = {
     "published": ANY,
 }
 BATCH_NORM = {"eps": number(1e-12, 1, 1e-5), "momentum": number(0, 1, 0.1)}
-STEM = {"width": integer(1, 8192), "kernel": odd(1, 15, 3), "stride": integer(1, 8, 2), "scaled": boolean(True)}
+STEM = {
+    "width": integer(1, 8192),
+    "kernel": odd(1, 15, 3),
+    "stride": integer(1, 8, 2),
+    "scaled": boolean(True),
+    "max_pool": boolean(False),
+}
 STAGE = {
     "width": integer(1, 16384),
     "depth": integer(1, 256),
@@ -38,12 +47,21 @@ STAGE = {
     "stride": integer(1, 8, 1),
     "expand_ratio": number(1, 32, 6),
     "se_ratio": number(0, 4, 0.25),
-    "block": one_of("mbconv", "fused_mbconv", default="mbconv"),
+    "block": one_of(*BLOCK_KINDS, default="mbconv"),
     "depth_scaled": boolean(True),
+    "activation": one_of(*ACTIVATIONS, default=None),
+    "squeeze": one_of("efficientnet", "mobilenet_v3", default="efficientnet"),
+}
+NO_SQUEEZE = Rule("0: a ResNet's block has no squeeze-excitation", lambda value: value == 0, default=0)
+# a block kind's own bounds and defaults, where they are not those above
+OF_BLOCK: dict[str, dict[str, Rule]] = {
+    "basic": {"expand_ratio": number(0.01, 32, 1), "se_ratio": NO_SQUEEZE},
+    "bottleneck": {"expand_ratio": number(0.01, 32, 0.25), "se_ratio": NO_SQUEEZE},
 }
 HEAD = {
-    "width": integer(1, 65536),
+    "width": integer(0, 65536),
     "scaling": one_of("fixed", "scaled", "grows_only", "follows_last_stage", default="scaled"),
+    "hidden": integer(0, 65536, 0),
 }
 GRID = {"step": number(0.001, 1, 0.1), "tolerance": number(0.001, 1, 0.1), "maximum": number(1, 8, 2.0)}
 PUBLISHED = {
@@ -128,10 +146,10 @@ def parse_space(values: dict[str, Any], where: str) -> SearchSpace:
     stem = check_table(_table(top, "stem"), STEM, "stem", mistakes)
     head = check_table(_table(top, "head"), HEAD, "head", mistakes)
     grid = check_table(_table(top, "grid"), GRID, "grid", mistakes)
-    stages = _check_list(top.pop("stages"), STAGE, "stages", mistakes)
+    stages = _check_list(top.pop("stages"), _stage_rules, "stages", mistakes)
     if not stages:
         mistakes.append("stages: missing; expected at least one [[stages]] table")
-    published = _check_list(top.pop("published"), PUBLISHED, "published", mistakes)
+    published = _check_list(top.pop("published"), lambda row: PUBLISHED, "published", mistakes)
     norms = [
         check_table(row.pop("batch_norm", None) or norm, BATCH_NORM, f"published[{index}].batch_norm", mistakes)
         for index, row in enumerate(published)
@@ -154,10 +172,18 @@ def _table(values: dict[str, Any], key: str) -> Any:
     return {} if value is None else value
 
 
-def _check_list(values: Any, rules: dict[str, Rule], where: str, mistakes: list[str]) -> list[dict[str, Any]]:
+def _stage_rules(row: Any) -> dict[str, Rule]:
+    """The rules of a stage's block kind."""
+    kind = row.get("block") if isinstance(row, dict) else None
+    return STAGE | (OF_BLOCK.get(kind, {}) if isinstance(kind, str) else {})
+
+
+def _check_list(
+    values: Any, rules: Callable[[Any], dict[str, Rule]], where: str, mistakes: list[str]
+) -> list[dict[str, Any]]:
     if values is None:
         return []
     if not isinstance(values, list):
         mistakes.append(f"{where} = {values!r}; expected [[{where}]] tables")
         return []
-    return [check_table(row, rules, f"{where}[{index}]", mistakes) for index, row in enumerate(values)]
+    return [check_table(row, rules(row), f"{where}[{index}]", mistakes) for index, row in enumerate(values)]

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.efficientnet import EfficientNet, MBConvConfig
 from torchvision.models.mobilenetv2 import MobileNetV2
+from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
 from scalesearch.files import atomic
 from scalesearch.nets.modules import MBConvNet, build
@@ -21,6 +23,7 @@ from scalesearch.nets.timm_names import timm_names
 
 Format = Literal["onnx", "torch-export", "torchvision", "timm"]
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2", "torchvision": ".safetensors", "timm": ".safetensors"}
+BASE_WIDTH = 64  # of a ResNet's first stage in torchvision
 TOLERANCE = 1e-3  # of the logits' largest value
 CHECKED_BATCHES = (1, 3)
 
@@ -109,6 +112,10 @@ def _run_program(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
 
 def torchvision_family(spec: NetSpec) -> Family:
     """Whose names a spec's blocks have in torchvision: MobileNetV2's for plain ReLU6 blocks, else EfficientNet's."""
+    if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
+        return "resnet"
+    if spec.head.hidden:
+        return "mobilenet_v3"
     plain = all(not stage.se_ratio and stage.block == "mbconv" for stage in spec.stages)
     return "mobilenet_v2" if plain and spec.activation == "relu6" and spec.padding == "symmetric" else "efficientnet"
 
@@ -145,8 +152,12 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
     norm = partial(nn.BatchNorm2d, eps=spec.batch_norm.eps, momentum=spec.batch_norm.momentum)
     if spec.padding != "symmetric":
         raise _not_torchvisions(spec, f"padding {spec.padding}")
+    if torchvision_family(spec) == "resnet":
+        return _resnet(spec, norm)
     if (spec.stem.kernel, spec.stem.stride) != (3, 2):
         raise _not_torchvisions(spec, f"a stem of kernel {spec.stem.kernel} and stride {spec.stem.stride}")
+    if torchvision_family(spec) == "mobilenet_v3":
+        return _mobilenet_v3(spec, norm)
     if torchvision_family(spec) == "mobilenet_v2":
         settings = [[stage.expand_ratio, stage.width, stage.depth, stage.stride] for stage in spec.stages]
         mobile: nn.Module = MobileNetV2(
@@ -163,6 +174,37 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
     peer: nn.Module = EfficientNet(
         rows, spec.dropout, spec.drop_path, spec.classes, norm_layer=norm, last_channel=spec.head.width
     )
+    return peer
+
+
+def _mobilenet_v3(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
+    """torchvision's MobileNetV3 takes each block's expanded width, in multiples of 8."""
+    if any(stage.block != "mbconv" for stage in spec.stages):
+        raise _not_torchvisions(spec, "blocks that are not MobileNetV3's")
+    rows, width_in = [], spec.stem.width
+    for stage in spec.stages:
+        for index in range(stage.depth):
+            activation = "HS" if (stage.activation or spec.activation) == "hardswish" else "RE"
+            expanded = expanded_width(width_in, stage.expand_ratio)
+            rows.append(
+                InvertedResidualConfig(
+                    width_in, stage.kernel, expanded, stage.width, stage.se_ratio > 0, activation,
+                    stage.stride if index == 0 else 1, 1, 1.0,
+                )
+            )  # fmt: skip
+            width_in = stage.width
+    peer: nn.Module = MobileNetV3(rows, spec.head.hidden, spec.classes, dropout=spec.dropout, norm_layer=norm)
+    return peer
+
+
+def _resnet(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
+    """torchvision's ResNet fixes all but blocks, depths and the share that is inside bottlenecks."""
+    kinds = {stage.block for stage in spec.stages}
+    block: type[BasicBlock | Bottleneck] = {"basic": BasicBlock, "bottleneck": Bottleneck}[spec.stages[0].block]
+    inner = round(BASE_WIDTH * block.expansion * spec.stages[0].expand_ratio)
+    if len(spec.stages) != 4 or len(kinds) > 1 or spec.activation != "relu":
+        raise _not_torchvisions(spec, "other than four stages of one kind of block and ReLU")
+    peer: nn.Module = ResNet(block, list(spec.depths), spec.classes, width_per_group=inner, norm_layer=norm)
     return peer
 
 

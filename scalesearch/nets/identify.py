@@ -17,7 +17,7 @@ from scalesearch.nets.timm_names import timm_names
 
 NAMINGS = {**NAMES, "timm": timm_names, "lukemelas": lukemelas_names}
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")  # left by DataParallel, torch.compile and Lightning
-BODY = ("features.", "blocks.", "_blocks.", "layers.")
+BODY = ("features.", "blocks.", "_blocks.", "layer")
 
 
 def known_specs() -> Iterator[NetSpec]:
@@ -64,8 +64,8 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
     shown = ", ".join(list(given)[:3])
     raise UserError(
         where, f"the tensors of no known network ({shown}, …)",
-        "EfficientNet, EfficientNet-Lite, MobileNetV2 or a model of scalesearch, named as torchvision, timm or "
-        "efficientnet_pytorch name them",
+        "EfficientNet, EfficientNet-Lite, MobileNetV2, MobileNetV3, ResNet or a model of scalesearch, named as "
+        "torchvision, timm or efficientnet_pytorch name them",
     )  # fmt: skip
 
 
@@ -74,21 +74,25 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
     widths: dict[int, int] = {}
     weights = {layer: state.get(f"{layer.path}.weight") for layer in layers(known)}
     for layer, weight in weights.items():
-        if weight is not None and layer.role in ("project", "fused") and layer.writes.name == "stage":
+        if weight is not None and layer.closes:
             widths[layer.stage] = len(weight)
-    stem, head = state["features.0.0.weight"], state[f"features.{len(known.stages) + 1}.0.weight"]
-    classifier = state.get("classifier.1.weight")
+    stem, classifier = state["features.0.0.weight"], state.get("classifier.1.weight")
+    head, hidden = state.get(f"features.{len(known.stages) + 1}.0.weight"), state.get("hidden.0.weight")
     spec = replace(
         known,
         stem=replace(known.stem, width=len(stem)),
         stages=tuple(replace(stage, width=widths[number]) for number, stage in enumerate(known.stages, start=1)),
-        head=replace(known.head, width=len(head)),
+        head=replace(known.head, width=_rows(head), hidden=_rows(hidden)),
         in_channels=stem.shape[1],
         classes=known.classes if classifier is None else len(classifier),
     )
     shapes = expected_shapes(spec)
     fits = all(weight is None or tuple(weight.shape) == shapes[layer.path] for layer, weight in weights.items())
     return spec if fits else None
+
+
+def _rows(weight: Tensor | None) -> int:
+    return 0 if weight is None else len(weight)
 
 
 def expected_shapes(spec: NetSpec) -> dict[str, tuple[int, ...]]:

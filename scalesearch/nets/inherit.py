@@ -7,6 +7,7 @@ most important ones where it is narrower. Tensors are gathered by the maps of wh
   new outputs keep their fresh weights, so nothing is symmetric and gradients reach everything.
 - Deeper: a new block repeats the stage's last one, and the scale and shift of its last batch norm are zero: the
   block's sum is its input.
+- A shortcut that the source has as its plain input and the target as a projection starts as that input.
 - A larger kernel has the source's in its middle, zeros around it. Squeeze-excitation that the source lacks starts as a
   constant gate, which the next convolution undoes; one that the target lacks is replaced by its gate at zero input.
 
@@ -23,14 +24,16 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, Shortcut
 from scalesearch.nets.layers import Channels, Layer, layers
-from scalesearch.nets.modules import ACTIVATIONS, MBConvNet, build
+from scalesearch.nets.modules import GATES, MBConvNet, build, squeeze_activations
+from scalesearch.nets.naming import blocks
 from scalesearch.nets.stage_match import match_blocks, match_stages
 from scalesearch.nets.transfer_plan import Inherited, Route, TransferPlan, how
 
 Selection = Literal["batch_norm", "weight_norm", "leading"]
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
+IDEMPOTENT = ("relu", "relu6")  # applied twice they are as applied once, so an added ResNet block can be an identity
 HEAD_DEVIATION = 0.01  # of a fresh classifier's weights: trained features are large, and the first loss must be log(C)
 GATE_BIAS = 2.0  # a gate of 0.88: open, and with a slope that still learns
 
@@ -88,17 +91,21 @@ def inherit(
         for pairing in pairings
     ]
     rows = [row for pairing in pairings for row in _fill(own, state, pairing, taken)]
-    _mend_gates(own, state, pairings, taken, ACTIVATIONS[source.activation]())
+    _mend_gates(own, state, pairings, taken, source, spec)
+    opened = _open_shortcuts(own, state, pairings, taken, source, spec)
     for pairing in pairings:
-        last = pairing.target.role in ("project", "fused") and pairing.target.writes.name == "stage"
-        if pairing.new and last:
+        if pairing.new and pairing.target.closes:
             own[f"{pairing.target.norm}.weight"].zero_()
             own[f"{pairing.target.norm}.bias"].zero_()
     if pairings[-1].source is None:
         own["classifier.1.weight"].mul_(HEAD_DEVIATION * (3 * spec.classes) ** 0.5)  # from uniform ±1/√classes
     used = {row.source for row in rows}
     unused = tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked"))
-    routes = tuple(_route(pairing, own, state, taken) for pairing in pairings if pairing.target.norm)
+    routes = tuple(
+        _route(pairing, own, state, taken)
+        for pairing in pairings
+        if pairing.target.norm and pairing.target not in opened  # whose batch norm changes nothing as it is
+    )
     return network, TransferPlan(tuple(rows), unused, _losses(source, spec, state), routes)
 
 
@@ -131,17 +138,32 @@ def _losses(source: NetSpec, spec: NetSpec, state: Mapping[str, Tensor]) -> tupl
         found.append("batch-norm eps")
     if spec.stem.width < source.stem.width or spec.head.width < source.head.width:
         found.append("a narrower stem or head")
-    if (source.stem.kernel, source.stem.stride) != (spec.stem.kernel, spec.stem.stride):
+    if source.head.hidden > spec.head.hidden or (source.head.hidden == 0 < spec.head.hidden):
+        found.append("another hidden layer")
+    if source.head.width == 0 < spec.head.width:
+        found.append("a new head")
+    if any(getattr(source.stem, what) != getattr(spec.stem, what) for what in ("kernel", "stride", "max_pool")):
         found.append("another stem")
-    for number, (old, new) in enumerate(zip(source.stages, spec.stages, strict=True), start=1):
+    shortcuts = zip(_first_shortcuts(source), _first_shortcuts(spec), strict=True)
+    stages = zip(source.stages, spec.stages, shortcuts, strict=True)
+    for number, (old, new, (was, now)) in enumerate(stages, start=1):
+        activation = new.activation or spec.activation
+        settles = activation in IDEMPOTENT or new.block not in RESNET_BLOCKS
+        expansion_is_new = new.block not in RESNET_BLOCKS and old.expand_ratio == 1 < new.expand_ratio
         differing = [
             name
             for name, lost in (
                 ("width", new.width < old.width),
-                ("depth", new.depth < old.depth),
+                ("depth", new.depth < old.depth or (new.depth > old.depth and not settles)),
+                (
+                    "activation",
+                    old.activation != new.activation and (old.activation or source.activation) != activation,
+                ),
+                ("shortcut", was != now and (was, now) != ("identity", "projection")),
                 ("kernel", new.kernel < old.kernel),
                 ("stride", new.stride != old.stride),
-                ("expand_ratio", new.expand_ratio < old.expand_ratio or (old.expand_ratio == 1 < new.expand_ratio)),
+                ("expand_ratio", new.expand_ratio < old.expand_ratio or expansion_is_new),
+                ("kind of squeeze", new.squeeze != old.squeeze and new.se_ratio > 0 < old.se_ratio),
                 ("squeeze-excitation", new.se_ratio < old.se_ratio),
                 ("block", new.block != old.block),
             )
@@ -151,6 +173,11 @@ def _losses(source: NetSpec, spec: NetSpec, state: Mapping[str, Tensor]) -> tupl
     if "classifier.1.weight" in state and source.classes != spec.classes:
         found.append("classes")
     return tuple(found)
+
+
+def _first_shortcuts(spec: NetSpec) -> list[Shortcut]:
+    """What each stage's first block adds to its branch."""
+    return [block.shortcut for block in blocks(spec) if block.index == 0]
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,7 +207,7 @@ def _pair(source: NetSpec, spec: NetSpec, weights: _Weights) -> list[Pairing]:
         if match is None:
             continue
         given = source.stages[match].depth
-        last = {block: role for (s, block, role) in of if s == match + 1}  # the last role of each block
+        last = {block: role for (s, block, role), layer in of.items() if s == match + 1 and layer.closes}
         scores = [float(weights.importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
         matched[number] = list(match_blocks(scores, stage.depth))
         for block, found in enumerate(matched[number]):
@@ -305,7 +332,8 @@ def _mend_gates(
     state: Mapping[str, Tensor],
     pairings: list[Pairing],
     taken: dict[Channels, Taken],
-    activation: nn.Module,
+    source_spec: NetSpec,
+    spec: NetSpec,
 ) -> None:
     """Squeeze-excitation that only one of the two has: its gate's constant value goes into the projection."""
     of_source = {p.target.path: p.source for p in pairings}
@@ -321,9 +349,40 @@ def _mend_gates(
         if excite is not None and of_source[excite.target.path] is None:
             own[f"{excite.target.path}.weight"].zero_()
             own[f"{excite.target.path}.bias"].fill_(GATE_BIAS)
-            projection /= 1 / (1 + math.exp(-GATE_BIAS))
+            projection /= GATES[spec.stages[layer.stage - 1].squeeze]()(torch.tensor(GATE_BIAS))
         elif excite is None and has_gate:
-            hidden = activation(state[f"{gate}.fc1.bias"].float())
-            level = torch.sigmoid(state[f"{gate}.fc2.weight"].float().flatten(1) @ hidden + state[f"{gate}.fc2.bias"])
+            stage = source_spec.stages[source.stage - 1]
+            activation, opening = squeeze_activations(source_spec, stage)
+            hidden = activation()(state[f"{gate}.fc1.bias"].float().clone())
+            level = opening()(state[f"{gate}.fc2.weight"].float().flatten(1) @ hidden + state[f"{gate}.fc2.bias"])
             reads = _map(taken, layer.reads, source.reads, projection.shape[1], len(level))
             projection *= torch.where(reads >= 0, level[reads.clamp(min=0)], 1.0).view(1, -1, 1, 1)
+
+
+def _open_shortcuts(
+    own: dict[str, Tensor],
+    state: Mapping[str, Tensor],
+    pairings: list[Pairing],
+    taken: dict[Channels, Taken],
+    source: NetSpec,
+    spec: NetSpec,
+) -> set[Layer]:
+    """Projections where the source adds a block's plain input: set to hand on the source's channels; which ones."""
+    plain = {(block.stage_number, block.index) for block in blocks(source) if block.shortcut == "identity"}
+    closing = {(p.target.stage, p.target.block): p.source for p in pairings if p.target.closes}
+    opened = set()
+    for layer in (pairing.target for pairing in pairings if pairing.target.role == "shortcut"):
+        found = closing.get((layer.stage, layer.block))
+        if found is None or (found.stage, found.block) not in plain:
+            continue
+        weight, given = own[f"{layer.path}.weight"], len(state[f"{found.path}.weight"])
+        # an identity writes what it reads: both are maps to the same set of the source's channels
+        writes, reads = (
+            _map(taken, channels, found.writes, weight.shape[axis], given)
+            for axis, channels in enumerate((layer.writes, layer.reads))
+        )
+        old = writes >= 0
+        weight[old] = (writes[old, None] == reads).to(weight.dtype)[..., None, None]
+        own[f"{layer.norm}.weight"][old] = math.sqrt(1 + spec.batch_norm.eps)  # undoes what a variance of 1 does
+        opened.add(layer)
+    return opened

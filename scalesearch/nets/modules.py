@@ -1,7 +1,9 @@
-"""A NetSpec made into a torch module; tensor names and initialisation are torchvision's EfficientNet's."""
+"""A NetSpec made into a torch module. Names and initialisation of MBConv networks are torchvision's EfficientNet's;
+others are named alike, and ``nets.naming`` has the names that torchvision gives them."""
 
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -9,7 +11,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation, StochasticDepth
 
-from scalesearch.design.spec import NetSpec, Stage, expanded_width, squeeze_width
+from scalesearch.design.spec import (
+    POOL_STRIDE,
+    RESNET_BLOCKS,
+    BlockKind,
+    NetSpec,
+    Stage,
+    expanded_width,
+    shortcut_of,
+    squeeze_width,
+)
 
 # In place only where the gradient can be had from the output: SiLU and Hardswish need their input, so in place they
 # would first copy it (a tenth of a training step on a CPU).
@@ -19,6 +30,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": partial(nn.ReLU, inplace=True),
     "hardswish": nn.Hardswish,
 }
+GATES: dict[str, Callable[[], nn.Module]] = {"efficientnet": nn.Sigmoid, "mobilenet_v3": nn.Hardsigmoid}
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -66,6 +78,12 @@ def convolution(
     return nn.Sequential(*layers)
 
 
+def squeeze_activations(spec: NetSpec, stage: Stage) -> tuple[Callable[[], nn.Module], Callable[[], nn.Module]]:
+    """Makers of what stands between squeeze and excitation, and of the gate."""
+    inside = "relu" if stage.squeeze == "mobilenet_v3" else stage.activation or spec.activation
+    return ACTIVATIONS[inside], GATES[stage.squeeze]
+
+
 def mbconv_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
     """Expand 1×1, depthwise k×k, squeeze-excitation, project 1×1; what the stage does not ask for is left out."""
     expanded = expanded_width(width_in, stage.expand_ratio)
@@ -73,7 +91,7 @@ def mbconv_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> It
         yield convolution(spec, width_in, expanded)
     yield convolution(spec, expanded, expanded, stage.kernel, stride, groups=expanded)
     if stage.se_ratio:
-        yield SqueezeExcitation(expanded, squeeze_width(width_in, stage.se_ratio), ACTIVATIONS[spec.activation])
+        yield SqueezeExcitation(expanded, squeeze_width(stage, width_in), *squeeze_activations(spec, stage))
     yield convolution(spec, expanded, stage.width, activate=False)
 
 
@@ -87,57 +105,104 @@ def fused_mbconv_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int)
         yield convolution(spec, expanded, stage.width, activate=False)
 
 
+def basic_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
+    """k×k with the stride, k×k (He et al. 2015, arXiv:1512.03385, figure 5, left)."""
+    inner = expanded_width(stage.width, stage.expand_ratio)
+    yield convolution(spec, width_in, inner, stage.kernel, stride)
+    yield convolution(spec, inner, stage.width, stage.kernel, activate=False)
+
+
+def bottleneck_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
+    """1×1, k×k, 1×1 (figure 5, right), the stride on the k×k as in torchvision ("ResNet V1.5")."""
+    inner = expanded_width(stage.width, stage.expand_ratio)
+    yield convolution(spec, width_in, inner)
+    yield convolution(spec, inner, inner, stage.kernel, stride)
+    yield convolution(spec, inner, stage.width, activate=False)
+
+
+LAYERS: dict[BlockKind, Callable[[NetSpec, Stage, int, int], Iterator[nn.Module]]] = {
+    "mbconv": mbconv_layers,
+    "fused_mbconv": fused_mbconv_layers,
+    "basic": basic_layers,
+    "bottleneck": bottleneck_layers,
+}
+
+
 class Block(nn.Module):
-    """One MBConv or fused MBConv block; the input is added where neither size nor width changes."""
+    """One block: a branch, and its input or a projection of it added where ``shortcut_of`` says so.
+
+    Activation follows the sum in a ResNet's block and nothing in an MBConv block.
+    """
 
     def __init__(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, drop_path: float) -> None:
         super().__init__()
-        layers = fused_mbconv_layers if stage.block == "fused_mbconv" else mbconv_layers
-        self.block = nn.Sequential(*layers(spec, stage, width_in, stride))
+        shortcut = shortcut_of(stage, width_in, stride)
+        self.block = nn.Sequential(*LAYERS[stage.block](spec, stage, width_in, stride))
         self.stochastic_depth = StochasticDepth(drop_path, "row")
-        self.residual = stride == 1 and width_in == stage.width
+        self.residual = shortcut != "none"
+        self.shortcut: nn.Module = nn.Identity()
+        if shortcut == "projection":
+            self.shortcut = convolution(spec, width_in, stage.width, 1, stride, activate=False)
+        self.activation = ACTIVATIONS[spec.activation]() if stage.block in RESNET_BLOCKS else nn.Identity()
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
         result: Tensor = self.block(input)
         if self.residual:
             result = self.stochastic_depth(result)
-            result += input
+            result += self.shortcut(input)
+        result = self.activation(result)
         return result
+
+
+def stem(spec: NetSpec) -> nn.Sequential:
+    """The first convolution, and the max-pool where the spec has one."""
+    layers = convolution(spec, spec.in_channels, spec.stem.width, spec.stem.kernel, spec.stem.stride)
+    if spec.stem.max_pool:
+        layers.append(nn.MaxPool2d(3, POOL_STRIDE, padding=1))
+    return layers
 
 
 def stages(spec: NetSpec) -> Iterator[nn.Sequential]:
     """Each stage's blocks; stochastic depth grows linearly over all blocks, from 0 at the first."""
     width_in, block_number, block_count = spec.stem.width, 0, sum(spec.depths)
     for stage in spec.stages:
+        within = replace(spec, activation=stage.activation or spec.activation)
         blocks = []
         for index in range(stage.depth):
             drop_path = spec.drop_path * block_number / block_count
-            blocks.append(Block(spec, stage, width_in, stage.stride if index == 0 else 1, drop_path))
+            blocks.append(Block(within, stage, width_in, stage.stride if index == 0 else 1, drop_path))
             width_in, block_number = stage.width, block_number + 1
         yield nn.Sequential(*blocks)
 
 
 class MBConvNet(nn.Module):
-    """Stem, stages, head, average pooling, classifier. ``spec`` is the architecture it was built from."""
+    """Stem, stages, head, average pooling, hidden layer, classifier; head and hidden layer where the spec has them.
+
+    ``spec`` is the architecture it was built from.
+    """
 
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
-        stem, head = spec.stem, spec.head
-        self.features = nn.Sequential(
-            convolution(spec, spec.in_channels, stem.width, stem.kernel, stem.stride),
-            *stages(spec),
-            convolution(spec, spec.widths[-1], head.width),
-        )
+        pooled, hidden = spec.pooled_width, spec.head.hidden
+        self.features = nn.Sequential(stem(spec), *stages(spec))
+        if spec.head.width:
+            self.features.append(convolution(spec, spec.widths[-1], spec.head.width))
         self.avgpool = nn.AdaptiveAvgPool2d(1)
-        self.classifier = nn.Sequential(nn.Dropout(spec.dropout, inplace=True), nn.Linear(head.width, spec.classes))
+        self.hidden = nn.Sequential()
+        if hidden:
+            self.hidden.extend([nn.Linear(pooled, hidden), ACTIVATIONS[spec.activation]()])
+        self.classifier = nn.Sequential(
+            nn.Dropout(spec.dropout, inplace=True), nn.Linear(hidden or pooled, spec.classes)
+        )
         for module in self.modules():
             initialise(module)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W), any H and W → pooled features (N, head.width)."""
-        return torch.flatten(self.avgpool(self.features(images)), 1)
+        """Images (N, in_channels, H, W), any H and W → what the classifier reads (N, hidden or pooled width)."""
+        features: Tensor = self.hidden(torch.flatten(self.avgpool(self.features(images)), 1))
+        return features
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, in_channels, H, W), any H and W → logits (N, classes)."""

@@ -12,12 +12,13 @@ from typing import Literal
 
 from torch import Tensor
 
-from scalesearch.design.spec import NetSpec, Stage, expanded_width
+from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, Shortcut, Stage, expanded_width, shortcut_of
 from scalesearch.errors import UserError
 
 # "efficientnet_lite": EfficientNet's names with the squeeze-excitation's place in the block left empty
-Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mnasnet"]
+Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mobilenet_v3", "mnasnet", "resnet"]
 
+RESNET_CONVOLUTIONS = {"basic": 2, "bottleneck": 3}
 BLOCK = re.compile(r"(features\.\d+\.\d+)\.block\.(\d+)\.")
 
 
@@ -30,11 +31,17 @@ class BlockPlace:
     index: int
     number: int
     expands: bool
+    shortcut: Shortcut
 
     @property
     def canonical(self) -> str:
-        """Path of the block's layers."""
+        """Path of the branch's layers."""
         return f"features.{self.stage_number}.{self.index}.block"
+
+    @property
+    def canonical_shortcut(self) -> str:
+        """Path of the shortcut's projection."""
+        return f"features.{self.stage_number}.{self.index}.shortcut"
 
 
 def blocks(spec: NetSpec) -> Iterator[BlockPlace]:
@@ -44,7 +51,8 @@ def blocks(spec: NetSpec) -> Iterator[BlockPlace]:
         for index in range(stage.depth):
             number += 1
             expands = expanded_width(width_in, stage.expand_ratio) != width_in
-            yield BlockPlace(stage, stage_number, index, number, expands)
+            shortcut = shortcut_of(stage, width_in, stage.stride if index == 0 else 1)
+            yield BlockPlace(stage, stage_number, index, number, expands, shortcut)
             width_in = stage.width
 
 
@@ -116,11 +124,54 @@ def mnasnet_names(spec: NetSpec) -> dict[str, str]:
     return names
 
 
+def mobilenet_v3_names(spec: NetSpec) -> dict[str, str]:
+    """{canonical: torchvision's ``mobilenet_v3``}: blocks counted through, the hidden layer first in the classifier.
+
+    Raises UserError for other blocks than MBConv, and for a network without hidden layer.
+    """
+    if not spec.head.hidden or any(stage.block != "mbconv" for stage in spec.stages):
+        raise UserError(spec.name, "no hidden layer or other blocks", "MBConv blocks and a head with a hidden layer")
+    names, last = {"hidden.0": "classifier.0", "classifier.1": "classifier.3"}, 0
+    for block in blocks(spec):
+        last = block.number
+        for layer in range(3 + int(block.expands)):
+            for leaf in ("0", "1", "fc1", "fc2"):
+                names[f"{block.canonical}.{layer}.{leaf}"] = f"features.{last}.block.{layer}.{leaf}"
+    for part in (0, 1):
+        names[f"features.{len(spec.stages) + 1}.{part}"] = f"features.{last + 1}.{part}"
+    return names
+
+
+def resnet_names(spec: NetSpec) -> dict[str, str]:
+    """{canonical: torchvision's ``resnet``, which is timm's too}: ``layer1`` to ``layer4``, ``downsample``, ``fc``.
+
+    Raises UserError for other blocks than ResNet's, and for a head convolution.
+    """
+    names = {"features.0.0": "conv1", "features.0.1": "bn1", "classifier.1": "fc"}
+    if spec.head.width or spec.head.hidden:
+        raise UserError(f"{spec.name}: head", f"width {spec.head.width}", "no head for resnet weights")
+    for block in blocks(spec):
+        if block.stage.block not in RESNET_BLOCKS:
+            found = f'"{block.stage.block}"'
+            wanted = '"basic" or "bottleneck" for resnet weights'
+            raise UserError(f"{spec.name}: stage {block.stage_number}", found, wanted)
+        foreign = f"layer{block.stage_number}.{block.index}"
+        for number in range(RESNET_CONVOLUTIONS[block.stage.block]):
+            names[f"{block.canonical}.{number}.0"] = f"{foreign}.conv{number + 1}"
+            names[f"{block.canonical}.{number}.1"] = f"{foreign}.bn{number + 1}"
+        if block.shortcut == "projection":
+            for part in (0, 1):
+                names[f"{block.canonical_shortcut}.{part}"] = f"{foreign}.downsample.{part}"
+    return names
+
+
 NAMES = {
     "efficientnet": efficientnet_names,
     "efficientnet_lite": efficientnet_lite_names,
     "mobilenet_v2": mobilenet_v2_names,
+    "mobilenet_v3": mobilenet_v3_names,
     "mnasnet": mnasnet_names,
+    "resnet": resnet_names,
 }
 
 
@@ -158,6 +209,10 @@ def detect_family(names: Iterable[str]) -> Family:
     names = tuple(names)
     if "layers.0.weight" in names:
         return "mnasnet"
+    if "layer1.0.conv1.weight" in names:
+        return "resnet"
+    if any(re.match(r"features\.\d+\.block\.", name) for name in names):
+        return "mobilenet_v3"
     if any(re.match(r"features\.\d+\.conv\.", name) for name in names):
         return "mobilenet_v2"
     layers: dict[str, set[int]] = {}
@@ -165,6 +220,6 @@ def detect_family(names: Iterable[str]) -> Family:
         layers.setdefault(match[1], set()).add(int(match[2]))
     if not layers:
         shown = ", ".join(names[:3]) or "no tensors"
-        raise UserError("weights", shown, "torchvision's names of EfficientNet, MobileNetV2 or MNASNet")
+        raise UserError("weights", shown, "torchvision's names of EfficientNet, MobileNet, MNASNet or ResNet")
     gap = any(max(found) >= len(found) for found in layers.values())
     return "efficientnet_lite" if gap else "efficientnet"

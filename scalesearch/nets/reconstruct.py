@@ -99,6 +99,7 @@ def _is_pointwise(layer: nn.Module) -> bool:
 
 def _solve(layer: nn.Conv2d, given: Tensor, wanted: Tensor, route: Route, generator: torch.Generator) -> None:
     """Sets the old rows of a 1×1 convolution so that they give ``wanted`` (N, rows, H, W) from ``given``."""
+    given = given[:, :, :: layer.stride[0], :: layer.stride[1]]
     if given.shape[2:] != wanted.shape[2:]:
         return
     rows = torch.nonzero(route.writes >= 0).flatten().to(given.device)
@@ -125,9 +126,9 @@ def _match(norm: nn.BatchNorm2d, given: Tensor, wanted: Tensor | None, route: Ro
     assert norm.running_mean is not None and norm.running_var is not None  # noqa: PT018 (for the type checker)
     mean, variance = given.mean((0, 2, 3)), given.var((0, 2, 3))
     fresh = route.writes.to(mean.device) < 0
-    if wanted is None or route.new:
+    if route.new or (wanted is None and not preserved):
         fresh = torch.ones_like(fresh)
-    elif not preserved:
+    elif wanted is not None and not preserved:
         index = route.writes.clamp(min=0).to(mean.device)
         expected, deviation = wanted.mean((0, 2, 3))[index], wanted.var((0, 2, 3)).sqrt()[index]
         ratio = (variance.sqrt() / deviation.clamp(min=1e-6)).clamp(SMALLEST_RATIO, LARGEST_RATIO)

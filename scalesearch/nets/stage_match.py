@@ -8,7 +8,7 @@ from scalesearch.design.spec import NetSpec, Stage
 
 STRIDE_WEIGHT = 2.0  # features of another output stride are worse matches than features of another width
 KERNEL_WEIGHT = 0.1
-OTHER_BLOCK = 4.0  # MBConv and fused MBConv share few tensors
+OTHER_BLOCK = 4.0  # blocks of two kinds share few tensors
 
 
 def match_stages(source: NetSpec, target: NetSpec) -> tuple[int | None, ...]:
@@ -47,7 +47,7 @@ def match_blocks(importance: Sequence[float], depth: int) -> tuple[int, ...]:
 
 def _described(spec: NetSpec) -> list[tuple[float, float, Stage]]:
     """log2 of a stage's output stride, log of its width over the widest's, the stage."""
-    strides = accumulate((stage.stride for stage in spec.stages), lambda a, b: a * b, initial=spec.stem.stride)
+    strides = accumulate((stage.stride for stage in spec.stages), lambda a, b: a * b, initial=spec.stem.reduction)
     widest = max(spec.widths)
     return [
         (math.log2(stride), math.log(stage.width / widest), stage)

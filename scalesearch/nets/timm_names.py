@@ -1,11 +1,21 @@
-"""Names of timm's EfficientNet and MobileNetV2, computed from the spec."""
+"""Names of timm's EfficientNet, MobileNetV2 and ResNet, computed from the spec."""
 
-from scalesearch.design.spec import NetSpec
-from scalesearch.nets.naming import BlockPlace, blocks
+from scalesearch.design.spec import RESNET_BLOCKS, NetSpec
+from scalesearch.errors import UserError
+from scalesearch.nets.naming import BlockPlace, blocks, resnet_names
 
 
 def timm_names(spec: NetSpec) -> dict[str, str]:
-    """{canonical module path: timm's}: blocks by stage and index from 0, layers by what they do."""
+    """{canonical module path: timm's}: blocks by stage and index from 0, layers by what they do.
+
+    ResNets have torchvision's names. Raises UserError for a hidden layer, which timm has in another shape.
+    """
+    if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
+        return resnet_names(spec)
+    if spec.head.hidden:
+        raise UserError(
+            f"{spec.name}: head", f"a hidden layer of {spec.head.hidden}", "no hidden layer for timm's names"
+        )
     last = len(spec.stages) + 1
     names = {
         "features.0.0": "conv_stem", "features.0.1": "bn1", f"features.{last}.0": "conv_head",

@@ -109,15 +109,23 @@ def body(rows: tuple[Inherited, ...]) -> tuple[Inherited, ...]:
 
 
 def parts(plan: TransferPlan) -> Iterator[tuple[str, dict[str, int], float]]:
-    """For stem, each stage, head and classifier: its name, tensors by ``how``, share of its values inherited."""
+    """For stem, each stage, head, hidden layer, classifier: name, tensors by ``how``, share of its values inherited."""
     groups: dict[str, list[Inherited]] = {}
     for row in plan.tensors:
         groups.setdefault(".".join(row.name.split(".")[: 2 if row.name.startswith("features") else 1]), []).append(row)
-    last = max((int(name.split(".")[1]) for name in groups if name.startswith("features")), default=0)
-    names = {"features.0": "stem", f"features.{last}": "head", "classifier": "classifier"}
     for group, rows in groups.items():
         counts: dict[str, int] = {}
         for row in rows:
             counts[row.how] = counts.get(row.how, 0) + 1
         share = sum(row.kept for row in rows) / sum(row.values for row in rows)
-        yield names.get(group, f"stage {group.split('.')[-1]}"), counts, share
+        yield _part(group, rows), counts, share
+
+
+def _part(group: str, rows: list[Inherited]) -> str:
+    """What a group of tensors is called: a stage's lie in blocks, the stem's and the head's directly below it."""
+    if not group.startswith("features"):
+        return group
+    number = int(group.split(".")[1])
+    if number == 0:
+        return "stem"
+    return f"stage {number}" if any(len(row.name.split(".")) > 4 for row in rows) else "head"

@@ -22,7 +22,9 @@ from scalesearch.nets.weights import FORMAT, load_network, read_safetensors, rea
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
-             "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2")  # fmt: skip
+             "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "mobilenet_v3_large",
+             "mobilenet_v3_small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # fmt: skip
+OTHER_FAMILY = 1000.0  # networks without a kind of block in common
 NEAREST = "imagenet"
 
 
@@ -110,13 +112,19 @@ def nearest_published(target: NetSpec) -> str:
 
 def distance(source: NetSpec, target: NetSpec) -> float:
     """How much has to be changed: log ratios of widths and depths, kernels, squeeze, activation. 0: nothing."""
+    foreign = {stage.block for stage in source.stages}.isdisjoint(stage.block for stage in target.stages)
+    apart = OTHER_FAMILY if foreign else 0.0
     if len(source.stages) != len(target.stages):
-        return 100.0 + abs(len(source.stages) - len(target.stages))
-    total = float(source.activation != target.activation) + float(source.padding != target.padding) / 2
-    total += abs(math.log(source.stem.width / target.stem.width)) + abs(math.log(source.head.width / target.head.width))
+        return apart + 100.0 + abs(len(source.stages) - len(target.stages))
+    total = apart + float(source.activation != target.activation) + float(source.padding != target.padding) / 2
+    total += abs(math.log(source.stem.width / target.stem.width)) + abs(
+        math.log(source.pooled_width / target.pooled_width)
+    )
     for old, new in zip(source.stages, target.stages, strict=True):
         total += abs(math.log(old.width / new.width)) + abs(math.log(old.depth / new.depth)) / 2
         total += abs(old.kernel - new.kernel) / 4 + float(old.block != new.block) * 4
+        total += float((old.activation or source.activation) != (new.activation or target.activation)) / 2
+        total += float(old.squeeze != new.squeeze and old.se_ratio > 0 < new.se_ratio) / 2
         total += abs(old.se_ratio - new.se_ratio) + abs(math.log(old.expand_ratio / new.expand_ratio))
     return total
 
@@ -124,7 +132,7 @@ def distance(source: NetSpec, target: NetSpec) -> float:
 def from_torchvision_enum(named: str) -> WeightSource:
     """Published weights by torchvision's name; torchvision downloads them and checks their hash.
 
-    Raises UserError for unknown names, networks that are no MBConv networks, and where they cannot be fetched.
+    Raises UserError for unknown names, networks that no space describes, and where they cannot be fetched.
     """
     from torchvision.models import get_model_weights, get_weight, list_models
 
@@ -140,7 +148,7 @@ def from_torchvision_enum(named: str) -> WeightSource:
             f'Did you mean "{near[0]}"?' if near else "",
         ) from None  # fmt: skip
     model = type(weights).__name__.removesuffix("_Weights").lower()
-    if not model.startswith(("efficientnet_b", "mobilenet_v2")):
+    if model not in PUBLISHED:
         raise UserError(
             "--weights", f"{named}, which is no network that this project can express",
             f"weights of {', '.join(PUBLISHED)}, or a file",

@@ -156,7 +156,7 @@ def load_state_into(network: MBConvNet, state: Mapping[str, Tensor], where: str 
 
     Args:
         network: changed in place.
-        state: names of torchvision's EfficientNet, MobileNetV2 or MNASNet.
+        state: names of torchvision's EfficientNet, MobileNet, MNASNet or ResNet.
         where: what to call the state in messages, e.g. its file.
 
     Raises UserError for unknown names, a missing tensor, another shape, or layers that the network lacks.
@@ -165,7 +165,7 @@ def load_state_into(network: MBConvNet, state: Mapping[str, Tensor], where: str 
     own = network.state_dict()
     keeps_classifier = classifier_differs(own, given)
     fresh = CLASSIFIER if keeps_classifier else ()
-    unused = {name for name in given if not name.startswith(("features.", "layers.", "classifier."))}
+    unused = {name for name in given if not name.startswith(("features.", "layer", "hidden.", "classifier."))}
     unused |= {name for name in CLASSIFIER if keeps_classifier and name in given}
     expected = {name: tensor for name, tensor in own.items() if name not in fresh}
     found = {name: tensor for name, tensor in given.items() if name not in unused}

@@ -99,13 +99,14 @@ def stages_table(spec: NetSpec, name: str) -> Table:
     total = cost(spec)
     rows = [
         (
-            part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "", part.width, part.depth, part.size,
+            part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "", part.width,
+            part.depth if part.name.isdigit() else "", part.size,
             count_text(part.cost.macs), percent(part.cost.macs / total.macs), count_text(part.cost.params),
             count_text(part.cost.activations),
         )
         for part in parts(spec)
     ]  # fmt: skip
-    sums = ("all", "", "", "", sum(spec.depths) + 2, "", count_text(total.macs), "100.0 %", count_text(total.params),
+    sums = ("all", "", "", "", sum(spec.depths), "", count_text(total.macs), "100.0 %", count_text(total.params),
             count_text(total.activations))  # fmt: skip
     columns = (
         "part", "block, kernel / stride", "squeeze", "channels", "blocks", "output px", "FLOPs", "share", "params",

@@ -3,7 +3,12 @@
 from dataclasses import dataclass
 
 from scalesearch.design.cost import Cost, output_size, stage_costs
-from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.design.spec import NetSpec
+
+KINDS = {
+    "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
+    "bottleneck": "bottleneck ×{:.3g}",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -28,14 +33,12 @@ class Part:
 def parts(spec: NetSpec) -> tuple[Part, ...]:
     """Every part in order; their costs add up to the network's."""
     first, *middle, last = stage_costs(spec)
-    stem, size = spec.stem, output_size(spec.resolution, spec.stem.stride)
-    found = [Part("stem", f"conv {stem.kernel}×{stem.kernel} /{stem.stride}", 0.0, stem.width, 1, size, first)]
+    stem, size = spec.stem, output_size(spec.resolution, spec.stem.reduction)
+    block = f"conv {stem.kernel}×{stem.kernel} /{stem.stride}" + (", max-pool 3×3 /2" if stem.max_pool else "")
+    found = [Part("stem", block, 0.0, stem.width, 1, size, first)]
     for number, (stage, part) in enumerate(zip(spec.stages, middle, strict=True), start=1):
         size = output_size(size, stage.stride)
-        found.append(Part(str(number), _block(stage), stage.se_ratio, stage.width, stage.depth, size, part))
-    return (*found, Part("head", "conv 1×1, pool, linear", 0.0, spec.head.width, 1, 1, last))
-
-
-def _block(stage: Stage) -> str:
-    kind = "MBConv" if stage.block == "mbconv" else "FusedMBConv"
-    return f"{kind}{stage.expand_ratio:g} {stage.kernel}×{stage.kernel} /{stage.stride}"
+        block = f"{KINDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
+        found.append(Part(str(number), block, stage.se_ratio, stage.width, stage.depth, size, part))
+    layers = [*["conv 1×1"] * bool(spec.head.width), "pool", *["linear"] * bool(spec.head.hidden), "linear"]
+    return (*found, Part("head", ", ".join(layers), 0.0, spec.pooled_width, 1, 1, last))

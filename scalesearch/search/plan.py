@@ -69,7 +69,8 @@ class SearchPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; a search from scratch reads as before there were weights."""
-        values: dict[str, Any] = json.loads(json.dumps(asdict(self)))  # tuples become lists, as when read
+        plain = {**asdict(self), "baseline": self.baseline.to_dict()}
+        values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
         return values

@@ -114,3 +114,21 @@ def test_stages_of_b0_as_printed() -> None:
     assert [line[4] for line in lines] == ["1", "1", "2", "2", "3", "3", "4", "1", "1"]
     assert [line[5] for line in lines[:-1]] == ["112", "112", "56", "28", "14", "14", "7", "7"]
     assert lines[1][1] == "MBConv1 3×3 /1"
+
+
+def test_stages_of_resnet50_as_printed() -> None:
+    lines = spec_lines(load_space("resnet50").baseline)
+    # He et al. 2015, table 1
+    assert [line[3] for line in lines] == ["64", "256", "512", "1024", "2048", "2048"]
+    assert [line[5] for line in lines[:-1]] == ["56", "56", "28", "14", "7"]
+    assert [line[1] for line in (lines[0], lines[1], lines[-1])] == [
+        "conv 7×7 /2, max-pool 3×3 /2", "bottleneck ×0.25 3×3 /1", "pool, linear",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("space", ["resnet50", "mobilenet_v3_large"])
+def test_other_families_have_members_too(cli: Cli, space: str) -> None:
+    ended = cli("family", "--space", space, "--json")
+    assert ended.code == 0, ended.err
+    ratios = [member["ratio"] for member in json.loads(ended.out)["members"]]
+    assert ratios == pytest.approx([(1.2 * 1.1**2 * 1.15**2) ** phi for phi in range(7)], rel=0.05)

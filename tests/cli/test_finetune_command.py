@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file
 
 from tests.cli.conftest import Cli
@@ -84,10 +85,25 @@ def test_the_tail_can_be_new_and_classes_balanced(cli: Cli, image_folder: MakeFo
     assert "another training" in refused.err
 
 
+@pytest.mark.parametrize(("space", "place"), [("resnet18", "timm"), ("mobilenet_v3_small", "torch-export")])
+def test_a_smaller_member_of_another_family_inherits_and_is_exported(
+    cli: Cli, image_folder: MakeFolder, space: str, place: str
+) -> None:
+    images = image_folder()
+    torch.save(torchvision.models.get_model(space).state_dict(), "published.pth")
+    member = json.loads(cli("scale", "--space", space, "--phi", -2, "--json").out)["file"]
+    common = (*TRAIN, "--data", images, "--resolution", 32, "--model", member, "--weights", "published.pth")
+    ended = cli(*common, "--out", "m")
+    assert ended.code == 0, ended.err
+    assert f"Weights from published.pth ({space})" in ended.out
+    assert cli("evaluate", "m/model.safetensors", "--data", images).code == 0
+    assert "run and compared" in cli("export", "m/model.safetensors", "--format", place).out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [(("--strategy", "gradual"), "--weights"), (("--weights", "efficientnet_bo"), "Did you mean"),
-     (("--weights", "resnet50"), "no network that this project can express"), (("--lr", "-1"), "lr")],
+     (("--weights", "vgg16"), "no network that this project can express"), (("--lr", "-1"), "lr")],
 )  # fmt: skip
 def test_mistakes_are_said(cli: Cli, image_folder: MakeFolder, options: tuple[str, ...], message: str) -> None:
     ended = cli(*TRAIN, "--model", "mbconv_small", "--data", image_folder(), *options)

@@ -1,13 +1,17 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from scalesearch.design.cost import cost, operators, stage_costs
+from scalesearch.design.cost import block_operators, cost, operators, stage_costs
 from scalesearch.design.scaling import PAPER, published_spec, scale
 from scalesearch.design.space import load_space, space_names
+from scalesearch.design.spec import Stage, expanded_width, squeeze_width
 
 GOLDEN = json.loads((Path(__file__).parent.parent / "golden" / "efficientnet.json").read_text())
+RESNETS = json.loads((Path(__file__).parent.parent / "golden" / "resnet.json").read_text())["networks"]
+MOBILENETS_V3 = json.loads((Path(__file__).parent.parent / "golden" / "mobilenet_v3.json").read_text())["networks"]
 B0 = load_space("efficientnet_b0")
 
 
@@ -34,6 +38,43 @@ def test_mobilenet_v2_and_lite0_totals() -> None:
     lite = load_space("efficientnet_lite0")
     assert cost(lite.baseline).params == 4_652_008
     assert round(cost(published_spec(lite, "lite4")).params / 1e6, 1) == 13.0
+
+
+@pytest.mark.parametrize("name", RESNETS)
+def test_resnets_cost_what_torchvision_says(name: str) -> None:
+    found = cost(load_space(name).baseline)
+    assert {"params": found.params, "macs": found.macs, "gflops": round(found.macs / 1e9, 3)} == RESNETS[name]
+
+
+@pytest.mark.parametrize("name", MOBILENETS_V3)
+def test_mobilenets_v3_cost_what_torchvision_says(name: str) -> None:
+    found = cost(load_space(name).baseline)
+    # torchvision rounds the 56.51M of the small one up
+    assert found.params == MOBILENETS_V3[name]["params"]
+    assert found.macs / 1e9 == pytest.approx(MOBILENETS_V3[name]["gflops"], abs=0.0006)
+
+
+def test_mobilenet_v3s_expanded_widths_are_those_of_its_table() -> None:
+    spec = load_space("mobilenet_v3_large").baseline
+    inputs = (spec.stem.width, *spec.widths)
+    found = [
+        expanded_width(width_in if index == 0 else stage.width, stage.expand_ratio)
+        for stage, width_in in zip(spec.stages, inputs, strict=False)
+        for index in range(stage.depth)
+    ]
+    assert found == [16, 64, 72, 72, 120, 120, 240, 200, 184, 184, 480, 672, 672, 960, 960]
+    assert [squeeze_width(spec.stages[i], inputs[i]) for i in (3, 7, 8)] == [24, 120, 168]
+
+
+def test_a_bottleneck_by_hand() -> None:
+    stage = Stage(32, 1, 3, 2, expand_ratio=0.25, se_ratio=0, block="bottleneck")
+    found = {op.name: op.macs for op in block_operators(stage, width_in=12, stride=2, size=15)}
+    assert found == {
+        "block.0.0": 12 * 8 * 15**2, "block.1.0": 9 * 8 * 8 * 8**2, "block.2.0": 8 * 32 * 8**2,
+        "shortcut.0": 12 * 32 * 8**2,
+    }  # fmt: skip
+    same = replace(stage, stride=1)
+    assert "shortcut.0" not in {op.name for op in block_operators(same, 32, 1, 8)}
 
 
 @pytest.mark.parametrize("name", space_names())

@@ -1,14 +1,19 @@
+import json
 import subprocess
 import sys
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from scalesearch.design.scaling import published_name, published_spec
 from scalesearch.design.space import load_space, space_names, spaces_folder
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import LATER, NetSpec
 from scalesearch.errors import SpaceError, UserError
+from tests.nets.specs import efficientnet_v2_s, mnasnet_b1
 
+DIGESTS = json.loads((Path(__file__).parent.parent / "golden" / "digests.json").read_text())["digests"]
 GOOD = (spaces_folder() / "mbconv_small.toml").read_text()
 
 
@@ -21,11 +26,49 @@ def test_shipped_spaces() -> None:
 
 
 def test_digest_is_of_the_architecture_not_the_name() -> None:
-    from dataclasses import replace
-
     spec = load_space("mbconv_small").baseline
     assert replace(spec, name="other").digest == spec.digest
     assert replace(spec, padding="same").digest != spec.digest
+
+
+@pytest.mark.parametrize("name", DIGESTS)
+def test_digests_on_disk_stay_valid(name: str) -> None:
+    specs = {space.name: space.baseline for space in map(load_space, space_names())}
+    specs |= {
+        published_name(space, member.name): published_spec(space, member.name)
+        for space in map(load_space, space_names())
+        for member in space.published
+    }
+    specs |= {spec.name: spec for spec in (mnasnet_b1(), efficientnet_v2_s())}
+    assert specs[name].digest == DIGESTS[name]
+
+
+def test_younger_fields_are_written_only_where_they_say_something() -> None:
+    plain = json.dumps(load_space("efficientnet_b0").baseline.to_dict())
+    assert [field for field in LATER[:1] + LATER[2:] if f'"{field}"' in plain] == []
+    assert plain.count('"activation"') == 1  # the network's own, which is older
+    resnet = load_space("resnet18").baseline
+    assert resnet.to_dict()["stem"]["max_pool"] is True
+    assert replace(resnet, stem=replace(resnet.stem, max_pool=False)).digest != resnet.digest
+
+
+def test_a_stage_has_the_rules_of_its_block(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    text = (spaces_folder() / "resnet18.toml").read_text()
+    bare = text.replace("expand_ratio = 1\n", "")
+    path.write_text(bare)
+    assert load_space(str(path)).baseline == load_space("resnet18").baseline
+    path.write_text(bare.replace('"basic"', '"bottleneck"'))
+    assert {(s.expand_ratio, s.se_ratio) for s in load_space(str(path)).baseline.stages} == {(0.25, 0)}
+    path.write_text(text.replace("depth = 2", "depth = 2\nse_ratio = 0.25", 1))
+    with pytest.raises(SpaceError, match=r"stages\[0\].se_ratio = 0.25; expected 0: a ResNet's block has no"):
+        load_space(str(path))
+    path.write_text(GOOD.replace("expand_ratio = 4", "expand_ratio = 0.25"))
+    with pytest.raises(SpaceError, match=r"stages\[1\].expand_ratio = 0.25; expected a number from 1 to 32"):
+        load_space(str(path))
+    path.write_text(text.replace('"basic"', '"basics"', 1))
+    with pytest.raises(SpaceError, match=r'stages\[0\].block = "basics"; expected one of "mbconv"'):
+        load_space(str(path))
 
 
 def test_five_mistakes_are_reported_at_once(tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Networks that no search-space file holds, and ways to make weights worth comparing."""
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
+from scalesearch.design.shape import Shape, reshape
+from scalesearch.design.space import load_space
 from scalesearch.design.spec import BatchNorm, Head, NetSpec, Stage, Stem
 
 
@@ -40,6 +44,14 @@ def tiny_plain(name: str = "tiny_plain", classes: int = 5) -> NetSpec:
     """A few thousand weights that every naming can hold: no squeeze-excitation, stage 1 a single bare block."""
     stages = (Stage(8, 1, 3, 1, expand_ratio=1, se_ratio=0), Stage(12, 2, 5, 2, expand_ratio=3, se_ratio=0))
     return NetSpec(name, 32, Stem(8), stages, Head(24), activation="relu6", classes=classes)
+
+
+def small_resnet(name: str, classes: int = 4) -> NetSpec:
+    """A shipped ResNet with few channels and blocks."""
+    spec = load_space(name).baseline
+    expansion = round(1 / spec.stages[0].expand_ratio)
+    shape = Shape(8, tuple(expansion * width for width in (8, 12, 16, 20)), (2, 1, 3, 2), 0, 33)
+    return replace(reshape(spec, shape), width_divisor=4, classes=classes)
 
 
 def randomise(network: nn.Module, seed: int = 0) -> nn.Module:

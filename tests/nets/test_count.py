@@ -14,9 +14,10 @@ from scalesearch.nets.count import fvcore_count, without_jit_warnings
 from scalesearch.nets.modules import build
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 
-SPACES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small")
+SPACES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small", "mobilenet_v3_small", "resnet18",
+          "resnet50")  # fmt: skip
 
-STAGES = st.builds(
+MBCONV_STAGES = st.builds(
     Stage,
     width=st.integers(1, 24),
     depth=st.integers(1, 3),
@@ -25,14 +26,32 @@ STAGES = st.builds(
     expand_ratio=st.sampled_from([1, 1.5, 2, 3.7, 4, 6]),
     se_ratio=st.sampled_from([0, 0.04, 0.25, 0.5, 1]),
     block=st.sampled_from(["mbconv", "fused_mbconv"]),
+    squeeze=st.sampled_from(["efficientnet", "mobilenet_v3"]),
+    activation=st.sampled_from([None, "relu"]),
+)
+RESNET_STAGES = st.builds(
+    Stage,
+    width=st.integers(1, 24),
+    depth=st.integers(1, 3),
+    kernel=st.sampled_from([1, 3, 5]),
+    stride=st.integers(1, 3),
+    expand_ratio=st.sampled_from([0.25, 0.5, 1, 2]),
+    se_ratio=st.just(0),
+    block=st.sampled_from(["basic", "bottleneck"]),
 )
 SPECS = st.builds(
     NetSpec,
     name=st.just("random"),
     resolution=st.integers(9, 70),
-    stem=st.builds(Stem, width=st.integers(1, 24), kernel=st.sampled_from([1, 3, 5]), stride=st.integers(1, 3)),
-    stages=st.lists(STAGES, min_size=1, max_size=4).map(tuple),
-    head=st.builds(Head, width=st.integers(1, 40)),
+    stem=st.builds(
+        Stem,
+        width=st.integers(1, 24),
+        kernel=st.sampled_from([1, 3, 5]),
+        stride=st.integers(1, 3),
+        max_pool=st.booleans(),
+    ),
+    stages=st.lists(st.one_of(MBCONV_STAGES, RESNET_STAGES), min_size=1, max_size=4).map(tuple),
+    head=st.builds(Head, width=st.integers(0, 40), hidden=st.sampled_from([0, 5])),
     activation=st.sampled_from(["silu", "relu6", "relu", "hardswish"]),
     padding=st.sampled_from(["symmetric", "same"]),
     in_channels=st.integers(1, 4),

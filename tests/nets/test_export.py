@@ -59,7 +59,7 @@ def test_torchvision_takes_found_members(phi: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "name"),
     [("efficientnet_b0", "efficientnet_b0"), ("efficientnet_lite0", "efficientnet_lite0"),
-     ("mobilenet_v2", "mobilenetv2_100")],
+     ("mobilenet_v2", "mobilenetv2_100"), ("resnet18", "resnet18"), ("resnet50", "resnet50")],
 )  # fmt: skip
 def test_timms_own_networks_take_it(space: str, name: str, tmp_path: Path) -> None:
     spec, peer = spec_of(space), timm.create_model(name)
@@ -72,9 +72,10 @@ def test_timms_own_networks_take_it(space: str, name: str, tmp_path: Path) -> No
     assert agree(spec, peer, ours)
 
 
-def test_mobilenet_v2_goes_to_torchvision_too(tmp_path: Path) -> None:
-    spec = spec_of("mobilenet_v2")
-    ours, peer = trained(spec), torchvision.models.mobilenet_v2()
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18", "resnet50"])
+def test_other_families_go_to_torchvision_too(name: str, tmp_path: Path) -> None:
+    spec = spec_of(name)
+    ours, peer = trained(spec), torchvision.models.get_model(name)
     export(ours, tmp_path / "m.safetensors", "torchvision", {})
     peer.load_state_dict(load_file(tmp_path / "m.safetensors"))
     assert agree(spec, peer, ours)
@@ -85,6 +86,14 @@ def test_what_torchvision_has_no_module_for_is_refused_and_nothing_is_left(spec:
     with pytest.raises(UserError, match="--format torchvision"):
         export(trained(spec), tmp_path / "m.safetensors", "torchvision", {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resnet_of_other_widths_goes_everywhere_but_to_torchvision(tmp_path: Path) -> None:
+    spec = replace(scale(replace(spec_of("resnet18"), classes=5), PAPER, -2), resolution=64)
+    assert export(trained(spec), tmp_path / "m.safetensors", "timm", {}) < 1e-3
+    assert export(trained(spec), tmp_path / "m.pt2", "torch-export", {}) < 1e-3
+    with pytest.raises(UserError, match="a network that torchvision has a module for"):
+        export(trained(spec), tmp_path / "other.safetensors", "torchvision", {})
 
 
 def test_a_file_with_other_logits_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,11 @@ def same_logits(peer: nn.Module, state: Mapping[str, Tensor], expected_name: str
         assert torch.allclose(network(images), peer(images), rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["efficientnet_b0", "efficientnet_b3", "mobilenet_v2"])
+@pytest.mark.parametrize(
+    "name",
+    ["efficientnet_b0", "efficientnet_b3", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "resnet18",
+     "resnet50"],
+)  # fmt: skip
 def test_torchvisions_networks(name: str) -> None:
     peer = randomised(torchvision.models.get_model(name))
     same_logits(peer, peer.state_dict(), name)
@@ -60,7 +64,7 @@ def test_torchvisions_networks(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "expected"),
     [("efficientnet_b1", "efficientnet_b1"), ("efficientnet_lite0", "efficientnet_lite0"),
-     ("mobilenetv2_100", "mobilenet_v2")],
+     ("mobilenetv2_100", "mobilenet_v2"), ("resnet34", "resnet34")],
 )  # fmt: skip
 def test_timms_networks(name: str, expected: str) -> None:
     peer = randomised(timm.create_model(name, num_classes=7))
@@ -85,7 +89,7 @@ def test_another_width_is_measured_from_the_shapes() -> None:
 
 def test_unknown_tensors_are_refused() -> None:
     with pytest.raises(UserError, match="tensors of no known network"):
-        identify(torchvision.models.resnet18().state_dict(), "weights.pth")
+        identify(torchvision.models.vgg11().state_dict(), "weights.pth")
 
 
 @with_weights
@@ -115,6 +119,15 @@ def test_distance_is_nought_for_the_same_network_and_finds_the_nearest() -> None
     assert nearest_published(B0) == "efficientnet_b0"
     assert nearest_published(load_space("mobilenet_v2").baseline) == "mobilenet_v2"
     assert nearest_published(scale(B0, PAPER, 4, "efficientnet")) in ("efficientnet_b4", "efficientnet_b5")
+    for name in ("resnet18", "resnet50", "mobilenet_v3_large", "mobilenet_v3_small"):
+        assert nearest_published(load_space(name).baseline) == name
+        assert nearest_published(scale(load_space(name).baseline, PAPER, 0.1)) == name
+    assert nearest_published(scale(B0, PAPER, -3)) == "efficientnet_b0"
+
+
+def test_no_resnet_for_an_mbconv_network_whatever_its_number_of_stages() -> None:
+    assert len(SMALL.stages) == len(load_space("resnet18").baseline.stages)
+    assert nearest_published(SMALL) in ("efficientnet_b0", "mobilenet_v2")
 
 
 def test_a_model_of_ours_brings_its_spec(tmp_path: Path) -> None:
@@ -141,6 +154,9 @@ def test_torchvisions_names_download_or_say_which_file_to_bring(
     file = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.url.rpartition("/")[2]
     (tmp_path / "hub" / "checkpoints").mkdir(parents=True, exist_ok=True)
     torch.save(torchvision.models.efficientnet_b0().state_dict(), tmp_path / "hub" / "checkpoints" / file)
+    file = torchvision.models.ResNet18_Weights.DEFAULT.url.rpartition("/")[2]
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "hub" / "checkpoints" / file)
+    assert open_weights("resnet18", B0).spec == load_space("resnet18").baseline
     source = open_weights("efficientnet_b0", B0)
     assert source.spec == B0
     assert "0.485" in source.metadata["pixel_statistics"]
@@ -148,7 +164,7 @@ def test_torchvisions_names_download_or_say_which_file_to_bring(
 
 @pytest.mark.parametrize(
     ("named", "message"),
-    [("efficientnet_b00", "Did you mean"), ("resnet50", "no network that this project can express"),
+    [("efficientnet_b00", "Did you mean"), ("vgg16", "no network that this project can express"),
      ("EfficientNet_B0_Weights.IMAGENET1K_V9", "expected"), ("none.pth", "nothing")],
 )  # fmt: skip
 def test_what_is_not_there_is_said(named: str, message: str) -> None:

@@ -11,13 +11,17 @@ from scalesearch.design.shape import reshape, shape_of
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.inherit import Selection, inherit
+from scalesearch.nets.layers import layers
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.transfer_plan import TransferPlan, parts
+from tests.nets.specs import small_resnet
 
 B0 = load_space("efficientnet_b0").baseline
 SMALL = replace(load_space("mbconv_small").baseline, classes=4, resolution=16)
 NAMES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2")
-FAMILIES = [SMALL, *(replace(load_space(name).baseline, classes=4, resolution=33) for name in NAMES)]
+RESNETS = [small_resnet("resnet18"), small_resnet("resnet50")]
+V3 = replace(load_space("mobilenet_v3_small").baseline, classes=4, resolution=33)
+FAMILIES = [SMALL, *(replace(load_space(name).baseline, classes=4, resolution=33) for name in NAMES), *RESNETS, V3]
 # two outputs that sum the same values in another order
 TOLERANCE = 1e-4
 
@@ -103,6 +107,134 @@ def test_any_growth_gives_the_same_logits(more: list[int], kernel: int) -> None:
     assert difference(source, pictures(SMALL), network, pictures(SMALL)) < TOLERANCE
 
 
+@settings(max_examples=12, deadline=None)
+@given(st.lists(st.integers(0, 3), min_size=9, max_size=9), st.sampled_from([3, 5]), st.sampled_from(RESNETS))
+def test_any_growth_of_a_resnet_gives_the_same_logits(more: list[int], kernel: int, spec: NetSpec) -> None:
+    """Where stem and first stage grow apart, a projection takes the plain shortcut's place."""
+    shape = shape_of(spec)
+    grown = replace(
+        shape, stem=shape.stem + more[0], widths=tuple(w + m for w, m in zip(shape.widths, more[1:5], strict=True)),
+        depths=tuple(d + m for d, m in zip(shape.depths, more[5:], strict=True)),
+    )  # fmt: skip
+    target = changed_stages(reshape(spec, grown), kernel=kernel)
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.preserved
+    assert plan.unused == ()
+    assert explains_everything(network, plan)
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
+@pytest.mark.parametrize("selection", ["batch_norm", "weight_norm", "leading"])
+def test_what_a_plain_shortcut_adds_has_the_same_channels(selection: Selection) -> None:
+    """Channels that do nothing may go wherever they stand: stem and stage 1 must agree on which."""
+    spec = RESNETS[0]
+    source, dead = trained(spec), [1, 4, 6]
+    state = source.state_dict()
+    for layer in (layer for layer in layers(spec) if layer.writes.name == "stem"):
+        for name in (f"{layer.path}.weight", f"{layer.norm}.weight", f"{layer.norm}.bias"):
+            state[name][dead] = 0
+    shape = shape_of(spec)
+    kept = shape.stem - len(dead)
+    target = reshape(spec, replace(shape, stem=kept, widths=(kept, *shape.widths[1:])))
+    first = replace(target.stages[0], expand_ratio=shape.stem / kept)  # all that is inside the blocks stays
+    target = replace(target, stages=(first, *target.stages[1:]))
+    network, plan = inherit(spec, state, target, seed=0, selection=selection)
+    assert not plan.preserved
+    assert (difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE) == (selection != "leading")
+
+
+@pytest.mark.parametrize(
+    ("change", "loss"),
+    [
+        ({"stem": {"max_pool": False}}, "another stem"),
+        ({"head": {"width": 24}}, "a new head"),
+        ({"activation": "silu"}, "activation"),
+        ({"batch_norm": {"eps": 1e-3}}, "batch-norm eps"),
+    ],
+)
+def test_what_keeps_a_resnet_from_being_the_same_function_is_said(change: dict[str, object], loss: str) -> None:
+    spec = RESNETS[1]
+    target = replace(
+        spec,
+        **{key: replace(getattr(spec, key), **new) if isinstance(new, dict) else new for key, new in change.items()},
+    )
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.losses == (loss,)
+    assert difference(source, pictures(spec), network, pictures(spec)) > TOLERANCE
+
+
+def early(network: MBConvNet, number: int) -> Tensor:
+    """What a stage gives: on random weights little of a difference reaches the logits of a long network."""
+    with torch.inference_mode():
+        return network.eval().features[: number + 1](pictures(network.spec))
+
+
+def test_a_stage_wider_than_the_one_before_has_no_shortcut_in_its_first_block() -> None:
+    shape, place = shape_of(V3), 2  # 24 channels after 24
+    target = reshape(V3, replace(shape, widths=tuple(w + 8 * (i >= place) for i, w in enumerate(shape.widths))))
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), target, seed=0)
+    assert plan.losses == ("shortcut of stage 3",)
+    expected, found = (early(net, number=3)[:, : V3.widths[place]] for net in (source, network))
+    assert not torch.allclose(expected, found, rtol=0.01)
+
+
+@pytest.mark.parametrize("what", ["hidden", "squeeze", "activation"])
+def test_what_keeps_a_mobilenet_v3_from_being_the_same_function_is_said(what: str) -> None:
+    target, losses = {
+        "hidden": (replace(V3, head=replace(V3.head, hidden=0)), ("another hidden layer",)),
+        "squeeze": (
+            changed_stages(V3, squeeze="efficientnet"), tuple(f"kind of squeeze of stage {n}" for n in (1, 4, 5, 6, 7)),
+        ),
+        "activation": (changed_stages(V3, activation=None), tuple(f"activation of stage {n}" for n in (1, 2, 3))),
+    }[what]  # fmt: skip
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), target, seed=0)
+    assert plan.losses == losses
+    if what == "hidden":
+        assert difference(source, pictures(V3), network, pictures(V3)) > TOLERANCE
+    else:
+        assert not torch.allclose(early(source, number=1), early(network, number=1), rtol=0.01)
+
+
+def test_a_wider_hidden_layer_gives_the_same_logits() -> None:
+    source = trained(V3)
+    network, plan = inherit(V3, source.state_dict(), replace(V3, head=replace(V3.head, hidden=1030)), seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(V3), network, pictures(V3)) < TOLERANCE
+
+
+@pytest.mark.parametrize("squeeze", ["efficientnet", "mobilenet_v3"])
+def test_new_gates_of_either_kind_start_constant(squeeze: str) -> None:
+    spec = FAMILIES[3]
+    source = trained(spec)
+    target = changed_stages(spec, se_ratio=0.25, squeeze=squeeze)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.preserved
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
+
+
+def test_a_shortcut_that_loses_its_projection_is_a_loss() -> None:
+    target = RESNETS[0]
+    spec = reshape(target, replace(shape_of(target), stem=6))
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.losses == ("shortcut of stage 1",)
+    assert "features.1.0.shortcut.0.weight" in plan.unused
+    assert difference(source, pictures(spec), network, pictures(spec)) > TOLERANCE
+
+
+def test_a_block_more_is_a_loss_where_activation_twice_is_not_activation_once() -> None:
+    spec = replace(RESNETS[0], activation="silu")
+    target = reshape(spec, replace(shape_of(spec), depths=(3, 1, 3, 2)))
+    source = trained(spec)
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert plan.losses == ("depth of stage 1",)
+    assert difference(source, pictures(spec), network, pictures(spec)) > TOLERANCE
+
+
 @pytest.mark.parametrize("padding", ["same", "symmetric"])
 @pytest.mark.parametrize("resolution", [32, 33])
 def test_a_larger_kernel_gives_the_same_logits(padding: str, resolution: int) -> None:
@@ -151,11 +283,12 @@ def test_one_channel_takes_the_sum_and_more_channels_are_not_seen() -> None:
     assert difference(source, images[:, :3], five, images) < TOLERANCE
 
 
-def test_new_channels_and_blocks_learn() -> None:
-    target = replace(scale(SMALL, PAPER, 2, "efficientnet"), resolution=16)
-    network, _ = inherit(SMALL, trained(SMALL).state_dict(), target, seed=0)
+@pytest.mark.parametrize("spec", [SMALL, *RESNETS], ids=lambda spec: spec.name)
+def test_new_channels_and_blocks_learn(spec: NetSpec) -> None:
+    target = replace(scale(spec, PAPER, 2, "efficientnet"), resolution=33)
+    network, _ = inherit(spec, trained(spec).state_dict(), target, seed=0)
     optimizer = torch.optim.SGD(network.train().parameters(), lr=0.1)
-    images, labels = torch.randn(8, 3, 16, 16), torch.arange(8) % 4
+    images, labels = torch.randn(8, 3, 33, 33), torch.arange(8) % 4
     for _ in range(2):  # what a zero scale hides shows after its first step
         optimizer.zero_grad()
         torch.nn.functional.cross_entropy(network(images), labels).backward()
@@ -205,7 +338,8 @@ def test_any_family_inherits_from_any_other(source: NetSpec, target: NetSpec) ->
     network, plan = inherit(source, trained(source).state_dict(), target, seed=0)
     assert explains_everything(network, plan)
     assert torch.isfinite(logits(network, pictures(target))).all()
-    assert plan.coverage > 0.05
+    related = {stage.block for stage in source.stages} == {stage.block for stage in target.stages}
+    assert plan.coverage > (0.04 if related else 0)
     assert set(plan.unused) == set(source_names(source)) - {row.source for row in plan.tensors}
 
 
@@ -229,11 +363,13 @@ def test_a_backbone_without_a_classifier_is_enough() -> None:
     assert (plan.exact, plan.coverage) == (True, 1.0)
 
 
-def test_parts_sum_up_the_plan() -> None:
-    _, plan = inherit(SMALL, trained(SMALL).state_dict(), scale(SMALL, PAPER, 1), seed=0)
+@pytest.mark.parametrize("spec", [SMALL, *RESNETS, V3], ids=lambda spec: spec.name)
+def test_parts_sum_up_the_plan(spec: NetSpec) -> None:
+    _, plan = inherit(spec, trained(spec).state_dict(), scale(spec, PAPER, 1), seed=0)
     rows = list(parts(plan))
-    stages = [f"stage {number}" for number in range(1, len(SMALL.stages) + 1)]
-    assert [name for name, _, _ in rows] == ["stem", *stages, "head", "classifier"]
+    stages = [f"stage {number}" for number in range(1, len(spec.stages) + 1)]
+    ends = [*["head"] * bool(spec.head.width), *["hidden"] * bool(spec.head.hidden), "classifier"]
+    assert [name for name, _, _ in rows] == ["stem", *stages, *ends]
     assert sum(sum(counts.values()) for _, counts, _ in rows) == len(plan.tensors)
     assert all(0 < share <= 1 for _, _, share in rows)
     assert plan.to_dict()["coverage"] == plan.coverage

@@ -1,6 +1,7 @@
 """Names of torchvision's MobileNetV2 and MNASNet: the foreign module is the oracle."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 
 from scalesearch.design.scaling import published_spec
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.design.spec import Head, NetSpec, Stage
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import build
 from scalesearch.nets.naming import (
@@ -19,13 +20,20 @@ from scalesearch.nets.naming import (
     from_torchvision,
     mnasnet_names,
     mobilenet_v2_names,
+    mobilenet_v3_names,
+    resnet_names,
     to_torchvision,
 )
+from scalesearch.nets.timm_names import timm_names
 from tests.nets.specs import efficientnet_v2_s, images, mnasnet_b1, randomise, tiny, tiny_plain
 
 
 def mobilenet_v2() -> NetSpec:
     return load_space("mobilenet_v2").baseline
+
+
+def baseline(name: str) -> NetSpec:
+    return load_space(name).baseline
 
 
 def half_mobilenet_v2() -> NetSpec:
@@ -41,6 +49,14 @@ CASES = {
     "mobilenet_v2 ×0.5": (half_mobilenet_v2, "mobilenet_v2", lambda: torchvision.models.mobilenet_v2(width_mult=0.5)),
     "mnasnet1_0": (mnasnet_b1, "mnasnet", torchvision.models.mnasnet1_0),
     "efficientnet_v2_s": (efficientnet_v2_s, "efficientnet", torchvision.models.efficientnet_v2_s),
+    **{
+        name: (partial(baseline, name), family, partial(torchvision.models.get_model, name))
+        for family, names in {
+            "resnet": ("resnet18", "resnet50"),
+            "mobilenet_v3": ("mobilenet_v3_large", "mobilenet_v3_small"),
+        }.items()
+        for name in names
+    },
 }
 
 
@@ -115,6 +131,20 @@ def test_mnasnet_needs_one_bare_block_first(stages: tuple[Stage, ...]) -> None:
         mnasnet_names(replace(tiny(), stages=stages))
 
 
+def test_mobilenet_v3_names_need_a_hidden_layer() -> None:
+    with pytest.raises(UserError, match="no hidden layer"):
+        mobilenet_v3_names(load_space("efficientnet_b0").baseline)
+    with pytest.raises(UserError, match="no hidden layer for timm"):
+        timm_names(baseline("mobilenet_v3_small"))
+
+
+def test_resnet_names_need_resnet_blocks_and_no_head() -> None:
+    with pytest.raises(UserError, match="no head for resnet weights"):
+        resnet_names(tiny())
+    with pytest.raises(UserError, match='"basic" or "bottleneck" for resnet weights'):
+        resnet_names(replace(tiny(), head=Head(0)))
+
+
 @pytest.mark.parametrize("member", ["b0", "b4"])
 def test_released_efficientnets_are_recognised(member: str) -> None:
     with torch.device("meta"):
@@ -123,7 +153,7 @@ def test_released_efficientnets_are_recognised(member: str) -> None:
 
 
 def test_unknown_names_are_refused_with_a_sample() -> None:
-    with pytest.raises(UserError, match=r"conv1\.weight"):
-        detect_family(torchvision.models.resnet18().state_dict())
+    with pytest.raises(UserError, match=r"features\.0\.weight"):
+        detect_family(torchvision.models.vgg11().state_dict())
     with pytest.raises(UserError, match="no tensors"):
         detect_family([])

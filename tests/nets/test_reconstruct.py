@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -8,6 +9,7 @@ from scalesearch.design.shape import reshape, shape_of
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.reconstruct import images_needed, reconstruct
+from tests.nets.specs import small_resnet
 from tests.nets.test_inherit import B0, SMALL, TOLERANCE, difference, pictures, trained
 
 LARGER = reshape(SMALL, replace(shape_of(SMALL), stem=20, widths=(20, 28, 44, 88), depths=(2, 3, 2, 3)))
@@ -58,6 +60,32 @@ def test_a_cut_network_comes_nearer_to_its_source() -> None:
     reconstruct(network, plan, source, images())
     after = (features(network, unseen) - expected).square().mean()
     assert after < 0.5 * before
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_cut_resnet_comes_nearer_to_its_source(name: str) -> None:
+    spec = small_resnet(name)
+    source = trained(spec)
+    shape = shape_of(spec)
+    target = reshape(spec, replace(shape, stem=6, widths=tuple(width * 3 // 4 for width in shape.widths)))
+    network, _ = inherit(spec, source.state_dict(), target, seed=0)
+    given, unseen = (torch.randn(64, 3, 33, 33, generator=torch.Generator().manual_seed(seed)) for seed in (3, 4))
+    kept = features(network, unseen).shape[1]
+    expected = features(source, unseen)[:, :kept]  # the leading channels are those that were kept
+    before = (features(network, unseen) - expected).square().mean()
+    reconstruct(network, inherit(spec, source.state_dict(), target, seed=0)[1], source, given)
+    assert (features(network, unseen) - expected).square().mean() < 0.7 * before
+
+
+def test_a_projection_in_a_plain_shortcuts_place_is_left_as_it_is() -> None:
+    spec = small_resnet("resnet18")
+    source = trained(spec)
+    shape = shape_of(spec)
+    target = reshape(spec, replace(shape, stem=10, widths=(11, *shape.widths[1:])))
+    network, plan = inherit(spec, source.state_dict(), target, seed=0)
+    assert "features.1.0.shortcut.0.weight" in network.state_dict()
+    reconstruct(network, plan, source, torch.randn(32, 3, 33, 33))
+    assert difference(source, pictures(spec), network, pictures(spec)) < TOLERANCE
 
 
 def test_blocks_left_out_are_made_up_for_in_the_moments() -> None:

@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import load_file, save_file
 
 from scalesearch import __version__
+from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet, build
@@ -255,3 +257,15 @@ def test_misfits_are_named_counted_and_nothing_is_copied() -> None:
     with pytest.raises(UserError, match=r"classifier\.1\.bias is missing"):
         load_state_into(target, half)
     assert equal_states(before, target.state_dict())
+
+
+@pytest.mark.parametrize(("name", "other"), [("resnet18", "resnet34"), ("mobilenet_v3_small", "mobilenet_v3_large")])
+def test_torchvisions_other_families_load_whole_or_not_at_all(name: str, other: str) -> None:
+    network = build(load_space(name).baseline, seed=0)
+    theirs = randomise(torchvision.models.get_model(name))
+    report = load_state_into(network, theirs.state_dict())
+    assert (report.fresh, report.unused) == ((), ())
+    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
+    with pytest.raises(UserError, match=f"the tensors of {name}"):
+        load_state_into(network, torchvision.models.get_model(other).state_dict())
+    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())

@@ -10,7 +10,7 @@ from torch import nn
 
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
-from scalesearch.nets.modules import build
+from scalesearch.nets.modules import Block, build
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch, exhausted
 from scalesearch.training.loop import fit
@@ -33,6 +33,28 @@ def test_sections_run_from_stem_to_classifier() -> None:
     assert (found[0], found[-2], found[-1]) == (network.features[0], network.features[-1], network.classifier)
     held = [id(parameter) for section in found for parameter in section.parameters()]
     assert held == [id(parameter) for parameter in network.parameters()]
+
+
+@pytest.mark.parametrize(("name", "behind"), [("resnet18", 1), ("mobilenet_v3_small", 3), ("mbconv_small", 2)])
+def test_the_tail_ends_with_the_last_block_whatever_follows_it(name: str, behind: int) -> None:
+    network = build(replace(load_space(name).baseline, classes=3), seed=0)
+    found = sections(network)
+    assert len(found) == 1 + sum(network.spec.depths) + behind
+    held = [id(parameter) for section in found for parameter in section.parameters()]
+    assert held == [id(parameter) for parameter in network.parameters()]
+    config = TrainConfig(epochs=1, strategy="tail", tail_blocks=2)
+    assert [module for module in trained(network, config, 0) if isinstance(module, Block)] == list(
+        found[-behind - 2 : -behind]
+    )
+    before = copy.deepcopy(network.state_dict())
+    reset_tail(network, config)
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    tail = found[-behind - 2 : -1]
+    assert changed == {
+        name for name, tensor in network.state_dict(keep_vars=True).items()
+        if any(tensor is other for section in tail for other in section.state_dict(keep_vars=True).values())
+        and name.endswith("weight") and tensor.ndim > 1
+    }  # fmt: skip
 
 
 def test_a_network_without_a_classifier_is_refused() -> None:
