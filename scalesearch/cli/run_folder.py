@@ -107,7 +107,7 @@ def _curve(metrics: dict[str, Any]) -> "Curve":
     """A member's learning curve, from the history of its training."""
     from scalesearch.reports.facts import Curve
 
-    records = [record for record in metrics["history"] if "top1" in record["metrics"]]
+    records = [record for record in metrics.get("history", []) if "top1" in record["metrics"]]
     start = "" if metrics["start"] == "scratch" else ", fine-tuned"
     return Curve(
         f"{metrics['model']}{start}",
