@@ -1,8 +1,9 @@
 """EfficientNet's compound scaling, searched by training, on anybody's data.
 
 What the command line does is a handful of functions here: ``grid``, ``searched``, ``baseline``, ``scale``, ``family``,
-``build``, ``finetune``, ``evaluate``, ``predict``, ``load_model``, ``to_torchvision``. Importing the package imports nothing heavy: a name
-is fetched when it is first used. (The search is called ``grid``, like the command: ``scalesearch.search`` is a room.)
+``build``, ``finetune``, ``evaluate``, ``predict``, ``load_model``, ``to_torchvision``. Importing the package imports
+nothing heavy: a name is fetched when it is first used. (The search is called ``grid``, like the command:
+``scalesearch.search`` is a room.)
 """
 
 from importlib import import_module

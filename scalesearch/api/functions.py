@@ -59,6 +59,9 @@ def grid(
 ) -> "SearchResult":
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
 
+    With several ``jobs`` Python starts processes that import the calling script again: call this under
+    ``if __name__ == "__main__":`` there, as always with processes (a notebook needs no such thing).
+
     Args:
         data: a folder of images with a folder per class, a torchvision set such as "cifar10", or "glyphs".
         space, target_flops: the baseline and its size.
@@ -199,7 +202,7 @@ def finetune(
     say(f"Strategy: {prepared.choice.strategy} {prepared.choice.why}".strip())
     listener = TuneListener(
         _nothing,
-        lambda finding: say(f"WARNING ({finding.check}): {finding}"),
+        say,
         _nothing,
         lambda record: say(
             f"epoch {record.epoch + 1}/{epochs}, validation {record.metrics.get('top1', float('nan')):.1%}, "

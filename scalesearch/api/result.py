@@ -74,6 +74,16 @@ class SearchResult:
         mark = Mark(int(self.answer.recommended.removeprefix("c")), "recommended")
         return accuracy_figure(self.table, mark, f"{self.found.space} on {self.found.data}, as trained in the search")
 
+    def report(self, out: Path | None = None) -> Path:
+        """Writes the report (one HTML page, report.md, tables, figures) to ``out``, RUN/report if None; report.html."""
+        from scalesearch.api.run_folder import read_run
+        from scalesearch.reports.facts import Rates
+        from scalesearch.reports.report import write_report
+
+        found = read_run(self.folder, Rates(None, None))
+        written = write_report(out or self.folder / "report", found.results, found.facts, found.family)
+        return next(path for path in written if path.suffix == ".html")
+
     @property
     def origin(self) -> str:
         """Where the coefficients are from, in words."""

@@ -37,7 +37,6 @@ from scalesearch.training.finetune import (
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.lr_range import LrRange, lr_range
 from scalesearch.training.model_file import class_names
-from scalesearch.training.preflight import Finding
 from scalesearch.training.recipe import BODY_RATIO, Recipe, Strength, augmentation
 from scalesearch.units import show_count
 
@@ -120,10 +119,10 @@ class PreparedTuning:
 
 @dataclass(frozen=True)
 class TuneListener:
-    """Who is told: ``reading(done, total)`` images, warnings of preflight, each step, each epoch."""
+    """Who is told: ``reading(done, total)`` images, warnings and what changed on the way, each step, each epoch."""
 
     reading: Callable[[int, int], None]
-    warning: Callable[[Finding], None]
+    note: Callable[[str], None]
     step: Callable[[int, int], None]
     epoch: Callable[[EpochRecord], None]
 
@@ -229,8 +228,10 @@ def train(prepared: PreparedTuning, device: torch.device, listener: TuneListener
         for finding in inspect(start, parts, recipe, folder, source, device):
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
-            listener.warning(finding)
-        metrics = finetune(start, parts, recipe, folder, device, Watcher(listener.step, listener.epoch), origin)
+            listener.note(f"WARNING ({finding.check}): {finding}")
+        metrics = finetune(
+            start, parts, recipe, folder, device, Watcher(listener.step, listener.epoch, listener.note), origin
+        )
     return FineTuned(folder / MODEL_FILE, metrics)
 
 

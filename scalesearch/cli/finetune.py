@@ -217,9 +217,7 @@ def _train(prepared: "PreparedTuning", where: "torch.device", json: bool) -> Non
     epochs, steps = prepared.recipe.config.epochs, prepared.steps
     with Bar(epochs * steps, 0, quiet=json or not ranks().first) as bar:
         progress = EpochProgress(bar, epochs, steps)
-        listener = TuneListener(
-            bar.reading, lambda one: bar.note(f"WARNING ({one.check}): {one}"), progress.step, progress.epoch
-        )
+        listener = TuneListener(bar.reading, bar.note, progress.step, progress.epoch)
         found = train(prepared, where, listener)
     if json:
         print_json({**found.metrics, "file": str(found.file)})

@@ -1,6 +1,6 @@
 """How a network's inheritance is shown."""
 
-from scalesearch.cli.progress import say
+from scalesearch.cli.progress import explain, say
 from scalesearch.cli.show import print_table
 from scalesearch.nets.transfer_plan import TransferPlan, parts
 from scalesearch.nets.weight_source import WeightSource
@@ -12,12 +12,12 @@ SHOWN = 4
 def print_plan(source: WeightSource, plan: TransferPlan) -> None:
     """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
     rows = [[name, *(str(counts.get(how, "")) for how in HOW), f"{share:.0%}"] for name, counts, share in parts(plan)]
-    print_table(f"Weights from {source.name} ({source.spec.name})", ("part", *HOW, "inherited"), rows)
+    print_table(f"Weights from {source.name} ({source.spec.name})", ("part", *HOW, "inherited"), rows, result=False)
     kept = "the function is kept" if plan.preserved else f"not kept: {_few(plan.losses)}"
-    say(f"{plan.coverage:.0%} of the body's values are inherited; {kept}")
+    explain(f"{plan.coverage:.0%} of the body's values are inherited; {kept}")
     unused = [name for name in plan.unused if not name.startswith("classifier.")]
     if unused:
-        say(f"{len(unused)} tensors of the source are not used: {_few(unused)}")
+        explain(f"{len(unused)} tensors of the source are not used: {_few(unused)}")
 
 
 def print_whole_plan(plan: TransferPlan) -> None:

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, doctor, evaluate, export, finetune, grid, predict, report, verify
+from scalesearch.cli import design, doctor, evaluate, export, finetune, grid, paper, predict, report, verify
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
@@ -21,7 +21,7 @@ app = typer.Typer(
 PANELS = {
     SEARCH: (design.baseline, grid.grid, verify.verify, design.scale, design.family),
     USE: (finetune.finetune, evaluate.evaluate, predict.predict, export.export),
-    LOOK: (report.report, doctor.doctor),
+    LOOK: (report.report, paper.paper, doctor.doctor),
 }
 for panel, commands in PANELS.items():
     for command in commands:

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
+from scalesearch.cli.progress import asked_quiet
 from scalesearch.cli.units import show_count
 from scalesearch.design.cost import cost
 from scalesearch.design.parts import COLUMNS
@@ -27,8 +28,12 @@ def print_json(values: Any) -> None:
     print(json.dumps(values, indent=2, ensure_ascii=False))
 
 
-def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1) -> None:
-    """A table; the first ``texts`` columns are text, the others numbers."""
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, *, result: bool = True
+) -> None:
+    """A table; the first ``texts`` columns are text, the others numbers. --quiet leaves out what is no result."""
+    if not result and asked_quiet():
+        return
     from rich.markup import escape
     from rich.table import Table
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from scalesearch.search.verify import Network, Searched, Verification
 
 ASK_ABOVE_SECONDS = 600
-GUESSING = 1.5  # times what guessing gets right: below it nothing was learnt
 
 
 def verify(
@@ -84,28 +83,28 @@ def _introduce(
     searched: "Searched", networks: "Sequence[Network]", phi: float, epochs: int, left_out: "Sequence[str]"
 ) -> None:
     """What will be compared with what."""
-    from scalesearch.cli.progress import say
+    from scalesearch.cli.progress import explain, say
     from scalesearch.search.verify import common_epochs
 
     plan, answer = searched.plan, searched.answer
     full, before = plan.train.epochs, common_epochs(searched.results, [one.candidate.index for one in networks])
     state = "" if answer.complete else ", search unfinished"
-    say(f"Search {searched.folder} on {plan.data}: {answer.recommended} recommended{state}")
+    explain(f"Search {searched.folder} on {plan.data}: {answer.recommended} recommended{state}")
     ratios = [network.ratio for network in networks]
-    say(
+    explain(
         f"{len(networks)} networks at φ = {phi:g}, {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs "
         f"({max(ratios) / min(ratios) - 1:.1%} apart), each trained as in the search: "
         f"{plan.proxy.describe(plan.baseline)}"
     )
     if epochs != full:
-        say(f"Note: {epochs} epochs here, {full} in the search.")
+        explain(f"Note: {epochs} epochs here, {full} in the search.")
     if before < full:
         say(
             f"WARNING: not all of them were trained fully at φ = 1, so the scores after {before} of {full} epochs are "
             "compared with. The same search with --exhaustive trains them all."
         )
     for dimension in left_out:
-        say(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
+        explain(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
 
 
 def _start(
@@ -115,7 +114,7 @@ def _start(
     """Estimates, asks, trains, prints."""
     from dataclasses import asdict
 
-    from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible, say
+    from scalesearch.cli.progress import Bar, TrialProgress, confirm, explain, interruptible, say
     from scalesearch.cli.show import print_json
     from scalesearch.cli.units import show_seconds
     from scalesearch.data.cache import cores
@@ -134,8 +133,8 @@ def _start(
         seconds = timing.total([[(one, one.until) for one in pending]])
     if not json:
         done = f" ({len(before)} done before)" if before else ""
-        say(f"Trainings: {len(pending)}{done}; {many} at a time: about {show_seconds(seconds)}")
-        say(f"Folder: {folder}")
+        explain(f"Trainings: {len(pending)}{done}; {many} at a time: about {show_seconds(seconds)}")
+        explain(f"Folder: {folder}")
     if dry_run:
         _print_networks(networks, json)
         return
@@ -149,6 +148,7 @@ def _start(
         return
     _print(found)
     say(f"Figure: {figure}")
+    explain("Next: scalesearch report, which shows this, too")
 
 
 def _print_networks(networks: "Sequence[Network]", json: bool) -> None:
@@ -179,6 +179,7 @@ def _print_networks(networks: "Sequence[Network]", json: bool) -> None:
 
 def _print(found: "Verification") -> None:
     """The networks at both sizes, τ, regret, and what they say."""
+    from scalesearch.api.verified import reading, tau_text
     from scalesearch.cli.progress import say
     from scalesearch.cli.show import print_table
 
@@ -205,83 +206,19 @@ def _print(found: "Verification") -> None:
     say(reading(found))
 
 
-def tau_text(found: "Verification") -> str:
-    """τ with its interval, in words."""
-    if found.tau is None:
-        return "not defined (all scores equal at one size)"
-    return f"{found.tau.value:.2f}, 95 % interval {found.tau.low:.2f} to {found.tau.high:.2f}"
-
-
-def reading(found: "Verification") -> str:
-    """What the numbers say, and what they do not."""
-    words = [_said_of_order(found), _said_of_recommended(found)]
-    if max(network.accuracy for network in found.networks) < GUESSING / found.classes:
-        words.append(f"At φ = {found.phi:g} no network is better than guessing, so none of this says anything.")
-    if not found.fully_trained:
-        words.append(
-            f"Scores are after {found.epochs_at_one} epochs at φ = 1 and {found.epochs} at φ = {found.phi:g}, not "
-            f"{found.full_epochs}: they may order the networks otherwise than full trainings."
-        )
-    words.append("The networks were picked by their scores at φ = 1, so τ is not that of the whole grid.")
-    return " ".join(words)
-
-
-def _said_of_order(found: "Verification") -> str:
-    count, tau = len(found.networks), found.tau
-    if tau is None:
-        return f"The order of {count} networks cannot be compared."
-    again = f"; φ = {found.phi:g} trained again would agree with itself by about {found.repeat_tau:.2f}" if (
-        found.repeat_tau is not None
-    ) else ""  # fmt: skip
-    if tau.low > 0:
-        return f"The order at φ = 1 carries over, as far as {count} networks tell{again}."
-    if tau.high < 0:
-        return f"The order at φ = 1 is reversed, as far as {count} networks tell{again}."
-    return (
-        f"With {count} networks τ's interval is wide and contains 0: this does not show that the order at φ = 1 "
-        f"carries over, nor that it does not{again}."
-    )
-
-
-def _said_of_recommended(found: "Verification") -> str:
-    regret = found.regret
-    if regret is None:
-        return f"{found.recommended} has no result at φ = {found.phi:g}."
-    other = found.networks[regret.against].name
-    if regret.high < 0:
-        return f"{found.recommended}, recommended at φ = 1, is the best here, too."
-    if regret.low > 0:
-        return (
-            f"{other} beats {found.recommended}, which φ = 1 recommended (it was picked as the best, which favours it)."
-        )
-    ahead, behind = (other, found.recommended) if regret.gap > 0 else (found.recommended, other)
-    return f"{ahead} is ahead of {behind}, by no more than chance explains."
-
-
 def _label(name: str, control: str) -> str:
     return f"{name} ({control} alone)" if control else name
 
 
 def _draw(folder: Path, found: "Verification") -> Path:
     """Writes transfer.png and transfer.svg; the first."""
+    from scalesearch.api.verified import transfer
     from scalesearch.files import write_bytes
     from scalesearch.reports.axes import rendered
-    from scalesearch.reports.transfer_figure import TransferPoint, transfer_figure
+    from scalesearch.reports.transfer_figure import transfer_figure
 
-    points = [
-        TransferPoint(
-            n.name, n.status, n.control, n.at_one.value, (n.at_one.low, n.at_one.high), n.at_phi.value,
-            (n.at_phi.low, n.at_phi.high),
-        )
-        for n in found.networks
-    ]  # fmt: skip
-    tau = "Kendall's τ not defined" if found.tau is None else (
-        f"Kendall's τ {found.tau.value:.2f} [{found.tau.low:.2f}, {found.tau.high:.2f}]"
-    )  # fmt: skip
-    note = (
-        f"{found.epochs_at_one} epochs at φ = 1, {found.epochs} at φ = {found.phi:g}; {found.images} validation images"
-    )
-    figure = transfer_figure(points, found.phi, tau, note)
+    one = transfer(found)
+    figure = transfer_figure(one.points, one.phi, one.tau, one.note)
     write_bytes(folder / "transfer.png", rendered(figure, "png"))
     write_bytes(folder / "transfer.svg", rendered(figure, "svg"))
     return folder / "transfer.png"
