@@ -5,16 +5,16 @@
 In a notebook the last line of a cell shows itself: ``found``, ``family``, ``family["b1"].spec``, ``trained[0]``.
 """
 
-# %% Search α, β, γ: seven networks are raced (jobs=1: no further processes, so that this works as a script, too)
+# %% Search α, β, γ (jobs=1 starts no processes, so that this runs as a script, too; see scalesearch.grid)
 import os
 
 from matplotlib.figure import Figure
 
 import scalesearch
 
-epochs = int(os.environ.get("EXAMPLE_EPOCHS", "3"))
+epochs = int(os.environ.get("EXAMPLE_EPOCHS", "6"))
 found = scalesearch.grid(
-    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=600, epochs=epochs, jobs=1,
+    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=1500, epochs=epochs, jobs=1,
     run="runs/example", tell=print,
 )  # fmt: skip
 print(f"Recommended: {found.coefficients}; not to be told from it: {', '.join(found.winner_set)}")
@@ -23,12 +23,10 @@ print(f"Recommended: {found.coefficients}; not to be told from it: {', '.join(fo
 family = found.family(largest=1)
 print(family.table[["name", "phi", "resolution", "macs", "params", "ratio"]])
 
-# %% Fine-tune its members at 24 px, from scratch (weights="imagenet" inherits); the second inherits from the first
-small = scalesearch.finetune(
-    family["b0"].spec, "glyphs", run=found.folder, resolution=24, epochs=epochs, batch_size=64, tell=print
-)
+# %% Fine-tune its members: the first from scratch, the second from the first (weights="imagenet" takes torchvision's)
+small = scalesearch.finetune(family["b0"].spec, "glyphs", run=found.folder, epochs=epochs, tell=print)
 large = scalesearch.finetune(
-    family["b1"].spec, "glyphs", run=found.folder, resolution=24, epochs=epochs, batch_size=64, tell=print,
+    family["b1"].spec, "glyphs", run=found.folder, epochs=epochs, tell=print,
     weights=small.file, strategy="full",
 )  # fmt: skip
 trained = [small, large]
@@ -39,6 +37,7 @@ axes = figure.add_subplot(xlabel="FLOPs", ylabel="top-1 accuracy, test images", 
 for model in trained:
     low, high = model.interval
     axes.errorbar(model.metrics["macs"], model.top1, [[model.top1 - low], [high - model.top1]], fmt="o", capsize=3)
-    axes.annotate(model.metrics["model"], (model.metrics["macs"], model.top1), (6, 6), textcoords="offset points")
+    name = f"{model.metrics['model']}, from {'scratch' if model is small else 'b0'}"
+    axes.annotate(name, (model.metrics["macs"], model.top1), (6, 6), textcoords="offset points")
 figure.savefig("accuracy_flops.png")
 print("accuracy_flops.png", found.report())

@@ -64,7 +64,7 @@ def examine(runs: Path = Path("runs")) -> Health:
 
 def _version(name: str) -> str:
     try:
-        return version(name)
+        return str(torch.__version__) if name == "torch" else version(name)  # its own says for which CUDA it was built
     except PackageNotFoundError:
         return "not installed"
 

@@ -199,7 +199,8 @@ def finetune(
     found = subject(asked, None if run is None else Path(run))
     prepared = prepare_tuning(asked, found, None if out is None else Path(out))
     say = tell or _silent
-    say(f"Strategy: {prepared.choice.strategy} {prepared.choice.why}".strip())
+    why = f" ({prepared.choice.why})" if prepared.choice.why else ""
+    say(f"Strategy: {prepared.choice.strategy}{why}")
     listener = TuneListener(
         _nothing,
         say,
@@ -264,14 +265,14 @@ def to_torchvision(network: "MBConvNet") -> "nn.Module":
     ``classifier``, the same tensor names); this is for programs that ask for the class.
 
     Raises:
-        UserError: torchvision has no module of this shape.
+        UserError: torchvision has no module of this shape; of ResNets and MobileNets it has the published widths alone.
     """
-    from scalesearch.nets.export import torchvision_family, torchvision_module
+    from scalesearch.nets.export import torchvision_family, torchvision_loaded
     from scalesearch.nets.naming import to_torchvision as renamed
 
-    module = torchvision_module(network.spec)
-    module.load_state_dict(renamed(network.spec, network.state_dict(), torchvision_family(network.spec)))
-    return module.train(network.training)
+    spec = network.spec
+    state = renamed(spec, network.state_dict(), torchvision_family(spec))
+    return torchvision_loaded(spec, state).train(network.training)
 
 
 def _file(model: "FineTuned | str | Path") -> Path:

@@ -71,7 +71,7 @@ def main(
 def run() -> None:
     """Entry point. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
     try:
-        app(first(sys.argv[1:]))
+        app(first(sys.argv[1:]), prog_name="scalesearch")
     except UserError as error:
         _end(f"Error: {error}", 2)
     except RunInterruptedError as error:

@@ -137,14 +137,23 @@ def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
 
 
 def _run_torchvision(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
-    peer = torchvision_module(spec).eval()
-    try:
-        peer.load_state_dict(_read_state(path))
-    except RuntimeError as error:
-        raise _not_torchvisions(spec, str(error).splitlines()[-1].strip()) from None
+    peer = torchvision_loaded(spec, _read_state(path)).eval()
     with torch.inference_mode():
         found: Tensor = peer(images)
     return found
+
+
+def torchvision_loaded(spec: NetSpec, state: Mapping[str, Tensor]) -> nn.Module:
+    """torchvision's own module of a spec's shape with these tensors, which carry torchvision's names.
+
+    Raises UserError where torchvision has no module of this shape.
+    """
+    peer = torchvision_module(spec)
+    try:
+        peer.load_state_dict(state)
+    except RuntimeError as error:
+        raise _not_torchvisions(spec, str(error).splitlines()[-1].strip()) from None
+    return peer
 
 
 def torchvision_module(spec: NetSpec) -> nn.Module:

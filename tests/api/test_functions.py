@@ -1,0 +1,182 @@
+"""The package as a Python program uses it: the same work as the command line's, as functions."""
+
+import dataclasses
+import inspect
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import scalesearch
+from scalesearch.api.searching import SearchOptions, _usual_folder
+from scalesearch.api.tuning import TuneOptions
+from scalesearch.cli.finetune import finetune as finetune_command
+from scalesearch.cli.grid import grid as grid_command
+from scalesearch.nets.modules import MBConvNet
+from tests.conftest import MakeFolder
+
+HEAVY = ("torch", "numpy", "pandas", "optuna", "matplotlib", "rich", "typer")
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    code = f"import sys, scalesearch; print([m for m in {HEAVY} if m in sys.modules]); print(scalesearch.PAPER.alpha)"
+    lines = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert lines[:2] == ["[]", "1.2"]
+
+
+def test_every_public_name_is_there() -> None:
+    for name in scalesearch.__all__:
+        assert getattr(scalesearch, name).__doc__ is not None
+    assert set(scalesearch.__all__) <= set(dir(scalesearch))
+    with pytest.raises(AttributeError, match="nothing_such"):
+        scalesearch.nothing_such  # type: ignore[attr-defined]  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("function", "command", "options"),
+    [(scalesearch.grid, grid_command, SearchOptions), (scalesearch.finetune, finetune_command, TuneOptions)],
+)
+def test_commands_functions_and_options_have_the_same_defaults(
+    function: object, command: object, options: type
+) -> None:
+    """Except where a command names the default in words, and where a function must be told."""
+    known = {field.name: field.default for field in dataclasses.fields(options)}
+    for callable_ in (function, command):
+        parameters = inspect.signature(callable_).parameters  # type: ignore[arg-type]
+        shared = known.keys() & parameters.keys()
+        assert len(shared) > 10
+        for name in shared:
+            default = parameters[name].default
+            assert default is inspect.Parameter.empty or default == known[name], name
+
+
+def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    images, heard = image_folder(parts=("train", "test")), []
+    found = scalesearch.grid(
+        images, space="mbconv_small", target_flops="1.5M", step=0.5, tolerance=0.3, epochs=1, batch_size=16, jobs=1,
+        tell=heard.append,
+    )  # fmt: skip
+    assert found.folder == Path("runs/mbconv_small-images-1.5M")
+    assert found.answer.complete
+    assert len(heard) == len(found.rows)
+    assert found.answer.recommended in found.winner_set
+    assert {"alpha", "accuracy", "low", "high", "score", "member"} <= set(found.table.columns)
+    assert found.coefficients.nominal_ratio == pytest.approx(2, abs=0.3)
+    json.dumps(found.to_dict())
+    assert scalesearch.searched(found.folder).to_dict() == found.to_dict()
+    html = found._repr_html_()
+    assert all(standing.name in html for standing in found.answer.standings)
+    assert found.figure().axes
+    assert found.report().read_text().startswith("<!DOCTYPE html>")
+
+    family = found.family(largest=1)
+    assert list(family.table["name"]) == ["b0", "b1"]
+    assert family["b1"].spec == found.scale(1)
+    assert "b1" in family._repr_html_()
+    with pytest.raises(KeyError, match="b0, b1"):
+        family["b7"]
+
+    small = scalesearch.finetune(family["b0"].spec, images, run=found.folder, epochs=2, batch_size=16, device="cpu")
+    heard.clear()
+    model = scalesearch.finetune(
+        "b1", images, run=found.folder, weights=small.file, epochs=2, batch_size=16, device="cpu", tell=heard.append
+    )
+    assert model.file == found.folder / "models" / "b1-images" / "model.safetensors"
+    assert heard[0] == f"Strategy: full ({model.metrics['strategy_why']})"
+    assert sum(line.startswith("epoch ") for line in heard) == 2
+    assert model.interval[0] <= model.top1 <= model.interval[1]
+    assert f"{model.top1:.1%}" in model._repr_html_()
+    judged = scalesearch.evaluate(model)
+    assert (judged.top1, judged.part) == (model.top1, "test")
+    assert "class1" in judged._repr_html_()
+    said = scalesearch.predict(model, images / "test", top=1)
+    assert sum(one.label == Path(one.file).parent.name for one in said) == judged.values["correct"]
+    network = scalesearch.load_model(model.file)
+    assert isinstance(network, MBConvNet)
+    assert network.spec.digest == model.network().spec.digest
+    with pytest.raises(scalesearch.UserError, match="another search"):
+        scalesearch.grid(images, space="mbconv_small", target_flops=1.5e6, step=0.5, tolerance=0.3, epochs=2, jobs=1)
+
+
+def test_sizes_name_folders_as_people_write_them() -> None:
+    assert _usual_folder("s", "d", 1.5e6) == Path("runs/s-d-1.5M")
+    assert _usual_folder("s", "d", 123_456_000.0) == Path("runs/s-d-123.456M")
+    assert _usual_folder("s", "d", None) == Path("runs/s-d-own")
+
+
+def test_networks_are_scaled_as_by_the_command_line() -> None:
+    b3 = scalesearch.scale("efficientnet_b0", 3, rounding="efficientnet")
+    assert (b3.name, b3.resolution) == ("b3", 341)
+    solved = scalesearch.scale("efficientnet_b0", flops="1.8G")
+    assert scalesearch.scale("efficientnet_b0", float(solved.name.removeprefix("b_phi"))).digest == solved.digest
+    assert [one.spec.digest for one in scalesearch.family(scalesearch.baseline(), largest=2)][1] == scalesearch.scale(
+        scalesearch.load_space("efficientnet_b0").baseline, 1
+    ).digest
+    for wrong in ({}, {"phi": 1.0, "flops": 1e9}):
+        with pytest.raises(scalesearch.UserError, match="one of them"):
+            scalesearch.scale("efficientnet_b0", **wrong)  # type: ignore[arg-type]
+
+
+def test_what_notebooks_show_is_escaped() -> None:
+    spec = dataclasses.replace(scalesearch.baseline("mbconv_small"), name="<script>alert(1)</script>")
+    html = spec._repr_html_()
+    assert "<script>" not in html
+    assert "&lt;script&gt;" in html
+    assert html.count("<tr>") == len(spec.stages) + 3
+    assert spec.digest in html
+
+
+def alive(spec: scalesearch.NetSpec, seed: int) -> MBConvNet:
+    """A network whose statistics have seen images, so that its logits are no dust."""
+    network = scalesearch.build(spec, seed=seed)
+    images = torch.randn(8, 3, 64, 64, generator=torch.Generator().manual_seed(seed))
+    with torch.inference_mode():
+        for module in network.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.momentum = 1.0
+        network(images)
+        assert network.eval()(images).std() > 0.01
+    return network
+
+
+@pytest.mark.parametrize(
+    ("space", "phi"), [("efficientnet_b0", -2), ("mobilenet_v2", 0), ("mobilenet_v3_small", 0), ("resnet18", 0)]
+)
+def test_torchvisions_module_computes_the_same(space: str, phi: float) -> None:
+    spec = dataclasses.replace(scalesearch.scale(space, phi), classes=7, resolution=64)
+    network = alive(spec, seed=3)
+    module = scalesearch.to_torchvision(network)
+    assert type(module).__module__.startswith("torchvision.models.")
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(module(images), network(images))
+
+
+def test_torchvision_has_resnets_of_its_own_widths_alone() -> None:
+    with pytest.raises(scalesearch.UserError, match="a network that torchvision has a module for"):
+        scalesearch.to_torchvision(scalesearch.build(scalesearch.scale("resnet18", -2), seed=0))
+
+
+def test_a_network_is_a_drop_in_for_torchvisions_efficientnet() -> None:
+    """State dicts go both ways under the same names, and code that reads the module's parts finds them."""
+    from torchvision.models.feature_extraction import create_feature_extractor
+
+    spec = dataclasses.replace(scalesearch.scale("efficientnet_b0", -2), resolution=64)
+    network, module = alive(spec, seed=1), scalesearch.to_torchvision(alive(spec, seed=2))
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        ours, theirs = network(images), module(images)
+        assert not torch.allclose(ours, theirs)
+        first = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        network.load_state_dict(module.state_dict())
+        torch.testing.assert_close(network(images), theirs)
+        module.load_state_dict(first)
+        torch.testing.assert_close(module(images), ours)
+        features = create_feature_extractor(network, {"features.8": "maps"})(images)["maps"]
+    assert features.shape == (2, spec.head.width, 2, 2)
+    network.classifier[1] = torch.nn.Linear(spec.head.width, 5)
+    assert network(images).shape == (2, 5)

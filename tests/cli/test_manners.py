@@ -1,0 +1,180 @@
+"""How commands behave whatever they do: help, names, quiet, colours, completion, the doctor."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scalesearch.cli.grouped import first
+from scalesearch.cli.progress import set_verbosity
+from tests.cli.conftest import Cli
+from tests.conftest import MakeFolder
+
+COMMANDS = ("baseline", "grid", "verify", "scale", "family", "finetune", "evaluate", "predict", "export", "report",
+            "paper", "doctor")  # fmt: skip
+ENTRY = [sys.executable, "-m", "scalesearch"]
+
+
+def environment(**more: str) -> dict[str, str]:
+    kept = {key: value for key, value in os.environ.items() if key not in ("NO_COLOR", "FORCE_COLOR", "TERM")}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2]), "TERM": "xterm-256color", **more}
+
+
+@pytest.fixture(autouse=True)
+def _usual_verbosity() -> object:
+    yield
+    set_verbosity(quiet=False, verbose=False)
+
+
+def test_commands_are_in_groups(cli: Cli) -> None:
+    lines = cli("--help").out.splitlines()
+    panels = [line[:-1] for line in lines if line.endswith(":") and not line.startswith(" ")]
+    assert panels[-3:] == ["Search", "Train and use", "Look"]
+    listed = [line.split()[0] for line in lines[lines.index("Search:") :] if line.startswith("  ") and line[2] != " "]
+    assert sorted(listed) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_an_example_and_json(cli: Cli, command: str) -> None:
+    text = cli(command, "--help").out
+    assert f"scalesearch {command}" in text.split("Example", 1)[1]
+    assert "--json" in text
+
+
+def test_options_are_in_panels(cli: Cli) -> None:
+    text = cli("finetune", "--help").out
+    places = [text.index(f"\n{panel}:\n") for panel in ("Network", "Data", "Training", "Memory and speed")]
+    assert places == sorted(places)
+    assert text.index("Memory and speed:") < text.index("--recompute") < text.index("Run and output:")
+    assert text.index("Run and output:") < text.index("--plan") < text.index("\nOptions:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("gird",), "Did you mean 'grid'?"),
+        (("finetune", "--strategy", "tial"), "Did you mean 'tail'?"),
+        (("finetune", "--epoch", "3"), "--epochs"),
+        (("baseline", "--space", "efficientnet_bo"), 'Did you mean "efficientnet_b0"?'),
+        (("finetune", "--model", "b33"), "Did you mean b3?"),
+        (("finetune", "--model", "efficientnet_b33"), "Did you mean efficientnet_b3"),
+        (("grid", "--data", "cifer10"), "Did you mean cifar10"),
+        (("scale", "--latency", "3"), "20ms"),
+        (("scale", "--phi", "1", "--latency", "3ms"), "--latency"),
+    ],
+)
+def test_mistyped_names_are_told_the_nearest(cli: Cli, arguments: tuple[str, ...], says: str) -> None:
+    ended = cli(*arguments)
+    assert ended.code == 2
+    assert says in ended.err
+    assert "Traceback" not in ended.err
+
+
+def test_quiet_and_verbose_may_stand_anywhere() -> None:
+    assert first(["grid", "--data", "x", "-q"]) == ["--quiet", "grid", "--data", "x"]
+    assert first(["-v", "family"]) == ["--verbose", "family"]
+    assert first(["predict", "m", "--", "-q"]) == ["predict", "m", "--", "-q"]
+
+
+def test_quiet_prints_results_alone(cli: Cli) -> None:
+    usual, quiet = cli("scale", "--phi", 1).out, cli("scale", "--phi", 1, "-q").out
+    assert "Nothing was searched" in usual
+    assert "Train it: scalesearch finetune" in usual
+    assert "Nothing was searched" not in quiet
+    assert "Train it" not in quiet
+    assert set(quiet.splitlines()) < set(usual.splitlines())
+    assert "Written: family/efficientnet_b0/b1.json" in quiet
+
+
+def test_verbose_leaves_standard_output_alone(cli: Cli) -> None:
+    ended = cli("baseline", "--json", "-v")
+    assert json.loads(ended.out)["digest"] in ended.err
+    assert cli("baseline", "--json").err == ""
+
+
+def test_quiet_training_shows_no_epochs(cli: Cli, image_folder: MakeFolder) -> None:
+    common = ("finetune", "--model", "mbconv_small", "--data", image_folder(), "--resolution", 16, "--epochs", 1)
+    ended = cli(*common, "--batch-size", 16, "--device", "cpu", "--out", "m", "-q")
+    assert ended.code == 0, ended.err
+    assert [line.split()[0] for line in ended.out.splitlines() if not line.startswith("WARNING")] == [
+        "Accuracy", "Model:",
+    ]  # fmt: skip
+    exported = cli("export", "m/model.safetensors", "--format", "timm", "--json")
+    values = json.loads(exported.out)
+    assert Path(values["file"]).is_file()
+    assert values["resolution"] == 16
+
+
+def in_a_terminal(arguments: tuple[str, ...], folder: Path, **variables: str) -> str:
+    """What a terminal would be sent."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([*ENTRY, *arguments], cwd=folder, stdout=theirs, env=environment(**variables)) as process:
+        os.close(theirs)
+        found = b""
+        while True:
+            try:
+                part = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            found += part
+    os.close(ours)
+    assert process.returncode == 0
+    return found.decode()
+
+
+def test_no_escape_codes_when_piped_or_unwanted(tmp_path: Path) -> None:
+    assert "\x1b[" in in_a_terminal(("baseline",), tmp_path)
+    assert "\x1b[" not in in_a_terminal(("baseline",), tmp_path, NO_COLOR="1")
+    piped = subprocess.run(
+        [*ENTRY, "baseline"], cwd=tmp_path, capture_output=True, text=True, check=True, env=environment()
+    )
+    assert "efficientnet_b0" in piped.stdout
+    assert "\x1b[" not in piped.stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        ("scalesearch gr", ["grid"]),
+        ("scalesearch baseline --space mobilenet_v3", ["mobilenet_v3_large", "mobilenet_v3_small"]),
+        ("scalesearch finetune --model efficientnet_b7", ["efficientnet_b7"]),
+        ("scalesearch finetune --data cifar", ["cifar10", "cifar100"]),
+        ("scalesearch finetune --weights image", ["imagenet"]),
+        ("scalesearch finetune --strategy g", ["gradual"]),
+        ("scalesearch family --run runs/m", ["runs/mine"]),
+    ],
+)
+def test_names_are_completed(typed: str, offered: list[str], tmp_path: Path) -> None:
+    (tmp_path / "runs" / "mine").mkdir(parents=True)
+    (tmp_path / "runs" / "mine" / "run.json").touch()
+    asked = {"_SCALESEARCH_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(len(typed.split()) - 1)}
+    ended = subprocess.run(ENTRY, cwd=tmp_path, capture_output=True, text=True, check=True, env=environment(**asked))
+    assert ended.stdout.split() == offered
+
+
+def test_doctor_says_what_there_is_and_what_will_be_used(cli: Cli, tmp_path: Path) -> None:
+    import torch
+
+    text = cli("doctor")
+    assert text.code == 0, text.out
+    assert torch.__version__ in text.out
+    found = json.loads(cli("doctor", "--json").out)
+    assert found["broken"] == []
+    assert found["used"]["device"] in ("cpu", "cuda:0")
+    assert found["variables"]["SCALESEARCH_CACHE"] == os.environ["SCALESEARCH_CACHE"]
+    assert os.environ["SCALESEARCH_CACHE"] in found["folders"]["data cache"]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCALESEARCH_CACHE", "/proc/nowhere")
+    ended = cli("doctor")
+    assert ended.code == 1
+    assert "BROKEN: /proc/nowhere cannot be written to" in ended.out
+    assert json.loads(cli("doctor", "--json").out)["broken"]
