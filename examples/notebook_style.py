@@ -14,7 +14,7 @@ import scalesearch
 
 epochs = int(os.environ.get("EXAMPLE_EPOCHS", "6"))
 found = scalesearch.grid(
-    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=1500, epochs=epochs, jobs=1,
+    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=250 * epochs, epochs=epochs, jobs=1,
     run="runs/example", tell=print,
 )  # fmt: skip
 print(f"Recommended: {found.coefficients}; not to be told from it: {', '.join(found.winner_set)}")
@@ -34,6 +34,7 @@ trained = [small, large]
 # %% Plot accuracy on the test images, with its interval, against FLOPs
 figure = Figure(figsize=(5, 3.5), layout="constrained")
 axes = figure.add_subplot(xlabel="FLOPs", ylabel="top-1 accuracy, test images", xscale="log")
+axes.margins(0.3)
 for model in trained:
     low, high = model.interval
     axes.errorbar(model.metrics["macs"], model.top1, [[model.top1 - low], [high - model.top1]], fmt="o", capsize=3)
