@@ -1,7 +1,7 @@
 """What different counters say of one network, EfficientNet-B0 at 224 px (docs/flops.md).
 
-    pip install ptflops thop        # optional: left out where missing
-    python benchmarks/flop_counters.py
+pip install ptflops thop        # optional: left out where missing
+python benchmarks/flop_counters.py
 """
 
 import importlib

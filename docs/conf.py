@@ -48,12 +48,12 @@ html_theme_options = {
 }
 
 
-def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]
     """Docstrings write |x| for an absolute value, which reStructuredText takes for a substitution."""
     for place, line in enumerate(lines):
         parts = line.split("``")  # every second part is code
         lines[place] = "``".join(part if odd % 2 else part.replace("|", "\\|") for odd, part in enumerate(parts))
 
 
-def setup(app) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def setup(app) -> None:  # type: ignore[no-untyped-def]
     app.connect("autodoc-process-docstring", _escape_bars, priority=900)

@@ -1,7 +1,7 @@
 """Writes the reference pages that come from code: docs/reference/cli.md and docs/reference/space-files.md.
 
-    python docs/generate.py            writes both
-    python docs/generate.py --check    says which of them differ from the code, and changes nothing
+python docs/generate.py            writes both
+python docs/generate.py --check    says which of them differ from the code, and changes nothing
 """
 
 import inspect
@@ -99,9 +99,7 @@ def commands(typer_app: Any, prefix: str = "scalesearch") -> Iterator[tuple[str,
             name = info.name or info.callback.__name__.rstrip("_").replace("_", "-")
             yield f"{prefix} {name}", info.callback
     for group in typer_app.registered_groups:
-        name = next(
-            name for name in (group.name, group.typer_instance.info.name, "") if isinstance(name, str)
-        )
+        name = next(name for name in (group.name, group.typer_instance.info.name, "") if isinstance(name, str))
         yield from commands(group.typer_instance, f"{prefix} {name}".strip())
 
 

@@ -1,0 +1,58 @@
+"""Pages that come from code say what the code says."""
+
+import importlib.util
+import re
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import typer.testing
+
+from scalesearch import __version__
+from scalesearch.design.space import parse_space
+from scalesearch.errors import SpaceError
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not (ROOT / "docs" / "conf.py").exists(), reason="the documentation is not here")
+
+
+@pytest.fixture(scope="module")
+def generate() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_generated_pages_are_up_to_date(generate: ModuleType) -> None:
+    assert generate.stale() == [], "run: python docs/generate.py"
+
+
+def test_every_command_and_option_is_listed(generate: ModuleType) -> None:
+    page = generate.cli_page()
+    for name, _ in generate.commands(generate.app):
+        section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
+        shown = typer.testing.CliRunner().invoke(generate.app, [*name.split()[1:], "--help"], env={"COLUMNS": "400"})
+        listing = shown.output.split("\nOptions:\n")[1]
+        options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", listing, re.MULTILINE)) - {"--help"}
+        assert options, shown.output
+        assert set(re.findall(r"`(--[a-z-]+)`", "".join(re.findall(r"^\|[^|]*\|", section, re.MULTILINE)))) == options
+
+
+def test_the_baseline_written_in_the_how_to_is_right_and_its_mistakes_are_as_shown() -> None:
+    page = (ROOT / "docs" / "own-baseline.md").read_text(encoding="utf-8")
+    text = page.split("```toml\n")[1].split("```")[0]
+    assert parse_space(tomllib.loads(text), "mine.toml").baseline.name == "mine"
+    wrong = text.replace("resolution = 96", 'resolution = "96px"').replace("relu6", "gelu")
+    wrong = wrong.replace("kernel = 5", "kernel = 4").replace("expand_ratio = 1\n", "expand_ration = 1\n")
+    wrong = wrong.replace("depth = 2\n", "", 1)
+    with pytest.raises(SpaceError) as caught:
+        parse_space(tomllib.loads(wrong), "wrong.toml")
+    assert f"Error: {caught.value}" in page
+
+
+def test_the_citation_has_the_version() -> None:
+    assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
