@@ -38,7 +38,7 @@ lint: .venv/ready
 docs: .venv/ready-docs
 	$(BIN)/python docs/generate.py
 	rm -rf site
-	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir site/.doctrees . site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir site/.doctrees . site
 	rm -rf site/.doctrees
 	! grep -rEl --include='*.html' '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//' site
 	@echo "Open site/index.html"
