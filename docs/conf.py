@@ -26,6 +26,7 @@ source_suffix = {".md": "markdown"}
 myst_heading_anchors = 4
 myst_enable_extensions = ["deflist"]
 highlight_language = "text"
+smartquotes = False  # it would make a dash of the two before an option
 
 autodoc_default_options = {"members": True, "member-order": "bysource"}
 autodoc_typehints = "signature"
@@ -48,6 +49,12 @@ html_theme_options = {
 }
 
 
+def _name_module(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]
+    """A module's name stands above what it holds."""
+    if what == "module":
+        lines[:] = [f".. rubric:: ``{name}``", "", *lines]
+
+
 def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]
     """Docstrings write |x| for an absolute value, which reStructuredText takes for a substitution."""
     for place, line in enumerate(lines):
@@ -57,3 +64,4 @@ def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[
 
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     app.connect("autodoc-process-docstring", _escape_bars, priority=900)
+    app.connect("autodoc-process-docstring", _name_module, priority=901)

@@ -5,6 +5,7 @@ python docs/generate.py --check    says which of them differ from the code, and 
 """
 
 import inspect
+import re
 import sys
 import types
 import typing
@@ -138,7 +139,7 @@ def _prose(text: str) -> list[str]:
         elif joined.startswith("scalesearch "):
             lines += ["```", joined, "```", ""]
         elif joined != "Examples:":
-            lines += [joined, ""]
+            lines += [_options(joined), ""]
     return lines[:-1]
 
 
@@ -187,7 +188,12 @@ def _default(value: Any, kind: Any) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+    return _options(text).replace("|", "\\|").replace("\n", " ")
+
+
+def _options(text: str) -> str:
+    """Options in prose become code."""
+    return re.sub(r"(?<![\w`-])(--[a-z][a-z-]*)", r"`\1`", text)
 
 
 def _slug(name: str) -> str:
