@@ -28,6 +28,7 @@ from scalesearch.training.config import TrainConfig
 from scalesearch.training.device import choose_device, set_threads, uses_bf16
 from scalesearch.training.loop import Plan, train_epoch
 from scalesearch.training.loss import classification_loss
+from scalesearch.training.out_of_memory import Parts
 from scalesearch.training.step import start
 
 CLASSES = 1000
@@ -55,7 +56,7 @@ def our_loop(network: nn.Module, options: argparse.Namespace, device: torch.devi
     )  # fmt: skip
     training = start(network, config, device)
     batches = random_batches(options, device, torch.channels_last)
-    plan = Plan(lambda epoch: batches, options.steps, classification_loss(config), None)
+    plan = Plan(lambda epoch: batches, options.steps, classification_loss(config), None, Parts(1, 0))
     return lambda: train_epoch(training, plan, 0)
 
 

@@ -160,11 +160,11 @@ def frozen(rows: Sequence[Row], data: str) -> str:
     return table(("network, strategy, start", "seeds", "test accuracy", "s a training", "minus inherited"), lines)
 
 
-def listed(rows: Sequence[Row], question: str) -> str:
+def listed(rows: Sequence[Row], question: str, **wanted: object) -> str:
     found: dict[str, list[Row]] = {}
-    for row in chosen(rows, question=question):
+    for row in chosen(rows, question=question, **wanted):
         each = f"{row['per_class']} images a class, " if row["per_class"] else ""
-        rate = f", lr {row['lr']:g}" if question == "timm" else ""
+        rate = {"timm": f", lr {row['lr']:g}", "body": f", body at {row.get('body', 0.3):g}"}.get(question, "")
         found.setdefault(f"{each}{label(row)}, {row['epochs']} epochs{rate}", []).append(row)
     return table(
         ("strategy", "seeds", "test accuracy", "s a training"), [line(name, arm) for name, arm in found.items()]
@@ -231,6 +231,9 @@ def main() -> None:
     parts += [f"## Found members on {first}, body frozen or nearly", frozen(rows, first)]
     parts += [f"## Few images on {first}", listed(rows, "images")]
     parts += [f"## timm's network, optimizer and schedule on {first}", listed(rows, "timm")]
+    for name in names:
+        parts += [f"## The body's learning rate over the head's on {name} (0.3: the table of regimes)"]
+        parts += [listed(rows, "body", data=name)]
     write_text(folder / "report.md", "\n\n".join(parts) + "\n")
     drawn = figure(rows, first)
     for kind in ("png", "svg"):

@@ -245,7 +245,9 @@ def _train(
                 raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
             bar.note(f"WARNING ({finding.check}): {finding}")
         progress = EpochProgress(bar, config.epochs, steps)
-        metrics = finetune(start, parts, recipe, folder, where, Watcher(progress.step, progress.epoch), origin)
+        metrics = finetune(
+            start, parts, recipe, folder, where, Watcher(progress.step, progress.epoch, bar.note), origin
+        )
     if json:
         print_json({**metrics, "file": str(folder / MODEL_FILE)})
         return

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, evaluate, export, finetune, grid, predict, report, verify
+from scalesearch.cli import design, evaluate, export, finetune, grid, paper, predict, report, verify
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 app = typer.Typer(
@@ -19,7 +19,7 @@ app = typer.Typer(
 )
 for command in (
     design.baseline, grid.grid, design.scale, design.family, finetune.finetune, evaluate.evaluate, predict.predict,
-    export.export, report.report, verify.verify,
+    export.export, report.report, verify.verify, paper.paper,
 ):  # fmt: skip
     app.command()(command)
 

@@ -15,4 +15,4 @@ PaddingOption = Annotated[
     typer.Option(help="How the source was padded, if not as known: same for weights from TensorFlow."),
 ]
 
-BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: beats 0.1 and 1 on flowers (reports/LOG.md)
+BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: 1 is worse, 0.1 no better (reports/LOG.md)

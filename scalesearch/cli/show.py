@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalesearch.cli.units import show_count
-from scalesearch.design.cost import cost, output_size, stage_costs
+from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
+from scalesearch.reports.stages import Part, parts
 
 
 def console() -> Any:
@@ -34,30 +35,23 @@ def print_table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]
     console().print(table)
 
 
-KINDS = {
-    "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
-    "bottleneck": "bottleneck ×{:.3g}",
-}  # fmt: skip
 SPEC_COLUMNS = ("part", "block", "se", "width", "depth", "output", "FLOPs")
 
 
 def spec_lines(spec: NetSpec) -> list[list[str]]:
     """A row per part of a network: block with kernel and stride, squeeze, channels, blocks, output px, FLOPs."""
-    costs = stage_costs(spec)
-    stem = spec.stem
-    size = output_size(spec.resolution, stem.reduction)
-    block = f"conv {stem.kernel}×{stem.kernel} /{stem.stride}" + (", max-pool 3×3 /2" if stem.max_pool else "")
-    lines = [["stem", block, "", str(stem.width), "1", f"{size}", show_count(costs[0].macs)]]
-    for number, (stage, part) in enumerate(zip(spec.stages, costs[1:-1], strict=True), start=1):
-        size = output_size(size, stage.stride)
-        block = f"{KINDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
-        squeeze = f"{stage.se_ratio:g}" if stage.se_ratio else "–"
-        lines.append(
-            [str(number), block, squeeze, str(stage.width), str(stage.depth), str(size), show_count(part.macs)]
-        )
-    head = [*["conv 1×1"] * bool(spec.head.width), "pool", *["linear"] * bool(spec.head.hidden), "linear"]
-    lines.append(["head", ", ".join(head), "", str(spec.pooled_width), "1", "1", show_count(costs[-1].macs)])
-    return lines
+    return [
+        [
+            part.name, part.block, _squeeze(part), str(part.width), str(part.depth), str(part.size),
+            show_count(part.cost.macs),
+        ]
+        for part in parts(spec)
+    ]  # fmt: skip
+
+
+def _squeeze(part: Part) -> str:
+    """A stage's ratio, a dash where it has no squeeze-excitation; stem and head never have one."""
+    return "" if part.name in ("stem", "head") else f"{part.squeeze:g}" if part.squeeze else "–"
 
 
 def print_spec(title: str, spec: NetSpec) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scalesearch.data.dataset import Dataset
+    from scalesearch.reports.facts import Transfer
     from scalesearch.search.plan import Trial
     from scalesearch.search.verify import Network, Searched, Verification
 
@@ -266,22 +267,30 @@ def _draw(folder: Path, found: "Verification") -> Path:
     """Writes transfer.png and transfer.svg; the first."""
     from scalesearch.files import write_bytes
     from scalesearch.reports.axes import rendered
-    from scalesearch.reports.transfer_figure import TransferPoint, transfer_figure
+    from scalesearch.reports.transfer_figure import transfer_figure
 
-    points = [
+    one = transfer(found)
+    figure = transfer_figure(one.points, one.phi, one.tau, one.note)
+    write_bytes(folder / "transfer.png", rendered(figure, "png"))
+    write_bytes(folder / "transfer.svg", rendered(figure, "svg"))
+    return folder / "transfer.png"
+
+
+def transfer(found: "Verification") -> "Transfer":
+    """A verification as the reports take it."""
+    from scalesearch.reports.facts import Transfer, TransferPoint
+
+    points = tuple(
         TransferPoint(
             n.name, n.status, n.control, n.at_one.value, (n.at_one.low, n.at_one.high), n.at_phi.value,
             (n.at_phi.low, n.at_phi.high),
         )
         for n in found.networks
-    ]  # fmt: skip
+    )  # fmt: skip
     tau = "Kendall's τ not defined" if found.tau is None else (
         f"Kendall's τ {found.tau.value:.2f} [{found.tau.low:.2f}, {found.tau.high:.2f}]"
     )  # fmt: skip
     note = (
         f"{found.epochs_at_one} epochs at φ = 1, {found.epochs} at φ = {found.phi:g}; {found.images} validation images"
     )
-    figure = transfer_figure(points, found.phi, tau, note)
-    write_bytes(folder / "transfer.png", rendered(figure, "png"))
-    write_bytes(folder / "transfer.svg", rendered(figure, "svg"))
-    return folder / "transfer.png"
+    return Transfer(found.phi, points, tau, note, reading(found))

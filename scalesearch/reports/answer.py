@@ -25,26 +25,38 @@ def title(facts: RunFacts) -> str:
 
 def answer(found: Findings, facts: RunFacts) -> str:
     """What was asked and what came out: coefficients or progress, accuracy, ties, and where accuracy comes from."""
-    space = facts.space
-    asked = (
+    parts = [question(facts), "\n".join(_outcome(found, facts))]
+    if found.best is not None and facts.winners:
+        parts += [
+            winner_set(facts.winners, facts.space.networks, facts.coefficients is not None),
+            controls(facts.winners),
+        ]
+    parts += [guessing(found, facts), source(facts), target(facts)]
+    return "\n\n".join(part for part in parts if part)
+
+
+def question(facts: RunFacts) -> str:
+    """What was asked."""
+    return (
         f"Asked: which depth, width and resolution factors (α, β, γ), at {SEARCH_RATIO:g}× the FLOPs of the baseline, "
-        f"give the highest score = accuracy · (FLOPs / T)^{signed(space.exponent)} on {plain(facts.data.name)} "
+        f"give the highest score = accuracy · (FLOPs / T)^{signed(facts.space.exponent)} on {plain(facts.data.name)} "
         f"({facts.data.classes} classes)?"
     )
-    lines = [asked, "", *_outcome(found, facts)]
-    if found.best is not None:
-        lines += ["", _winner_set(facts.winners, facts.space.networks)] if facts.winners else []
-        if near_chance(float(found.summary["low"].max()), facts.data.classes):
-            lines += [
-                "",
-                "**No network is clearly above guessing: this ranking says nothing.** Train longer or larger.",
-            ]
-    lines += ["", _source(found, facts)]
-    target = (
-        f"T = {count_text(space.target_macs)} FLOPs. It sizes the baseline and cannot change the winner: "
-        f"it multiplies every score by the same T^{signed(-space.exponent)}."
+
+
+def guessing(found: Findings, facts: RunFacts) -> str:
+    """A warning where even the best is near chance; else nothing."""
+    if found.best is None or not near_chance(float(found.summary["low"].max()), facts.data.classes):
+        return ""
+    return "**No network is clearly above guessing: this ranking says nothing.** Train longer or larger."
+
+
+def target(facts: RunFacts) -> str:
+    """What T does and does not do."""
+    return (
+        f"T = {count_text(facts.space.target_macs)} FLOPs. It sizes the baseline and cannot change the winner: "
+        f"it multiplies every score by the same T^{signed(-facts.space.exponent)}."
     )
-    return "\n".join([*lines, "", target])
 
 
 def _outcome(found: Findings, facts: RunFacts) -> list[str]:
@@ -91,8 +103,8 @@ def _accuracy(row: "pd.Series[float]") -> str:
     )
 
 
-def _winner_set(winners: WinnerFacts, networks: int) -> str:
-    """The set, how it was made, and the comparisons with the controls."""
+def winner_set(winners: WinnerFacts, networks: int, finished: bool = True) -> str:
+    """The set and how it was made."""
     undecided, beaten = winners.names("undecided"), winners.names("beaten")
     first = (
         f"**Winner set at {percent(winners.level, 0)}:** {len(winners.members)} of {networks} candidates cannot be told"
@@ -100,7 +112,7 @@ def _winner_set(winners: WinnerFacts, networks: int) -> str:
     lines = [
         f"{first} from the best: {', '.join(map(plain, winners.members))}.",
         "",
-        f"- Recommended: **{plain(winners.recommended)}**: {winners.rule}.",
+        f"- {'Recommended' if finished else 'Ahead so far'}: **{plain(winners.recommended)}**: {winners.rule}.",
         f"- Beaten: {len(beaten)}{_after(winners)}.",
     ]
     if undecided:
@@ -122,24 +134,38 @@ def _winner_set(winners: WinnerFacts, networks: int) -> str:
         "candidate is out only if some other one beats it after correction for all comparisons. Predictions per image "
         "are in `predictions/NAME-seedS-eEPOCHS.npz` of the run, so anybody can recompute it."
     )
-    if winners.comparisons:
-        lines += ["", "The recommended candidate against controls of the same FLOPs:", ""]
-        lines.append(markdown_table(comparison_table(winners.comparisons)))
-        if any(item["verdict"] == "bought" for item in winners.comparisons):
-            lines += [
-                "",
-                "**Bought:** as accurate as the control or more, but at more FLOPs, and not by more than such FLOPs "
-                "should bring.",
-            ]
     return "\n".join(lines)
+
+
+def controls(winners: WinnerFacts) -> str:
+    """The comparisons with the controls; nothing where there are none."""
+    if not winners.comparisons:
+        return ""
+    parts = [
+        "The recommended candidate against controls of the same FLOPs:",
+        markdown_table(comparison_table(winners.comparisons)),
+        bought(winners),
+    ]
+    return "\n\n".join(part for part in parts if part)
+
+
+def bought(winners: WinnerFacts) -> str:
+    """What "bought" means, where any comparison came to that."""
+    if not any(item["verdict"] == "bought" for item in winners.comparisons):
+        return ""
+    return (
+        "**Bought:** as accurate as the control or more, but at more FLOPs, and not by more than such FLOPs "
+        "should bring."
+    )
 
 
 def _after(winners: WinnerFacts) -> str:
     epochs = sorted({item["epochs"] for item in winners.standings if item["status"] == "beaten"})
-    return f" (after {' or '.join(map(str, epochs))} epochs)" if epochs else ""
+    return f" (after {' or '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'})" if epochs else ""
 
 
-def _source(found: Findings, facts: RunFacts) -> str:
+def source(facts: RunFacts) -> str:
+    """What the accuracies come from, and what they are good for."""
     training = facts.training
     if not training.is_proxy:
         return (

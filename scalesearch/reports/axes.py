@@ -2,7 +2,9 @@
 
 import io
 import math
+import textwrap
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Literal
 
 import matplotlib
@@ -19,30 +21,70 @@ BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E
 WIDTH_INCHES = 7.0
 
 
+@dataclass(frozen=True)
+class Look:
+    """Where a figure will stand.
+
+    Args:
+        titled: with its title and note; a page sets both as text of its own.
+        columns: of the legend.
+        characters: in a line of an axis label.
+    """
+
+    width_inches: float
+    titled: bool
+    columns: int
+    characters: int
+
+    @property
+    def narrow(self) -> bool:
+        """Too narrow for panels side by side."""
+        return self.width_inches < WIDTH_INCHES / 1.5
+
+    def wrap(self, text: str) -> str:
+        """A label broken into lines that fit."""
+        return "\n".join(textwrap.wrap(text, self.characters))
+
+
+FILE = Look(WIDTH_INCHES, titled=True, columns=4, characters=80)
+PAGE = Look(WIDTH_INCHES, titled=False, columns=4, characters=80)
+PHONE = Look(3.7, titled=False, columns=2, characters=26)
+
+
 def panels_beside(
-    height_inches: float, shares: tuple[float, ...], title: str, note: str
+    height_inches: float, shares: tuple[float, ...], title: str, note: str, look: Look = FILE
 ) -> tuple[Figure, tuple[Axes, ...]]:
     """A figure with panels side by side that share their vertical axis; ``note`` stands small under the title.
 
     Args:
-        height_inches: of the figure; its width is ``WIDTH_INCHES``.
+        height_inches: of the figure.
         shares: relative width of each panel.
     """
-    figure = Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+    figure = Figure(figsize=(look.width_inches, height_inches), layout="constrained")
     panels = tuple(figure.subplots(1, len(shares), sharey=True, width_ratios=shares, squeeze=False)[0])
-    figure.suptitle(title, fontsize=11)
-    panels[-1].set_title(note, fontsize=8, color="#333333")
+    head(figure, panels[-1], title, note, look)
     return figure, panels
 
 
-def panels_below(rows: tuple[float, ...], title: str, note: str) -> tuple[Figure, tuple[Axes, ...]]:
+def panels_below(rows: tuple[float, ...], title: str, note: str, look: Look = FILE) -> tuple[Figure, tuple[Axes, ...]]:
     """A figure with panels one below another, each as tall as its rows of text need; scales of their own."""
     height = 1.6 + 0.2 * sum(rows) + 0.35 * len(rows)
-    figure = Figure(figsize=(WIDTH_INCHES, max(2.4, height)), layout="constrained")
+    figure = Figure(figsize=(look.width_inches, max(2.4, height)), layout="constrained")
     panels = tuple(figure.subplots(len(rows), 1, height_ratios=[one + 0.6 for one in rows], squeeze=False)[:, 0])
-    figure.suptitle(title, fontsize=11)
-    panels[0].set_title(note, fontsize=8, color="#333333")
+    head(figure, panels[0], title, note, look)
     return figure, panels
+
+
+def head(figure: Figure, axes: Axes, title: str, note: str, look: Look) -> None:
+    """Title and note, where the figure carries its own."""
+    if look.titled:
+        figure.suptitle(title, fontsize=11)
+        axes.set_title(note, fontsize=8, color="#333333", parse_math=False)
+
+
+def legend_below(figure: Figure, look: Look) -> None:
+    """One legend for all panels."""
+    figure.legend(loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8)
 
 
 def count_axis(axis: Axis, values: Iterable[float]) -> None:
@@ -80,12 +122,16 @@ def _short(value: float) -> str:
     return f"{number} {unit}".rstrip()
 
 
-def rendered(figure: Figure, kind: Literal["png", "svg"]) -> bytes:
+def rendered(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
     """The figure as a file's bytes; figures made alike give the same bytes. PNG: 150 dpi, 256 colours."""
     stream = io.BytesIO()
     if kind == "svg":
         with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
             figure.savefig(stream, format="svg", metadata={"Date": None})
+        return stream.getvalue()
+    if kind == "pdf":
+        with matplotlib.rc_context({"pdf.fonttype": 42}):  # fonts that publishers take, and text that can be searched
+            figure.savefig(stream, format="pdf", metadata={"CreationDate": None})
         return stream.getvalue()
     figure.savefig(stream, format="png", dpi=150)
     small = io.BytesIO()

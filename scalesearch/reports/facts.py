@@ -7,6 +7,9 @@ from typing import Any
 from scalesearch.design.candidates import Dropped
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.score import EXPONENT
+from scalesearch.design.spec import NetSpec
+
+Bounds = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -52,12 +55,16 @@ class SpaceFacts:
 
 @dataclass(frozen=True)
 class TrainingFacts:
-    """How each candidate was trained. ``is_proxy``: at reduced size, so that accuracies only rank candidates."""
+    """How each candidate was trained.
+
+    ``is_proxy``: at reduced size, so that accuracies only rank candidates. ``settings``: in words, for provenance.
+    """
 
     is_proxy: bool
     resolution_divisor: float
     epochs: int
     train_images: int
+    settings: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,18 +101,73 @@ class WinnerFacts:
 
 
 @dataclass(frozen=True)
+class TransferPoint:
+    """One network: its scores at φ = 1 and at φ with their intervals (low, high).
+
+    ``kind``: "recommended", "member", "undecided" or "beaten"; ``control``: the one dimension it scales, or empty.
+    """
+
+    name: str
+    kind: str
+    control: str
+    at_one: float
+    at_one_interval: Bounds
+    at_phi: float
+    at_phi_interval: Bounds
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """What training the same networks at another φ showed.
+
+    Args:
+        points: each network at both sizes.
+        tau: Kendall's τ in words.
+        note: how both sides were trained, one line.
+        said: what it comes to, in sentences.
+    """
+
+    phi: float
+    points: tuple[TransferPoint, ...]
+    tau: str
+    note: str
+    said: str
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A member's training: validation accuracy after each of ``epochs``, counted from 1."""
+
+    name: str
+    epochs: tuple[int, ...]
+    top1: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What an hour of the machine takes, where somebody asked for an estimate; None: not asked."""
+
+    watts: float | None = None
+    price_per_hour: float | None = None
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """Everything the report states that is not a result.
 
     Args:
         name: the run.
-        command: the command line that reproduces it.
+        command: the command line that reproduces it; further lines: what was run after it.
         winners: the answer so far; None while no candidate has a result.
         coefficients: the recommended one's; None while the search is not finished.
         versions: (package, version) pairs.
         hardware: in words.
         date: when the run ended or was last continued, ISO 8601.
-        seconds: wall time of the run, all of its continuations together.
+        seconds: wall time of the run, all of its continuations together; 0 while its first one runs.
+        network: the recommended candidate's, or that of the one ahead so far, at full size.
+        rates: for an estimate of energy and price.
+        curves: of the family's members that were trained in the run's folder.
+        transfers: what ``verify`` found, one for each φ.
     """
 
     name: str
@@ -119,3 +181,7 @@ class RunFacts:
     hardware: str
     date: str
     seconds: float
+    network: NetSpec | None = None
+    rates: Rates = Rates()
+    curves: tuple[Curve, ...] = ()
+    transfers: tuple[Transfer, ...] = ()

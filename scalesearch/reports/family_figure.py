@@ -8,8 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH_INCHES, count_axis
+from scalesearch.reports.axes import BLUE, FILE, GREEN, GREY, ORANGE, PURPLE, RED, Look, count_axis
 from scalesearch.reports.published import Published
+from scalesearch.reports.tables import shortened
 from scalesearch.training.metrics import wilson_interval
 
 STYLES = {
@@ -19,7 +20,9 @@ STYLES = {
 Member = Mapping[str, Any]
 
 
-def family_figure(family: Sequence[Member], published: Sequence[Published], data_name: str) -> Figure:
+def family_figure(
+    family: Sequence[Member], published: Sequence[Published], data_name: str, look: Look = FILE
+) -> Figure:
     """Two panels. Left: ImageNet top-1 of published networks, your members' FLOPs as ticks beneath.
 
     Right: your members' accuracy on your test images where any was tested; else parameters of both.
@@ -29,9 +32,11 @@ def family_figure(family: Sequence[Member], published: Sequence[Published], data
         published: networks of ``published.SERIES``.
         data_name: whose test images.
     """
-    figure = Figure(figsize=(WIDTH_INCHES, 4.8), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    figure.suptitle("Your family beside published networks", fontsize=11)
+    data_name = shortened(data_name)
+    figure = Figure(figsize=(look.width_inches, 8.4 if look.narrow else 4.8), layout="constrained")
+    left, right = figure.subplots(2, 1) if look.narrow else figure.subplots(1, 2)
+    if look.titled:
+        figure.suptitle("Your family beside published networks", fontsize=11)
     macs = [*(entry.macs for entry in published), *(member["macs"] for member in family)]
     _published(left, published, [entry.top1 for entry in published])
     left.plot(
@@ -52,7 +57,7 @@ def family_figure(family: Sequence[Member], published: Sequence[Published], data
         axes.set_xlabel("FLOPs (multiply-adds)")
         axes.tick_params(labelsize=8)
         axes.grid(alpha=0.25)
-    _legend(figure, left, right)
+    _legend(figure, look, left, right)
     return figure
 
 
@@ -109,10 +114,12 @@ def _name(axes: Axes, name: str, across: float, up: float, offset: tuple[int, in
     )  # fmt: skip
 
 
-def _legend(figure: Figure, *panels: Axes) -> None:
+def _legend(figure: Figure, look: Look, *panels: Axes) -> None:
     """One legend for all panels, each label once."""
     entries = {}
     for axes in panels:
         handles, labels = axes.get_legend_handles_labels()
         entries.update(dict(zip(labels, handles, strict=True)))
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8
+    )

@@ -15,7 +15,19 @@ from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
 from scalesearch.design.candidates import SEARCH_RATIO
-from scalesearch.reports.axes import BLUE, GREY, ORANGE, RED, count_axis, panels_below, panels_beside
+from scalesearch.reports.axes import (
+    BLUE,
+    FILE,
+    GREY,
+    ORANGE,
+    RED,
+    Look,
+    count_axis,
+    legend_below,
+    panels_below,
+    panels_beside,
+)
+from scalesearch.reports.tables import epochs_text, shortened
 
 FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
 MANY = 40  # points from which markers and bars are drawn finer
@@ -30,11 +42,12 @@ class Mark:
     label: str
 
 
-def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str) -> Figure:
-    """Validation accuracy against the full-size network's FLOPs, 95 % intervals as bars.
+def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str, look: Look = FILE) -> Figure:
+    """Validation accuracy against the full-size network's FLOPs, 95 % intervals as bars, and the Pareto front.
 
     Candidates cost about twice the baseline, all nearly the same: the baseline has a panel of its own, so that
-    they are not squeezed into a column. Both panels share the accuracy axis.
+    they are not squeezed into a column. Both panels share the accuracy axis. Open markers were trained for fewer
+    epochs than the others, so their accuracies are not comparable with those.
 
     Args:
         summary: of ``statistics.summarise``; at least one row.
@@ -42,31 +55,51 @@ def accuracy_figure(summary: pd.DataFrame, mark: Mark | None, note: str) -> Figu
         note: one line that says where the accuracies come from.
     """
     baseline, candidates = summary[summary["role"] == "baseline"], summary[summary["role"] == "candidate"]
-    shown = [(rows, share) for rows, share in ((baseline, 1.0), (candidates, 5.0)) if len(rows)]
+    shown = [(rows, share) for rows, share in ((baseline, 1.0), (candidates, 3.0 if look.narrow else 5.0)) if len(rows)]
     figure, panels = panels_beside(
-        4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals", note
+        4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals", note, look
     )
     for axes, (rows, _) in zip(panels, shown, strict=True):
         if rows is baseline:
             _with_bars(axes, rows, "baseline", "s", GREY, 7.0)
         else:
-            _candidates(axes, rows, mark)
+            _candidates(axes, rows, mark, int(summary["epochs"].max()))
+            _front(axes, rows[rows["pareto"]], named=len(rows) <= MANY)
         count_axis(axes.xaxis, rows["macs"])
         axes.grid(alpha=0.25)
     panels[0].set_ylabel("top-1 accuracy, validation images")
     panels[0].yaxis.set_major_formatter(PercentFormatter(1.0))
-    panels[-1].set_xlabel(FLOPS_LABEL)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    panels[-1].set_xlabel(look.wrap(FLOPS_LABEL))
+    legend_below(figure, look)
     return figure
 
 
-def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None) -> None:
-    marked, fine = _marked(rows, mark), len(rows) > MANY
+def _candidates(axes: Axes, rows: pd.DataFrame, mark: Mark | None, epochs: int) -> None:
+    """A series a status; ``epochs``: of those trained longest."""
+    marked, fine, shorter = _marked(rows, mark), len(rows) > MANY, rows["epochs"] < epochs
     size = 4.0 if fine else 5.5
-    _with_bars(axes, rows[~marked & ~rows["member"]], "beaten", "o", BLUE, size, fine=fine)
-    _with_bars(axes, rows[~marked & rows["member"]], "in the winner set", "D", ORANGE, size, fine=fine)
+    for inside, name, marker, colour in ((False, "beaten", "o", BLUE), (True, "in the winner set", "D", ORANGE)):
+        of_status = ~marked & (rows["member"] == inside)
+        _with_bars(axes, rows[of_status & ~shorter], name, marker, colour, size, fine=fine)
+        label = f"{'in the set' if inside else name}, fewer epochs"
+        _with_bars(axes, rows[of_status & shorter], label, marker, colour, size, fine=fine, filled=False)
     if mark:
         _with_bars(axes, rows[marked], mark.label, "*", RED, 15.0)
+
+
+def _front(axes: Axes, rows: pd.DataFrame, *, named: bool) -> None:
+    """The candidates on the Pareto front: joined where there are several, named where there is room."""
+    rows = rows.sort_values("macs")
+    if len(rows) > 1:
+        axes.plot(rows["macs"], rows["accuracy"], "--", color=GREY, linewidth=1.2, label="Pareto front", zorder=1)
+    for number, row in enumerate(rows.to_dict("records") if named else []):
+        # above and left of the front there is nothing; every other name goes below, so that neighbours stand apart
+        above = number % 2 == 0
+        axes.annotate(
+            shortened(row["name"]), (row["macs"], row["accuracy"]), (-6, 5) if above else (7, -5),
+            textcoords="offset points", ha="right" if above else "left", va="bottom" if above else "top", fontsize=8,
+            zorder=5, parse_math=False,
+        )  # fmt: skip
 
 
 def _marked(rows: pd.DataFrame, mark: Mark | None) -> "pd.Series[bool]":
@@ -74,26 +107,35 @@ def _marked(rows: pd.DataFrame, mark: Mark | None) -> "pd.Series[bool]":
 
 
 def _with_bars(
-    axes: Axes, rows: pd.DataFrame, label: str, marker: str, colour: str, size: float, *, fine: bool = False
-) -> None:
+    axes: Axes, rows: pd.DataFrame, label: str, marker: str, colour: str, size: float, *, fine: bool = False,
+    filled: bool = True,
+) -> None:  # fmt: skip
     if rows.empty:
         return
     errors = (list(rows["accuracy"] - rows["low"]), list(rows["high"] - rows["accuracy"]))
     axes.errorbar(
         rows["macs"], rows["accuracy"], yerr=errors, fmt=marker, color=colour, markersize=size,
-        label=label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2, markeredgecolor="black",
-        markeredgewidth=0.5, zorder=4 if marker == "*" else 2,
+        label=label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2,
+        markerfacecolor=colour if filled else "white", markeredgecolor="black" if filled else colour,
+        markeredgewidth=0.5 if filled else 1.2, zorder=4 if marker == "*" else 2,
     )  # fmt: skip
 
 
-def winner_figure(summary: pd.DataFrame, standings: Sequence[Mapping[str, Any]], recommended: str, note: str) -> Figure:
+def winner_figure(
+    summary: pd.DataFrame,
+    standings: Sequence[Mapping[str, Any]],
+    recommended: str,
+    note: str,
+    look: Look = FILE,
+    star: str = "recommended",
+) -> Figure:
     """Every candidate's score with its 95 % interval, in order of standing; one panel a rung, since scores after
     different numbers of epochs cannot be compared.
 
     Args:
         summary: of ``statistics.summarise``, for the coefficients.
         standings: of ``facts.WinnerFacts``, at least one.
-        recommended: the name to star.
+        recommended: the name to star; ``star`` is what the legend calls it.
         note: one line that says where the accuracies come from.
     """
     triples = {
@@ -102,32 +144,36 @@ def winner_figure(summary: pd.DataFrame, standings: Sequence[Mapping[str, Any]],
     rungs = sorted({item["epochs"] for item in standings}, reverse=True)
     title = "Scores with 95 % intervals; candidates named with α/β/γ"
     figure, panels = panels_below(
-        tuple(float(sum(item["epochs"] == epochs for item in standings)) for epochs in rungs), title, note
+        tuple(float(sum(item["epochs"] == epochs for item in standings)) for epochs in rungs), title, note, look
     )
     seen: set[str] = set()
     for axes, epochs in zip(panels, rungs, strict=True):
         items = [item for item in standings if item["epochs"] == epochs]
         for place, item in enumerate(items):
-            label, marker, colour, size = _standing_style(item, recommended)
+            label, marker, colour, size = _standing_style(item, recommended, star)
             axes.errorbar(
                 item["score"], place, xerr=[[item["score"] - item["low"]], [item["high"] - item["score"]]], fmt=marker,
                 color=colour, markersize=size, markeredgecolor="black", markeredgewidth=0.5, elinewidth=1.2,
                 label=None if label in seen else label,
             )  # fmt: skip
             seen.add(label)
-        names = [f"{item['name']} {triples.get(item['name'], '')}{_only(item)}" for item in items]
-        axes.set_yticks(range(len(items)), names, fontsize=8)
+        names = [f"{shortened(item['name'])} {triples.get(item['name'], '')}{_only(item, look)}" for item in items]
+        axes.set_yticks(range(len(items)), names, fontsize=8, parse_math=False)
         axes.set_ylim(len(items) - 0.4, -0.6)
-        axes.set_ylabel(f"{epochs} ep.", rotation=0, ha="right", labelpad=4)
+        if look.titled:
+            axes.set_ylabel(f"{epochs} ep.", rotation=0, ha="right", labelpad=4)
+        else:
+            axes.set_title(f"after {epochs_text(epochs)}", fontsize=9, loc="left")
         axes.grid(axis="x", alpha=0.25)
-    panels[-1].set_xlabel("score (accuracy, discounted by FLOPs)")
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    panels[-1].set_xlabel(look.wrap("score (accuracy, discounted by FLOPs)"))
+    figure.align_ylabels(panels)
+    legend_below(figure, look)
     return figure
 
 
-def _standing_style(item: Mapping[str, Any], recommended: str) -> tuple[str, str, str, float]:
+def _standing_style(item: Mapping[str, Any], recommended: str, star: str) -> tuple[str, str, str, float]:
     if item["name"] == recommended:
-        return "recommended", "*", RED, 13.0
+        return star, "*", RED, 13.0
     return {
         "member": ("in the winner set", "D", ORANGE, 5.5),
         "undecided": ("in the set, undecided", "o", BLUE, 5.5),
@@ -135,26 +181,30 @@ def _standing_style(item: Mapping[str, Any], recommended: str) -> tuple[str, str
     }[item["status"]]
 
 
-def _only(item: Mapping[str, Any]) -> str:
-    return f" ({item['control']} only)" if item["control"] else ""
+def _only(item: Mapping[str, Any], look: Look) -> str:
+    if not item["control"]:
+        return ""
+    return f" {item['control']}" if look.narrow else f" ({item['control']} only)"
 
 
-def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str) -> Figure:
+def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, note: str, look: Look = FILE) -> Figure:
     """The score over the grid: α across, β up; curves show the γ that the constraint leaves.
 
     Args:
-        summary: of ``statistics.summarise``; at least one candidate.
+        summary: of ``statistics.summarise``; at least one candidate, all trained as long as each other if their colours
+            are to be compared.
         failed: of ``statistics.failed_trials``.
         mark: the candidate to ring.
         note: one line that says where the accuracies come from.
     """
-    figure, (axes,) = panels_beside(5.2, (1.0,), "Score over the grid; curves: the γ (resolution) of αβ²γ² = 2", note)
+    title = "Score over the grid; curves: the γ (resolution) of αβ²γ² = 2"
+    figure, (axes,) = panels_beside(5.2, (1.0,), title, note, look)
     done = summary[summary["role"] == "candidate"]
     failed = failed[(failed["role"] == "candidate") & ~failed["candidate"].isin(done["candidate"])]
     failed = failed.drop_duplicates("candidate")
     alpha, beta = _apart([*done["alpha"], *failed["alpha"]], [*done["beta"], *failed["beta"]])
     size, colours = 42.0 if len(alpha) > MANY else 90.0, _score_scale(done["score"])
-    _gamma_curves(axes, alpha, beta)
+    _gamma_curves(axes, alpha, beta, 0.12 if look.narrow else 0.05)
     axes.scatter(
         alpha[: len(done)], beta[: len(done)], c=done["score"], cmap="cividis", norm=colours, s=size,
         edgecolors="black", linewidths=0.6, zorder=3, label="candidate",
@@ -162,11 +212,13 @@ def grid_figure(summary: pd.DataFrame, failed: pd.DataFrame, mark: Mark | None, 
     if len(failed):
         axes.scatter(alpha[len(done) :], beta[len(done) :], marker="x", c="black", s=size / 2, zorder=3, label="failed")
     _rings(axes, done, mark, np.stack([alpha, beta], 1)[: len(done)], size)
-    bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes)
-    bar.set_label("score (accuracy, discounted by FLOPs)")
+    place = "bottom" if look.narrow else "right"
+    bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes, location=place)
+    trained = sorted(set(done["epochs"].astype(int)))
+    bar.set_label(look.wrap(f"score (accuracy, discounted by FLOPs) after {epochs_text(trained[-1])}"))
     axes.set_xlabel("α (depth)")
     axes.set_ylabel("β (width)")
-    figure.legend(loc="outside lower center", ncols=5, frameon=False, fontsize=8)
+    legend_below(figure, look)
     return figure
 
 
@@ -195,8 +247,8 @@ def _apart(alpha: list[float], beta: list[float]) -> tuple[Floats, Floats]:
     return np.array(moved, dtype=float), np.array(beta, dtype=float)
 
 
-def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats) -> None:
-    """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named near its lower end."""
+def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats, edge: float) -> None:
+    """The curves of equal γ at αβ²γ² = 2 that cross the panel, each named near its lower end, ``edge`` inside."""
     right, top = max(2.0, float(alpha.max())) + 0.18, max(1.42, float(beta.max())) + 0.04
     bottom = min(1.0, float(beta.min())) - 0.06
     across = np.linspace(min(1.0, float(alpha.min())) - 0.06, right, 400)
@@ -204,7 +256,7 @@ def _gamma_curves(axes: Axes, alpha: Floats, beta: Floats) -> None:
         up = np.sqrt(SEARCH_RATIO / across) / gamma
         inside = (up >= bottom) & (up <= top)
         axes.plot(across[inside], up[inside], color="#bbbbbb", linewidth=0.8, zorder=1)
-        end = int(np.flatnonzero((up >= bottom + 0.02) & (across <= right - 0.05))[-1])
+        end = int(np.flatnonzero((up >= bottom + 0.02) & (across <= right - edge))[-1])
         axes.text(
             across[end], up[end], f"γ {gamma:.1f}", ha="center", va="center", fontsize=8, color=GREY, zorder=2,
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1},

@@ -1,25 +1,24 @@
-"""A run's report folder: results.csv, family.json, figures, report.md."""
+"""A run's report folder: results.csv, family.json, figures, report.md, report.html."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
 
 from scalesearch.files import write_bytes
 from scalesearch.reports import sections
 from scalesearch.reports.answer import answer, title
+from scalesearch.reports.axes import FILE, rendered
+from scalesearch.reports.drawings import drawings
 from scalesearch.reports.facts import RunFacts
 from scalesearch.reports.findings import Findings, accuracy_note, findings
+from scalesearch.reports.page import report_page
 from scalesearch.reports.statistics import check_results
-from scalesearch.reports.tables import Member
+from scalesearch.reports.tables import Member, markdown_table
 
-CAPTIONS = {
-    "accuracy_flops": "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own",
-    "winner_set": "The winner set: scores with 95 % intervals, those trained longest first",
-    "score_grid": "Score over the grid of α and β; candidates that differ in γ alone stand side by side",
-    "family": "The family beside published networks: torchvision's best ImageNet weights of each, B2 at 288 px",
-}
+KINDS: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg", "pdf")
 
 
 def write_report(folder: Path, results: pd.DataFrame, facts: RunFacts, family: Sequence[Member]) -> tuple[Path, ...]:
@@ -32,7 +31,7 @@ def write_report(folder: Path, results: pd.DataFrame, facts: RunFacts, family: S
         family: members b0…b6; empty while the search is not finished.
 
     Returns:
-        The files written, report.md last.
+        The files written, report.html last.
 
     Raises:
         UserError: columns missing, a trial given twice, coefficients that no candidate carries.
@@ -42,10 +41,15 @@ def write_report(folder: Path, results: pd.DataFrame, facts: RunFacts, family: S
     artefacts = {
         "results.csv": results.to_csv(index=False, lineterminator="\n").encode(),
         "family.json": (json.dumps(list(family), indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode(),
-        **dict(_figures(found, facts, family)),
     }
-    names = [(f"{name}.png", caption) for name, caption in CAPTIONS.items() if f"{name}.png" in artefacts]
-    artefacts["report.md"] = report_markdown(found, facts, family, names).encode()
+    figures = list(drawings(found, facts, family))
+    for figure in figures:
+        drawn = figure.draw(FILE)
+        for kind in KINDS:
+            artefacts[f"{figure.name}.{kind}"] = rendered(drawn, kind)
+    captions = [(f"{figure.name}.png", figure.caption) for figure in figures]
+    artefacts["report.md"] = report_markdown(found, facts, family, captions).encode()
+    artefacts["report.html"] = report_page(found, facts, family, figures).encode()
     for name, content in artefacts.items():
         write_bytes(folder / name, content)
     return tuple(folder / name for name in artefacts)
@@ -59,39 +63,13 @@ def report_markdown(
         ("Answer", answer(found, facts)),
         ("Figures", sections.figures(figures)),
         ("Best candidates", sections.candidates_section(found, accuracy_note(found, facts))),
+        ("Does φ = 1 transfer?", sections.transfer_section(facts)),
         ("Family", sections.family_section(family, facts)),
         ("What the candidates cost", sections.cost_section(found, facts)),
         ("Triples dropped", sections.dropped_section(facts)),
         ("Failed trials", sections.failed_section(found)),
-        ("Provenance", sections.provenance(facts)),
+        ("Provenance", markdown_table(sections.provenance(found, facts))),
         ("Reproduce", f"```\n{facts.command}\n```"),
     )
     text = "\n\n".join(f"## {heading}\n\n{body}" for heading, body in parts if body)
     return f"{title(facts)}\n\n{text}\n"
-
-
-def _figures(found: Findings, facts: RunFacts, family: Sequence[Member]) -> Iterator[tuple[str, bytes]]:
-    """The figures that the results allow, each as PNG and SVG."""
-    from scalesearch.reports.axes import rendered
-    from scalesearch.reports.family_figure import family_figure
-    from scalesearch.reports.figures import Mark, accuracy_figure, grid_figure, winner_figure
-    from scalesearch.reports.published import best_published
-
-    drawn = {}
-    mark = None
-    if found.recommended is not None:
-        mark = Mark(found.recommended, "recommended")
-    elif found.best is not None:
-        mark = Mark(found.best, "best so far")
-    note = accuracy_note(found, facts) if len(found.summary) else ""
-    if len(found.summary):
-        drawn["accuracy_flops"] = accuracy_figure(found.summary, mark, note)
-    if facts.winners is not None and facts.winners.standings:
-        drawn["winner_set"] = winner_figure(found.summary, facts.winners.standings, facts.winners.recommended, note)
-    if found.best is not None:
-        drawn["score_grid"] = grid_figure(found.summary, found.failed, mark, note)
-    if family:
-        drawn["family"] = family_figure(family, best_published(), facts.data.name)
-    for name, figure in drawn.items():
-        yield f"{name}.png", rendered(figure, "png")
-        yield f"{name}.svg", rendered(figure, "svg")

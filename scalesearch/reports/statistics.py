@@ -72,7 +72,8 @@ def summarise(results: pd.DataFrame, members: Collection[str] = ()) -> pd.DataFr
         The network's columns and: ``seeds`` (with a result), ``correct`` and ``images`` (summed over seeds),
         ``accuracy``, ``low`` and ``high`` (Wilson, 95 %), ``seed_spread`` (standard deviation of top-1 between
         seeds, NaN for one), ``standard_error`` (of the accuracy), ``score`` (mean over seeds), ``score_error``
-        (its standard error), ``seconds`` (of all its trainings), and ``member``.
+        (its standard error), ``seconds`` (of all its trainings), ``member``, and ``pareto``: trained longest, and no
+        other one trained as long costs no more and is at least as accurate.
     """
     done = done_trials(results)
     rows = [
@@ -85,7 +86,37 @@ def summarise(results: pd.DataFrame, members: Collection[str] = ()) -> pd.DataFr
     )  # fmt: skip
     summary = pd.DataFrame(rows, columns=list(columns))
     summary = summary.sort_values(["epochs", "score"], ascending=False, kind="stable").reset_index(drop=True)
-    return summary.assign(member=summary["name"].isin(list(members)))
+    return summary.assign(member=summary["name"].isin(list(members)), pareto=_front(summary))
+
+
+def common_rung(results: pd.DataFrame) -> pd.DataFrame:
+    """The results after the number of epochs at which most candidates have one; of several such, the largest."""
+    done = done_trials(results)
+    counts = done[done["role"] == "candidate"].groupby("epochs")["candidate"].nunique()
+    chosen: pd.DataFrame = done[done["epochs"] == counts[counts == counts.max()].index.max()]
+    return chosen
+
+
+def rung_points(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per network and rung with a result: role, candidate, name, epochs, accuracy, low, high, seeds."""
+    done = done_trials(results)
+    rows = [_pool(trials) for _, trials in done.groupby(["role", "candidate", "epochs"], sort=True)]
+    columns = ("role", "candidate", "name", "epochs", "accuracy", "low", "high", "seeds")
+    return pd.DataFrame(rows, columns=list(columns))
+
+
+def _front(summary: pd.DataFrame) -> list[bool]:
+    """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it."""
+    longest = summary["epochs"].max()
+    rows = summary.to_dict("records")
+    points = [(row["macs"], row["accuracy"], row["epochs"] == longest) for row in rows]
+    return [
+        trained and not any(
+            other and cost <= macs and high >= accuracy and (cost, high) != (macs, accuracy)
+            for cost, high, other in points
+        )
+        for macs, accuracy, trained in points
+    ]  # fmt: skip
 
 
 def _pool(trials: pd.DataFrame) -> dict[str, object]:

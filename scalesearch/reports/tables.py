@@ -55,6 +55,20 @@ def percent(share: float, digits: int = 1) -> str:
     return f"{round(100 * share, 9):.{digits}f} %"
 
 
+def epochs_text(epochs: int) -> str:
+    """``1 epoch``, ``18 epochs``."""
+    return f"{epochs} epoch" if epochs == 1 else f"{epochs} epochs"
+
+
+def shortened(text: str, limit: int = 24) -> str:
+    """A name that a figure has room for.
+
+    >>> shortened("a-long-name", 6)
+    'a-lon…'
+    """
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
 def interval_text(low: float, high: float) -> str:
     """A 95 % interval: ``59.8–62.6 %``."""
     return f"{100 * low:.1f}–{100 * high:.1f} %"

@@ -6,25 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scalesearch.reports.axes import BLUE, GREY, ORANGE, RED, panels_beside
-
-Bounds = tuple[float, float]
-
-
-@dataclass(frozen=True)
-class TransferPoint:
-    """One network: its scores at φ = 1 and at φ with their intervals (low, high).
-
-    ``kind``: "recommended", "member", "undecided" or "beaten"; ``control``: the one dimension it scales, or empty.
-    """
-
-    name: str
-    kind: str
-    control: str
-    at_one: float
-    at_one_interval: Bounds
-    at_phi: float
-    at_phi_interval: Bounds
+from scalesearch.reports.axes import BLUE, FILE, GREY, ORANGE, RED, Look, legend_below, panels_beside
+from scalesearch.reports.facts import Bounds, TransferPoint
 
 
 @dataclass(frozen=True)
@@ -43,7 +26,7 @@ BEATEN = Style("beaten at φ = 1", "D", GREY, 5.0)
 MEMBER = Style("winner set of φ = 1", "o", BLUE, 6.0)
 
 
-def transfer_figure(points: Sequence[TransferPoint], phi: float, tau: str, note: str) -> Figure:
+def transfer_figure(points: Sequence[TransferPoint], phi: float, tau: str, note: str, look: Look = FILE) -> Figure:
     """Every network once, with both 95 % intervals; controls are named by their dimension, the others by name.
 
     Args:
@@ -51,7 +34,7 @@ def transfer_figure(points: Sequence[TransferPoint], phi: float, tau: str, note:
         tau: Kendall's τ in words, for the title.
         note: one line that says how both sides were trained.
     """
-    figure, (axes,) = panels_beside(5.0, (1.0,), f"Score at φ = {phi:g} against φ = 1: {tau}", note)
+    figure, (axes,) = panels_beside(5.0, (1.0,), f"Score at φ = {phi:g} against φ = 1: {tau}", note, look)
     for style in (MEMBER, BEATEN, CONTROL, RECOMMENDED):
         _series(axes, [point for point in points if _style(point) is style], style)
     # neighbours in score have their names on different sides
@@ -66,7 +49,7 @@ def transfer_figure(points: Sequence[TransferPoint], phi: float, tau: str, note:
     axes.set_ylabel(f"score at φ = {phi:g}, 95 % interval")
     axes.margins(0.08)
     axes.grid(alpha=0.25)
-    figure.legend(loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    legend_below(figure, look)
     return figure
 
 

@@ -1,5 +1,6 @@
 """A search as a value: everything that decides its numbers. Two invocations of the same plan are the same search."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
@@ -68,8 +69,8 @@ class SearchPlan:
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON; a search from scratch reads as before there were weights."""
-        plain = {**asdict(self), "baseline": self.baseline.to_dict()}
+        """Plain values for JSON; what came later is left out at its default, so that older runs are the same search."""
+        plain = {**asdict(self), "baseline": self.baseline.to_dict(), "train": self.train.settings()}
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
@@ -150,6 +151,8 @@ def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> li
 
 def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
     """Raises UserError naming what differs when a run folder holds another search."""
+    with contextlib.suppress(TypeError, KeyError, UserError):  # of a form that this version does not know
+        old = SearchPlan.from_dict(old).to_dict()
     differing = differences(old, new.to_dict())
     if differing:
         shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")

@@ -292,6 +292,30 @@ def verify(
         return found
 
 
+def read_verifications(folder: Path) -> tuple[Verification, ...]:
+    """What was verified in a run's folder, by φ. Raises UserError for a damaged or foreign file."""
+    found = [_read_verification(path) for path in folder.glob(f"verify-phi*/{FILE}")]
+    return tuple(sorted(found, key=lambda one: one.phi))
+
+
+def _read_verification(path: Path) -> Verification:
+    values = read_json(path, "a verification")
+    if values.pop("format", None) != FORMAT:
+        raise UserError(str(path), "another format", f"format {FORMAT}", "Verify again with this version.")
+    try:
+        networks = tuple(
+            Compared(**{**item, "at_one": Interval(**item["at_one"]), "at_phi": Interval(**item["at_phi"])})
+            for item in values.pop("networks")
+        )
+        tau, lost = values.pop("tau"), values.pop("regret")
+        return Verification(
+            **{**values, "failed": tuple(values["failed"])}, networks=networks,
+            tau=Interval(**tau) if tau else None, regret=Regret(**lost) if lost else None,
+        )  # fmt: skip
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(str(path), f"a damaged file ({error})", "a verification", "Verify again.") from None
+
+
 def _outcomes(
     pending: Sequence[Trial], folder: Path, data: Dataset, device: str, jobs: int
 ) -> Generator[tuple[Trial, Outcome]]:

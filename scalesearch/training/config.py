@@ -63,14 +63,17 @@ class TrainConfig:
     @property
     def digest(self) -> str:
         """12 hex digits naming these settings; 1 and 1.0 are the same setting."""
-        defaults = {field.name: field.default for field in dataclasses.fields(self)}
-        given = {k: v for k, v in self.to_dict().items() if k not in LATER or v != defaults[k]}
-        values = {k: float(v) if isinstance(v, int | float) else v for k, v in given.items()}
+        values = {k: float(v) if isinstance(v, int | float) else v for k, v in self.settings().items()}
         return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:12]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``TrainConfig.from_dict`` reads them back."""
         return dataclasses.asdict(self)
+
+    def settings(self) -> dict[str, Any]:
+        """``to_dict`` without the settings that came later, where they are at their defaults: as old runs have it."""
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        return {name: v for name, v in self.to_dict().items() if name not in LATER or v != defaults[name]}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":

@@ -49,10 +49,12 @@ EVALUATION_BATCH = 128
 
 @dataclass(frozen=True)
 class Watcher:
-    """Who is told: ``step(epoch, step)`` after each, ``epoch(record)`` with validation accuracy after each."""
+    """Who is told: ``step(epoch, step)`` after each, ``epoch(record)`` with validation accuracy after each, ``note`` of
+    what changed on the way."""
 
     step: Callable[[int, int], None]
     epoch: Callable[[EpochRecord], None]
+    note: Callable[[str], None]
 
 
 def begin(
@@ -156,7 +158,7 @@ def finetune(
     epochs, steps, loss = training_of(start, data, recipe, device)
     history = fit(
         network, epochs, steps, config, loss=loss, device=device, evaluate=judge, on_step=watcher.step,
-        on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
+        on_epoch=watcher.epoch, on_note=watcher.note, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
     return of_first(_finish(start, data, recipe, folder, device, history, provenance) if ranks().first else {})
 

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -19,6 +20,7 @@ from scalesearch.training.freeze import freeze
 from scalesearch.training.history import EpochRecord, History, exhausted
 from scalesearch.training.loss import Loss
 from scalesearch.training.optim import lr_factor, set_lr
+from scalesearch.training.out_of_memory import SMALLEST_PART, Parts
 from scalesearch.training.recompute import recomputing
 from scalesearch.training.sections import trained
 from scalesearch.training.step import Training, gradients, start, update
@@ -51,6 +53,7 @@ class Plan:
     steps_per_epoch: int
     loss: Loss
     on_step: Callable[[int, int], None] | None
+    parts: Parts
 
 
 def fit(
@@ -64,6 +67,7 @@ def fit(
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
     on_step: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[EpochRecord], None] | None = None,
+    on_note: Callable[[str], None] | None = None,
     checkpoint: Path | None = None,
     until: int | None = None,
 ) -> History:
@@ -83,6 +87,8 @@ def fit(
         evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
         on_step: called with (epoch, step within the epoch) after each step.
         on_epoch: called with each new record once the checkpoint, if due, is written; what it raises ends the training.
+        on_note: is told that memory ran out and a step's images now go through in more parts; without it, that is an
+            error.
         until: epochs after which to pause, at most ``config.epochs``, whose schedule stays as it is: with a checkpoint
             a later call goes on from there as if nothing had happened. None goes to the end.
 
@@ -93,7 +99,9 @@ def fit(
     if steps_per_epoch < 1:
         raise UserError("training data", "no batch", "at least one", "Lower batch_size or bring more images.")
     training = start(network, config, device)
-    plan = Plan(batches, steps_per_epoch, loss, on_step)
+    # where nobody is told, or other processes would wait for other gradients, memory's end is the training's
+    most = config.batch_size // SMALLEST_PART if on_note and ranks().count == 1 else 0
+    plan = Plan(batches, steps_per_epoch, loss, on_step, Parts(config.accumulate, most, on_note))
     keeper = Keeper(checkpoint, training, steps_per_epoch)
     last = min(until or config.epochs, config.epochs)
     with (
@@ -134,32 +142,29 @@ def train_epoch(training: Training, plan: Plan, epoch: int, keeper: Keeper | Non
     losses = list(begun.losses) if begun else []
     unread: list[Tensor] = []
     index, before, began = -1, begun.seconds if begun else 0.0, time.perf_counter()
-    try:
-        for index, (images, labels) in enumerate(plan.batches(epoch)):
-            if index == plan.steps_per_epoch:
-                raise wrong_length(epoch, "more", plan.steps_per_epoch)
-            if begun and index < len(begun.losses):
-                continue
-            if begun and index == len(begun.losses):
-                set_random_states(begun.random, device)
-            step = epoch * plan.steps_per_epoch + index
-            set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
-            images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
-            unread.append(gradients(training, images, labels, plan.loss, network))
-            due = keeper is not None and index + 1 < plan.steps_per_epoch and keeper.due_within()
-            if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
-                losses += read_losses(unread, epoch, len(losses))
-                unread.clear()
-            update(training, step)
-            if keeper and due:
-                seconds = before + time.perf_counter() - began
-                keeper.within(Begun(tuple(losses), seconds, random_states(device)))
-            if plan.on_step:
-                plan.on_step(epoch, index)
-    except torch.OutOfMemoryError as error:
-        do = "Lower batch_size or the resolution, raise accumulate, set recompute, or use precision bf16."
-        found = f"too little memory for batch_size {config.batch_size}"
-        raise UserError(f"GPU {device}", found, "memory for one training step", do) from error
+    for index, (images, labels) in enumerate(plan.batches(epoch)):
+        if index == plan.steps_per_epoch:
+            raise wrong_length(epoch, "more", plan.steps_per_epoch)
+        if begun and index < len(begun.losses):
+            continue
+        if begun and index == len(begun.losses):
+            set_random_states(begun.random, device)
+        step = epoch * plan.steps_per_epoch + index
+        set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
+        images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
+        unread.append(
+            plan.parts.affordable(partial(gradients, training, images, labels, plan.loss, network), len(images))
+        )
+        due = keeper is not None and index + 1 < plan.steps_per_epoch and keeper.due_within()
+        if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
+            losses += read_losses(unread, epoch, len(losses))
+            unread.clear()
+        update(training, step)
+        if keeper and due:
+            seconds = before + time.perf_counter() - began
+            keeper.within(Begun(tuple(losses), seconds, random_states(device)))
+        if plan.on_step:
+            plan.on_step(epoch, index)
     if index + 1 < plan.steps_per_epoch:
         raise wrong_length(epoch, str(index + 1), plan.steps_per_epoch)
     return math.fsum(losses) / len(losses), before + time.perf_counter() - began

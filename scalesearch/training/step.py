@@ -53,18 +53,25 @@ def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Trai
 
 
 def gradients(
-    training: Training, images: Tensor, labels: Tensor, loss: Loss, network: nn.Module | None = None
+    training: Training,
+    images: Tensor,
+    labels: Tensor,
+    loss: Loss,
+    network: nn.Module | None = None,
+    parts: int | None = None,
 ) -> Tensor:
-    """The batch's loss, float32, with its gradients left in the parameters; by ``config.accumulate`` micro-batches.
+    """The batch's loss, float32, with its gradients left in the parameters.
 
-    ``network`` is what is called instead of ``training.network``: see ``distributed.replicated``.
+    Args:
+        network: what is called instead of ``training.network``: see ``distributed.replicated``.
+        parts: micro-batches; None: ``config.accumulate``.
     """
-    config, called = training.config, network or training.network
+    config, called, count = training.config, network or training.network, parts or training.config.accumulate
     training.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
-    parts = list(zip(images.chunk(config.accumulate), labels.chunk(config.accumulate), strict=True))
-    for number, (part, known) in enumerate(parts, start=1):
-        with unsynchronised(called) if number < len(parts) else nullcontext():
+    batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
+    for number, (part, known) in enumerate(batches, start=1):
+        with unsynchronised(called) if number < len(batches) else nullcontext():
             with autocast(training.device, config.precision):
                 outputs: Tensor = called(part)
             value = loss(outputs.float(), known) * (len(part) / len(images))

@@ -16,7 +16,7 @@ def test_help_names_every_command_and_imports_nothing_heavy(cli: Cli) -> None:
 
     ended = cli("--help")
     assert ended.code == 0
-    for name in ("baseline", "grid", "scale", "family", "finetune", "evaluate", "report"):
+    for name in ("baseline", "grid", "scale", "family", "finetune", "evaluate", "report", "paper"):
         assert name in ended.out
     code = (
         "import sys, scalesearch.cli.main; print([m for m in ('torch', 'numpy', 'optuna', 'rich') if m in sys.modules])"

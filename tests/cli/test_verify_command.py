@@ -1,21 +1,22 @@
 """``scalesearch verify`` as a user types it."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from scalesearch.cli.verify import reading
+from scalesearch.cli.verify import reading, transfer
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
+from scalesearch.errors import UserError
 from scalesearch.search.agreement import Interval, Regret
 from scalesearch.search.plan import SearchPlan
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Race, Rung
 from scalesearch.search.run import Listener, search
-from scalesearch.search.verify import Compared, Verification
+from scalesearch.search.verify import Compared, Verification, read_verifications
 from scalesearch.training.config import TrainConfig
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
@@ -52,6 +53,13 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     kept = json.loads((tmp_path / "run" / "verify-phi2" / "verify.json").read_text())
     assert len(kept["networks"]) == 3
     assert json.loads(cli(*VERIFY, "--json").out)["networks"] == kept["networks"]
+    (found,) = read_verifications(tmp_path / "run")
+    assert {"format": 1, **json.loads(json.dumps(asdict(found)))} == kept
+    assert [point.name for point in transfer(found).points] == [network["name"] for network in kept["networks"]]
+    (tmp_path / "run" / "verify-phi9").mkdir()
+    (tmp_path / "run" / "verify-phi9" / "verify.json").write_text('{"format": 1, "networks": [{}]}')
+    with pytest.raises(UserError, match="a damaged file"):
+        read_verifications(tmp_path / "run")
     for ending in ("png", "svg"):
         assert (tmp_path / "run" / "verify-phi2" / f"transfer.{ending}").stat().st_size > 1000
 

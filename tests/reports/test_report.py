@@ -14,9 +14,8 @@ from scalesearch.reports.report import write_report
 from scalesearch.reports.statistics import summarise
 from tests.reports.synthetic import answer, facts, family, results, winner
 
-FIGURES = [
-    f"{name}.{kind}" for name in ("accuracy_flops", "winner_set", "score_grid", "family") for kind in ("png", "svg")
-]
+NAMES = ("accuracy_flops", "winner_set", "controls", "score_grid", "family")
+FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +32,13 @@ def markdown(folder: Path) -> str:
 
 def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame]) -> None:
     folder, frame = complete
-    assert {path.name for path in folder.iterdir()} == {*FIGURES, "results.csv", "family.json", "report.md"}
+    assert {path.name for path in folder.iterdir()} == {
+        *FIGURES,
+        "results.csv",
+        "family.json",
+        "report.md",
+        "report.html",
+    }
     pd.testing.assert_frame_equal(
         pd.read_csv(folder / "results.csv", keep_default_na=False, na_values={c: [""] for c in ("top1", "score")})[
             ["candidate", "seed", "top1", "score", "reason"]
@@ -47,6 +52,8 @@ def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame])
         if name.endswith("png"):
             with Image.open(folder / name) as image:
                 assert image.width == 1050
+        elif name.endswith("pdf"):
+            assert (folder / name).read_bytes().startswith(b"%PDF-")
         else:
             assert ET.parse(folder / name).getroot().tag.endswith("svg")
 
@@ -54,7 +61,7 @@ def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame])
 def test_report_names_the_figures_that_exist(complete: tuple[Path, pd.DataFrame]) -> None:
     folder, _ = complete
     named = re.findall(r"!\[[^]]+\]\(([^)]+)\)", markdown(folder))
-    assert named == ["accuracy_flops.png", "winner_set.png", "score_grid.png", "family.png"]
+    assert named == [f"{name}.png" for name in NAMES]
 
 
 def test_numbers_in_the_report_are_those_of_the_frame(complete: tuple[Path, pd.DataFrame]) -> None:
@@ -69,7 +76,7 @@ def test_numbers_in_the_report_are_those_of_the_frame(complete: tuple[Path, pd.D
     assert f"{100 * correct / images:.1f} % top-1" in text
     assert f"{correct} of {images} validation images, 3 epochs, summed over 2 seeds" in text
     assert "**Winner set at 90 %:** 9 of 12 candidates cannot be told from the best" in text
-    assert "Beaten: 2 (after 1 epochs)" in text
+    assert "Beaten: 2 (after 1 epoch)" in text
     assert "Undecided: 1 of the set" in text
     assert "seeds, beyond what the images show: 1.23 points" in text
     assert re.search(r"width only \(c001\).*\+3\.0 % .*\+4\.0 % .*−1\.0 % .*1\.155.*\+0\.0012 to \+0\.0234.*won", text)
@@ -102,7 +109,7 @@ def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(
 def test_nothing_done(tmp_path: Path) -> None:
     frame = results(3, failed=(-1, 0, 1, 2))
     written = write_report(tmp_path, frame, facts(25, None), [])
-    assert [path.name for path in written] == ["results.csv", "family.json", "report.md"]
+    assert [path.name for path in written] == ["results.csv", "family.json", "report.md", "report.html"]
     text = markdown(tmp_path)
     assert "**not finished: 0 of 25 done, 3 failed.**" in text
     assert not re.search(r"\bnan\b", text.lower())

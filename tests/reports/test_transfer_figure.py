@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from scalesearch.reports.axes import rendered
-from scalesearch.reports.transfer_figure import TransferPoint, transfer_figure
+from scalesearch.reports.facts import TransferPoint
+from scalesearch.reports.transfer_figure import transfer_figure
 
 
 def point(name: str, kind: str, control: str = "", at: float = 0.6) -> TransferPoint:

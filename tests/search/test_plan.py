@@ -76,3 +76,13 @@ def test_proxy_is_chosen_by_size_and_not_by_time() -> None:
 def test_bad_divisors(divisor: float) -> None:
     with pytest.raises(UserError, match="--proxy-divisor"):
         choose_proxy(B0, 100, False, divisor)
+
+
+def test_a_run_from_before_a_setting_existed_is_the_same_search() -> None:
+    old = PLAN.to_dict()
+    assert "recompute" not in old["train"]
+    assert "weights" not in old
+    check_same(old, PLAN, "run")
+    check_same({**old, "train": {**old["train"], "tail_blocks": 3, "patience": 0, "recompute": False}}, PLAN, "run")
+    with pytest.raises(UserError, match=r"train\.patience"):
+        check_same({**old, "train": {**old["train"], "patience": 2}}, PLAN, "run")

@@ -11,7 +11,7 @@ from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import NonFiniteLoss, fit
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.throughput import seconds_per_step
-from tests.training.toys import CPU, STEPS, ToyNet, tensor_hash, toy_batches
+from tests.training.toys import BATCH, CPU, STEPS, ToyNet, tensor_hash, toy_batches
 
 
 @pytest.mark.parametrize(
@@ -163,12 +163,44 @@ def test_a_loss_that_is_not_finite_ends_the_run_before_its_step(bad: float, tmp_
     assert (str(copied), copied.step) == (str(caught.value), 2)
 
 
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_splits_the_batch_and_says_so(error: RuntimeError) -> None:
+    config, notes, sizes = TrainConfig(epochs=2, batch_size=BATCH), [], []
+
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        sizes.append(len(labels))
+        if len(labels) > 4:
+            raise error
+        return nn.functional.cross_entropy(outputs, labels)
+
+    fit(ToyNet(), toy_batches, STEPS, config, loss=loss, device=CPU, on_note=notes.append)
+    assert sizes == [12, 6, *[3] * 4 * 2 * STEPS]  # found out once
+    assert [note.split(";")[0].split(":")[0] for note in notes] == ["Memory ran out"] * 2
+    assert "in 4 parts" in notes[1]
+    assert "--accumulate 4" in notes[1]
+
+
 def test_out_of_memory_says_what_to_do() -> None:
     def loss(outputs: Tensor, labels: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(UserError, match=r"too little memory for batch_size 77.*Lower batch_size"):
-        fit(ToyNet(), toy_batches, STEPS, TrainConfig(epochs=1, batch_size=77), loss=loss, device=CPU)
+    config, notes = TrainConfig(epochs=1, batch_size=BATCH, accumulate=3), []
+    for on_note, parts in ((None, 3), (notes.append, 6)):
+        with pytest.raises(
+            UserError, match=rf"too little for a step of batch_size 12 in {parts} parts.*Lower batch_size"
+        ):
+            fit(ToyNet(), toy_batches, STEPS, config, loss=loss, device=CPU, on_note=on_note)
+    assert len(notes) == 1
+
+
+def test_other_errors_of_torch_are_not_taken_for_memory() -> None:
+    def loss(outputs: Tensor, labels: Tensor) -> Tensor:
+        raise RuntimeError("shapes do not match")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        fit(ToyNet(), toy_batches, STEPS, TrainConfig(epochs=1), loss=loss, device=CPU)
 
 
 @pytest.mark.parametrize(("steps", "message"), [(3, "more batches"), (5, "found 4 batches"), (0, "no batch")])

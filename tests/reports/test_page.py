@@ -1,0 +1,357 @@
+import base64
+import hashlib
+import html
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from scalesearch.design.space import load_space
+from scalesearch.reports.drawings import drawings
+from scalesearch.reports.facts import Curve, Rates, RunFacts, Transfer, TransferPoint
+from scalesearch.reports.findings import findings
+from scalesearch.reports.inline_svg import COLOURS
+from scalesearch.reports.page import report_page
+from scalesearch.reports.report import write_report
+from scalesearch.reports.statistics import summarise
+from scalesearch.reports.tables import Member, percent
+from tests.reports.pages import Element, everything, read
+from tests.reports.synthetic import answer, facts, family, results, winner
+
+CHROMIUM = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
+)
+STYLE = (Path(__file__).parents[2] / "scalesearch/reports/templates/style.css").read_text()
+
+
+TRANSFER = Transfer(
+    2.0,
+    (
+        TransferPoint("c003", "recommended", "", 0.6, (0.55, 0.65), 0.7, (0.65, 0.75)),
+        TransferPoint("c001", "beaten", "width", 0.5, (0.45, 0.55), 0.6, (0.55, 0.65)),
+    ),
+    "Kendall's τ 1.00 [0.10, 1.00]",
+    "3 epochs at φ = 1 and 2",
+    "The order carries over.",
+)
+
+
+def raced(count: int) -> pd.DataFrame:
+    """Results of ``count`` candidates after 3 epochs, and of all but the last after 1 epoch, too."""
+    late = results(count)
+    early = late.assign(epochs=1, top1=late["top1"] - 0.1, correct=late["correct"] - 200, score=late["score"] - 0.1)
+    return pd.concat([early[early["candidate"] < count - 1], late], ignore_index=True)
+
+
+def page_of(frame: pd.DataFrame, run: RunFacts, members: list[Member] | tuple[()] = ()) -> str:
+    found = findings(frame, run)
+    return report_page(found, run, members, list(drawings(found, run, members)))
+
+
+@pytest.fixture(scope="module")
+def finished() -> tuple[str, pd.DataFrame, RunFacts]:
+    frame = raced(12)
+    run = replace(
+        facts(12, winner(frame[frame["epochs"] == 3])),
+        winners=answer(frame[frame["epochs"] == 3]),
+        network=load_space("efficientnet_b0").baseline,
+        transfers=(TRANSFER,),
+        curves=(Curve("b1", (1, 2, 3), (0.5, 0.75, 0.7)),),
+    )
+    return page_of(frame, run, family(tested=2)), frame, run
+
+
+@pytest.fixture(scope="module")
+def tree(finished: tuple[str, pd.DataFrame, RunFacts]) -> Element:
+    return read(finished[0])
+
+
+def by_id(tree: Element, key: str) -> Element:
+    (found,) = [one for one in everything(tree) if one.attributes.get("id") == key]
+    return found
+
+
+def test_nothing_is_loaded_from_anywhere(finished: tuple[str, pd.DataFrame, RunFacts], tree: Element) -> None:
+    text = finished[0]
+    assert len(text.encode()) < 1_500_000
+    for one in everything(tree):
+        assert one.tag not in ("link", "img", "iframe", "object", "embed", "base", "video", "audio")
+        for name, value in one.attributes.items():
+            if name in ("src", "href", "xlink:href", "srcset", "data", "action"):
+                assert value.startswith(("#", "data:image/png;base64,")), (one.tag, name, value)
+    assert not re.search(r"@import|url\((?!#)", text)
+    policy = next(one for one in tree.all("meta") if "http-equiv" in one.attributes).attributes["content"]
+    assert policy.startswith("default-src 'none'")
+
+
+def test_only_the_page_s_own_script_may_run(tree: Element) -> None:
+    (script,) = tree.all("script")
+    digest = base64.b64encode(hashlib.sha256(script.text.encode()).digest()).decode()
+    policy = next(one for one in tree.all("meta") if "http-equiv" in one.attributes).attributes["content"]
+    assert f"script-src 'sha256-{digest}'" in policy
+
+
+def test_every_id_is_unique_and_every_reference_leads_somewhere(tree: Element) -> None:
+    ids = [one.attributes["id"] for one in everything(tree) if "id" in one.attributes]
+    assert len(ids) == len(set(ids))
+    wanted = set()
+    for one in everything(tree):
+        wanted |= set(one.attributes.get("aria-labelledby", "").split())
+        wanted |= {value[1:] for name, value in one.attributes.items() if name == "href" and value.startswith("#")}
+        wanted |= set(re.findall(r"url\(#([^)]+)\)", " ".join(one.attributes.values())))
+    assert wanted
+    assert wanted <= set(ids)
+
+
+def test_the_story_is_told_top_down(tree: Element) -> None:
+    assert [one.whole_text() for one in tree.all("h1")] == ["Compound scaling for Flowers"]
+    assert [one.whole_text() for one in tree.all("h2")] == [
+        "Accuracy against FLOPs", "Which cannot be told from the best", "Against one dimension alone", "The grid",
+        "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
+        "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
+    ]  # fmt: skip
+    places = [one.attributes["href"] for one in tree.all("nav")[0].all("a")]
+    assert places == [f"#{one.attributes['id']}" for one in tree.all("section")][:-1]
+
+
+def test_figures_are_described_from_the_data_and_their_text_is_text(
+    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
+) -> None:
+    _, frame, run = finished
+    drawn = tree.all("svg")
+    assert len(drawn) == 2 * 8  # eight figures, for wide windows and for phones
+    for svg in drawn:
+        assert svg.attributes["role"] == "img"
+        title, description = svg.all("title")[0], svg.all("desc")[0]
+        assert svg.attributes["aria-labelledby"] == f"{title.attributes['id']} {description.attributes['id']}"
+        assert len(svg.all("text")) > 5
+    said = {svg.all("title")[0].attributes["id"]: svg.all("desc")[0].text for svg in drawn}
+    best = summarise(frame).query("role == 'candidate'").iloc[0]
+    assert f"Recommended {best['name']}: {percent(best['accuracy'])} (" in said["accuracy_flops-wide-title"]
+    assert "width only: lead +0.0123 (+0.0012 to +0.0234)" in said["controls-wide-title"]
+    assert "11 candidates after 1 epoch" not in said["score_grid-wide-title"]
+    assert "12 candidates after 3 epochs" in said["score_grid-wide-title"]
+    first = summarise(frame[frame["epochs"] == 1]).query(f"name == '{best['name']}'").iloc[0]
+    assert f"{best['name']}: {percent(first['accuracy'])} after 1 epoch, " in said["learning_curves-wide-title"]
+    assert "Tested on Flowers: b0 88.0 %, b1 89.1 %" in said["family-wide-title"]
+    assert said["transfer_phi2-wide-title"] == (
+        "c003 (recommended): 0.600 and 0.700; c001 (beaten, width only): 0.500 and 0.600"
+    )
+    assert "The order carries over." in by_id(tree, "transfer").whole_text()
+    assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
+    assert run.winners is not None
+    assert all(item["name"] in said["winner_set-wide-title"] for item in run.winners.standings)
+
+
+def test_figures_take_the_page_s_colours_in_both_modes(finished: tuple[str, pd.DataFrame, RunFacts]) -> None:
+    text = finished[0]
+    drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
+    for colour in COLOURS:
+        assert colour.lower() not in drawn
+    used = set(re.findall(r"var\((--[a-z-]+)\)", text))
+    light, dark = palettes()
+    assert used <= light.keys()
+    assert light.keys() == dark.keys()
+
+
+def palettes() -> tuple[dict[str, str], dict[str, str]]:
+    blocks = re.findall(r":root \{(.*?)\}", STYLE, flags=re.DOTALL)
+    light, dark = (dict(re.findall(r"(--[a-z-]+): (#[0-9a-f]+);", block)) for block in blocks)
+    return light, dark
+
+
+def contrast(one: str, other: str) -> float:
+    """WCAG 2's contrast ratio."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        linear = [part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+        return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+    dark, light = sorted((luminance(one), luminance(other)))
+    return (light + 0.05) / (dark + 0.05)
+
+
+@pytest.mark.parametrize("mode", [0, 1])
+def test_contrast_is_enough_to_read(mode: int) -> None:
+    colours = palettes()[mode]
+    for ground in ("--paper", "--tint"):
+        for ink in ("--ink", "--soft", "--accent"):
+            assert contrast(colours[ink], colours[ground]) >= 4.5
+    assert contrast(colours["--warn"], colours["--warn-tint"]) >= 4.5
+    for name in ("--blue", "--orange", "--green", "--red", "--purple", "--grey"):
+        assert contrast(colours[name], colours["--paper"]) >= 3
+
+
+def test_tables_have_captions_and_headings_with_scope(tree: Element) -> None:
+    tables = tree.all("table")
+    assert len(tables) >= 7
+    for table in tables:
+        assert table.all("caption")[0].whole_text()
+        assert all(head.attributes["scope"] == "col" for head in table.all("thead")[0].all("th"))
+        assert all(head.attributes["scope"] == "row" for head in table.all("tbody")[0].all("th"))
+        columns = len(table.all("thead")[0].all("th"))
+        assert {len(row.children) for row in table.all("tbody")[0].all("tr")} == {columns}
+
+
+def test_every_candidate_has_a_row_with_the_numbers_it_sorts_by(
+    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
+) -> None:
+    (table,) = by_id(tree, "candidates").all("table")
+    assert table.attributes["class"] == "sortable"
+    names = [head.text for head in table.all("thead")[0].all("th")]
+    summary = summarise(finished[1]).set_index("name")
+    rows = table.all("tbody")[0].all("tr")
+    assert [row.children[0].text for row in rows] == list(summary.index)
+    for row in rows:
+        wanted = summary.loc[row.children[0].text]
+        for column, name in (
+            ("accuracy", "accuracy"),
+            ("FLOPs", "macs"),
+            ("params", "params"),
+            ("95 % interval", "low"),
+        ):
+            assert float(row.children[names.index(column)].attributes["data-sort"]) == wanted[name]
+    statuses = [row.children[names.index("status")].text.partition(",")[0] for row in rows]
+    assert (statuses.count("beaten"), statuses.count("undecided"), statuses.count("in the set")) == (2, 1, 9)
+
+
+def test_stages_add_up_and_published_networks_are_imagenet_s(tree: Element) -> None:
+    rows = [[cell.text for cell in row.children] for row in by_id(tree, "network").all("tbody")[0].all("tr")]
+    assert rows[1][:6] == ["1", "MBConv1 3×3 /1", "0.25", "16", "1", "112"]
+    assert rows[-1] == ["all", "", "", "", "16", "", "386 M", "100.0 %", "5.29 M", "6.75 M"]
+    published = by_id(tree, "family").all("table")[-1]
+    assert "ImageNet top-1" in [head.text for head in published.all("th")]
+    listed = {row.children[0].text: row.children[2].text for row in published.all("tbody")[0].all("tr")}
+    assert listed["resnet50"] == "4.089"
+    assert "cannot be compared" in by_id(tree, "family").whole_text()
+
+
+def test_the_answer_stands_first_and_the_command_last(
+    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
+) -> None:
+    run = finished[2]
+    assert run.coefficients is not None
+    values = [one.text for one in tree.all("header")[0].all("span") if one.attributes["class"] == "value"]
+    assert values == [
+        f"{value:.4g}" for value in (run.coefficients.alpha, run.coefficients.beta, run.coefficients.gamma)
+    ]
+    told = tree.all("dl")[0].whole_text()
+    assert "10 of 12 candidates cannot be told from the best" in told
+    assert "95 % interval" in told
+    assert "2 h 4 min" in told
+    assert by_id(tree, "reproduce").all("code")[0].text == run.command
+    assert "0, digest" not in told
+
+
+def test_names_are_text_wherever_they_come_from() -> None:
+    evil = '"><script>alert(1)</script><img src=http://x.example/y>${7*7}'
+    frame = results(4, failed=(2,))
+    frame.loc[frame["candidate"] == 2, "reason"] = evil
+    frame.loc[frame["candidate"] == 1, "name"] = evil
+    run = facts(4, None)
+    run = replace(
+        run, name=evil, command=f"scalesearch grid --data {evil}", hardware=evil, winners=answer(frame),
+        data=replace(run.data, name=evil),
+    )  # fmt: skip
+    tree = read(page_of(frame, run, family(tested=1)))
+    (script,) = tree.all("script")
+    assert "alert" not in script.text
+    assert not tree.all("img")
+    assert evil in tree.all("h1")[0].whole_text()
+    assert tree.whole_text().count(evil) > 6
+
+
+@pytest.mark.parametrize("rows", [0, 1, 5])
+def test_a_search_that_has_only_begun(rows: int) -> None:
+    frame = results(7).iloc[:rows]
+    text = page_of(frame, facts(25, None))
+    tree = read(text)
+    assert f"Not finished: {max(0, rows - 1)} of 25 candidates have a result" in tree.whole_text()
+    assert not re.search(r"\bnan\b", re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL), flags=re.IGNORECASE)
+    assert ("Ahead so far" in tree.whole_text()) == (rows > 1)
+    assert "Learning curves" not in tree.whole_text()
+    assert "once the search is finished" in tree.whole_text()
+
+
+def test_every_candidate_measured_once_but_the_race_still_open() -> None:
+    frame = results(4)
+    tree = read(page_of(frame, replace(facts(4, None), winners=answer(frame, beaten=1))))
+    assert "every candidate has a result, but the race has not been run to its end" in tree.whole_text()
+    assert "Ahead so far: " in by_id(tree, "winners").whole_text()
+
+
+def test_energy_and_price_only_where_asked() -> None:
+    frame, run = results(2), facts(2, None)
+    assert "estimated" not in page_of(frame, run)
+    told = read(page_of(frame, replace(run, rates=Rates(watts=30, price_per_hour=1.5)))).all("dl")[0].whole_text()
+    assert "62 Wh at 30 W throughout" in told  # 7440 seconds
+    assert "3.10 at 1.5 an hour" in told
+
+
+def test_the_same_values_give_the_same_page_and_figures(tmp_path: Path) -> None:
+    frame = results(3)
+    run = replace(facts(3, None), winners=answer(frame, beaten=1))
+    written = [write_report(tmp_path / name, frame, run, []) for name in ("a", "b")]
+    kinds = [path.suffix for path in written[0]]
+    assert {".html", ".pdf", ".png", ".svg", ".md", ".csv"} <= set(kinds)
+    for one, other in zip(*written, strict=True):
+        assert one.read_bytes() == other.read_bytes()
+
+
+CHECK = """
+<script>
+const heads = [...document.querySelectorAll("#candidates thead th")];
+const told = [];
+for (const name of ["accuracy", "accuracy", "candidate"]) {
+  const head = heads.find((one) => one.textContent === name);
+  head.querySelector("button").click();
+  const first = [...document.querySelectorAll("#candidates tbody tr")].map((row) => row.cells[0].textContent);
+  told.push(`${name} ${head.getAttribute("aria-sort")} ${first.join(" ")}`);
+}
+told.push(`width ${document.documentElement.scrollWidth} of ${innerWidth}`);
+const seen = [...document.querySelectorAll("figure svg")].filter((one) => one.getBoundingClientRect().width > 0);
+told.push(`figures ${seen.length}`);
+document.body.dataset.told = told.join("; ");
+</script></body>
+"""
+
+
+PHONE = """<!DOCTYPE html>
+<output id="told"></output><iframe id="phone" width="360" height="780" style="border: 0" srcdoc="{}"></iframe>
+<script>
+phone.onload = () => {{ told.textContent = phone.contentDocument.body.dataset.told; }};
+</script>"""
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="no chromium here")
+def test_in_a_browser_tables_sort_and_a_phone_needs_no_sideways_scrolling(
+    finished: tuple[str, pd.DataFrame, RunFacts], tmp_path: Path
+) -> None:
+    text, frame, _ = finished
+    page = tmp_path / "page.html"
+    checked = re.sub(r'<meta http-equiv="Content-Security[^>]*>', "", text).replace("</body>", CHECK)
+    page.write_text(PHONE.format(html.escape(checked)))  # a window may not be as narrow as a phone, a frame may
+    ended = subprocess.run(
+        [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+         "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom",
+         page.as_uri()],
+        capture_output=True, text=True, timeout=120, check=True,
+    )  # fmt: skip
+    told = re.search(r'<output id="told">([^<]*)</output>', ended.stdout)
+    assert told is not None
+    up, down, names, width, figures = told[1].split("; ")
+    ranked = list(summarise(frame).sort_values("accuracy", ascending=False, kind="stable")["name"])
+    assert up.split()[:2] == ["accuracy", "descending"]
+    assert up.split()[2] == ranked[0]
+    assert down.split()[:2] == ["accuracy", "ascending"]
+    assert down.split()[-1] == ranked[0]
+    assert names.split()[:2] == ["candidate", "ascending"]
+    assert names.split()[2:] == sorted(ranked)
+    _, needed, _, there = width.split()
+    assert int(needed) <= int(there) == 360
+    assert figures == "figures 8"
