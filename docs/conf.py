@@ -62,6 +62,13 @@ def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[
         lines[place] = "``".join(part if odd % 2 else part.replace("|", "\\|") for odd, part in enumerate(parts))
 
 
+def _open_files(app, pagename, templatename, context, doctree) -> None:  # type: ignore[no-untyped-def]
+    """A link to a file, such as an example report, opens it instead of saving it."""
+    if "body" in context:
+        context["body"] = context["body"].replace(' download=""', "")
+
+
 def setup(app) -> None:  # type: ignore[no-untyped-def]
     app.connect("autodoc-process-docstring", _escape_bars, priority=900)
     app.connect("autodoc-process-docstring", _name_module, priority=901)
+    app.connect("html-page-context", _open_files)

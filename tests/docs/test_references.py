@@ -12,6 +12,7 @@ import typer.testing
 from scalesearch import __version__
 from scalesearch.design.space import parse_space
 from scalesearch.errors import SpaceError
+from scalesearch.search import executor
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "docs" / "conf.py").exists(), reason="the documentation is not here")
@@ -52,6 +53,25 @@ def test_the_baseline_written_in_the_how_to_is_right_and_its_mistakes_are_as_sho
     with pytest.raises(SpaceError) as caught:
         parse_space(tomllib.loads(wrong), "wrong.toml")
     assert f"Error: {caught.value}" in page
+
+
+def test_contributing_quotes_the_code_as_it_is() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    for quoted, where in (
+        ("run = run_here(assignments, run_trial) if work.jobs == 1", "search/run.py"),
+        ('Strategy = Literal["full", "head", "tail", "gradual"', "training/config.py"),
+        ('return {"full": count, "head": HEAD_SECTIONS, "tail": tail', "training/sections.py"),
+    ):
+        assert quoted in page
+        assert quoted in (ROOT / "scalesearch" / where).read_text(encoding="utf-8"), f"CONTRIBUTING quotes {where}"
+
+
+def test_the_executor_of_contributing_works() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def run_in_fresh" in block)
+    names = dict(vars(executor))
+    exec(code, names)
+    assert list(names["run_in_fresh_processes"]([-1, 2], abs)) == list(executor.run_here([-1, 2], abs))
 
 
 def test_the_citation_has_the_version() -> None:
