@@ -6,6 +6,9 @@ files here as in a checkout, and dead ones fail the build (`make docs`). Nothing
 
 import sys
 from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -49,26 +52,27 @@ html_theme_options = {
 }
 
 
-def _name_module(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]
+def _name_module(_app: Sphinx, what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """A module's name stands above what it holds."""
     if what == "module":
         lines[:] = [f".. rubric:: ``{name}``", "", *lines]
 
 
-def _escape_bars(app, what, name, obj, options, lines) -> None:  # type: ignore[no-untyped-def]
+def _escape_bars(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
     """Docstrings write |x| for an absolute value, which reStructuredText takes for a substitution."""
     for place, line in enumerate(lines):
         parts = line.split("``")  # every second part is code
         lines[place] = "``".join(part if odd % 2 else part.replace("|", "\\|") for odd, part in enumerate(parts))
 
 
-def _open_files(app, pagename, templatename, context, doctree) -> None:  # type: ignore[no-untyped-def]
+def _open_files(_app: Sphinx, _page: str, _template: str, context: dict[str, Any], _doctree: Any) -> None:
     """A link to a file, such as an example report, opens it instead of saving it."""
     if "body" in context:
         context["body"] = context["body"].replace(' download=""', "")
 
 
-def setup(app) -> None:  # type: ignore[no-untyped-def]
+def setup(app: Sphinx) -> None:
+    """Sphinx calls it."""
     app.connect("autodoc-process-docstring", _escape_bars, priority=900)
     app.connect("autodoc-process-docstring", _name_module, priority=901)
     app.connect("html-page-context", _open_files)
