@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint setup clean
+.PHONY: demo test lint docs setup clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("scalesearch needs Python 3.11 or newer, not " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -30,5 +30,18 @@ lint: .venv/ready
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+.venv/ready-docs: .venv/ready
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	touch $@
+
+# The documentation, into site/. Dead links, anchors and names are errors; nothing may be loaded from elsewhere.
+docs: .venv/ready-docs
+	$(BIN)/python docs/generate.py
+	rm -rf site
+	$(BIN)/python -m sphinx --quiet --fail-on-warning --keep-going --conf-dir docs --doctree-dir site/.doctrees . site
+	rm -rf site/.doctrees
+	! grep -rEl --include='*.html' '<(script|link|img|iframe)[^>]* (src|href)="(https?:)?//' site
+	@echo "Open site/index.html"
+
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo
+	rm -rf site .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis runs/demo

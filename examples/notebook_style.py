@@ -14,8 +14,8 @@ import scalesearch
 
 epochs = int(os.environ.get("EXAMPLE_EPOCHS", "6"))
 found = scalesearch.grid(
-    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=250 * epochs, epochs=epochs, jobs=1,
-    run="runs/example", tell=print,
+    "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=250 * epochs, epochs=epochs,
+    jobs=1, run="runs/example", tell=print,
 )  # fmt: skip
 print(f"Recommended: {found.coefficients}; not to be told from it: {', '.join(found.winner_set)}")
 
