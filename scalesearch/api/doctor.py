@@ -3,11 +3,11 @@
 import importlib
 import os
 import platform
+import re
 import shutil
 import tempfile
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
 import torch
@@ -23,14 +23,14 @@ PACKAGES = (
     "typer",
 )  # fmt: skip
 MODULES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "matplotlib", "PIL")  # what a search imports
-# extra: the modules it installs, and what they are for
-EXTRAS = {
-    "datasets": (("scipy",), "flowers102 and svhn"),
-    "export": (("onnx", "onnxscript", "onnxruntime"), "export --format onnx"),
-}
+WHAT_FOR = {  # what an extra adds
+    "datasets": "flowers102 and svhn", "export": "export --format onnx", "faces": "faces", "docs": "make docs",
+    "dev": "tests and checks",
+}  # fmt: skip
 VARIABLES = (
     CACHE_VARIABLE, "SCALESEARCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TORCH_HOME", "NO_COLOR"
 )  # fmt: skip
+ABSENT = "not installed"
 LEAST_DISK = 1e9  # bytes: below it a decoded set or a model may not fit
 
 
@@ -53,7 +53,7 @@ def examine(runs: Path = Path("runs")) -> Health:
     folders = {"data cache": cache_root(), "published weights": hub, "runs": runs}
     return Health(
         versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
-        extras={name: _extra(modules, what) for name, (modules, what) in EXTRAS.items()},
+        extras={name: _extra(packages, WHAT_FOR.get(name, "")) for name, packages in extras().items()},
         machine=_machine(),
         folders={name: _folder(path) for name, path in folders.items()},
         variables={name: os.environ.get(name, "not set") for name in VARIABLES},
@@ -66,12 +66,23 @@ def _version(name: str) -> str:
     try:
         return str(torch.__version__) if name == "torch" else version(name)  # its own says for which CUDA it was built
     except PackageNotFoundError:
-        return "not installed"
+        return ABSENT
 
 
-def _extra(modules: tuple[str, ...], what: str) -> str:
-    missing = [name for name in modules if find_spec(name) is None]
-    return f"missing {', '.join(missing)} ({what})" if missing else f"installed ({what})"
+def extras() -> dict[str, tuple[str, ...]]:
+    """The packages of each extra, as the installed project names them."""
+    found: dict[str, tuple[str, ...]] = {}
+    for line in requires("scalesearch") or []:
+        match = re.match(r"([\w.-]+).*;.*extra\s*==\s*['\"]([\w.-]+)['\"]", line)
+        if match:
+            found[match[2]] = (*found.get(match[2], ()), match[1])
+    return found
+
+
+def _extra(packages: tuple[str, ...], what: str) -> str:
+    missing = [name for name in packages if _version(name) == ABSENT]
+    state = f"missing {', '.join(missing)}" if missing else "installed"
+    return f"{state} ({what})" if what else state
 
 
 def _unimportable() -> list[str]:

@@ -27,7 +27,7 @@ def evaluate(
     Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
     """
     from scalesearch.api.using import judge
-    from scalesearch.cli.progress import say
+    from scalesearch.cli.progress import explain, say
     from scalesearch.cli.show import print_json, print_table
 
     found = judge(model, data, part, device, skip_broken)
@@ -43,6 +43,7 @@ def evaluate(
     )
     if out is not None:
         say(f"Written: {out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
+    explain(f"Next: scalesearch predict {model} IMAGES; scalesearch export {model} --format onnx")
 
 
 def print_test(values: dict[str, Any], part: str = "test") -> None:

@@ -29,7 +29,7 @@ def predict(
     Example: scalesearch predict model.safetensors photos/ --out predictions.csv
     """
     from scalesearch.api.using import named
-    from scalesearch.cli.progress import Bar, interruptible, say
+    from scalesearch.cli.progress import Bar, explain, interruptible, say
     from scalesearch.cli.show import print_json
 
     if out is not None and out.suffix not in (".csv", ".json"):
@@ -56,6 +56,8 @@ def predict(
         say(f"Unreadable: {row['file']}: {row['error']}")
     if out is not None:
         say(f"Written: {out}")
+    else:
+        explain(f"All classes and files: scalesearch predict {model} … --out predictions.csv")
 
 
 def _row(one: "Named", top: int | None) -> dict[str, Any]:

@@ -33,9 +33,10 @@ def _usual_verbosity() -> object:
 def test_commands_are_in_groups(cli: Cli) -> None:
     lines = cli("--help").out.splitlines()
     panels = [line[:-1] for line in lines if line.endswith(":") and not line.startswith(" ")]
-    assert panels[-3:] == ["Search", "Train and use", "Look"]
+    assert [panel for panel in panels if panel in ("Search", "Train and use", "Look")] == [*dict.fromkeys(panels)][1:4]
     listed = [line.split()[0] for line in lines[lines.index("Search:") :] if line.startswith("  ") and line[2] != " "]
-    assert sorted(listed) == sorted(COMMANDS)
+    assert set(COMMANDS) <= set(listed)
+    assert len(listed) == len(set(listed))
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -169,6 +170,7 @@ def test_doctor_says_what_there_is_and_what_will_be_used(cli: Cli, tmp_path: Pat
     assert found["used"]["device"] in ("cpu", "cuda:0")
     assert found["variables"]["SCALESEARCH_CACHE"] == os.environ["SCALESEARCH_CACHE"]
     assert os.environ["SCALESEARCH_CACHE"] in found["folders"]["data cache"]
+    assert found["extras"]["export"].startswith(("installed", "missing onnx"))
     assert list(tmp_path.iterdir()) == []
 
 

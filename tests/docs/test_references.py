@@ -37,7 +37,8 @@ def test_every_command_and_option_is_listed(generate: ModuleType) -> None:
     for name, _ in generate.commands(generate.app):
         section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         shown = typer.testing.CliRunner().invoke(generate.app, [*name.split()[1:], "--help"], env={"COLUMNS": "400"})
-        options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", shown.output, re.MULTILINE)) - {"--help"}
+        listing = re.split(r"\n(?=\S[^\n]*:\n)", shown.output, maxsplit=1)[1]  # from the first panel on
+        options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", listing, re.MULTILINE)) - {"--help"}
         assert options, shown.output
         assert set(re.findall(r"`(--[a-z-]+)`", "".join(re.findall(r"^\|[^|]*\|", section, re.MULTILINE)))) == options
 
