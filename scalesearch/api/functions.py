@@ -183,6 +183,7 @@ def finetune(
         run: the search that b0 to b6 are of; None: the newest.
         out: folder for the model; RUN/models/MODEL-DATA if None.
         strategy: "auto" goes by the amount of data; "head", "tail", "full" or "gradual".
+        Everything else: as ``scalesearch.api.tuning.TuneOptions``, which has the rarer settings, too.
 
     Raises:
         UserError: an option that cannot be used, or a folder that holds another training.
