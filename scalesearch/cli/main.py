@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, evaluate, export, finetune, grid, predict, report, verify
+from scalesearch.cli import design, evaluate, export, faces, finetune, grid, predict, report, verify
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 app = typer.Typer(
@@ -22,6 +22,7 @@ for command in (
     export.export, report.report, verify.verify,
 ):  # fmt: skip
     app.command()(command)
+app.add_typer(faces.app, name="faces")
 
 
 def version(value: bool) -> None:
