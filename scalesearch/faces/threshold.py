@@ -25,7 +25,7 @@ from scalesearch.errors import UserError
 
 Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 LEVEL = 0.95
-DRAWS = 200_000
+DRAWS = 20_000
 
 
 @dataclass(frozen=True)
