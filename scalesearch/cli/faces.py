@@ -125,6 +125,7 @@ def fit(
 
     objective = ObjectiveSettings(loss, margin, mining, recover)
     check(objective)
+    listed = list_people(data, "--data")
     source = None
     spec = replace(named_spec(model, load_space("efficientnet_b0").baseline, PAPER, "budget"), resolution=resolution)
     if weights not in (None, "scratch"):
@@ -139,7 +140,6 @@ def fit(
         body_lr_ratio=body_lr_ratio if source is not None and strategy in ("full", "gradual") else 1.0,
     )  # fmt: skip
     validate(config)
-    listed = list_people(data, "--data")
     where = choose_device(device)
     prepare(out)
     with interruptible(), locked(out), Bar(0, 0, quiet=json) as bar:

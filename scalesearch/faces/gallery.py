@@ -4,8 +4,9 @@ The file holds names and embeddings, nothing of the photos, and of strangers onl
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from scalesearch.files import write_bytes
 
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
+TINY = 1e-12
 BLOCK = 256  # photos compared with the whole gallery at a time
 
 
@@ -32,7 +34,7 @@ class Gallery:
     Args:
         model: digest of the model that made the embeddings.
         names: of the people, in the order they came.
-        labels: int64 (n,), whose each embedding is.
+        labels: int64 (n,), whose each embedding is; ascending, every person has some.
         embeddings: float32 (n, D), unit vectors.
         threshold: None until it is fitted, and after any change of the people.
         strangers: float32 (m,), sorted: how near stranger photos came when the threshold was fitted.
@@ -47,6 +49,17 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """Where each person's rows begin: int64 (people,)."""
+        return np.searchsorted(self.labels, np.arange(len(self.names))).astype(np.int64)
+
+    @cached_property
+    def templates(self) -> FloatArray:
+        """Each person's mean embedding, scaled to length 1: float32 (people, D)."""
+        sums = np.add.reduceat(self.embeddings, self.starts, axis=0)
+        return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,20 +108,30 @@ def _unfitted() -> dict[str, Any]:
 
 
 def search(gallery: Gallery, probes: FloatArray) -> Matches:
-    """The nearest enrolled photo of each probe (n, D): a matrix product and a maximum.
+    """The nearest member of each probe (n, D): matrix products and maxima.
 
-    Raises UserError for an empty gallery.
+    A member's distance is the mean of two squared distances: to the nearest of their photos and to the mean of them,
+    scaled to length 1. Raises UserError for an empty gallery.
     """
     if not len(gallery):
         raise UserError("gallery", "nobody in it", "enrolled people", "Enrol some: scalesearch faces enroll FOLDER")
     places = np.zeros(len(probes), np.int64)
     products = np.zeros(len(probes), np.float32)
-    for start in range(0, len(probes), BLOCK):
-        block = probes[start : start + BLOCK] @ gallery.embeddings.T
+    for start, block in _person_products(gallery, probes):
         best = block.argmax(1)
         places[start : start + BLOCK] = best
         products[start : start + BLOCK] = block[np.arange(len(best)), best]
-    return Matches(gallery.labels[places], squared(products))
+    return Matches(places, squared(products))
+
+
+def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+    """(first probe, (probes, people)) a block: half the sum of the products with the nearest photo and the mean."""
+    single = len(gallery) == len(gallery.names)  # one photo each: there is nothing to take a maximum over
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK]
+        photos = block @ gallery.embeddings.T
+        nearest = photos if single else np.maximum.reduceat(photos, gallery.starts, axis=1)
+        yield start, (nearest + block @ gallery.templates.T) / 2
 
 
 def squared(products: FloatArray) -> FloatArray:
@@ -124,11 +147,10 @@ def others(gallery: Gallery) -> FloatArray:
     if len(gallery.names) < 2:
         raise UserError("gallery", f"{len(gallery.names)} person(s)", "two or more people, or photos of strangers")
     found = np.zeros(len(gallery), np.float32)
-    for start in range(0, len(gallery), BLOCK):
-        rows = slice(start, start + BLOCK)
-        products = gallery.embeddings[rows] @ gallery.embeddings.T
-        products[gallery.labels[rows, None] == gallery.labels[None, :]] = -1
-        found[rows] = products.max(1)
+    for start, block in _person_products(gallery, gallery.embeddings):
+        own = gallery.labels[start : start + BLOCK]
+        block[np.arange(len(own)), own] = -1
+        found[start : start + BLOCK] = block.max(1)
     return squared(found)
 
 
@@ -201,7 +223,7 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
         raise ValueError("tensors of another shape")
-    if sorted(set(labels.tolist())) != list(range(len(names))):
+    if sorted(set(labels.tolist())) != list(range(len(names))) or (np.diff(labels) < 0).any():
         raise ValueError("names and embeddings do not belong together")
     return Gallery(
         header["model"], names, labels.astype(np.int64), embeddings.astype(np.float32),

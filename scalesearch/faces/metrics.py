@@ -104,7 +104,8 @@ def _best_threshold(distances: FloatArray, same: BoolArray) -> float:
     order = np.argsort(distances, kind="stable")
     ordered = np.concatenate(([-1.0], distances[order].astype(np.float64), [5.0]))
     right = np.concatenate(([0], np.cumsum(np.where(same[order], 1, -1))))
-    best = int(right.argmax())
+    between = np.diff(ordered) > 0  # equal distances cannot be told apart
+    best = int(np.where(between, right, -len(order) - 1).argmax())
     return float((ordered[best] + ordered[best + 1]) / 2)
 
 

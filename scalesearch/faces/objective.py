@@ -53,7 +53,7 @@ class Objective(nn.Module):
     """Unit vectors (N, D) and people int64 (N,) → scalar loss; watches for collapse while it is trained with.
 
     All that changes is kept in buffers and so in checkpoints: running means of the loss, of the spread of the
-    embeddings (1 − ‖mean‖², their total variance) and of the share of active triplets; the mining in use; how many
+    embeddings (their total variance, 1 − ‖mean‖²) and of the share of active triplets; the mining in use; how many
     times it was changed.
     """
 
@@ -105,7 +105,7 @@ class Objective(nn.Module):
 
     @torch.no_grad()
     def _watch(self, embeddings: Tensor, people: Tensor, value: Tensor) -> None:
-        spread = 1 - embeddings.mean(0).square().sum()
+        spread = embeddings.square().sum(1).mean() - embeddings.mean(0).square().sum()
         now = torch.stack((value.float(), spread, active_share(embeddings, people, self.settings.margin)))
         first = self.counts[0] == 0
         self.running.copy_(torch.where(first, now, MEMORY * self.running + (1 - MEMORY) * now))

@@ -62,7 +62,7 @@ class FaceRecipe:
     photos: int = 4
     dimensions: int = 128
     augment: Augment = FACE_AUGMENT
-    colour: float = 0.3
+    colour: float = 0.2
     grey: float = 0.1
     discriminant: bool = True
 

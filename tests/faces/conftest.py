@@ -13,10 +13,11 @@ SIDE = 24
 
 
 def portrait(person: int, photo: int) -> np.ndarray:
-    """uint8 (24, 24, 3): the person's 4×4 blocks under the photo's noise."""
+    """uint8 (24, 24, 3): the person's 4×4 blocks under the photo's noise and light."""
+    light = np.random.default_rng([8, person, photo]).uniform(0.5, 1.0, 3)
     blocks = np.random.default_rng([7, person]).integers(0, 200, (4, 4, 3))
     noise = np.random.default_rng([9, person, photo]).integers(0, 55, (SIDE, SIDE, 3))
-    return (np.kron(blocks, np.ones((6, 6, 1))) + noise).astype(np.uint8)
+    return ((np.kron(blocks, np.ones((6, 6, 1))) + noise) * light).astype(np.uint8)
 
 
 @pytest.fixture

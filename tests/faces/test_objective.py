@@ -75,9 +75,7 @@ def test_the_gradient_is_the_formula_s() -> None:
     Objective(ObjectiveSettings(mining="all", margin=MARGIN), 4, 6)(vectors, PEOPLE).backward()
     own = vectors.detach().clone().requires_grad_()
     distances = (own[:, None] - own[None]).square().sum(2)
-    losses = [
-        functional.relu(distances[a, p] - distances[a, n] + MARGIN) for a, p, n in triplets(PEOPLE.tolist())
-    ]
+    losses = [functional.relu(distances[a, p] - distances[a, n] + MARGIN) for a, p, n in triplets(PEOPLE.tolist())]
     active = torch.stack([loss for loss in losses if loss > 0])
     active.mean().backward()
     assert vectors.grad is not None
