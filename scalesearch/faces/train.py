@@ -19,7 +19,7 @@ from scalesearch.errors import UserError
 from scalesearch.faces.metrics import all_pairs, auc
 from scalesearch.faces.model_file import save_model
 from scalesearch.faces.network import embed, embedder
-from scalesearch.faces.objective import Objective, ObjectiveSettings
+from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSettings
 from scalesearch.faces.people import few
 from scalesearch.faces.photos import Crowd, choose
 from scalesearch.faces.sampling import pk_batches, steps_per_epoch
@@ -37,6 +37,7 @@ METRICS_FILE, TRAINING_FILE, BEFORE_FILE = "metrics.json", "training.json", "bef
 ENOUGH_PEOPLE = 50  # from so many on, some are held out to watch the training
 HELD_OUT = 0.1
 FEW_PEOPLE = 10
+SPREAD_PHOTOS = 256
 # faces are cut alike, so little of a crop is varied; flips are a person's own
 FACE_AUGMENT = Augment(flip=True, scale=(0.8, 1.0), ratio=(0.9, 1.11))
 
@@ -192,6 +193,12 @@ def train(
         network, batches(data.train, recipe, start.statistics, device), steps, config, loss=objective, device=device,
         evaluate=judge, on_step=step, on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
     )  # fmt: skip
+    spread = trained_spread(network, data.train, start.statistics, device)
+    if spread < COLLAPSED_SPREAD:
+        watcher.collapse(
+            f"after training all embeddings lie at one place (spread {spread:.3f} of 1): the model tells nobody apart; "
+            "train for more epochs or with a lower --lr"
+        )
     kept = history[best_epoch(history)] if config.patience else history[-1]
     facts = {
         "model": network.spec.name, "resolution": network.spec.resolution, "dimensions": recipe.dimensions,
@@ -203,13 +210,21 @@ def train(
         folder / MODEL_FILE, network, start.statistics, crop=crop, trained_on=data.train.digests, facts=facts
     )
     metrics = {
-        **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "mining_at_the_end": objective.mining,
+        **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,
+        "mining_at_the_end": objective.mining,
         "held_out_people": len(data.held.names) if data.held else 0, "before": before, "after": kept.metrics,
         "config": config.to_dict(), "recipe": recipe.to_dict(), "history": [record.to_dict() for record in history],
         **provenance,
     }  # fmt: skip
     write_json(folder / METRICS_FILE, metrics)
     return metrics
+
+
+def trained_spread(network: nn.Module, crowd: Crowd, statistics: PixelStatistics, device: torch.device) -> float:
+    """Total variance of embeddings as they will be used, of up to 256 training photos."""
+    rows = np.unique(np.linspace(0, len(crowd) - 1, SPREAD_PHOTOS).astype(int))
+    found = embed(network, crowd.pixels[rows], statistics, device)
+    return float(1 - np.square(found.mean(0)).sum())
 
 
 def before_training(

@@ -1,25 +1,49 @@
 """Faces by the command line: the whole path, and mistakes."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli
-from tests.faces.conftest import MakePeople, make_people
+from tests.cli.conftest import Cli, Ended
+from tests.faces.conftest import MakePeople, make_people, write_people
 
 __all__ = ["make_people"]
+ROOT = Path(__file__).parents[2]
 FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 12,
        "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--device", "cpu")  # fmt: skip
 
 
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A folder with train/, 30 people, and m/, trained on them; what was printed."""
+    root = tmp_path_factory.mktemp("faces")
+    write_people(root / "train", 30, 5, 0)
+    found = subprocess.run(
+        [sys.executable, "-m", "scalesearch", *map(str, FIT), "--data", "train", "--out", "m"],
+        cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return root, Ended(found.returncode, found.stdout, found.stderr)
+
+
 @pytest.fixture
-def trained(cli: Cli, make_people: MakePeople) -> str:
-    ended = cli(*FIT, "--data", make_people("train", people=30, photos=5), "--out", "m")
+def trained(cli: Cli, made: tuple[Path, Ended]) -> str:
+    """The model, and train/ beside it, in the folder that commands run in."""
+    shutil.copytree(made[0], ".", dirs_exist_ok=True)
+    return "m/model.safetensors"
+
+
+def test_training_says_what_it_did_and_what_comes_next(made: tuple[Path, Ended]) -> None:
+    root, ended = made
     assert ended.code == 0, ended.err
     assert "150 photos of 30 people" in ended.out
-    assert "Next: scalesearch faces enroll" in ended.out
-    return "m/model.safetensors"
+    assert "Next: scalesearch faces enroll PEOPLE --model m/model.safetensors" in ended.out
+    metrics = json.loads((root / "m" / "metrics.json").read_text())
+    assert metrics["history"][-1]["train_loss"] < metrics["history"][0]["train_loss"]
 
 
 def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -> None:

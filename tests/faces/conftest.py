@@ -20,18 +20,22 @@ def portrait(person: int, photo: int) -> np.ndarray:
     return ((np.kron(blocks, np.ones((6, 6, 1))) + noise) * light).astype(np.uint8)
 
 
+def write_people(root: Path, people: int, photos: int, first: int) -> Path:
+    """Folders of people, numbered from ``first``."""
+    for person in range(first, first + people):
+        folder = root / f"person{person:03d}"
+        folder.mkdir(parents=True)
+        for photo in range(photos):
+            Image.fromarray(portrait(person, photo)).save(folder / f"{photo}.png")
+    return root
+
+
 @pytest.fixture
 def make_people(tmp_path: Path) -> MakePeople:
     """Writes ``photos`` photos of each of ``people`` people, numbered from ``first``, one folder each."""
 
     def make(name: str = "people", people: int = 6, photos: int = 5, first: int = 0) -> Path:
-        root = tmp_path / name
-        for person in range(first, first + people):
-            folder = root / f"person{person:03d}"
-            folder.mkdir(parents=True)
-            for photo in range(photos):
-                Image.fromarray(portrait(person, photo)).save(folder / f"{photo}.png")
-        return root
+        return write_people(tmp_path / name, people, photos, first)
 
     return make
 

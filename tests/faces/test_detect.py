@@ -14,7 +14,7 @@ from scalesearch.faces.photos import read_shots
 @pytest.fixture(scope="module")
 def composed(real_data: Path) -> tuple[Image.Image, tuple[tuple[int, int], ...]]:
     """Three faces of one size on a background of leaves, and where their middles are."""
-    faces = [next(folder.iterdir()) for folder in sorted((real_data / "lfw_faces" / "train").iterdir())[:40:16]]
+    faces = [min(folder.iterdir()) for folder in sorted((real_data / "lfw_faces" / "train").iterdir())[:40:16]]
     photo = Image.new("RGB", (640, 420), (90, 120, 80))
     corners = ((30, 40), (250, 200), (470, 60))
     for file, corner in zip(faces, corners, strict=True):
@@ -49,13 +49,13 @@ def test_no_face_where_there_is_none(tmp_path: Path) -> None:
 
 def test_a_turned_face_comes_out_as_the_upright_one(real_data: Path) -> None:
     detect = detector()
-    file = next((real_data / "lfw_faces" / "train" / "Ariel_Sharon").iterdir())
+    file = min(min((real_data / "lfw_faces" / "train").iterdir()).iterdir())
     canvas = Image.new("RGB", (300, 300), (110, 110, 110))
     canvas.paste(Image.open(file).resize((150, 150)), (75, 75))
     upright = read(canvas, detect)
     turned = read(canvas.rotate(20, Image.Resampling.BICUBIC), detect)
     inside = np.s_[24:88, 24:88]
-    assert np.abs(upright[inside].astype(int) - turned[inside].astype(int)).mean() < 12
+    assert np.corrcoef(upright[inside].ravel(), turned[inside].ravel())[0, 1] > 0.85
 
 
 def read(photo: Image.Image, detect: object) -> np.ndarray:
