@@ -79,7 +79,9 @@ def fit(
     ] = True,
     people: Annotated[int, typer.Option(min=2, help="P: people of a batch.")] = 16,
     photos: Annotated[int, typer.Option(min=2, help="K: photos of each of them.")] = 4,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over everybody's photos.")] = 10,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Passes over everybody's photos; as many as make 400 steps, 8 to 100.")
+    ] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Stop after so many epochs without a better one on held-out people; 0: never.")
     ] = 0,
@@ -90,7 +92,7 @@ def fit(
     strategy: Annotated[
         Literal["head", "tail", "full", "gradual"],
         typer.Option(help="head: the embedding alone. tail: the last blocks too. full: everything. gradual: in turn."),
-    ] = "full",
+    ] = "tail",
     tail_blocks: Annotated[int, typer.Option(min=0, help="Blocks of the tail.")] = 6,
     lr: Annotated[float, typer.Option(help="Peak learning rate of the embedding layer.")] = 1e-3,
     body_lr_ratio: Annotated[float, typer.Option(help="The body's learning rate over that.")] = 0.3,
@@ -115,7 +117,7 @@ def fit(
     from scalesearch.faces.people import list_people
     from scalesearch.faces.photos import read_crowd
     from scalesearch.faces.sampling import steps_per_epoch
-    from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, notes, train
+    from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, enough_epochs, notes, train
     from scalesearch.nets.weight_source import open_weights
     from scalesearch.search.facts import provenance
     from scalesearch.search.family import named_spec
@@ -132,10 +134,10 @@ def fit(
         source = open_weights(str(weights), spec, source_padding)
         if source.spec.padding != spec.padding and source_padding is not None:
             spec = replace(spec, padding=source.spec.padding)
-    elif strategy != "full":
-        raise UserError(f"--strategy {strategy}", "no --weights", "weights to freeze", "Give --weights.")
+    else:
+        strategy = "full"  # there is nothing to freeze
     config = TrainConfig(
-        epochs=epochs, batch_size=people * photos, lr=lr, warmup_epochs=min(1.0, epochs / 4), label_smoothing=0.0,
+        epochs=epochs or 1, batch_size=people * photos, lr=lr, warmup_epochs=0.0, label_smoothing=0.0,
         ema_decay=ema, seed=seed, strategy=strategy, tail_blocks=tail_blocks, patience=patience,
         body_lr_ratio=body_lr_ratio if source is not None and strategy in ("full", "gradual") else 1.0,
     )  # fmt: skip
@@ -149,7 +151,10 @@ def fit(
         parts = divide(crowd, held_out)
         recipe = FaceRecipe(config, objective, people=min(people, len(parts.train.names)), photos=photos,
                             dimensions=dimensions)  # fmt: skip
-        recipe = replace(recipe, config=replace(config, batch_size=recipe.people * photos))
+        steps = steps_per_epoch(parts.train.labels, recipe.people, photos)
+        epochs = epochs or enough_epochs(steps)
+        config = replace(config, epochs=epochs, batch_size=recipe.people * photos, warmup_epochs=min(1.0, epochs / 4))
+        recipe = replace(recipe, config=config)
         for note in (*crowd.notes, *notes(parts)):
             bar.note(f"Note: {note}")
         held = f", {len(parts.held.names)} others held out" if parts.held else ""
@@ -157,14 +162,13 @@ def fit(
             f"{spec.name} at {spec.resolution} px; {len(parts.train)} photos of {len(parts.train.names)} people{held}"
         )
         start = begin(spec, parts, recipe, out, source, where)
-        steps = steps_per_epoch(parts.train.labels, recipe.people, recipe.photos)
         progress = EpochProgress(bar, epochs, steps)
         if start.plan is not None and source is not None:
             bar.note(f"Weights from {source.name}: {start.plan.coverage:.0%} of the body's values are inherited")
         bar.total(epochs * steps)
         metrics = train(
             start, parts, recipe, out, where,
-            FaceWatcher(progress.step, lambda record: _epoch(bar, record, epochs),
+            FaceWatcher(progress.step, lambda record: _epoch(bar, record, config.epochs),
                         lambda text: bar.note(f"WARNING: {text}")),
             crop=crop, provenance=provenance(str(where)),
         )  # fmt: skip

@@ -59,7 +59,8 @@ class Gallery:
     def templates(self) -> FloatArray:
         """Each person's mean embedding, scaled to length 1: float32 (people, D)."""
         sums = np.add.reduceat(self.embeddings, self.starts, axis=0)
-        return (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), TINY)).astype(np.float32)
+        means: FloatArray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(TINY))
+        return means
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,7 +132,8 @@ def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int
         block = probes[start : start + BLOCK]
         photos = block @ gallery.embeddings.T
         nearest = photos if single else np.maximum.reduceat(photos, gallery.starts, axis=1)
-        yield start, (nearest + block @ gallery.templates.T) / 2
+        both: FloatArray = (nearest + block @ gallery.templates.T) / np.float32(2)
+        yield start, both
 
 
 def squared(products: FloatArray) -> FloatArray:

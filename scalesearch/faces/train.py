@@ -124,6 +124,11 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
     )
 
 
+def enough_epochs(steps: int) -> int:
+    """Epochs of ``steps`` steps that a training takes by default: about 400 steps, between 8 and 100 epochs."""
+    return max(8, min(100, round(400 / steps)))
+
+
 def notes(data: FaceData) -> Iterator[str]:
     """What the user should know before the training."""
     if data.single:
@@ -137,8 +142,10 @@ def begin(
 ) -> Start:
     """Claims the folder and makes the embedder that the training starts from.
 
-    Raises UserError where the folder holds another training.
+    Raises UserError where the folder holds another training, or patience has nobody to watch.
     """
+    if recipe.config.patience and data.held is None:
+        raise UserError("--patience", "nobody held out", "people to watch the training by", "Give --held-out 0.1.")
     claim_folder(folder, spec, data, recipe, source)
     arrays, config = arrays_of(data.train), recipe.config
     spec = replace(spec, classes=recipe.dimensions)

@@ -113,6 +113,11 @@ def test_one_person_is_refused(crowd: Crowd) -> None:
         divide(choose(crowd, np.arange(6)), None)
 
 
+def test_patience_without_anybody_held_out_is_refused(crowd: Crowd, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="--held-out"):
+        run(crowd, tmp_path, recipe(patience=2))
+
+
 def test_held_out_people_are_no_training_people(crowd: Crowd) -> None:
     parts = divide(crowd, 0.25)
     assert parts.held is not None
