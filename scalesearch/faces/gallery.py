@@ -132,8 +132,7 @@ def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int
         block = probes[start : start + BLOCK]
         photos = block @ gallery.embeddings.T
         nearest = photos if single else np.maximum.reduceat(photos, gallery.starts, axis=1)
-        both: FloatArray = (nearest + block @ gallery.templates.T) / np.float32(2)
-        yield start, both
+        yield start, ((nearest + block @ gallery.templates.T) / 2).astype(np.float32, copy=False)
 
 
 def squared(products: FloatArray) -> FloatArray:

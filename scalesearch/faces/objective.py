@@ -21,8 +21,8 @@ MININGS: tuple[Mining, ...] = ("all", "semi-hard", "batch-hard")
 GENTLER: dict[Mining, Mining] = {"batch-hard": "semi-hard", "semi-hard": "all", "all": "all"}
 
 MEMORY = 0.9  # of the running means: they look back about ten steps
-COLLAPSED_SPREAD = 0.02  # of at most 1; ImageNet features under a random head start at 0.2 or more
-STUCK = 0.1  # the loss within this share of the margin
+COLLAPSED_SPREAD = 0.05  # of at most 1; a discriminant start is at 1, a random one at 0.2 or more
+STUCK = 0.25  # the loss within this share of the margin
 SETTLING = 10  # steps in which a new mining may show what it does
 
 
