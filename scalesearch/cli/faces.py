@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from scalesearch.faces.evaluate import Embedded
     from scalesearch.faces.gallery import Gallery
     from scalesearch.faces.model_file import FaceModel
+    from scalesearch.faces.network import FloatArray
     from scalesearch.faces.photos import Crowd
     from scalesearch.faces.threshold import Threshold
     from scalesearch.training.history import EpochRecord
@@ -238,6 +239,7 @@ def enroll(
         if people is not None:
             crowd = _crowd(people, "PEOPLE", known, detect, skip_broken, bar)
             vectors = _vectors(known, crowd, where).vectors
+            _check_enrolled(members, crowd, vectors, "PEOPLE")
             for label, name in enumerate(crowd.names):
                 members = add(members, name, vectors[crowd.labels == label])
             added, trained_on = crowd.names, len(known.trained_on & set(crowd.digests))
@@ -246,6 +248,7 @@ def enroll(
             others = _crowd(strangers, "--strangers", known, detect, skip_broken, bar)
             _check_strangers(members, others)
             found = _vectors(known, others, where)
+            _check_enrolled(members, others, found.vectors, "--strangers")
             notes += others.notes
     if found is not None:
         members = fitted(members, fpir, found.vectors, found.labels)
@@ -279,6 +282,23 @@ def _opened(path: Path, model: "FaceModel", must_exist: bool) -> "Gallery":
     members = load_gallery(path)
     require_model(members, model.digest, str(path))
     return members
+
+
+def _check_enrolled(members: "Gallery", crowd: "Crowd", vectors: "FloatArray", option: str) -> None:
+    """Raises UserError where a photo is enrolled under another name."""
+    from scalesearch.faces.gallery import enrolled_already
+    from scalesearch.faces.people import few
+
+    shared = [
+        f"{crowd.files[row]} (enrolled as {name})"
+        for row, name in enrolled_already(members, vectors)
+        if name != crowd.names[crowd.labels[row]]
+    ]
+    if shared:
+        raise UserError(
+            option, f"{len(shared)} photo(s) that are in the gallery under another name: {few(shared)}",
+            "each photo under one person", "Remove them, or the wrong person: scalesearch faces remove NAME",
+        )  # fmt: skip
 
 
 def _check_strangers(members: "Gallery", strangers: "Crowd") -> None:

@@ -24,6 +24,7 @@ from scalesearch.files import write_bytes
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
 TINY = 1e-12
+EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
 BLOCK = 256  # photos compared with the whole gallery at a time
 
 
@@ -133,6 +134,16 @@ def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int
         photos = block @ gallery.embeddings.T
         nearest = photos if single else np.maximum.reduceat(photos, gallery.starts, axis=1)
         yield start, ((nearest + block @ gallery.templates.T) / 2).astype(np.float32, copy=False)
+
+
+def enrolled_already(gallery: Gallery, probes: FloatArray) -> list[tuple[int, str]]:
+    """(row of ``probes``, name) of photos that are enrolled: their embeddings are equal to rounding."""
+    found = []
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK] @ gallery.embeddings.T
+        for row, place in zip(*np.nonzero(block > 1 - EQUAL), strict=True):
+            found.append((start + int(row), gallery.names[gallery.labels[place]]))
+    return found
 
 
 def squared(products: FloatArray) -> FloatArray:

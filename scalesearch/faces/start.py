@@ -4,8 +4,6 @@ A random layer throws ImageNet's features together; linear discriminant analysis
 seconds, already is an embedding that carries over to other people, and training goes on from there.
 """
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor, nn
 from scalesearch.data.arrays import Pixels
 from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.source import IntArray
+from scalesearch.errors import UserError
 from scalesearch.faces.network import BATCH
 from scalesearch.nets.modules import MBConvNet
 
@@ -24,21 +23,34 @@ SHRINKAGE = (
 Matrix = npt.NDArray[np.float64]
 
 
+def last_linear(network: MBConvNet) -> nn.Linear:
+    """The layer that makes a network's outputs. Raises UserError where its classifier has no linear layer."""
+    found = [module for module in network.classifier.modules() if isinstance(module, nn.Linear)]
+    if not found:
+        raise UserError(f"network {network.spec.name}", "no linear layer in its classifier", "one, to embed with")
+    return found[-1]
+
+
 def pooled(network: MBConvNet, pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Matrix:
-    """What stands before the classifier: float64 (N, C); modes are put back afterwards."""
+    """What the last linear layer is given, for images uint8 (N, S, S, 3): float64 (N, C); modes are put back."""
     modes = [(module, module.training) for module in network.modules()]
     network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    found = np.concatenate(list(_pooled(network, pixels, statistics, device)))
-    for module, mode in modes:
-        module.training = mode
-    return found
+    given: list[Matrix] = []
 
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        given.append(inputs[0].double().cpu().numpy())
 
-@torch.no_grad()
-def _pooled(network: MBConvNet, pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Iterator[Matrix]:
-    for start in range(0, len(pixels), BATCH):
-        images = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(device).permute(0, 3, 1, 2)
-        yield network.forward_features(normalised(images, statistics)).double().cpu().numpy()
+    handle = last_linear(network).register_forward_pre_hook(keep)
+    try:
+        with torch.no_grad():
+            for start in range(0, len(pixels), BATCH):
+                chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(device)
+                network(normalised(chunk.permute(0, 3, 1, 2), statistics))
+    finally:
+        handle.remove()
+        for module, mode in modes:
+            module.training = mode
+    return np.concatenate(given)
 
 
 def discriminants(features: Matrix, labels: IntArray, dimensions: int) -> tuple[Matrix, Matrix]:
@@ -76,7 +88,7 @@ def discriminants(features: Matrix, labels: IntArray, dimensions: int) -> tuple[
 @torch.no_grad()
 def set_embedding(network: MBConvNet, weights: Matrix, bias: Matrix) -> None:
     """Puts discriminants into the last linear layer of a network's classifier; fewer than it has leave the rest."""
-    layer = [module for module in network.classifier.modules() if isinstance(module, nn.Linear)][-1]
+    layer = last_linear(network)
     layer.weight[: len(weights)] = torch.from_numpy(weights).to(layer.weight)
     own: Tensor | None = layer.bias
     if own is not None:

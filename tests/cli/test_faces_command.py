@@ -105,6 +105,9 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
     assert "no threshold" in refused("identify", "train", *where)
     assert cli("faces", "enroll", make_people("two", people=2, photos=2, first=80), *where).code == 0
     assert "who are members" in refused("enroll", "--strangers", "two", *where)
+    shutil.copytree("two/person080", "again/somebody")
+    assert "enrolled as person080" in refused("enroll", "again", *where)
+    assert "enrolled as person080" in refused("enroll", "--strangers", "again", *where)
     assert "--fpir" in refused("enroll", "two", *where, "--fpir", 2)
     assert "trained on" in refused("evaluate", "train", "--model", trained)
     assert "no folder of a person" in refused("fit", "--data", "train/person000")

@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from scalesearch.data.batches import normalised
 from scalesearch.errors import RunInterruptedError, UserError
 from scalesearch.faces.metrics import all_pairs, auc
 from scalesearch.faces.model_file import FaceModel, load_model, save_model
@@ -17,8 +18,9 @@ from scalesearch.faces.network import embed
 from scalesearch.faces.objective import ObjectiveSettings
 from scalesearch.faces.people import list_people
 from scalesearch.faces.photos import Crowd, choose, read_crowd
-from scalesearch.faces.start import discriminants
+from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, notes, train
+from scalesearch.nets.modules import build
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.loop import NonFiniteLoss
@@ -180,6 +182,20 @@ def test_foreign_damaged_and_newer_models_are_refused(tmp_path: Path) -> None:
         rewritten(path, spec="{")
     with pytest.raises(UserError, match="exactly the tensors"):
         rewritten(path, spec=json.dumps(tiny_spec(DIMENSIONS + 1).to_dict()))
+
+
+def test_the_start_sees_what_the_last_layer_sees(crowd: Crowd) -> None:
+    network = build(tiny_spec(), seed=0)
+    found = pooled(network, crowd.pixels, STATISTICS, CPU)
+    assert network.training
+    images = normalised(torch.from_numpy(crowd.pixels).permute(0, 3, 1, 2), STATISTICS)
+    with torch.no_grad():
+        expected = network.eval().forward_features(images).numpy()
+    assert found == pytest.approx(expected, abs=1e-5)
+    weights, bias = discriminants(found, crowd.labels, DIMENSIONS)
+    set_embedding(network, weights, bias)
+    with torch.no_grad():
+        assert network(images).numpy() == pytest.approx(found @ weights.T + bias, abs=1e-3)
 
 
 def test_discriminants_tell_people_apart_and_are_centred() -> None:
