@@ -149,7 +149,7 @@ def _panel(height_inches: float) -> tuple[Figure, Axes]:
 
 
 def _lines(axes: Axes, curves: Mapping[str, Curve], x: str, y: str) -> None:
-    lowest = min((value for curve in curves.values() for value in curve[x] if value > 0), default=1e-3)
+    lowest = max(1e-4, min((value for curve in curves.values() for value in curve[x] if value > 0), default=1e-3))
     for (name, curve), (colour, style) in zip(curves.items(), STYLES, strict=False):
         points = [(a, b) for a, b in zip(curve[x], curve[y], strict=True) if a > 0]
         if points:
