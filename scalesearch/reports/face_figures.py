@@ -91,7 +91,7 @@ def coverage_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
                 axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=5, linestyle="none", label=name)
         axes.axhline(rate, color="black", linewidth=0.8, linestyle="--", label="asked for")
         axes.set_title(
-            f"FPIR {rate:.0%} asked for: {sum(inside)} of {len(own)} inside ({sum(inside) / len(own):.0%})",
+            f"FPIR {rate:.0%} asked for: {sum(inside)} of {len(own)} inside ({sum(inside) / len(own):.1%})",
             fontsize=10, loc="left",
         )  # fmt: skip
         axes.set_ylabel("FPIR")

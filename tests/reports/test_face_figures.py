@@ -21,5 +21,5 @@ def test_coverage_counts_what_lies_inside() -> None:
         {"fpir": 0.1, "low": 0.05, "high": 0.15, "achieved": achieved} for achieved in (0.04, 0.06, 0.1, 0.2)
     ]  # fmt: skip
     figure = coverage_figure(rows)
-    assert "2 of 4 inside (50%)" in figure.axes[0].get_title(loc="left")
+    assert "2 of 4 inside (50.0%)" in figure.axes[0].get_title(loc="left")
     assert rendered(figure, "png").startswith(b"\x89PNG")
