@@ -69,7 +69,8 @@ SEEDS, UNTRAINED = 3, ("eigenfaces", "imagenet", "discriminant")
 
 @dataclass(frozen=True)
 class Job:
-    """One row. ``arm``: imagenet, eigenfaces, discriminant, triplet, softmax, or search. Arms without a random training
+    """One row. ``arm``: imagenet, eigenfaces, discriminant, triplet, softmax (identification by a classifier of the
+    members), softmax_features (of a classifier of the training people), or search. Arms without a random training
     have one job, whose seeds 0 to 2 decide the protocol's division alone."""
 
     arm: str
@@ -82,7 +83,7 @@ class Job:
 
 JOBS = (
     Job("search", 0), *(Job(arm, 0) for arm in UNTRAINED), *(Job("triplet", seed) for seed in range(SEEDS)),
-    *(Job("softmax", seed) for seed in range(SEEDS)),
+    *(Job(arm, seed) for arm in ("softmax", "softmax_features") for seed in range(SEEDS)),
 )  # fmt: skip
 
 
@@ -297,13 +298,13 @@ def run(job: Job, data: str, weights: str) -> dict[str, Any]:
     if job.arm in UNTRAINED:
         known, strange = (untrained(job.arm, weights, train, part) for part in (test, unknown))
         return {"seeds": [judged(known, test.files, strange, data, seed) for seed in range(SEEDS)]}
-    if job.arm == "softmax":
+    if job.arm == "softmax_features":
         of_train = Features(softmax_network(weights, train, np.arange(len(train)), job.seed, EPOCHS))
-        rows = judged(vectors(of_train, test), test.files, vectors(of_train, unknown), data, job.seed)
+        return judged(vectors(of_train, test), test.files, vectors(of_train, unknown), data, job.seed)
+    if job.arm == "softmax":
         enrol = enrolled_rows(test.labels, job.seed)
         classifier = softmax_network(weights, test, np.flatnonzero(enrol), job.seed, 2 * EPOCHS)
-        found = softmax_open_set(classifier, test, np.flatnonzero(~enrol), unknown, job.seed)
-        return {**rows, "features_open_set": rows["open_set"], "open_set": found}
+        return {"open_set": softmax_open_set(classifier, test, np.flatnonzero(~enrol), unknown, job.seed)}
     network, training = metric_network(weights, train, job.seed, trained=True)
     known, strange = vectors(network, test), vectors(network, unknown)
     found = {**judged(known, test.files, strange, data, job.seed), "training": training}
