@@ -152,7 +152,8 @@ def _parameters(function: Callable[..., Any]) -> tuple[list[str], list[str]]:
         kind, *extras = get_args(hints[name]) if get_origin(hints[name]) is typing.Annotated else (hints[name],)
         info = next(extra for extra in extras if hasattr(extra, "param_decls"))
         is_argument = type(info).__name__ == "ArgumentInfo"
-        names = [one for one in (info.default, *(info.param_decls or ())) if isinstance(one, str)]
+        declared = [one for one in (info.default, *(info.param_decls or ())) if isinstance(one, str)]
+        names = [name for one in declared for name in one.split("/")]
         if not names:
             names = ["--" + name.rstrip("_").replace("_", "-")]
             names += ["--no-" + names[0][2:]] if _plain(kind) is bool else []

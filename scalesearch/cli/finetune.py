@@ -12,6 +12,7 @@ from scalesearch.cli.options import (
     NETWORK,
     OUTPUT,
     TRAINING,
+    TRANSFER,
     DataOption,
     DeviceOption,
     JsonOption,
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.api.tuning import PreparedTuning, Subject
-
-TRANSFER = "What is trained"
 
 
 def finetune(

@@ -5,7 +5,7 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, doctor, evaluate, export, finetune, grid, paper, predict, report, verify
+from scalesearch.cli import design, doctor, evaluate, export, faces, finetune, grid, paper, predict, report, verify
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
@@ -26,6 +26,7 @@ PANELS = {
 for panel, commands in PANELS.items():
     for command in commands:
         app.command(cls=Command, rich_help_panel=panel)(command)
+app.add_typer(faces.app, name="faces", rich_help_panel=USE)
 
 
 def version(value: bool) -> None:

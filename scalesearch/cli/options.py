@@ -7,7 +7,8 @@ import typer
 
 from scalesearch.cli import complete
 
-NETWORK, DATA, TRAINING, MEMORY, OUTPUT = "Network", "Data", "Training", "Memory and speed", "Run and output"
+NETWORK, DATA, TRAINING, TRANSFER = "Network", "Data", "Training", "What is trained"
+MEMORY, OUTPUT = "Memory and speed", "Run and output"
 
 DataOption = Annotated[
     str | None,

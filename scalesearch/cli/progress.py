@@ -97,6 +97,12 @@ class Bar:
         if self.live:
             self._bar.stop()
 
+    def total(self, total: int) -> None:
+        """How much there is to do, where it was not known before."""
+        self._total = total
+        if self.live:
+            self._bar.update(self._task, total=total)
+
     def show(self, text: str, done: int | None = None, left: str = "") -> None:
         """Describes what goes on; ``done`` None leaves the bar where it is."""
         if self.live:

@@ -1,7 +1,7 @@
 """Batches for the training loop: shuffled, augmented and normalised in whole-batch tensor operations."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -12,6 +12,7 @@ from torch.nn import functional
 from torchvision.transforms import v2
 
 from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 
 Batch = tuple[Tensor, Tensor]
@@ -105,6 +106,7 @@ def training_batches(
     statistics: PixelStatistics,
     device: torch.device,
     share: Share = WHOLE,
+    order: Sequence[IntArray] | None = None,
 ) -> Iterator[Batch]:
     """One epoch of (images float32 [B, 3, S, S] channels_last, labels int64 [B]), ``steps_per_epoch`` of them.
 
@@ -113,29 +115,48 @@ def training_batches(
     Args:
         share: (k, n) gives the k-th of n equal parts of each batch, for n processes that train together; images that
             cannot be shared out evenly are left out.
+        order: the images of each batch, where a sampler chose them; an image that comes twice is cropped anew.
     """
-    part, parts = share
+    part = share[0]
     if len(arrays) < 2:
         raise UserError("training images", str(len(arrays)), "at least 2 (batch norm needs two values)")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    order = torch.randperm(len(arrays), generator=generator)
-    crops = _crops(augment, torch.rand(len(arrays), 5, generator=generator))
-    for step in range(steps_per_epoch(len(arrays), batch_size)):
-        rows = order[step * batch_size : (step + 1) * batch_size]
-        rows = rows[: len(rows) // parts * parts].chunk(parts)[part]
+    for step, (chosen, cropped) in enumerate(_drawn(len(arrays), batch_size, augment, generator, order)):
+        rows, crops = _share_of(chosen, share), _share_of(cropped, share)
         images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
         if augment.randaugment:
             with random_state(seed, epoch, step, part):
                 images = each(v2.RandAugment(magnitude=augment.randaugment), images)
         labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
         if device.type == "cpu":
-            images = normalised(_cropped_one_by_one(images, crops[rows]), statistics)
+            images = normalised(_cropped_one_by_one(images, crops), statistics)
         else:
-            images = _cropped_at_once(normalised(images.to(device), statistics), crops[rows].to(device))
+            images = _cropped_at_once(normalised(images.to(device), statistics), crops.to(device))
         if augment.erasing:
             with random_state(seed, epoch, step, part):
                 images = each(v2.RandomErasing(p=augment.erasing), images)
         yield images, labels
+
+
+def _drawn(
+    images: int, batch_size: int, augment: Augment, generator: torch.Generator, order: Sequence[IntArray] | None
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Positions (B,) and crops (B, 4) of each batch."""
+    if order is not None:
+        for given in order:
+            yield torch.from_numpy(given), _crops(augment, torch.rand(len(given), 5, generator=generator))
+        return
+    shuffled = torch.randperm(images, generator=generator)
+    crops = _crops(augment, torch.rand(images, 5, generator=generator))
+    for step in range(steps_per_epoch(images, batch_size)):
+        rows = shuffled[step * batch_size : (step + 1) * batch_size]
+        yield rows, crops[rows]
+
+
+def _share_of(values: Tensor, share: Share) -> Tensor:
+    """The part (B // n, …) of a batch's values (B, …) that a process is given."""
+    part, parts = share
+    return values[: len(values) // parts * parts].chunk(parts)[part]
 
 
 def mixed(

@@ -38,7 +38,8 @@ def test_every_command_and_option_is_listed(generate: ModuleType) -> None:
         section = page.split(f"\n## {name}\n")[1].split("\n## ")[0]
         shown = typer.testing.CliRunner().invoke(generate.app, [*name.split()[1:], "--help"], env={"COLUMNS": "400"})
         listing = re.split(r"\n(?=\S[^\n]*:\n)", shown.output, maxsplit=1)[1]  # from the first panel on
-        options = set(re.findall(r"^  (?:-\w, )?(--[a-z-]+)", listing, re.MULTILINE)) - {"--help"}
+        names = re.findall(r"^  (?:-\w, )?(--[a-z-]+)(?: / (--[a-z-]+))?", listing, re.MULTILINE)
+        options = {one for pair in names for one in pair if one} - {"--help"}
         assert options, shown.output
         assert set(re.findall(r"`(--[a-z-]+)`", "".join(re.findall(r"^\|[^|]*\|", section, re.MULTILINE)))) == options
 

@@ -1,0 +1,343 @@
+"""Faces side by side: before and after triplet training, ImageNet features, softmax with a threshold, eigenfaces.
+
+    python benchmarks/faces/run.py --data data/lfw_faces --weights FILE --out reports/faces/results.jsonl
+
+DATA holds train/, test/, unknown/ and test_pairs.csv, disjoint people. FILE is a state dict of EfficientNet-Lite0
+(ImageNet), trained with TensorFlow's padding. Each job's row is appended to the results, and a job that has a row is
+not run again. One thread a job, as many at a time as there are cores.
+
+Protocol, the same for every arm and seed: verification on the listed pairs and on all pairs of test; of every member
+of test half the photos enrolled (drawn by the seed); the people of unknown divided in two by the seed, to fit the
+threshold and to judge it.
+"""
+
+import argparse
+import json
+import multiprocessing
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
+from scalesearch.data.cache import cores
+from scalesearch.design.space import load_space
+from scalesearch.faces.evaluate import (
+    Embedded,
+    every_pair,
+    histogram,
+    listed_pairs,
+    open_set,
+    open_set_curve,
+    open_set_values,
+    read_pairs,
+    roc_curve,
+    verification,
+)
+from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fitted, search
+from scalesearch.faces.metrics import limit_at
+from scalesearch.faces.network import embed, embedder
+from scalesearch.faces.objective import Objective, ObjectiveSettings
+from scalesearch.faces.people import list_people
+from scalesearch.faces.photos import Crowd, read_crowd
+from scalesearch.faces.sampling import steps_per_epoch
+from scalesearch.faces.start import discriminants, pooled, set_embedding
+from scalesearch.faces.threshold import design_effect, fit_threshold, next_interval
+from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches
+from scalesearch.nets.inherit import inherit
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.weight_source import open_weights
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.loop import fit
+from scalesearch.training.loss import classification_loss
+from scalesearch.training.starting import settled
+
+CPU = torch.device("cpu")
+PIXELS, DIMENSIONS, EPOCHS, TAIL, LR = 112, 128, 8, 6, 1e-3
+FPIR = 0.01
+SPLITS, RATES = 200, (0.01, 0.05, 0.1)
+SEARCHED, PROBES = 100_000, 1
+SEEDS, UNTRAINED = 3, ("eigenfaces", "imagenet", "discriminant")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row. ``arm``: imagenet, eigenfaces, discriminant, triplet, softmax (identification by a classifier of the
+    members), softmax_features (of a classifier of the training people), or search. Arms without a random training
+    have one job, whose seeds 0 to 2 decide the protocol's division alone."""
+
+    arm: str
+    seed: int
+
+    @property
+    def key(self) -> str:
+        return json.dumps(asdict(self), sort_keys=True)
+
+
+JOBS = (
+    Job("search", 0), *(Job(arm, 0) for arm in UNTRAINED), *(Job("triplet", seed) for seed in range(SEEDS)),
+    *(Job(arm, seed) for arm in ("softmax", "softmax_features") for seed in range(SEEDS)),
+)  # fmt: skip
+
+
+def crowd(data: str, part: str) -> Crowd:
+    return read_crowd(list_people(Path(data) / part, "DATA"), PIXELS, None, option="DATA")
+
+
+def lite0(weights: str, classes: int, seed: int, steps: int) -> MBConvNet:
+    spec = replace(load_space("efficientnet_lite0").baseline, resolution=PIXELS, classes=classes, padding="same")
+    source = open_weights(weights, spec, "same")
+    network, plan = inherit(source.spec, source.state, settled(spec, steps), seed=seed)
+    assert plan.coverage == 1.0
+    return network
+
+
+class Features(nn.Module):
+    """Pooled features of length 1."""
+
+    def __init__(self, network: MBConvNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return functional.normalize(self.network.forward_features(images), dim=1)
+
+
+def vectors(network: nn.Module, people: Crowd) -> Embedded:
+    return Embedded(people.names, people.labels, embed(network, people.pixels, IMAGENET_STATISTICS, CPU))
+
+
+def eigenfaces(train: Crowd, people: Crowd) -> Embedded:
+    """Grey pixels on the 128 main axes of the training faces (Turk & Pentland 1991), compared by angle."""
+
+    def grey(pixels: np.ndarray) -> np.ndarray:
+        return pixels.mean(3, dtype=np.float32)[:, ::2, ::2].reshape(len(pixels), -1)
+
+    known = grey(train.pixels)
+    mean = known.mean(0)
+    _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
+    found = (grey(people.pixels) - mean) @ axes[:DIMENSIONS].T
+    return Embedded(people.names, people.labels, found / np.linalg.norm(found, axis=1, keepdims=True))
+
+
+def config(seed: int, epochs: int, batch: int) -> TrainConfig:
+    return TrainConfig(
+        epochs=epochs, batch_size=batch, lr=LR, warmup_epochs=1.0, label_smoothing=0.0, seed=seed, strategy="tail",
+        tail_blocks=TAIL,
+    )  # fmt: skip
+
+
+def metric_network(weights: str, train: Crowd, seed: int, trained: bool) -> tuple[MBConvNet, dict[str, Any]]:
+    """The embedder at its discriminant start, or after triplet training; what the training was like."""
+    recipe = FaceRecipe(config(seed, EPOCHS, 64), ObjectiveSettings(mining="all"), dimensions=DIMENSIONS)
+    steps = steps_per_epoch(train.labels, recipe.people, recipe.photos)
+    network = lite0(weights, DIMENSIONS, seed, steps * EPOCHS)
+    set_embedding(network, *discriminants(
+        pooled(network, train.pixels, IMAGENET_STATISTICS, CPU), train.labels, DIMENSIONS
+    ))  # fmt: skip
+    torch.manual_seed(seed)
+    objective = Objective(recipe.objective, len(train.names), DIMENSIONS)
+    embedder(network, objective)
+    if not trained:
+        return network, {}
+    began = time.process_time()
+    history = fit(network, batches(train, recipe, IMAGENET_STATISTICS, CPU), steps, recipe.config, loss=objective,
+                  device=CPU)  # fmt: skip
+    return network, {
+        "train_cpu_seconds": time.process_time() - began, "losses": [record.train_loss for record in history],
+        **objective.health(),
+    }  # fmt: skip
+
+
+def softmax_network(weights: str, people: Crowd, rows: np.ndarray, seed: int, epochs: int) -> MBConvNet:
+    """A classifier of these people, trained on these photos."""
+    arrays = ImageArrays(people.pixels[rows], people.labels[rows], "softmax", Path())
+    given, steps = training_epochs(
+        arrays, 32, seed=seed, augment=FACE_AUGMENT, statistics=IMAGENET_STATISTICS, device=CPU
+    )
+    network = lite0(weights, len(people.names), seed, steps * epochs)
+    settings = replace(config(seed, epochs, 32), lr=3e-3, label_smoothing=0.1)
+    fit(network, given, steps, settings, loss=classification_loss(settings), device=CPU)
+    return network
+
+
+def softmax_open_set(
+    network: MBConvNet, people: Crowd, shown: np.ndarray, strangers: Crowd, seed: int
+) -> dict[str, Any]:
+    """Rank-1 and TPIR where 1 − the largest probability stands for the distance."""
+
+    def matches(pixels: np.ndarray) -> Matches:
+        arrays = ImageArrays(pixels, np.zeros(len(pixels), np.int64), "shown", Path())
+        with torch.inference_mode():
+            network.eval()
+            found = torch.cat([
+                network(images).softmax(1)
+                for images, _ in evaluation_batches(arrays, 128, statistics=IMAGENET_STATISTICS, device=CPU)
+            ])  # fmt: skip
+        values, places = found.max(1)
+        return Matches(places.numpy(), 1 - values.numpy())
+
+    members, others = matches(people.pixels[shown]), matches(strangers.pixels)
+    right = members.people == people.labels[shown]
+    order = np.random.default_rng(seed).permutation(len(strangers.names))
+    judged = ~np.isin(strangers.labels, order[: len(order) // 2])
+    threshold = fit_threshold(others.distances[~judged], strangers.labels[~judged], FPIR)
+    values: dict[str, Any] = {
+        "rank1": float(right.mean()), "probes": len(right),
+        "fpir": float((others.distances[judged] < threshold.distance).mean()),
+        "tpir": float((right & (members.distances < threshold.distance)).mean()), "tpir_at": {},
+    }  # fmt: skip
+    for rate in (0.01, 0.1):
+        limit = limit_at(others.distances[judged], rate)
+        values["tpir_at"][f"{rate:g}"] = {"tpir": float((right & (members.distances < limit)).mean())}
+    return values
+
+
+def enrolled_rows(labels: np.ndarray, seed: int) -> np.ndarray:
+    """As the protocol divides a person's photos when strangers are given."""
+    rng = np.random.default_rng(seed)
+    rng.permutation(400)
+    found = np.zeros(len(labels), bool)
+    for label in np.unique(labels):
+        own = rng.permutation(np.flatnonzero(labels == label))
+        found[own[: -(-len(own) // 2)]] = True
+    return found
+
+
+def judged(test: Embedded, files: tuple[str, ...], strangers: Embedded, data: str, seed: int) -> dict[str, Any]:
+    """Everything the protocol asks of embeddings."""
+    left, right, _ = read_pairs(Path(data) / "test_pairs.csv", {file: place for place, file in enumerate(files)})
+    pairs, every = listed_pairs(test, left, right), every_pair(test)
+    found = open_set(test, strangers, FPIR, seed)
+    values = open_set_values(found)
+    del values["per_person"]
+    return {
+        "pairs": verification(pairs, None, seed), "all_pairs": verification(every, None, seed), "open_set": values,
+        "curves": {"roc": roc_curve(every), "open_set": open_set_curve(found), "distances": histogram(every)},
+    }  # fmt: skip
+
+
+def coverage(test: Embedded, strangers: Embedded) -> list[dict[str, float]]:
+    """Strangers divided by person again and again: the interval predicted and the rate achieved on the other half."""
+    gallery = whole_gallery(test)
+    distances = search(gallery, strangers.vectors).distances
+    rows = []
+    for repeat in range(SPLITS):
+        order = np.random.default_rng([11, repeat]).permutation(len(strangers.names))
+        fit_part = np.isin(strangers.labels, order[: len(order) // 2])
+        people = strangers.labels[~fit_part]
+        for rate in RATES:
+            found = fit_threshold(distances[fit_part], strangers.labels[fit_part], rate)
+            low, high = next_interval(
+                round(found.expected * (found.photos + 1)), found.photos, found.photos / found.effective, len(people),
+                design_effect(distances[fit_part], strangers.labels[fit_part]),
+            )  # fmt: skip
+            achieved = float((distances[~fit_part] < found.distance).mean())
+            rows.append({"fpir": rate, "low": low, "high": high, "achieved": achieved, "photos": found.photos,
+                         "effective": found.effective})  # fmt: skip
+    return rows
+
+
+def whole_gallery(people: Embedded) -> Gallery:
+    gallery = empty_gallery("", people.vectors.shape[1])
+    for label, name in enumerate(people.names):
+        gallery = add(gallery, name, people.vectors[people.labels == label])
+    return gallery
+
+
+def members_as_strangers(test: Embedded, strangers: Embedded) -> list[dict[str, float]]:
+    """The fall-back threshold: what it promises, and its rate on real strangers."""
+    gallery = whole_gallery(test)
+    found = []
+    for rate in RATES:
+        threshold = fitted(gallery, rate).threshold
+        assert threshold is not None
+        distances = search(gallery, strangers.vectors).distances
+        found.append({"fpir": rate, "low": threshold.low, "high": threshold.high,
+                      "achieved": float((distances < threshold.distance).mean())})  # fmt: skip
+    return found
+
+
+def search_times() -> dict[str, Any]:
+    """Milliseconds to find one face among 100 000 of 10 000 people, by matrix product."""
+    rng = np.random.default_rng(0)
+    known = rng.normal(size=(SEARCHED, DIMENSIONS)).astype(np.float32)
+    known /= np.linalg.norm(known, axis=1, keepdims=True)
+    people = SEARCHED // 10
+    gallery = Gallery("", tuple(map(str, range(people))), np.repeat(np.arange(people), 10), known)
+    times = []
+    for _ in range(60):
+        probe = rng.normal(size=(PROBES, DIMENSIONS)).astype(np.float32)
+        began = time.perf_counter()
+        search(gallery, probe / np.linalg.norm(probe))
+        times.append(1000 * (time.perf_counter() - began))
+    return {"embeddings": SEARCHED, "ms": sorted(times[10:])}
+
+
+def untrained(arm: str, weights: str, train: Crowd, people: Crowd) -> Embedded:
+    """Embeddings of an arm without a random training."""
+    if arm == "eigenfaces":
+        return eigenfaces(train, people)
+    if arm == "imagenet":
+        return vectors(Features(lite0(weights, 2, 0, 1000)), people)
+    return vectors(metric_network(weights, train, 0, trained=False)[0], people)
+
+
+def run(job: Job, data: str, weights: str) -> dict[str, Any]:
+    torch.set_num_threads(1)
+    if job.arm == "search":
+        return search_times()
+    train, test, unknown = (crowd(data, part) for part in ("train", "test", "unknown"))
+    if job.arm in UNTRAINED:
+        known, strange = (untrained(job.arm, weights, train, part) for part in (test, unknown))
+        return {"seeds": [judged(known, test.files, strange, data, seed) for seed in range(SEEDS)]}
+    if job.arm == "softmax_features":
+        of_train = Features(softmax_network(weights, train, np.arange(len(train)), job.seed, EPOCHS))
+        return judged(vectors(of_train, test), test.files, vectors(of_train, unknown), data, job.seed)
+    if job.arm == "softmax":
+        enrol = enrolled_rows(test.labels, job.seed)
+        classifier = softmax_network(weights, test, np.flatnonzero(enrol), job.seed, 2 * EPOCHS)
+        return {"open_set": softmax_open_set(classifier, test, np.flatnonzero(~enrol), unknown, job.seed)}
+    network, training = metric_network(weights, train, job.seed, trained=True)
+    known, strange = vectors(network, test), vectors(network, unknown)
+    found = {**judged(known, test.files, strange, data, job.seed), "training": training}
+    if job.seed == 0:
+        found |= {"coverage": coverage(known, strange), "members_as_strangers": members_as_strangers(known, strange)}
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True)
+    parser.add_argument("--weights", required=True)
+    parser.add_argument("--arms", nargs="*", default=[], help="only these")
+    parser.add_argument("--out", type=Path, default=Path("reports/faces/results.jsonl"))
+    given = parser.parse_args()
+    given.out.parent.mkdir(parents=True, exist_ok=True)
+    rows = [json.loads(line) for line in given.out.read_text().splitlines()] if given.out.exists() else []
+    done = {row["key"] for row in rows}
+    waiting = [job for job in JOBS if job.key not in done and (not given.arms or job.arm in given.arms)]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(cores(), mp_context=context) as pool, given.out.open("a") as out:
+        running = {pool.submit(run, job, given.data, given.weights): job for job in waiting}
+        for future in as_completed(running):
+            job = running[future]
+            found = future.result()
+            for seed, values in enumerate(found.pop("seeds", [])):
+                out.write(json.dumps({"key": "", "arm": job.arm, "seed": seed, **values}) + "\n")
+            if job.arm in UNTRAINED:
+                found = {"done": True}
+            out.write(json.dumps({"key": job.key, **asdict(job), **found}) + "\n")
+            out.flush()
+            print(f"{job.arm}, seed {job.seed}: done", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,252 @@
+"""The members: a name and embeddings each, in one file; searched by one matrix product.
+
+The file holds names and embeddings, nothing of the photos, and of strangers only how near they came.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.numpy
+from safetensors import SafetensorError, safe_open
+
+from scalesearch.data.source import IntArray
+from scalesearch.errors import UserError
+from scalesearch.faces.network import FloatArray
+from scalesearch.faces.threshold import Threshold, fit_threshold
+from scalesearch.files import write_bytes
+
+FORMAT = "scalesearch-gallery"
+FORMAT_VERSION = 1
+TINY = 1e-12
+EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
+BLOCK = 256  # photos compared with the whole gallery at a time
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Enrolled people.
+
+    Args:
+        model: digest of the model that made the embeddings.
+        names: of the people, in the order they came.
+        labels: int64 (n,), whose each embedding is; ascending, every person has some.
+        embeddings: float32 (n, D), unit vectors.
+        threshold: None until it is fitted, and after any change of the people.
+        strangers: float32 (m,), sorted: how near stranger photos came when the threshold was fitted.
+    """
+
+    model: str
+    names: tuple[str, ...]
+    labels: IntArray
+    embeddings: FloatArray
+    threshold: Threshold | None = None
+    strangers: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def starts(self) -> IntArray:
+        """Where each person's rows begin: int64 (people,)."""
+        return np.searchsorted(self.labels, np.arange(len(self.names))).astype(np.int64)
+
+    @cached_property
+    def templates(self) -> FloatArray:
+        """Each person's mean embedding, scaled to length 1: float32 (people, D)."""
+        sums = np.add.reduceat(self.embeddings, self.starts, axis=0)
+        means: FloatArray = sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), np.float32(TINY))
+        return means
+
+
+@dataclass(frozen=True, eq=False)
+class Matches:
+    """Of each of n photos the nearest member: ``people`` int64 (n,), squared ``distances`` float32 (n,), 0 to 4."""
+
+    people: IntArray
+    distances: FloatArray
+
+
+def empty_gallery(model: str, dimensions: int) -> Gallery:
+    """Nobody yet."""
+    return Gallery(model, (), np.zeros(0, np.int64), np.zeros((0, dimensions), np.float32))
+
+
+def add(gallery: Gallery, name: str, embeddings: FloatArray) -> Gallery:
+    """With one person more; who is already in is replaced. The threshold must be fitted anew."""
+    if name in gallery.names:
+        gallery = remove(gallery, name)
+    labels = np.full(len(embeddings), len(gallery.names), np.int64)
+    return replace(
+        gallery, names=(*gallery.names, name), labels=np.concatenate((gallery.labels, labels)),
+        embeddings=np.concatenate((gallery.embeddings, embeddings)), **_unfitted(),
+    )  # fmt: skip
+
+
+def remove(gallery: Gallery, name: str) -> Gallery:
+    """Without one person's name and embeddings. Raises UserError where nobody has that name."""
+    if name not in gallery.names:
+        close = [known for known in gallery.names if known.casefold() == name.casefold()]
+        raise UserError(
+            f'"{name}"', "nobody of that name in the gallery", "an enrolled person",
+            f'Did you mean "{close[0]}"?' if close else "scalesearch faces list shows them.",
+        )  # fmt: skip
+    gone = gallery.names.index(name)
+    kept = gallery.labels != gone
+    labels = gallery.labels[kept]
+    return replace(
+        gallery, names=gallery.names[:gone] + gallery.names[gone + 1 :], labels=labels - (labels > gone),
+        embeddings=gallery.embeddings[kept], **_unfitted(),
+    )  # fmt: skip
+
+
+def _unfitted() -> dict[str, Any]:
+    return {"threshold": None, "strangers": np.zeros(0, np.float32)}
+
+
+def search(gallery: Gallery, probes: FloatArray) -> Matches:
+    """The nearest member of each probe (n, D): matrix products and maxima.
+
+    A member's distance is the mean of two squared distances: to the nearest of their photos and to the mean of them,
+    scaled to length 1. Raises UserError for an empty gallery.
+    """
+    if not len(gallery):
+        raise UserError("gallery", "nobody in it", "enrolled people", "Enrol some: scalesearch faces enroll FOLDER")
+    places = np.zeros(len(probes), np.int64)
+    products = np.zeros(len(probes), np.float32)
+    for start, block in _person_products(gallery, probes):
+        best = block.argmax(1)
+        places[start : start + BLOCK] = best
+        products[start : start + BLOCK] = block[np.arange(len(best)), best]
+    return Matches(places, squared(products))
+
+
+def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int, FloatArray]]:
+    """(first probe, (probes, people)) a block: half the sum of the products with the nearest photo and the mean."""
+    single = len(gallery) == len(gallery.names)  # one photo each: there is nothing to take a maximum over
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK]
+        photos = block @ gallery.embeddings.T
+        nearest = photos if single else np.maximum.reduceat(photos, gallery.starts, axis=1)
+        yield start, ((nearest + block @ gallery.templates.T) / 2).astype(np.float32, copy=False)
+
+
+def enrolled_already(gallery: Gallery, probes: FloatArray) -> list[tuple[int, str]]:
+    """(row of ``probes``, name) of photos that are enrolled: their embeddings are equal to rounding."""
+    found = []
+    for start in range(0, len(probes), BLOCK):
+        block = probes[start : start + BLOCK] @ gallery.embeddings.T
+        for row, place in zip(*np.nonzero(block > 1 - EQUAL), strict=True):
+            found.append((start + int(row), gallery.names[gallery.labels[place]]))
+    return found
+
+
+def squared(products: FloatArray) -> FloatArray:
+    """Squared distances of unit vectors from their products."""
+    return np.clip(2 - 2 * products, 0, 4)
+
+
+def others(gallery: Gallery) -> FloatArray:
+    """How near each enrolled photo comes to anybody else: (n,), as if its person were a stranger.
+
+    Raises UserError for fewer than two people.
+    """
+    if len(gallery.names) < 2:
+        raise UserError("gallery", f"{len(gallery.names)} person(s)", "two or more people, or photos of strangers")
+    found = np.zeros(len(gallery), np.float32)
+    for start, block in _person_products(gallery, gallery.embeddings):
+        own = gallery.labels[start : start + BLOCK]
+        block[np.arange(len(own)), own] = -1
+        found[start : start + BLOCK] = block.max(1)
+    return squared(found)
+
+
+def fitted(
+    gallery: Gallery, fpir: float, strangers: FloatArray | None = None, people: Sequence[int] | IntArray = ()
+) -> Gallery:
+    """With a threshold for a false-positive rate, from strangers' embeddings (m, D) and who they are (m,).
+
+    Without strangers, each member in turn stands for one, against a gallery without them. That gallery is smaller by a
+    person, and where the model was trained on these members it has learnt to keep them apart: real strangers will come
+    nearer.
+    """
+    if strangers is None:
+        distances, labels, basis = others(gallery), gallery.labels, "members"
+    else:
+        distances, labels, basis = search(gallery, strangers).distances, np.asarray(people, np.int64), "strangers"
+    return replace(gallery, threshold=fit_threshold(distances, labels, fpir, basis), strangers=np.sort(distances))
+
+
+def confidence(gallery: Gallery, distances: FloatArray) -> FloatArray:
+    """The share of stranger photos that stayed farther away than each distance: float32 (n,), 0 to 1.
+
+    A photo is taken for a member where this is at least 1 − FPIR. It is no probability that the name is right: that
+    depends on how many of the people on the photos are members.
+    """
+    nearer = np.searchsorted(gallery.strangers, distances, side="right")
+    return (1 - nearer / max(1, len(gallery.strangers))).astype(np.float32)
+
+
+def save_gallery(path: Path, gallery: Gallery) -> None:
+    """One safetensors file, written whole or not at all: tensors, and names and threshold as JSON beside them."""
+    header = {
+        "format": FORMAT,
+        "format_version": str(FORMAT_VERSION),
+        "scalesearch_version": version("scalesearch"),
+        "model": gallery.model,
+        "names": json.dumps(list(gallery.names), ensure_ascii=False),
+        "threshold": json.dumps(gallery.threshold.to_dict() if gallery.threshold else None),
+    }
+    tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
+    copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    write_bytes(path, safetensors.numpy.save(copies, metadata=header))
+
+
+def load_gallery(path: Path) -> Gallery:
+    """A gallery that ``save_gallery`` wrote. Raises UserError for no file, a foreign, damaged or newer one."""
+    if not path.is_file():
+        found = "a folder" if path.is_dir() else "no such file"
+        raise UserError(str(path), found, "a gallery", "Make one: scalesearch faces enroll FOLDER")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(str(path), f"no readable safetensors ({error})", "a gallery") from error
+    if header.get("format") != FORMAT:
+        raise UserError(str(path), "safetensors of another kind", "a gallery, as faces enroll writes it")
+    version = header.get("format_version", "")
+    if not version.isdecimal() or int(version) > FORMAT_VERSION:
+        raise UserError(str(path), f'format version "{version}"', f"at most {FORMAT_VERSION}", "Update scalesearch.")
+    try:
+        return _checked(header, tensors)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(str(path), f"a damaged gallery ({error})", "a gallery, as faces enroll writes it") from error
+
+
+def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
+    names = tuple(str(name) for name in json.loads(header["names"]))
+    threshold = json.loads(header["threshold"])
+    labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
+    if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
+        raise ValueError("tensors of another shape")
+    if sorted(set(labels.tolist())) != list(range(len(names))) or (np.diff(labels) < 0).any():
+        raise ValueError("names and embeddings do not belong together")
+    return Gallery(
+        header["model"], names, labels.astype(np.int64), embeddings.astype(np.float32),
+        Threshold(**threshold) if threshold else None, strangers.astype(np.float32),
+    )  # fmt: skip
+
+
+def require_model(gallery: Gallery, digest: str, where: str) -> None:
+    """Raises UserError where a gallery was made by another model: its embeddings mean nothing to this one."""
+    if gallery.model != digest:
+        raise UserError(
+            where, f"a gallery made by model {gallery.model}", f"one made by this model, {digest}",
+            "Give the model that made it with --model, or enrol everybody again into a new --gallery.",
+        )  # fmt: skip

@@ -1,0 +1,121 @@
+"""Faces by the command line: the whole path, and mistakes."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, Ended
+from tests.faces.conftest import MakePeople, make_people, write_people
+
+__all__ = ["make_people"]
+ROOT = Path(__file__).parents[2]
+FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 12,
+       "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--device", "cpu")  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
+    """A folder with train/, 30 people, and m/, trained on them; what was printed."""
+    root = tmp_path_factory.mktemp("faces")
+    write_people(root / "train", 30, 5, 0)
+    found = subprocess.run(
+        [sys.executable, "-m", "scalesearch", *map(str, FIT), "--data", "train", "--out", "m"],
+        cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    return root, Ended(found.returncode, found.stdout, found.stderr)
+
+
+@pytest.fixture
+def trained(cli: Cli, made: tuple[Path, Ended]) -> str:
+    """The model, and train/ beside it, in the folder that commands run in."""
+    shutil.copytree(made[0], ".", dirs_exist_ok=True)
+    return "m/model.safetensors"
+
+
+def test_training_says_what_it_did_and_what_comes_next(made: tuple[Path, Ended]) -> None:
+    root, ended = made
+    assert ended.code == 0, ended.err
+    assert "150 photos of 30 people" in ended.out
+    assert "Next: scalesearch faces enroll PEOPLE --model m/model.safetensors" in ended.out
+    metrics = json.loads((root / "m" / "metrics.json").read_text())
+    assert metrics["history"][-1]["train_loss"] < metrics["history"][0]["train_loss"]
+
+
+def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    members = make_people("members", people=5, photos=4, first=50)
+    strangers = make_people("strangers", people=40, photos=3, first=200)
+    where = ("--model", trained, "--gallery", "g.safetensors")
+    enrolled = cli("faces", "enroll", members, *where, "--strangers", strangers, "--fpir", 0.05, "--json")
+    assert enrolled.code == 0, enrolled.err
+    values = json.loads(enrolled.out)
+    assert (values["people"], values["photos"], values["threshold"]["basis"]) == (5, 20, "strangers")
+    assert values["threshold"]["people"] == 40
+    shown = make_people("shown", people=5, photos=7, first=50)
+    rows = json.loads(cli("faces", "identify", shown, *where, "--json").out)
+    named = [row for row in rows if row["member"]]
+    assert len(rows) == 35
+    assert len(named) > 15
+    assert sum(row["name"] in row["file"] for row in named) > 0.8 * len(named)
+    others = json.loads(cli("faces", "identify", strangers, *where, "--json").out)
+    assert sum(row["member"] for row in others) <= 0.05 * len(others)
+    printed = cli("faces", "identify", shown, *where, "--out", "names.csv").out
+    assert "false positives" in printed
+    assert Path("names.csv").read_text().startswith("file,face,faces,name,member")
+    assert "person050" in cli("faces", "list", "--gallery", "g.safetensors").out
+    assert cli("faces", "remove", "person050", "--gallery", "g.safetensors").code == 0
+    assert b"person050" not in Path("g.safetensors").read_bytes()
+    assert "members, each in turn" in cli("faces", "list", "--gallery", "g.safetensors").out
+
+
+def test_evaluation_writes_tables_and_figures(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    members = make_people("members", people=6, photos=4, first=50)
+    strangers = make_people("strangers", people=20, photos=2, first=200)
+    ended = cli("faces", "evaluate", members, "--model", trained, "--strangers", strangers, "--fpir", 0.1, "--out", "e")
+    assert ended.code == 0, ended.err
+    assert "TAR at FAR 0.01" in ended.out
+    assert "TPIR at FPIR 0.1" in ended.out
+    for name in ("roc.png", "distances.svg", "open_set.png", "per_person.csv", "evaluation.md", "evaluation.json"):
+        assert (Path("e") / name).stat().st_size > 0
+    assert "person050" in Path("e/evaluation.md").read_text()
+
+
+def test_without_strangers_it_says_what_the_threshold_rests_on(cli: Cli, trained: str) -> None:
+    ended = cli("faces", "enroll", "train", "--model", trained, "--gallery", "g.safetensors")
+    assert ended.code == 0, ended.err
+    assert "members, each in turn taken for a stranger" in ended.out
+    assert "no photos of strangers" in ended.out
+    assert "trained on these people" in ended.out
+
+
+def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    def refused(*arguments: object) -> str:
+        ended = cli("faces", *arguments)
+        assert ended.code == 2, (ended.out, ended.err)
+        assert "Traceback" not in ended.err
+        return ended.err
+
+    where = ("--model", trained, "--gallery", "g.safetensors")
+    assert "no such file" in refused("identify", "train", *where)
+    assert cli("faces", "enroll", make_people("one", people=1, photos=1, first=70), *where).code == 0
+    assert "no threshold" in refused("identify", "train", *where)
+    assert cli("faces", "enroll", make_people("two", people=2, photos=2, first=80), *where).code == 0
+    assert "who are members" in refused("enroll", "--strangers", "two", *where)
+    shutil.copytree("two/person080", "again/somebody")
+    assert "enrolled as person080" in refused("enroll", "again", *where)
+    assert "enrolled as person080" in refused("enroll", "--strangers", "again", *where)
+    assert "--fpir" in refused("enroll", "two", *where, "--fpir", 2)
+    assert "trained on" in refused("evaluate", "train", "--model", trained)
+    assert "no folder of a person" in refused("fit", "--data", "train/person000")
+    other = cli(*FIT[:-2], "--epochs", 1, "--device", "cpu", "--data", "train", "--out", "n")
+    assert other.code == 0, other.err
+    assert "made by model" in refused(
+        "identify", "train", "--model", "n/model.safetensors", "--gallery", "g.safetensors"
+    )
+    Path("pairs.csv").write_text("a,b\n")
+    assert "without same" in refused("evaluate", "two", "--model", trained, "--pairs", "pairs.csv")
+    assert "nobody of that name" in refused("remove", "nobody", "--gallery", "g.safetensors")

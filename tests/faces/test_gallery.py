@@ -1,0 +1,138 @@
+"""Adding, removing, finding; files that are refused; another model's gallery."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from scalesearch.errors import UserError
+from scalesearch.faces.gallery import (
+    Gallery,
+    add,
+    confidence,
+    empty_gallery,
+    fitted,
+    load_gallery,
+    others,
+    remove,
+    require_model,
+    save_gallery,
+    search,
+)
+
+
+def units(seed: int, count: int, dimensions: int = 6) -> np.ndarray:
+    found = np.random.default_rng(seed).normal(size=(count, dimensions)).astype(np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+@pytest.fixture
+def gallery() -> Gallery:
+    found = empty_gallery("abc", 6)
+    for seed, (name, count) in enumerate((("Ann", 3), ("Bo", 1), ("Çelik", 4))):
+        found = add(found, name, units(seed, count))
+    return found
+
+
+def test_search_is_the_formula(gallery: Gallery) -> None:
+    probes = units(50, 7)
+    found = search(gallery, probes)
+    for row, probe in enumerate(probes):
+        distances = []
+        for label in range(3):
+            own = gallery.embeddings[gallery.labels == label]
+            mean = own.mean(0) / np.linalg.norm(own.mean(0))
+            nearest = min(((probe - one) ** 2).sum() for one in own)
+            distances.append((nearest + ((probe - mean) ** 2).sum()) / 2)
+        assert found.people[row] == int(np.argmin(distances))
+        assert found.distances[row] == pytest.approx(min(distances), abs=1e-5)
+
+
+def test_a_member_taken_for_a_stranger_does_not_meet_themself(gallery: Gallery) -> None:
+    found = others(gallery)
+    for row, label in enumerate(gallery.labels):
+        without = remove(gallery, gallery.names[label])
+        assert found[row] == pytest.approx(
+            float(search(without, gallery.embeddings[row : row + 1]).distances[0]), abs=1e-5
+        )
+
+
+def test_removing_leaves_nothing_of_a_person(gallery: Gallery, tmp_path: Path) -> None:
+    path = tmp_path / "gallery.safetensors"
+    gone = gallery.embeddings[gallery.labels == 0]
+    save_gallery(path, fitted(gallery, 0.1))
+    save_gallery(path, remove(gallery, "Ann"))
+    back = load_gallery(path)
+    assert back.names == ("Bo", "Çelik")
+    assert np.bincount(back.labels).tolist() == [1, 4]
+    content = path.read_bytes()
+    assert b"Ann" not in content
+    assert all(row.tobytes() not in content for row in gone)
+    assert back.threshold is None
+
+
+def test_a_gallery_comes_back_whole(gallery: Gallery, tmp_path: Path) -> None:
+    kept = fitted(gallery, 0.2)
+    save_gallery(tmp_path / "g.safetensors", kept)
+    back = load_gallery(tmp_path / "g.safetensors")
+    assert (back.names, back.model, back.threshold) == (kept.names, kept.model, kept.threshold)
+    assert np.array_equal(back.embeddings, kept.embeddings)
+    assert np.array_equal(back.strangers, kept.strangers)
+
+
+def test_enrolling_again_replaces(gallery: Gallery) -> None:
+    again = add(gallery, "Ann", units(9, 2))
+    assert sorted(again.names) == ["Ann", "Bo", "Çelik"]
+    assert int((again.labels == again.names.index("Ann")).sum()) == 2
+
+
+def test_confidence_meets_the_threshold(gallery: Gallery) -> None:
+    strangers, people = units(77, 200), np.repeat(np.arange(100), 2)
+    known = fitted(gallery, 0.1, strangers, people)
+    assert known.threshold is not None
+    assert known.threshold.basis == "strangers"
+    found = search(known, strangers).distances
+    inside = found < known.threshold.distance
+    assert inside.sum() <= 20
+    assert (confidence(known, found)[inside] >= 0.9).all()
+    assert (confidence(known, found)[~inside] <= 0.9 + 1e-6).all()
+
+
+def test_another_model_s_gallery_is_refused(gallery: Gallery) -> None:
+    with pytest.raises(UserError, match="made by model abc"):
+        require_model(gallery, "def", "g")
+
+
+def test_nobody_is_found_in_an_empty_gallery() -> None:
+    with pytest.raises(UserError, match="nobody in it"):
+        search(empty_gallery("abc", 6), units(0, 1))
+
+
+def test_removing_a_stranger_names_who_was_meant(gallery: Gallery) -> None:
+    with pytest.raises(UserError, match='Did you mean "Bo"'):
+        remove(gallery, "bo")
+
+
+def test_foreign_damaged_and_newer_files_are_refused(gallery: Gallery, tmp_path: Path) -> None:
+    path = tmp_path / "g.safetensors"
+    with pytest.raises(UserError, match="no such file"):
+        load_gallery(path)
+    path.write_bytes(b"rubbish")
+    with pytest.raises(UserError, match="no readable safetensors"):
+        load_gallery(path)
+    header = {
+        "format": "scalesearch-gallery", "format_version": "1", "model": "abc", "names": json.dumps(["A", "B"]),
+        "threshold": "null",
+    }  # fmt: skip
+    tensors = {"embeddings": units(0, 2), "labels": np.array([0, 0]), "strangers": np.zeros(0, np.float32)}
+    path.write_bytes(safetensors.numpy.save(tensors, {**header, "format": "other"}))
+    with pytest.raises(UserError, match="another kind"):
+        load_gallery(path)
+    path.write_bytes(safetensors.numpy.save(tensors, {**header, "format_version": "2"}))
+    with pytest.raises(UserError, match="Update scalesearch"):
+        load_gallery(path)
+    path.write_bytes(safetensors.numpy.save(tensors, header))
+    with pytest.raises(UserError, match="do not belong together"):
+        load_gallery(path)

@@ -1,0 +1,80 @@
+"""The threshold's rate and interval, by simulation and by exact formulas."""
+
+import numpy as np
+import pytest
+from scipy.stats import beta, betabinom
+
+from scalesearch.errors import UserError
+from scalesearch.faces.threshold import (
+    design_effect,
+    fit_threshold,
+    intraclass_correlation,
+    long_run_interval,
+    next_interval,
+)
+
+
+def test_intervals_are_those_of_the_beta_and_beta_binomial_distributions() -> None:
+    assert long_run_interval(5, 499, 1.0) == pytest.approx(beta(5, 495).ppf([0.025, 0.975]), abs=1e-3)
+    expected = betabinom(300, 5, 495).ppf([0.025, 0.975]) / 300
+    assert next_interval(5, 499, 1.0, 300, 1.0) == pytest.approx(expected, abs=1.01 / 300)
+
+
+def test_the_threshold_is_the_order_statistic_that_keeps_the_rate() -> None:
+    distances = np.arange(1, 200, dtype=float) / 100  # 199 photos: k = 2 of 200 for 1 %
+    found = fit_threshold(distances, np.arange(199), 0.01)
+    assert (found.distance, found.expected) == (0.02, 0.01)
+    assert (distances < found.distance).mean() <= 0.01
+
+
+def test_too_few_photos_are_said() -> None:
+    found = fit_threshold(np.linspace(0.5, 1, 20), np.arange(20), 0.01)
+    assert found.expected == pytest.approx(1 / 21)
+    assert found.distance == 0.5
+
+
+def test_the_mean_rate_over_many_fits_is_the_expected_one() -> None:
+    rng = np.random.default_rng(0)
+    true = []
+    for _ in range(400):
+        distances = rng.random(199)
+        true.append(fit_threshold(distances, np.arange(199), 0.05).distance)  # uniform: the rate is the distance
+    assert np.mean(true) == pytest.approx(0.05, abs=0.003)
+
+
+def clustered(rng: np.random.Generator, people: int, photos: int, correlation: float) -> tuple[np.ndarray, np.ndarray]:
+    own = rng.normal(size=(people, 1)) * np.sqrt(correlation)
+    values = own + rng.normal(size=(people, photos)) * np.sqrt(1 - correlation)
+    return values.ravel(), np.repeat(np.arange(people), photos)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.7])
+def test_correlation_within_people_is_found(correlation: float) -> None:
+    values, people = clustered(np.random.default_rng(1), 600, 3, correlation)
+    assert intraclass_correlation(values, people) == pytest.approx(correlation, abs=0.06)
+    assert design_effect(values, people) == pytest.approx(1 + 2 * correlation, abs=0.12)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
+def test_the_rate_on_others_lies_in_the_interval(correlation: float) -> None:
+    """Of 300 repeats the nominal share is 95 %; 90 % is what is promised."""
+    rng = np.random.default_rng(2)
+    inside = 0
+    for _ in range(300):
+        values, people = clustered(rng, 120, 3, correlation)
+        found = fit_threshold(values, people, 0.05)
+        others, _ = clustered(rng, 120, 3, correlation)
+        rate = float((others < found.distance).mean())
+        inside += found.low_next <= rate <= found.high_next
+    assert inside >= 270
+
+
+@pytest.mark.parametrize("fpir", [0.0, 1.0, -0.1, float("nan")])
+def test_rates_out_of_range_are_refused(fpir: float) -> None:
+    with pytest.raises(UserError, match="--fpir"):
+        fit_threshold(np.arange(10.0), np.arange(10), fpir)
+
+
+def test_one_photo_is_refused() -> None:
+    with pytest.raises(UserError, match="strangers"):
+        fit_threshold(np.array([1.0]), np.array([0]), 0.01)
