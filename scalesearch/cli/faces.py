@@ -81,7 +81,7 @@ def fit(
     people: Annotated[int, typer.Option(min=2, help="P: people of a batch.")] = 16,
     photos: Annotated[int, typer.Option(min=2, help="K: photos of each of them.")] = 4,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help="Passes over everybody's photos; as many as make 400 steps, 8 to 100.")
+        int | None, typer.Option(min=1, help="Passes over everybody's photos; as many as make 400 steps, 8 to 40.")
     ] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Stop after so many epochs without a better one on held-out people; 0: never.")
