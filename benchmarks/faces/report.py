@@ -20,6 +20,7 @@ Row = dict[str, Any]
 NAMES = {
     "eigenfaces": "eigenfaces", "imagenet": "ImageNet features", "softmax": "softmax of the members",
     "softmax_features": "softmax features", "discriminant": "discriminant start (before)", "triplet": "triplet (after)",
+    "triplet_members": "triplet on the members", "arcface_members": "ArcFace on the members",
 }  # fmt: skip
 
 
@@ -170,6 +171,8 @@ judged gets in; the last two columns take the one fitted on *other* strangers, f
 - **softmax of the members**: a classifier trained on the enrolled photos (same blocks and augmentation, 16 epochs), its
   largest probability against a threshold. **softmax features**: pooled features of a classifier of the 303 training
   people (8 epochs).
+- **triplet / ArcFace on the members**: embeddings trained on the enrolled photos alone (24 epochs), as `faces fit` and
+  `faces enroll` on one folder do.
 - **before**: the embedding layer at its closed-form start, the body as it is. **after**: triplet loss (margin 0.2, all
   triplets), 16 × 4 batches, 8 epochs, last 6 blocks and embedding trained: {trained}.
 

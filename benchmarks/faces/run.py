@@ -44,9 +44,9 @@ from scalesearch.faces.evaluate import (
 from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fitted, search
 from scalesearch.faces.metrics import limit_at
 from scalesearch.faces.network import embed, embedder
-from scalesearch.faces.objective import Objective, ObjectiveSettings
+from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
 from scalesearch.faces.people import list_people
-from scalesearch.faces.photos import Crowd, read_crowd
+from scalesearch.faces.photos import Crowd, choose, read_crowd
 from scalesearch.faces.sampling import steps_per_epoch
 from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.faces.threshold import design_effect, fit_threshold, next_interval
@@ -70,7 +70,8 @@ SEEDS, UNTRAINED = 3, ("eigenfaces", "imagenet", "discriminant")
 @dataclass(frozen=True)
 class Job:
     """One row. ``arm``: imagenet, eigenfaces, discriminant, triplet, softmax (identification by a classifier of the
-    members), softmax_features (of a classifier of the training people), or search. Arms without a random training
+    members), triplet_members and arcface_members (identification by embeddings trained on the enrolled photos),
+    softmax_features (of a classifier of the training people), or search. Arms without a random training
     have one job, whose seeds 0 to 2 decide the protocol's division alone."""
 
     arm: str
@@ -83,7 +84,8 @@ class Job:
 
 JOBS = (
     Job("search", 0), *(Job(arm, 0) for arm in UNTRAINED), *(Job("triplet", seed) for seed in range(SEEDS)),
-    *(Job(arm, seed) for arm in ("softmax", "softmax_features") for seed in range(SEEDS)),
+    *(Job(arm, seed) for arm in ("softmax", "triplet_members", "arcface_members") for seed in range(SEEDS)),
+    *(Job("softmax_features", seed) for seed in range(SEEDS)),
 )  # fmt: skip
 
 
@@ -134,11 +136,16 @@ def config(seed: int, epochs: int, batch: int) -> TrainConfig:
     )  # fmt: skip
 
 
-def metric_network(weights: str, train: Crowd, seed: int, trained: bool) -> tuple[MBConvNet, dict[str, Any]]:
+def metric_network(
+    weights: str, train: Crowd, seed: int, trained: bool, loss: LossName = "triplet", epochs: int = EPOCHS
+) -> tuple[MBConvNet, dict[str, Any]]:
     """The embedder at its discriminant start, or after triplet training; what the training was like."""
-    recipe = FaceRecipe(config(seed, EPOCHS, 64), ObjectiveSettings(mining="all"), dimensions=DIMENSIONS)
+    settings = config(seed, epochs, 64)
+    if loss != "triplet":
+        settings = replace(settings, lr=3 * LR)
+    recipe = FaceRecipe(settings, ObjectiveSettings(loss=loss, mining="all"), dimensions=DIMENSIONS)
     steps = steps_per_epoch(train.labels, recipe.people, recipe.photos)
-    network = lite0(weights, DIMENSIONS, seed, steps * EPOCHS)
+    network = lite0(weights, DIMENSIONS, seed, steps * epochs)
     set_embedding(network, *discriminants(
         pooled(network, train.pixels, IMAGENET_STATISTICS, CPU), train.labels, DIMENSIONS
     ))  # fmt: skip
@@ -305,6 +312,14 @@ def run(job: Job, data: str, weights: str) -> dict[str, Any]:
         enrol = enrolled_rows(test.labels, job.seed)
         classifier = softmax_network(weights, test, np.flatnonzero(enrol), job.seed, 2 * EPOCHS)
         return {"open_set": softmax_open_set(classifier, test, np.flatnonzero(~enrol), unknown, job.seed)}
+    if job.arm in ("triplet_members", "arcface_members"):
+        members = choose(test, np.flatnonzero(enrolled_rows(test.labels, job.seed)))
+        loss: LossName = "triplet" if job.arm == "triplet_members" else "arcface"
+        own, training = metric_network(weights, members, job.seed, True, loss, 3 * EPOCHS)
+        shown = open_set(vectors(own, test), vectors(own, unknown), FPIR, job.seed)
+        values = open_set_values(shown)
+        del values["per_person"]
+        return {"open_set": values, "training": training, "open_set_curve": open_set_curve(shown)}
     network, training = metric_network(weights, train, job.seed, trained=True)
     known, strange = vectors(network, test), vectors(network, unknown)
     found = {**judged(known, test.files, strange, data, job.seed), "training": training}

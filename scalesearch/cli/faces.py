@@ -121,7 +121,7 @@ def fit(
     epochs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Passes over everybody's photos; as many as make 400 steps, 8 to 100.", rich_help_panel=TRAINING
+            min=1, help="Passes over everybody's photos; as many as make 400 steps, 8 to 40.", rich_help_panel=TRAINING
         ),
     ] = None,
     patience: Annotated[

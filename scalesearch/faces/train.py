@@ -125,8 +125,8 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
 
 
 def enough_epochs(steps: int) -> int:
-    """Epochs of ``steps`` steps that a training takes by default: about 400 steps, between 8 and 100 epochs."""
-    return max(8, min(100, round(400 / steps)))
+    """Epochs of ``steps`` steps that a training takes by default: about 400 steps, between 8 and 40 epochs."""
+    return max(8, min(40, round(400 / steps)))
 
 
 def notes(data: FaceData) -> Iterator[str]:

@@ -14,7 +14,7 @@ from tests.faces.conftest import MakePeople, make_people, write_people
 
 __all__ = ["make_people"]
 ROOT = Path(__file__).parents[2]
-FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 12,
+FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 8,
        "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--device", "cpu")  # fmt: skip
 
 
