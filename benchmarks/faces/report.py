@@ -147,7 +147,7 @@ python benchmarks/faces/report.py reports/faces/results.jsonl
 
 A seed decides the training and the division of the protocol (which photos are enrolled, which strangers fit the
 threshold and which judge it); ± is the standard deviation between seeds; brackets are 95 % intervals of seed 0, people
-resampled. Everything was chosen on 60 of the training people, held out; the test people were looked at once.
+resampled. The settings of the triplet arm were chosen on 60 of the training people, held out.
 
 ## Verification
 
