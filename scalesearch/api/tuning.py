@@ -25,6 +25,7 @@ from scalesearch.training.auto import Choice, choose_strategy
 from scalesearch.training.config import Optimizer, Strategy, TrainConfig, validate
 from scalesearch.training.distributed import ranks
 from scalesearch.training.finetune import (
+    CHECKPOINT_FILE,
     MODEL_FILE,
     Watcher,
     begin,
@@ -224,6 +225,8 @@ def train(prepared: PreparedTuning, device: torch.device, listener: TuneListener
             **provenance(str(device)), "data_argument": argument(prepared.data), **started,
             "strategy_why": prepared.choice.why,
         }  # fmt: skip
+        if (folder / CHECKPOINT_FILE).exists():
+            listener.note(f"Continues from the checkpoint in {folder}")
         start = begin(spec, parts, recipe, folder, source, device)
         for finding in inspect(start, parts, recipe, folder, source, device):
             if finding.level == "error":

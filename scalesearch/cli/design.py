@@ -143,6 +143,8 @@ def scale(
         raise UserError(
             "scale", "none or several of --phi, --flops and --latency", "one", "Try: scalesearch scale --phi 3"
         )
+    if out is not None and out.suffix != ".json":
+        raise UserError("--out", str(out), "a name that ends in .json", "finetune --model takes such files.")
     chosen = choose_scaling(run, space, (alpha, beta, gamma), rounding)
     timed: dict[str, Any] = {}
     if latency is not None:

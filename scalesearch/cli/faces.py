@@ -462,6 +462,8 @@ def identify(
         )  # fmt: skip
     named = sum(row["member"] for row in rows)
     say(f"{len(files)} photos, {sum(not row['error'] for row in rows)} faces: {named} of members")
+    if named:
+        say("Confidence: the share of strangers' photos that stayed farther away than this one")
     threshold = members.threshold
     say(
         f"Not a member: from {threshold.distance:.3f} on; false positives {threshold.low:.1%} to {threshold.high:.1%} "
@@ -475,7 +477,8 @@ def _shown(row: dict[str, Any]) -> list[str]:
     where = row["file"] + (f" (face {row['face']} of {row['faces']})" if row["faces"] > 1 else "")
     if row["error"]:
         return [where, row["error"], "–", "–"]
-    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", f"{row['confidence']:.1%}"]
+    sure = f"{row['confidence']:.1%}" if row["member"] else "–"  # that somebody is no member is not what it says
+    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", sure]
 
 
 def _write_rows(out: Path, rows: list[dict[str, Any]]) -> None:
@@ -523,7 +526,8 @@ def remove(
 ) -> None:
     """Delete people from the gallery: their names and all their embeddings.
 
-    The threshold is fitted anew on those who stay; enroll --strangers fits it on strangers again.
+    A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
+    members is fitted anew on those who stay.
     """
     from scalesearch.cli.progress import say
     from scalesearch.cli.show import print_json
@@ -534,13 +538,19 @@ def remove(
     rate = members.threshold.fpir if members.threshold else 0.01
     for one in name:
         members = without(members, one)
-    if len(members.names) >= 2:
+    stays = members.threshold is not None
+    if not stays and len(members.names) >= 2:
         members = fitted(members, rate)
     save_gallery(gallery, members)
     if json:
-        print_json({"removed": name, "people": len(members.names), "photos": len(members)})
+        threshold = members.threshold.to_dict() if members.threshold else None
+        print_json(
+            {"removed": name, "people": len(members.names), "photos": len(members), "threshold": threshold,
+             "threshold_kept": stays}
+        )  # fmt: skip
         return
     say(f"Removed {', '.join(name)}; {len(members.names)} people stay")
+    say("The threshold stays, too: it was fitted on strangers" if stays else "The threshold is fitted on who stays:")
     for line in _threshold_lines(members.threshold) if members.threshold else []:
         say(line)
 

@@ -232,9 +232,11 @@ def _find_lr(prepared: "PreparedTuning", where: "torch.device", json: bool) -> N
     from dataclasses import asdict
 
     from scalesearch.api.tuning import find_lr
-    from scalesearch.cli.progress import Bar, say
+    from scalesearch.cli.progress import Bar, explain, say
     from scalesearch.cli.show import print_json
 
+    if not json:
+        explain("Raising the learning rate for up to 100 steps; as long as 100 steps of training take")
     with Bar(0, 0, quiet=json) as bar:
         curve, figure = find_lr(prepared, where, bar.reading)
     if json:

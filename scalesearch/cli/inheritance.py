@@ -13,7 +13,11 @@ def print_plan(source: WeightSource, plan: TransferPlan) -> None:
     """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
     rows = [[name, *(str(counts.get(how, "")) for how in HOW), f"{share:.0%}"] for name, counts, share in parts(plan)]
     print_table(f"Weights from {source.name} ({source.spec.name})", ("part", *HOW, "inherited"), rows, result=False)
-    kept = "the function is kept" if plan.preserved else f"not kept: {_few(plan.losses)}"
+    kept = (
+        "the function is kept"
+        if plan.preserved
+        else (f"the function is not kept: {_few(plan.losses)}; the rest is fitted to it on your images before training")
+    )
     explain(f"{plan.coverage:.0%} of the body's values are inherited; {kept}")
     unused = [name for name in plan.unused if not name.startswith("classifier.")]
     if unused:

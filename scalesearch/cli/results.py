@@ -6,11 +6,14 @@ from typing import Any
 from scalesearch.cli.progress import say
 from scalesearch.cli.show import print_table
 from scalesearch.cli.units import show_count
+from scalesearch.design.cost import cost
+from scalesearch.design.scaling import scale
 from scalesearch.search.answer import Answer
 from scalesearch.search.comparison import Comparison
 from scalesearch.search.found import Found
 
 SHOWN = 12
+SAME_COST = 0.005
 NEAR_CHANCE = (
     "WARNING: no candidate is clearly above guessing, so this ranking says nothing. Train longer (--epochs), at a "
     "higher resolution (a lower --proxy-divisor), on more images, or search a smaller space (--space mbconv_small)."
@@ -46,6 +49,13 @@ def print_results(rows: list[dict[str, Any]], found: Found, trained: str, answer
     for line in _answer_lines(answer):
         say(line)
     say(f"Recommended: {found.coefficients} ({found.winner}): {answer.rule}.")
+    raced = next(float(row["real_ratio"]) for row in rows if row["name"] == found.winner)
+    b1 = cost(scale(found.baseline, found.coefficients, 1, found.rounding)).macs / cost(found.baseline).macs
+    if abs(b1 / raced - 1) > SAME_COST:
+        say(
+            f"Note: {found.winner} was cut to equal cost, as a control is ({raced:.2f} ×); the family's B1 follows the "
+            f"usual rounding and costs {b1:.2f} ×."
+        )
     if near_chance(float(candidates["low"].max()), found.baseline.classes):
         say(NEAR_CHANCE)
 

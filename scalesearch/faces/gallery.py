@@ -3,6 +3,7 @@
 The file holds names and embeddings, nothing of the photos, and of strangers only how near they came.
 """
 
+import difflib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,7 +38,7 @@ class Gallery:
         names: of the people, in the order they came.
         labels: int64 (n,), whose each embedding is; ascending, every person has some.
         embeddings: float32 (n, D), unit vectors.
-        threshold: None until it is fitted, and after any change of the people.
+        threshold: None until it is fitted, and after any change of the people that could make it let in more.
         strangers: float32 (m,), sorted: how near stranger photos came when the threshold was fitted.
     """
 
@@ -89,9 +90,14 @@ def add(gallery: Gallery, name: str, embeddings: FloatArray) -> Gallery:
 
 
 def remove(gallery: Gallery, name: str) -> Gallery:
-    """Without one person's name and embeddings. Raises UserError where nobody has that name."""
+    """Without one person's name and embeddings. A threshold that was fitted on strangers stays: with fewer members none
+    of them comes nearer, so it lets no more in than before.
+
+    Raises UserError where nobody has that name.
+    """
     if name not in gallery.names:
-        close = [known for known in gallery.names if known.casefold() == name.casefold()]
+        folded = {known.casefold(): known for known in gallery.names}
+        close = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, 1)]
         raise UserError(
             f'"{name}"', "nobody of that name in the gallery", "an enrolled person",
             f'Did you mean "{close[0]}"?' if close else "scalesearch faces list shows them.",
@@ -101,8 +107,12 @@ def remove(gallery: Gallery, name: str) -> Gallery:
     labels = gallery.labels[kept]
     return replace(
         gallery, names=gallery.names[:gone] + gallery.names[gone + 1 :], labels=labels - (labels > gone),
-        embeddings=gallery.embeddings[kept], **_unfitted(),
+        embeddings=gallery.embeddings[kept], **({} if _fitted_on_strangers(gallery) else _unfitted()),
     )  # fmt: skip
+
+
+def _fitted_on_strangers(gallery: Gallery) -> bool:
+    return gallery.threshold is not None and gallery.threshold.basis == "strangers"
 
 
 def _unfitted() -> dict[str, Any]:

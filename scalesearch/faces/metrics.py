@@ -135,12 +135,20 @@ def people_interval(
 ) -> tuple[float, float]:
     """Interval of a mean over photos when people are resampled with all their photos.
 
+    Where all are 0 or all 1 there is nothing to resample: then it is the exact binomial one (Clopper & Pearson 1934)
+    with people for trials.
+
     Args:
         values: (n,), one a photo.
         people: int64 (n,), who is on it.
     """
     _, groups = np.unique(people, return_inverse=True)
     sums, counts = np.bincount(groups, np.asarray(values, float)), np.bincount(groups)
+    end = 1 - ((1 - level) / 2) ** (1 / len(sums))  # where none of so many happened
+    if not sums.any():
+        return 0.0, end
+    if np.array_equal(sums, counts):
+        return 1 - end, 1.0
     drawn = np.random.default_rng(seed).integers(0, len(sums), (draws, len(sums)))
     return _middle(sums[drawn].sum(1) / counts[drawn].sum(1), level)
 

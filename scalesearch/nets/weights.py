@@ -79,6 +79,9 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
     Raises UserError for no file, a damaged or foreign file, a newer format, or tensors that are not the spec's.
     """
     state, metadata = read_safetensors(path)
+    if metadata.get("format", "").startswith("scalesearch-face"):
+        do = "Use it with scalesearch faces enroll, identify or evaluate."
+        raise UserError(str(path), "a model of faces", "a classifier, as finetune writes it", do)
     if metadata.get("format") != FORMAT:
         raise UserError(
             str(path),

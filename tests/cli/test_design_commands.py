@@ -132,3 +132,10 @@ def test_other_families_have_members_too(cli: Cli, space: str) -> None:
     assert ended.code == 0, ended.err
     ratios = [member["ratio"] for member in json.loads(ended.out)["members"]]
     assert ratios == pytest.approx([(1.2 * 1.1**2 * 1.15**2) ** phi for phi in range(7)], rel=0.05)
+
+
+def test_a_spec_that_could_not_be_read_back_is_not_written(cli: Cli) -> None:
+    ended = cli("scale", "--phi", 1, "--out", "b1.toml")
+    assert ended.code == 2
+    assert "a name that ends in .json" in ended.err
+    assert not Path("b1.toml").exists()

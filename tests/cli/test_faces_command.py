@@ -69,7 +69,9 @@ def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -
     assert "person050" in cli("faces", "list", "--gallery", "g.safetensors").out
     assert cli("faces", "remove", "person050", "--gallery", "g.safetensors").code == 0
     assert b"person050" not in Path("g.safetensors").read_bytes()
-    assert "members, each in turn" in cli("faces", "list", "--gallery", "g.safetensors").out
+    left = cli("faces", "list", "--gallery", "g.safetensors").out
+    assert "strangers' photos" in left  # the threshold that was fitted on them stays
+    assert "members, each in turn" not in left
 
 
 def test_evaluation_writes_tables_and_figures(cli: Cli, make_people: MakePeople, trained: str) -> None:
@@ -119,3 +121,20 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
     Path("pairs.csv").write_text("a,b\n")
     assert "without same" in refused("evaluate", "two", "--model", trained, "--pairs", "pairs.csv")
     assert "nobody of that name" in refused("remove", "nobody", "--gallery", "g.safetensors")
+
+
+def test_a_face_model_is_no_classifier_and_says_so(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    ended = cli("predict", trained, make_people("shown", people=2, photos=2))
+    assert ended.code == 2
+    assert "a model of faces" in ended.err
+
+
+def test_a_resnet_is_a_body_too(cli: Cli, make_people: MakePeople) -> None:
+    people = make_people("people", people=6, photos=4)
+    asked = ("--model", "resnet50", "--weights", "scratch", "--resolution", 32, "--epochs", 1, "--people", 3)
+    ended = cli("faces", "fit", "--data", people, *asked, "--photos", 2, "--device", "cpu", "--out", "r")
+    assert ended.code == 0, ended.err
+    enrolled = cli(
+        "faces", "enroll", people, "--model", "r/model.safetensors", "--gallery", "r/g.safetensors", "--json"
+    )
+    assert json.loads(enrolled.out)["people"] == 6

@@ -136,3 +136,15 @@ def test_foreign_damaged_and_newer_files_are_refused(gallery: Gallery, tmp_path:
     path.write_bytes(safetensors.numpy.save(tensors, header))
     with pytest.raises(UserError, match="do not belong together"):
         load_gallery(path)
+
+
+def test_a_threshold_fitted_on_strangers_outlives_a_member_who_leaves(gallery: Gallery) -> None:
+    rng = np.random.default_rng(3)
+    vectors = rng.standard_normal((60, gallery.embeddings.shape[1])).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    known = fitted(gallery, 0.1, vectors, np.arange(60))
+    smaller = remove(known, gallery.names[0])
+    assert smaller.threshold == known.threshold
+    assert (search(smaller, vectors).distances >= search(known, vectors).distances - 1e-6).all()
+    assert add(smaller, "new", vectors[:2]).threshold is None
+    assert remove(fitted(gallery, 0.1), gallery.names[0]).threshold is None

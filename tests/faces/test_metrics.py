@@ -84,3 +84,9 @@ def test_an_interval_over_people_is_wider_than_over_photos() -> None:
     by_people = people_interval(values, np.repeat(np.arange(40), 10))
     by_photos = people_interval(values, np.arange(400))
     assert by_people[1] - by_people[0] > 2 * (by_photos[1] - by_photos[0])
+
+
+def test_nothing_or_everything_is_no_certainty() -> None:
+    people = np.repeat(np.arange(8), 3)
+    assert people_interval(np.zeros(24), people) == (0.0, pytest.approx(0.3694, abs=1e-4))  # scipy's binomtest, exact
+    assert people_interval(np.ones(24), people) == (pytest.approx(0.6306, abs=1e-4), 1.0)
