@@ -32,7 +32,7 @@ HEADER = "scalesearch.training"
 LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
 START_ANEW = "Remove the file, or name another one, to train from the start."
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
-WITHIN_SECONDS = 20.0  # an epoch is not interrupted for a checkpoint sooner than this after the last one
+WITHIN_SECONDS = 20.0  # nothing is written sooner than this after the start, nor an epoch interrupted after a writing
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,8 @@ class SaveClock:
     """Says when to write next: when the last writing is 50 times its own duration ago."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._next, self._last = now, 0.0, now()
+        self._now, self._last = now, now()
+        self._next = self._last + WITHIN_SECONDS  # a short training writes its end alone
 
     def due(self) -> bool:
         """Whether it is time, at the end of an epoch."""
