@@ -62,10 +62,10 @@ def baseline(
     """
     from scalesearch.cli.progress import detail, explain, say
     from scalesearch.cli.show import print_json, print_spec
-    from scalesearch.cli.units import parse_flops
     from scalesearch.design.cost import cost
     from scalesearch.design.sizing import size_baseline
     from scalesearch.design.space import load_space
+    from scalesearch.units import parse_flops
 
     loaded = load_space("efficientnet_b0" if space is None else space)
     target = parse_flops(target_flops, "--target-flops") if target_flops else None
@@ -135,9 +135,9 @@ def scale(
     from scalesearch.api.scaling import choose_scaling
     from scalesearch.cli.progress import detail, explain, say
     from scalesearch.cli.show import print_json, print_spec
-    from scalesearch.cli.units import parse_flops
     from scalesearch.design.sizing import meet
     from scalesearch.search.family import member, member_row, write_spec
+    from scalesearch.units import parse_flops
 
     if sum(wanted is not None for wanted in (phi, flops, latency)) != 1:
         raise UserError(
@@ -175,7 +175,7 @@ def _of_latency(
 ) -> tuple[float, dict[str, Any]]:
     """The φ whose member takes so long, and what was measured."""
     from scalesearch.api.scaling import timed_member
-    from scalesearch.cli.units import parse_duration
+    from scalesearch.units import parse_duration
 
     seconds = parse_duration(wanted, "--latency", "a time such as 20ms or 0.1s")
     phi, found = timed_member(chosen, seconds, batch_size, device, threads)

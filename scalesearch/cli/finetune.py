@@ -184,8 +184,8 @@ def _introduce(prepared: "PreparedTuning") -> None:
     """What will be trained on what, and how."""
     from scalesearch.cli.inheritance import print_plan
     from scalesearch.cli.progress import detail, explain
-    from scalesearch.cli.units import show_count
     from scalesearch.design.cost import cost
+    from scalesearch.units import show_count
 
     found, parts, choice = prepared.subject, prepared.parts, prepared.choice
     spec, images = found.spec, parts.source

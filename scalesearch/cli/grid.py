@@ -159,7 +159,7 @@ def grid(
       scalesearch grid --target-flops 400M
     """
     from scalesearch.api.searching import SearchOptions, prepare_search
-    from scalesearch.cli.units import parse_duration, parse_flops
+    from scalesearch.units import parse_duration, parse_flops
 
     budget = parse_duration(time_budget, "--time-budget") if time_budget else None
     asked = SearchOptions(
@@ -179,8 +179,8 @@ def _introduce(prepared: "PreparedSearch") -> None:
     from collections import Counter
 
     from scalesearch.cli.progress import detail, explain
-    from scalesearch.cli.units import show_count
     from scalesearch.design.cost import cost
+    from scalesearch.units import show_count
 
     plan, found = prepared.plan, prepared.found
     for note in prepared.parts.source.notes:
@@ -240,7 +240,7 @@ def _start(
 def _say_estimate(prepared: "PreparedSearch", expected: "Expected", budget: float | None) -> None:
     """How much work there is, before it begins."""
     from scalesearch.cli.progress import explain
-    from scalesearch.cli.units import show_seconds
+    from scalesearch.units import show_seconds
 
     race, before = prepared.race, len(expected.before)
     stages = ", then ".join(
@@ -262,7 +262,7 @@ def _print_candidates(found: "Enumeration", json: bool) -> None:
     from dataclasses import asdict
 
     from scalesearch.cli.show import print_json, print_table
-    from scalesearch.cli.units import show_count
+    from scalesearch.units import show_count
 
     if json:
         print_json([asdict(candidate) for candidate in found.candidates])

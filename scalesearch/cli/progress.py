@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.cli.units import show_seconds
 from scalesearch.errors import RunInterruptedError
+from scalesearch.units import show_seconds
 
 if TYPE_CHECKING:
     from scalesearch.training.history import EpochRecord

@@ -5,12 +5,12 @@ from typing import Any
 
 from scalesearch.cli.progress import say
 from scalesearch.cli.show import print_table
-from scalesearch.cli.units import show_count
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import scale
 from scalesearch.search.answer import Answer
 from scalesearch.search.comparison import Comparison
 from scalesearch.search.found import Found
+from scalesearch.units import show_count
 
 SHOWN = 12
 SAME_COST = 0.005

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalesearch.cli.progress import asked_quiet
-from scalesearch.cli.units import show_count
 from scalesearch.design.cost import cost
 from scalesearch.design.parts import COLUMNS
 from scalesearch.design.parts import spec_lines as spec_lines
 from scalesearch.design.spec import NetSpec
+from scalesearch.units import show_count
 
 
 def console() -> Any:

@@ -116,12 +116,12 @@ def _start(
 
     from scalesearch.cli.progress import Bar, TrialProgress, confirm, explain, interruptible, say
     from scalesearch.cli.show import print_json
-    from scalesearch.cli.units import show_seconds
     from scalesearch.data.cache import cores
     from scalesearch.search.estimate import measure
     from scalesearch.search.run import Listener
     from scalesearch.search.verify import folder_of, kept_rows, split_done, verify
     from scalesearch.training.device import choose_device
+    from scalesearch.units import show_seconds
 
     plan, folder = searched.plan, folder_of(searched, phi)
     gpu = str(choose_device(plan.device)) != "cpu"
@@ -154,7 +154,7 @@ def _start(
 def _print_networks(networks: "Sequence[Network]", json: bool) -> None:
     """What would be trained."""
     from scalesearch.cli.show import print_json, print_table
-    from scalesearch.cli.units import show_count
+    from scalesearch.units import show_count
 
     if json:
         print_json(

@@ -21,6 +21,7 @@ from scalesearch.errors import UserError
 from scalesearch.faces.network import FloatArray
 from scalesearch.faces.threshold import Threshold, fit_threshold
 from scalesearch.files import write_bytes
+from scalesearch.nets.weights import require_version
 
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
@@ -230,9 +231,7 @@ def load_gallery(path: Path) -> Gallery:
         raise UserError(str(path), f"no readable safetensors ({error})", "a gallery") from error
     if header.get("format") != FORMAT:
         raise UserError(str(path), "safetensors of another kind", "a gallery, as faces enroll writes it")
-    version = header.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise UserError(str(path), f'format version "{version}"', f"at most {FORMAT_VERSION}", "Update scalesearch.")
+    require_version(path, header, FORMAT_VERSION)
     try:
         return _checked(header, tensors)
     except (KeyError, ValueError, TypeError) as error:

@@ -10,13 +10,12 @@ from typing import Any
 import safetensors.torch
 
 from scalesearch.data.batches import PixelStatistics
-from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.faces.network import body_state, embedder
 from scalesearch.files import write_bytes
-from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weight_source import digest
-from scalesearch.nets.weights import empty_state, listed, misfits, read_safetensors
+from scalesearch.nets.weights import read_safetensors, require_version, spec_network
 from scalesearch.training.model_file import PIXELS, statistics_of
 
 FORMAT = "scalesearch-faces"
@@ -82,20 +81,11 @@ def load_model(path: Path) -> FaceModel:
             str(path), f"safetensors of another kind ({metadata.get('format', 'without a format')})",
             "a face model, as faces fit writes it",
         )  # fmt: skip
-    version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise UserError(
-            str(path), f'format version "{version}"', f"at most {FORMAT_VERSION}", "Update scalesearch to read it."
-        )
+    require_version(path, metadata, FORMAT_VERSION)
+    network = spec_network(path, state, metadata)
     try:
-        spec = NetSpec.from_dict(json.loads(metadata["spec"]))
-        problems = misfits(empty_state(spec), state)
         crop, trained_on, facts = (json.loads(metadata[key]) for key in ("crop", "trained_on", "facts"))
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+    except (KeyError, ValueError) as error:
         raise UserError(str(path), f"damaged metadata ({error!r})", "a face model, as faces fit writes it") from error
-    if problems:
-        raise UserError(str(path), listed(problems), f"exactly the tensors of {spec.name}", "Train it again.")
-    network = build(spec, seed=0)
-    network.load_state_dict(state)
     model = embedder(network).eval()
     return FaceModel(model, statistics_of(metadata), digest(state), bool(crop), frozenset(trained_on), facts)

@@ -79,21 +79,31 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
     Raises UserError for no file, a damaged or foreign file, a newer format, or tensors that are not the spec's.
     """
     state, metadata = read_safetensors(path)
-    if metadata.get("format", "").startswith("scalesearch-face"):
-        do = "Use it with scalesearch faces enroll, identify or evaluate."
-        raise UserError(str(path), "a model of faces", "a classifier, as finetune writes it", do)
-    if metadata.get("format") != FORMAT:
+    found = metadata.get("format", "")
+    if found != FORMAT:
+        ours = found.startswith("scalesearch-")  # a model of another kind; others write "pt" and the like
         raise UserError(
             str(path),
-            "safetensors without this project's metadata",
-            f'"format": "{FORMAT}" in its metadata',
-            "Build the network first and load such weights into it.",
+            f"a {found} file" if ours else "safetensors without this project's metadata",
+            f"a {FORMAT} file, as finetune writes it",
+            "" if ours else "Build the network first and load such weights into it.",
         )
+    require_version(path, metadata, FORMAT_VERSION)
+    return spec_network(path, state, metadata).eval(), metadata
+
+
+def require_version(path: Path, metadata: Mapping[str, str], newest: int) -> None:
+    """Raises UserError where a file's format version is newer than ``newest``, or none."""
     version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > FORMAT_VERSION:
-        raise UserError(
-            str(path), f'format version "{version}"', f"at most {FORMAT_VERSION}", "Update scalesearch to read it."
-        )
+    if not version.isdecimal() or int(version) > newest:
+        raise UserError(str(path), f'format version "{version}"', f"at most {newest}", "Update scalesearch to read it.")
+
+
+def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MBConvNet:
+    """The network that a file's metadata describe, with the file's tensors, on the CPU.
+
+    Raises UserError where it cannot be built, or the tensors are not its own.
+    """
     try:
         spec = NetSpec.from_dict(json.loads(metadata["spec"]))
         problems = misfits(empty_state(spec), state)
@@ -102,8 +112,8 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
     if problems:
         raise UserError(str(path), listed(problems), f"exactly the tensors of {spec.name}", "Save it again.")
     network = build(spec, seed=0)
-    network.load_state_dict(state)
-    return network.eval(), metadata
+    network.load_state_dict(dict(state))
+    return network
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -4,9 +4,9 @@ from pathlib import Path
 import pytest
 
 from scalesearch.cli.show import spec_lines
-from scalesearch.cli.units import parse_flops, show_count, show_seconds
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
+from scalesearch.units import parse_flops, show_count, show_seconds
 from tests.cli.conftest import Cli
 
 
