@@ -4,9 +4,8 @@ Canonical names are torchvision's EfficientNet's. A table maps module paths (``f
 a tensor's last part (``weight``, ``running_mean``, ``num_batches_tracked``, …) is the same everywhere.
 """
 
-import re
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +18,6 @@ from scalesearch.errors import UserError
 Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mobilenet_v3", "mnasnet", "resnet"]
 
 RESNET_CONVOLUTIONS = {"basic": 2, "bottleneck": 3}
-BLOCK = re.compile(r"(features\.\d+\.\d+)\.block\.(\d+)\.")
 
 
 @dataclass(frozen=True)
@@ -202,24 +200,3 @@ def from_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family)
     Raises UserError where the family has no names for the spec's blocks.
     """
     return rename(state, {foreign: canonical for canonical, foreign in NAMES[family](spec).items()})
-
-
-def detect_family(names: Iterable[str]) -> Family:
-    """Whose names these tensors carry. Raises UserError when nobody's known here."""
-    names = tuple(names)
-    if "layers.0.weight" in names:
-        return "mnasnet"
-    if "layer1.0.conv1.weight" in names:
-        return "resnet"
-    if any(re.match(r"features\.\d+\.block\.", name) for name in names):
-        return "mobilenet_v3"
-    if any(re.match(r"features\.\d+\.conv\.", name) for name in names):
-        return "mobilenet_v2"
-    layers: dict[str, set[int]] = {}
-    for match in filter(None, map(BLOCK.match, names)):
-        layers.setdefault(match[1], set()).add(int(match[2]))
-    if not layers:
-        shown = ", ".join(names[:3]) or "no tensors"
-        raise UserError("weights", shown, "torchvision's names of EfficientNet, MobileNet, MNASNet or ResNet")
-    gap = any(max(found) >= len(found) for found in layers.values())
-    return "efficientnet_lite" if gap else "efficientnet"

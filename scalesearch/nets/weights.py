@@ -1,8 +1,7 @@
-"""Weights on disk: this project's own files, other people's state dicts, and loading either into a network."""
+"""Weights on disk: this project's own files, and the tensors of other people's (whose they are: ``identify``)."""
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
@@ -15,28 +14,11 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import detect_family, from_torchvision
 
 FORMAT = "scalesearch-network"
 FORMAT_VERSION = 1
-CLASSIFIER = ("classifier.1.weight", "classifier.1.bias")
 # a counter that only batch norm without momentum reads; old state dicts lack it
 COUNTER = "num_batches_tracked"
-
-
-@dataclass(frozen=True)
-class LoadReport:
-    """What became of the tensors, by name; batch norm's ``num_batches_tracked`` counters are not listed.
-
-    Args:
-        copied: the network's tensors that now hold the given values.
-        fresh: the network's tensors left as they were: the classifier, or nothing.
-        unused: given tensors that found no place: another number of classes, or parts outside the network.
-    """
-
-    copied: tuple[str, ...]
-    fresh: tuple[str, ...]
-    unused: tuple[str, ...]
 
 
 def save_network(
@@ -160,49 +142,6 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if foreign:
         raise UserError(str(path), f"entries that are no tensors: {listed(foreign)}", "tensors under names")
     return {str(name): tensor for name, tensor in content.items()}
-
-
-def load_state_into(network: MBConvNet, state: Mapping[str, Tensor], where: str = "weights") -> LoadReport:
-    """Copies a state dict of the same architecture, in any known naming; all tensors fit or none is copied.
-
-    The classifier may be absent or have another number of classes: then the network's own stays.
-
-    Args:
-        network: changed in place.
-        state: names of torchvision's EfficientNet, MobileNet, MNASNet or ResNet.
-        where: what to call the state in messages, e.g. its file.
-
-    Raises UserError for unknown names, a missing tensor, another shape, or layers that the network lacks.
-    """
-    given = from_torchvision(network.spec, state, detect_family(state))
-    own = network.state_dict()
-    keeps_classifier = classifier_differs(own, given)
-    fresh = CLASSIFIER if keeps_classifier else ()
-    unused = {name for name in given if not name.startswith(("features.", "layer", "hidden.", "classifier."))}
-    unused |= {name for name in CLASSIFIER if keeps_classifier and name in given}
-    expected = {name: tensor for name, tensor in own.items() if name not in fresh}
-    found = {name: tensor for name, tensor in given.items() if name not in unused}
-    if problems := misfits(expected, found):
-        raise UserError(
-            where,
-            listed(problems),
-            f"the tensors of {network.spec.name}",
-            "Use weights of the same architecture, or build the network these weights belong to.",
-        )
-    with torch.no_grad():
-        for name in expected.keys() & found.keys():
-            own[name].copy_(found[name])
-    copied = tuple(name for name in expected if not name.endswith(COUNTER))
-    return LoadReport(copied, fresh, tuple(sorted(unused)))
-
-
-def classifier_differs(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> bool:
-    """Whether the classifier is absent, or whole and on the same features but for another number of classes."""
-    weight, bias = (given.get(name) for name in CLASSIFIER)
-    if weight is None or bias is None:
-        return weight is bias
-    ours = own[CLASSIFIER[0]]
-    return weight.shape[1:] == ours.shape[1:] and bias.shape == weight.shape[:1] != ours.shape[:1]
 
 
 def empty_state(spec: NetSpec) -> dict[str, Tensor]:

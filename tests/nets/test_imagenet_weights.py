@@ -13,8 +13,11 @@ from torch import nn
 from torchvision.transforms import v2
 
 from scalesearch.design.space import load_space
-from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.weights import load_state_into, read_state
+from scalesearch.design.spec import Padding
+from scalesearch.nets.inherit import inherit
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import read_state
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -32,10 +35,12 @@ PREPARE = v2.Compose(
 
 
 def mobilenet_v2(padding: str) -> MBConvNet:
-    network = build(replace(load_space("mobilenet_v2").baseline, padding=padding), seed=0).eval()
-    report = load_state_into(network, read_state(DATA / "weights" / "mobilenet_v2_tfslim_in1k.pth"))
-    assert (report.fresh, report.unused) == ((), ())
-    return network
+    spec = replace(load_space("mobilenet_v2").baseline, padding=padding)
+    source = open_weights(str(DATA / "weights" / "mobilenet_v2_tfslim_in1k.pth"), spec, padding)
+    network, plan = inherit(source.spec, source.state, spec, seed=0)
+    assert all(row.how == "copied" for row in plan.tensors)
+    assert plan.unused == ()
+    return network.eval()
 
 
 def peer_mobilenet_v2() -> nn.Module:
@@ -81,17 +86,15 @@ def test_mobilenet_v2_on_all_photos() -> None:
     assert same == right_answers(peer_mobilenet_v2(), every=1)
 
 
-def test_lite0_backbone_leaves_only_the_classifier_fresh() -> None:
-    network = build(replace(load_space("efficientnet_lite0").baseline, padding="same"), seed=0)
-    state = read_state(DATA / "weights" / "efficientnet_lite0_in1k_backbone.pth")
-    report = load_state_into(network, state)
-    assert report.fresh == ("classifier.1.weight", "classifier.1.bias")
-    assert report.unused == ()
-    assert len(report.copied) == len([name for name in state if not name.endswith("num_batches_tracked")])
-
-
-def test_mobilenet_v2_backbone_leaves_only_the_classifier_fresh() -> None:
-    network = build(load_space("mobilenet_v2").baseline, seed=0)
-    report = load_state_into(network, read_state(DATA / "weights" / "mobilenet_v2_onnxzoo_in1k_backbone.pth"))
-    assert report.fresh == ("classifier.1.weight", "classifier.1.bias")
-    assert report.unused == ()
+@pytest.mark.parametrize(
+    ("file", "space", "padding"),
+    [("efficientnet_lite0_in1k_backbone.pth", "efficientnet_lite0", "same"),
+     ("mobilenet_v2_onnxzoo_in1k_backbone.pth", "mobilenet_v2", "symmetric")],
+)  # fmt: skip
+def test_a_backbone_leaves_only_the_classifier_fresh(file: str, space: str, padding: Padding) -> None:
+    spec = replace(load_space(space).baseline, padding=padding)
+    source = open_weights(str(DATA / "weights" / file), spec, padding)
+    _, plan = inherit(source.spec, source.state, spec, seed=0)
+    assert [row.name for row in plan.tensors if row.how != "copied"] == ["classifier.1.weight", "classifier.1.bias"]
+    assert plan.exact
+    assert plan.unused == ()

@@ -2,22 +2,18 @@
 
 import json
 import pickle
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
-import torchvision
 from safetensors.torch import load_file, save_file
 
 from scalesearch import __version__
-from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import to_torchvision
-from scalesearch.nets.weights import load_network, load_state_into, read_state, save_network
-from tests.nets.specs import images, randomise, tiny, tiny_plain
+from scalesearch.nets.weights import load_network, read_state, save_network
+from tests.nets.specs import images, randomise, tiny
 
 
 def network(spec: NetSpec | None = None, seed: int = 1) -> MBConvNet:
@@ -205,67 +201,3 @@ def test_read_state_of_files_without_named_tensors(tmp_path: Path, content: obje
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(UserError, match="tensors under names"):
         read_state(tmp_path / "net.pth")
-
-
-@pytest.mark.parametrize("family", ["efficientnet", "efficientnet_lite", "mobilenet_v2", "mnasnet"])
-def test_load_state_in_any_naming(family: str) -> None:
-    source, target = network(tiny_plain()), build(tiny_plain(), seed=5)
-    report = load_state_into(target, to_torchvision(source.spec, source.state_dict(), family))
-    assert equal_states(target.state_dict(), source.state_dict())
-    assert (report.fresh, report.unused) == ((), ())
-    assert set(report.copied) == {name for name in source.state_dict() if not name.endswith("num_batches_tracked")}
-
-
-def test_another_number_of_classes_leaves_the_classifier_fresh() -> None:
-    source, target = network(tiny(classes=5)), build(tiny(classes=7), seed=5)
-    before = target.classifier[1].weight.clone()
-    report = load_state_into(target, source.state_dict())
-    assert report.fresh == ("classifier.1.weight", "classifier.1.bias")
-    assert report.unused == ("classifier.1.bias", "classifier.1.weight")
-    assert not set(report.copied) & set(report.fresh)
-    assert torch.equal(target.classifier[1].weight, before)
-    assert equal_states(target.features.state_dict(), source.features.state_dict())
-
-
-def test_state_without_classifier_counters_and_with_other_parts() -> None:
-    source, target = network(), build(tiny(), seed=5)
-    kept = {
-        name: tensor
-        for name, tensor in source.state_dict().items()
-        if not name.startswith("classifier") and not name.endswith("num_batches_tracked")
-    }
-    report = load_state_into(target, {**kept, "ema.decay": torch.tensor(0.9)})
-    assert report.fresh == ("classifier.1.weight", "classifier.1.bias")
-    assert report.unused == ("ema.decay",)
-    assert set(report.copied) == set(kept)
-
-
-def test_misfits_are_named_counted_and_nothing_is_copied() -> None:
-    target = build(tiny(), seed=5)
-    before = {name: tensor.clone() for name, tensor in target.state_dict().items()}
-    wider = replace(tiny(), head=replace(tiny().head, width=32))
-    with pytest.raises(UserError, match=r"features\.4\.0\.weight is 32×12×1×1, not 24×12×1×1.*; 6 in all.*Use weights"):
-        load_state_into(target, network(wider).state_dict())
-    deeper = replace(tiny(), stages=(*tiny().stages[:2], replace(tiny().stages[2], depth=2)))
-    with pytest.raises(UserError, match=r"^net\.pth: found features\.3\.1\.block\.0\.0\.weight has no place"):
-        load_state_into(target, network(deeper).state_dict(), where="net.pth")
-    state = network().state_dict()
-    del state["features.0.1.running_var"]
-    with pytest.raises(UserError, match=r"features\.0\.1\.running_var is missing"):
-        load_state_into(target, state)
-    half = {name: tensor for name, tensor in network().state_dict().items() if name != "classifier.1.bias"}
-    with pytest.raises(UserError, match=r"classifier\.1\.bias is missing"):
-        load_state_into(target, half)
-    assert equal_states(before, target.state_dict())
-
-
-@pytest.mark.parametrize(("name", "other"), [("resnet18", "resnet34"), ("mobilenet_v3_small", "mobilenet_v3_large")])
-def test_torchvisions_other_families_load_whole_or_not_at_all(name: str, other: str) -> None:
-    network = build(load_space(name).baseline, seed=0)
-    theirs = randomise(torchvision.models.get_model(name))
-    report = load_state_into(network, theirs.state_dict())
-    assert (report.fresh, report.unused) == ((), ())
-    before = {key: tensor.clone() for key, tensor in network.state_dict().items()}
-    with pytest.raises(UserError, match=f"the tensors of {name}"):
-        load_state_into(network, torchvision.models.get_model(other).state_dict())
-    assert all(torch.equal(tensor, before[key]) for key, tensor in network.state_dict().items())
