@@ -10,7 +10,6 @@ from matplotlib.ticker import FuncFormatter, PercentFormatter
 from scalesearch.reports.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH_INCHES
 
 STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"), (RED, (0, (5, 1, 1, 1, 1, 1))), (GREY, "-"))
-MARKS = ((True, BLUE, ".", "achieved, inside"), (False, RED, "x", "achieved, outside"))
 Curve = Mapping[str, Sequence[float]]
 
 
