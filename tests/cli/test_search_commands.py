@@ -184,8 +184,8 @@ def test_weights_that_do_not_fit(cli: Cli, image_folder: MakeFolder, tmp_path: P
 def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> None:
     images = image_folder(images=60)
     command = [
-        sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, "--epochs", "8", "--exhaustive", "--seeds", "1",
-        "--jobs", "2", "--data", str(images), "--run", "run",
+        sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, "--epochs", "8",
+        "--exhaustive", "--seeds", "1", "--jobs", "2", "--data", str(images), "--run", "run",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
