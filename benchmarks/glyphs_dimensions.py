@@ -9,6 +9,7 @@ prints validation accuracy: mean, standard deviation between seeds, and the diff
 import argparse
 import statistics
 from dataclasses import replace
+from functools import partial
 
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import dataset, open_data
@@ -16,9 +17,10 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, scale
 from scalesearch.design.sizing import size_baseline
 from scalesearch.design.space import load_space
-from scalesearch.search.executor import run_in_processes
+from scalesearch.search.executor import mapped
 from scalesearch.search.plan import Trial
-from scalesearch.search.trial import Assignment, run_trial
+from scalesearch.search.processes import Processes
+from scalesearch.search.trial import Assignment, Setting, run_trial
 from scalesearch.training.config import TrainConfig
 
 DIMENSIONS = {
@@ -46,17 +48,17 @@ def main() -> None:
     specs = {name: base if name == "baseline" else scale(base, c, 1) for name, c in DIMENSIONS.items()}
     jobs = [
         Assignment(
-            Trial(number, seed, name, spec, spec, DIMENSIONS[name], replace(train, seed=seed)),
-            data.train, data.validation, Augment(flip=source.flip), "cpu",
+            Trial(number, seed, name, spec, spec, DIMENSIONS[name], replace(train, seed=seed), train.epochs)
         )
         for seed in range(given.seeds)
         for number, (name, spec) in enumerate(specs.items())
     ]  # fmt: skip
+    setting = Setting(data.train, data.validation, Augment(flip=source.flip), "cpu")
     for size in {spec.resolution for spec in specs.values()}:  # decode before workers ask
         data.train.at(size)
         data.validation.at(size)
     accuracies: dict[str, list[float]] = {name: [] for name in specs}
-    for job, outcome in run_in_processes(jobs, run_trial, given.jobs):
+    for job, outcome in mapped(Processes(partial(run_trial, setting), given.jobs), jobs):
         accuracies[job.trial.name].append(outcome.measured.correct / outcome.measured.images)
     reference = statistics.mean(accuracies["baseline"])
     print(f"{source.name}: {len(data.train)} training, {len(data.validation)} validation images, {given.seeds} seeds")

@@ -31,8 +31,9 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import atomic, write_json
 from scalesearch.nets.modules import build
-from scalesearch.search.executor import run_in_processes
+from scalesearch.search.executor import Beat, mapped
 from scalesearch.search.facts import hardware, versions
+from scalesearch.search.processes import Processes
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluate import evaluate
@@ -103,7 +104,7 @@ def _facts(spec: NetSpec, alpha: float, beta: float, gamma: float, control: str)
     }  # fmt: skip
 
 
-def train(job: Job) -> str:
+def train(job: Job, _beat: Beat) -> str:
     """Trains one network and writes its predictions."""
     set_threads(1)
     variant, cpu = VARIANTS[job.variant], torch.device("cpu")
@@ -211,7 +212,7 @@ def main() -> None:
     for size in {round(job.spec.resolution * VARIANTS[job.variant].resolution) for job in jobs}:
         for part in (parts.train, parts.validation, parts.test):
             part.at(size)
-    for number, (_, line) in enumerate(run_in_processes(jobs, train, options.jobs), start=1):
+    for number, (_, line) in enumerate(mapped(Processes(train, options.jobs), jobs), start=1):
         print(f"{number}/{len(jobs)} {line}", flush=True)
 
 

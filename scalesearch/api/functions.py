@@ -55,6 +55,12 @@ def grid(
     lr: float = 3e-3,
     jobs: int | None = None,
     device: str = "auto",
+    executor: Literal["processes", "ray"] = "processes",
+    ray_address: str | None = None,
+    cpus_per_trial: float = 1.0,
+    gpus_per_trial: float = 0.0,
+    storage: str | None = None,
+    retries: int = 3,
     tell: Tell | None = None,
 ) -> "SearchResult":
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
@@ -71,7 +77,11 @@ def grid(
         seeds, exhaustive, level: of the race.
         time_budget: "30m", "2h": wall time of this call.
         epochs, proxy_divisor, images: of the proxy that candidates are trained as.
-        jobs: trainings at a time, each with one thread; the number of cores.
+        jobs: trainings at a time; the number of cores, or with Ray what the cluster takes.
+        executor: "processes" of this machine, or "ray"; ray_address: of the cluster, a local one if None.
+        cpus_per_trial, gpus_per_trial: of each training: its threads on a CPU, and what Ray reserves.
+        storage: postgresql://… that several coordinators share; SQLite in the run's folder if None.
+        retries: how often a training is tried again after its worker died.
 
     Raises:
         UserError: an option that cannot be used, or a folder that holds another search.
@@ -83,6 +93,8 @@ def grid(
         data=str(data), space=space, target_flops=_flops(target_flops, "target_flops"), weights=weights, step=step,
         tolerance=tolerance, rounding=rounding, seeds=seeds, exhaustive=exhaustive, level=level, epochs=epochs,
         proxy_divisor=proxy_divisor, images=images, batch_size=batch_size, lr=lr, jobs=jobs, device=device,
+        executor=executor, ray_address=ray_address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+        storage=storage, retries=retries,
     )  # fmt: skip
     prepared = prepare_search(asked, None if run is None else Path(run))
     seconds = None if time_budget is None else parse_duration(time_budget, "time_budget")
@@ -95,7 +107,7 @@ def grid(
         )
 
     timing = None if seconds is None else expect(prepared).timing
-    return run_search(prepared, Listener(_nothing, finished), seconds, None, timing)
+    return run_search(prepared, Listener(_nothing, finished, say), seconds, None, timing)
 
 
 def searched(run: str | Path) -> "SearchResult":

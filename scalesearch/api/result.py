@@ -10,17 +10,20 @@ from scalesearch.api.family import Family, family_of
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.files import read_json
 from scalesearch.notebook import html_table
 from scalesearch.search.answer import Answer, read_answer
 from scalesearch.search.family import LARGEST, member
+from scalesearch.search.folder import RUN_FILE
 from scalesearch.search.found import Found, read_found
+from scalesearch.search.kept import read_rows
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from scalesearch.search.study import Row
+    from scalesearch.search.ledger import Row
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,11 +135,9 @@ def read_result(folder: Path, rows: "Sequence[Row] | None" = None) -> SearchResu
         UserError: no search there, or none of its trainings ended well.
     """
     if rows is None:
-        from scalesearch.search.study import open_study
-        from scalesearch.search.study import rows as recorded
-
-        read_found(folder)  # says what is missing, before a study would be made
-        rows = recorded(open_study(folder))
+        read_found(folder)  # says what is missing
+        values = read_json(folder / RUN_FILE, "a run of scalesearch")
+        rows = read_rows(folder, str(values.get("plan_digest")))
     answer = read_answer(folder)
     if answer is None:
         reason = next((row["reason"] for row in rows if row["reason"]), "none was run")

@@ -31,17 +31,14 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
     from scalesearch.files import read_json
     from scalesearch.reports.statistics import NETWORK_COLUMNS, SEED_COLUMNS
     from scalesearch.search.folder import RUN_FILE
+    from scalesearch.search.kept import read_rows
     from scalesearch.search.plan import SearchPlan
-    from scalesearch.search.run import PLAN_FORMAT
-    from scalesearch.search.study import open_study, rows
+    from scalesearch.search.run import check_format
 
     if not (folder / RUN_FILE).is_file():
         raise UserError("report", f"no {RUN_FILE} in {folder}", "a search's folder", "Run a search first.")
     values = read_json(folder / RUN_FILE, "a run of scalesearch")
-    if values.get("format") != PLAN_FORMAT:
-        raise UserError(
-            str(folder), "a search of another version of scalesearch", f"format {PLAN_FORMAT}", "Search again."
-        )
+    check_format(folder, values)
     trainings = _trainings(folder, values)
     try:
         plan = SearchPlan.from_dict(values["plan"])
@@ -51,7 +48,7 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
         raise UserError(
             str(folder), f"a damaged {RUN_FILE} or metrics.json ({error!r})", "the folder of a search"
         ) from None
-    recorded = rows(open_study(folder)) if (folder / "study.db").exists() else []  # a search writes run.json first
+    recorded = read_rows(folder, plan.digest)
     return Reported(folder, pd.DataFrame(recorded, columns=[*NETWORK_COLUMNS, *SEED_COLUMNS]), facts, members)
 
 

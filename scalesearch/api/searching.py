@@ -18,14 +18,16 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.weight_source import open_weights
+from scalesearch.search.campaign import RETRIES, Bounds
 from scalesearch.search.estimate import Timing, expected_rungs, measure
 from scalesearch.search.facts import run_facts
+from scalesearch.search.ledger import Row, key
 from scalesearch.search.plan import SearchPlan, Trial, Weights, runners
 from scalesearch.search.proxy import choose_proxy
 from scalesearch.search.race import Race, exhaustive, open_places, usual
-from scalesearch.search.run import Bounds, Listener, recorded, search
-from scalesearch.search.study import Row, key
+from scalesearch.search.run import Listener, recorded, search
 from scalesearch.search.winners import LEVEL
+from scalesearch.search.workers import Kind, Workers
 from scalesearch.training.config import TrainConfig, validate
 from scalesearch.training.device import choose_device
 from scalesearch.training.recipe import BODY_RATIO
@@ -50,8 +52,14 @@ class SearchOptions:
         level: how surely the winner set contains the best.
         epochs, proxy_divisor, images: of the proxy: epochs of a full training, what the resolution is divided by,
             training images.
-        jobs: trainings at a time.
+        jobs: trainings at a time: the number of cores; with Ray as many as the cluster takes.
         device: "auto", "cpu", "cuda" or "cuda:1".
+        executor: "processes" of this machine, or "ray".
+        ray_address: of a cluster; a running one, or a local one that is started, if None.
+        cpus_per_trial: cores of each training: what Ray reserves, and on a CPU its threads.
+        gpus_per_trial: what Ray reserves.
+        storage: postgresql://… that several coordinators share; SQLite in the run's folder if None.
+        retries: how often a training is tried again after its worker died.
         skip_broken: leaves unreadable images out.
     """
 
@@ -75,6 +83,12 @@ class SearchOptions:
     jobs: int | None = None
     device: str = "auto"
     skip_broken: bool = False
+    executor: Kind = "processes"
+    ray_address: str | None = None
+    cpus_per_trial: float = 1.0
+    gpus_per_trial: float = 0.0
+    storage: str | None = None
+    retries: int = RETRIES
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +101,12 @@ class PreparedSearch:
     parts: Dataset
     folder: Path
     race: Race
-    jobs: int
+    workers: Workers
+
+    @property
+    def side_by_side(self) -> int:
+        """Trainings at a time, on this machine where the cluster decides."""
+        return self.workers.jobs or max(1, cores() // self.plan.threads)
 
 
 @dataclass(frozen=True)
@@ -114,8 +133,10 @@ def prepare_search(asked: SearchOptions, run: Path | None = None) -> PreparedSea
         _within("--step", asked.step, loaded.grid.step),
         _within("--tolerance", asked.tolerance, loaded.grid.tolerance), loaded.grid.maximum,
     )  # fmt: skip
-    place = str(choose_device(asked.device))
+    on_ray = asked.executor == "ray"
+    place = _device_of_ray(asked) if on_ray else str(choose_device(asked.device))
     gpu = place != "cpu"
+    threads = 1 if gpu else max(1, int(asked.cpus_per_trial))
     source = open_data(asked.data, skip_broken=asked.skip_broken)
     baseline = size_baseline(loaded, asked.target_flops, len(source.classes))
     inherits = None if asked.weights is None else _weights(asked.weights, baseline, asked.source_padding)
@@ -134,11 +155,16 @@ def prepare_search(asked: SearchOptions, run: Path | None = None) -> PreparedSea
         real_tolerance=asked.real_tolerance if asked.rounding == "budget" else None,
         target_macs=asked.target_flops or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
         validation=len(parts.validation), proxy=proxy, train=train, device=place, weights=inherits,
+        threads=threads,
     )  # fmt: skip
     race = usual(train.epochs, asked.seeds or (3 if asked.exhaustive else 1), asked.level)
     return PreparedSearch(
         asked, plan, plan.enumerate(), parts, run or _usual_folder(loaded.name, source.name, asked.target_flops),
-        exhaustive(race) if asked.exhaustive else race, asked.jobs or (1 if gpu else cores()),
+        exhaustive(race) if asked.exhaustive else race,
+        Workers(
+            asked.jobs or (None if on_ray else 1 if gpu else max(1, cores() // threads)), asked.executor,
+            asked.cpus_per_trial, asked.gpus_per_trial, asked.ray_address, asked.retries,
+        ),
     )  # fmt: skip
 
 
@@ -146,13 +172,14 @@ def expect(prepared: PreparedSearch) -> Expected:
     """Times a few steps, as many side by side as will run, and adds up what is left. Raises UserError where the
     folder holds another search."""
     plan, parts = prepared.plan, prepared.parts
-    before = recorded(prepared.folder, plan)
+    before = recorded(prepared.folder, plan, prepared.asked.storage)
     known: Mapping[tuple[int, int, int], None] = {key(row): None for row in before}
     rungs = expected_rungs(prepared.race, plan, runners(plan, prepared.found.candidates), known)
     pending = [one for rung in rungs for one, _ in rung]
-    if not pending:
+    elsewhere = prepared.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
+    if not pending or elsewhere:
         return Expected(before, rungs, None, 0.0)
-    timing = measure(pending, len(parts.train), len(parts.validation), prepared.jobs, plan.device)
+    timing = measure(pending, len(parts.train), len(parts.validation), prepared.side_by_side, plan.device, plan.threads)
     return Expected(before, rungs, timing, timing.total(rungs))
 
 
@@ -178,9 +205,22 @@ def run_search(
     facts = run_facts(prepared.found, prepared.parts, plan.device, prepared.asked.data)
     bounds = Bounds(seconds, trainings, lambda one: timing.training(one, one.until) if timing else 0.0)
     rows = search(
-        prepared.folder, plan, prepared.found.candidates, prepared.parts, facts, prepared.jobs, listener, races, bounds
-    )
+        prepared.folder, plan, prepared.found.candidates, prepared.parts, facts, prepared.workers, listener, races,
+        bounds, prepared.asked.storage,
+    )  # fmt: skip
     return read_result(prepared.folder, rows)
+
+
+def _device_of_ray(asked: SearchOptions) -> str:
+    """What Ray gives a worker: the GPUs asked for, which it numbers from 0, or none.
+
+    Raises UserError for a device that this does not give.
+    """
+    kind = "cuda" if asked.gpus_per_trial > 0 else "cpu"
+    if asked.device not in ("auto", kind):
+        expected = "cuda with --gpus-per-trial above 0, else cpu; Ray chooses which"
+        raise UserError("--device", asked.device, expected, "Leave it out.")
+    return "cuda:0" if kind == "cuda" else "cpu"
 
 
 def _usual_folder(space: str, data: str, target_flops: float | None) -> Path:

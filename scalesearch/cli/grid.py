@@ -6,7 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from scalesearch.cli import complete
-from scalesearch.cli.options import DATA, MEMORY, NETWORK, OUTPUT, JsonOption, PaddingOption
+from scalesearch.cli.options import (
+    DATA,
+    MEMORY,
+    NETWORK,
+    OUTPUT,
+    CpusOption,
+    ExecutorOption,
+    GpusOption,
+    JsonOption,
+    PaddingOption,
+    RayAddressOption,
+    RetriesOption,
+    StorageOption,
+)
 
 if TYPE_CHECKING:
     from scalesearch.api.result import SearchResult
@@ -128,11 +141,17 @@ def grid(
             "--jobs",
             "-j",
             min=1,
-            help="Trials at a time, one thread each; the number of cores.",
+            help="Trainings at a time; the number of cores, or what the Ray cluster takes.",
             rich_help_panel=MEMORY,
         ),
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:1.", rich_help_panel=MEMORY)] = "auto",
+    executor: ExecutorOption = "processes",
+    ray_address: RayAddressOption = None,
+    cpus_per_trial: CpusOption = 1.0,
+    gpus_per_trial: GpusOption = 0.0,
+    storage: StorageOption = None,
+    retries: RetriesOption = 3,
     skip_broken: Annotated[
         bool, typer.Option("--skip-broken", help="Leave unreadable images out.", rich_help_panel=DATA)
     ] = False,
@@ -167,6 +186,8 @@ def grid(
         weights=weights, source_padding=source_padding, step=step, tolerance=tolerance, real_tolerance=real_tolerance,
         rounding=rounding, seeds=seeds, exhaustive=exhaustive, level=level, epochs=epochs, proxy_divisor=proxy_divisor,
         images=images, batch_size=batch_size, lr=lr, jobs=jobs, device=device, skip_broken=skip_broken,
+        executor=executor, ray_address=ray_address, cpus_per_trial=cpus_per_trial, gpus_per_trial=gpus_per_trial,
+        storage=storage, retries=retries,
     )  # fmt: skip
     prepared = prepare_search(asked, run)
     if not json:
@@ -232,7 +253,7 @@ def _start(
     total = max(planned(prepared.race, len(prepared.found.candidates)), len(before))
     with interruptible(), Bar(total, len(before), quiet=json) as bar:
         progress = TrialProgress(bar, before, baseline.classes, seconds)
-        listener = Listener(bar.reading, progress.finished)
+        listener = Listener(bar.reading, progress.finished, bar.note)
         found = run_search(prepared, listener, budget, trainings, expected.timing)
     _conclude(found, prepared.plan.proxy.describe(baseline), json)
 
@@ -251,10 +272,11 @@ def _say_estimate(prepared: "PreparedSearch", expected: "Expected", budget: floa
     done = f" ({before} done before)" if before else ""
     bound = f", within {show_seconds(budget)}" if budget is not None else ""
     least = ", less if candidates are beaten" if len(race.rungs) > 1 else ""
-    explain(
-        f"Trainings: {stages or 'none left'}{done}; {prepared.jobs} at a time: about "
-        f"{show_seconds(expected.seconds)}{least}{bound}"
-    )
+    many = str(prepared.workers.jobs or "as many as the Ray cluster takes")
+    long = f"about {show_seconds(expected.seconds)}" if expected.timing or not stages else "how long is not known here"
+    if prepared.workers.jobs is None and expected.timing:
+        long += f" on this machine alone ({prepared.side_by_side} at a time)"
+    explain(f"Trainings: {stages or 'none left'}{done}; {many} at a time: {long}{least}{bound}")
     explain(f"Folder: {prepared.folder}")
 
 

@@ -9,6 +9,7 @@ from scalesearch.cli import complete
 
 NETWORK, DATA, TRAINING, TRANSFER = "Network", "Data", "Training", "What is trained"
 MEMORY, OUTPUT = "Memory and speed", "Run and output"
+WORKERS = "Workers and machines"
 
 DataOption = Annotated[
     str | None,
@@ -46,3 +47,37 @@ JsonOption = Annotated[
 YesOption = Annotated[
     bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.", rich_help_panel=OUTPUT)
 ]
+
+ExecutorOption = Annotated[
+    Literal["processes", "ray"],
+    typer.Option(
+        help="processes of this machine, or ray: a cluster (needs scalesearch[ray]).", rich_help_panel=WORKERS
+    ),
+]
+RayAddressOption = Annotated[
+    str | None,
+    typer.Option(help="Of a Ray cluster; a running one if left out, else a local one.", rich_help_panel=WORKERS),
+]
+CpusOption = Annotated[
+    float,
+    typer.Option(
+        min=0.01, max=1024, help="Cores of each training: its threads on a CPU, and what Ray reserves.",
+        rich_help_panel=WORKERS,
+    ),
+]  # fmt: skip
+GpusOption = Annotated[
+    float, typer.Option(min=0, max=64, help="GPUs that Ray reserves for each training.", rich_help_panel=WORKERS)
+]
+RetriesOption = Annotated[
+    int,
+    typer.Option(
+        min=0, max=1000, help="How often a training is tried again after its worker died.", rich_help_panel=WORKERS
+    ),
+]
+StorageOption = Annotated[
+    str | None,
+    typer.Option(
+        help="postgresql://USER:PASSWORD@HOST/DATABASE that several coordinators share; SQLite in --run if left out.",
+        envvar="SCALESEARCH_STORAGE", rich_help_panel=WORKERS,
+    ),
+]  # fmt: skip

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -62,11 +63,17 @@ def confirm(seconds: float, ask_above: float, yes: bool) -> None:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Turns Ctrl-C into this project's own error, so that the reader is told what is kept."""
+    """Turns Ctrl-C into this project's own error, so that the reader is told what is kept.
+
+    SIGTERM, which batch systems send before they kill, is taken the same way.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield
     except KeyboardInterrupt:
         raise RunInterruptedError from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 class Bar:

@@ -13,7 +13,7 @@ from scalesearch.search.found import Found
 from scalesearch.units import show_count
 
 SHOWN = 12
-SAME_COST = 0.005
+SAME_COST = 0.02
 NEAR_CHANCE = (
     "WARNING: no candidate is clearly above guessing, so this ranking says nothing. Train longer (--epochs), at a "
     "higher resolution (a lower --proxy-divisor), on more images, or search a smaller space (--space mbconv_small)."

@@ -1,11 +1,12 @@
 """The command that asks whether φ = 1 transfers."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from scalesearch.cli.design import JsonOption, RunOption
+from scalesearch.cli.options import ExecutorOption, GpusOption, RayAddressOption, RetriesOption
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from scalesearch.data.dataset import Dataset
     from scalesearch.search.plan import Trial
     from scalesearch.search.verify import Network, Searched, Verification
+    from scalesearch.search.workers import Workers
 
 ASK_ABOVE_SECONDS = 600
 
@@ -28,8 +30,13 @@ def verify(
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Trainings of each network.")] = 2,
     epochs: Annotated[int | None, typer.Option(min=1, help="Of each training; the search's own if left out.")] = None,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, help="Trainings at a time, one thread each; number of cores.")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, help="Trainings at a time; the number of cores, or what Ray takes."),
     ] = None,
+    executor: ExecutorOption = "processes",
+    ray_address: RayAddressOption = None,
+    gpus_per_trial: GpusOption = 0.0,
+    retries: RetriesOption = 3,
     skip_broken: Annotated[bool, typer.Option("--skip-broken", help="Leave unreadable images out.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show networks and estimate; train none.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Start without asking, however long it takes.")] = False,
@@ -60,7 +67,27 @@ def verify(
     if not json:
         left_out = [one for one in candidates if one not in [network.candidate for network in networks]]
         _introduce(searched, networks, phi, wanted[0].until, [one.control for one in left_out])
-    _start(searched, networks, phi, wanted, parts, jobs, dry_run, yes, json)
+    workers = _workers(searched, jobs, executor, ray_address, gpus_per_trial, retries)
+    _start(searched, networks, phi, wanted, parts, workers, dry_run, yes, json)
+
+
+def _workers(
+    searched: "Searched", jobs: int | None, executor: Literal["processes", "ray"], ray_address: str | None,
+    gpus_per_trial: float, retries: int,
+) -> "Workers":  # fmt: skip
+    """As for a search; a training has the threads that it had there."""
+    from scalesearch.data.cache import cores
+    from scalesearch.search.workers import Workers
+    from scalesearch.training.device import choose_device
+
+    plan, on_ray = searched.plan, executor == "ray"
+    gpu = plan.device != "cpu"
+    if gpu and on_ray and not gpus_per_trial:
+        raise UserError("--gpus-per-trial", "0", f"more, since the search ran on {plan.device}")
+    if gpu and not on_ray:
+        choose_device(plan.device)  # says if it is not there
+    many = jobs or (None if on_ray else 1 if gpu else max(1, cores() // plan.threads))
+    return Workers(many, executor, plan.threads, gpus_per_trial, ray_address, retries)
 
 
 def _images(searched: "Searched", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
@@ -109,7 +136,7 @@ def _introduce(
 
 def _start(
     searched: "Searched", networks: "Sequence[Network]", phi: float, wanted: "Sequence[Trial]", parts: "Dataset",
-    jobs: int | None, dry_run: bool, yes: bool, json: bool,
+    workers: "Workers", dry_run: bool, yes: bool, json: bool,
 ) -> None:  # fmt: skip
     """Estimates, asks, trains, prints."""
     from dataclasses import asdict
@@ -120,16 +147,14 @@ def _start(
     from scalesearch.search.estimate import measure
     from scalesearch.search.run import Listener
     from scalesearch.search.verify import folder_of, kept_rows, split_done, verify
-    from scalesearch.training.device import choose_device
     from scalesearch.units import show_seconds
 
     plan, folder = searched.plan, folder_of(searched, phi)
-    gpu = str(choose_device(plan.device)) != "cpu"
-    many = jobs or (1 if gpu else cores())
+    many = workers.jobs or max(1, cores() // plan.threads)
     before, pending = split_done(wanted, kept_rows(searched, phi))
     seconds = 0.0
-    if pending:
-        timing = measure(pending, len(parts.train), len(parts.validation), many, plan.device)
+    if pending and (workers.kind == "processes" or plan.device == "cpu"):
+        timing = measure(pending, len(parts.train), len(parts.validation), many, plan.device, plan.threads)
         seconds = timing.total([[(one, one.until) for one in pending]])
     if not json:
         done = f" ({len(before)} done before)" if before else ""
@@ -141,7 +166,8 @@ def _start(
     confirm(seconds, ASK_ABOVE_SECONDS, yes)
     with interruptible(), Bar(len(wanted), len(before), quiet=json) as bar:
         progress = TrialProgress(bar, before, plan.baseline.classes, seconds)
-        found = verify(searched, networks, phi, wanted, parts, many, Listener(bar.reading, progress.finished))
+        listener = Listener(bar.reading, progress.finished, bar.note)
+        found = verify(searched, networks, phi, wanted, parts, workers, listener)
     figure = _draw(folder, found)
     if json:
         print_json({"folder": str(folder), **asdict(found)})

@@ -12,10 +12,10 @@ from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.count import fvcore_count
 from scalesearch.nets.modules import build
-from scalesearch.search.executor import run_here, run_in_processes
+from scalesearch.search.executor import Beat, Here, mapped
 from scalesearch.search.plan import SearchPlan, Trial, trial
+from scalesearch.search.processes import Processes
 from scalesearch.search.race import BASELINE, Race, Results, Runner, places
-from scalesearch.search.trial import THREADS
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.device import set_threads
 from scalesearch.training.throughput import seconds_per_step
@@ -29,7 +29,7 @@ class Timing:
     """Seconds of the parts of a search, with as many trainings side by side as it will have.
 
     Args:
-        start: of the worker processes, once a rung.
+        start: of the worker processes, once.
         fixed: of a training besides its steps (building, counting).
         points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
     """
@@ -49,13 +49,14 @@ class Timing:
 
     def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
         """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
-        return sum(self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung)
+        found = [self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung]
+        return self.start * bool(found) + sum(found)
 
     def _rung(self, seconds: Sequence[float]) -> float:
         """The last training of a rung ends half a training after an even share, on average."""
         workers = min(self.jobs, len(seconds))
         uneven = mean(seconds) / 2 if len(seconds) % workers else 0.0
-        return self.start + sum(seconds) / workers + uneven
+        return sum(seconds) / workers + uneven
 
     def _step(self, macs: int) -> float:
         """By straight lines between the points, level beyond them on the cheap side."""
@@ -75,37 +76,38 @@ class Probe:
     specs: tuple[NetSpec, ...]
     train: TrainConfig
     device: str
+    threads: int
 
 
-def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str) -> Timing:
+def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str, threads: int = 1) -> Timing:
     """Times a few steps of the cheapest, the middle and the dearest network, in as many processes as will run.
 
     Args:
         trials: some of those to come, at least one.
         images, validation: of each training and of each evaluation.
         jobs: trainings at a time.
-        device: "cpu" or a GPU's name; on a CPU each training has one thread.
+        device: "cpu" or a GPU's name; on a CPU each training has ``threads``.
     """
     by_cost = sorted({one.proxy_spec.digest: one.proxy_spec for one in trials}.values(), key=lambda s: cost(s).macs)
     specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
-    probe = Probe(specs, trials[0].train, device)
+    probe = Probe(specs, trials[0].train, device, threads)
     began = time.perf_counter()
-    run = run_here([probe], _probe) if jobs == 1 else run_in_processes([probe] * jobs, _probe, jobs)
-    found = [result for _, result in run]
+    executor = Here(_probe) if jobs == 1 else Processes(_probe, jobs)
+    found = [result for _, result in mapped(executor, [probe] * jobs)]
     start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in found))
     steps = [median(one[number] for one, _, _ in found) for number in range(len(specs))]
     points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
     return Timing(start, median(fixed for _, fixed, _ in found), points, images, validation, jobs)
 
 
-def _probe(probe: Probe) -> tuple[list[float], float, float]:
+def _probe(probe: Probe, _beat: Beat) -> tuple[list[float], float, float]:
     """Seconds of a step of each network, of what a training does besides, and of all this together."""
     began = time.perf_counter()
     threads = torch.get_num_threads()
     steps, fixed = [], []
     try:
         if probe.device == "cpu":
-            set_threads(THREADS)
+            set_threads(probe.threads)
         for spec in probe.specs:
             before = time.perf_counter()
             network = build(spec, seed=0)

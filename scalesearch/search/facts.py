@@ -30,6 +30,8 @@ def hardware(device: str) -> str:
         return name
     import torch
 
+    if not torch.cuda.is_available():  # a coordinator whose workers have them
+        return f"GPUs of other machines; {name}"
     return f"{torch.cuda.get_device_name(device)}; {name}"
 
 

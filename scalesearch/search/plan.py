@@ -47,6 +47,7 @@ class SearchPlan:
         train: settings of one full training; each has a seed of its own.
         device: kind of device, since its kernels decide the last digits.
         weights: what all start from; None: from scratch.
+        threads: of a training on a CPU, since sums in another order differ in the last digits.
     """
 
     space: str
@@ -62,6 +63,7 @@ class SearchPlan:
     train: TrainConfig
     device: str
     weights: Weights | None = None
+    threads: int = 1
 
     @property
     def digest(self) -> str:
@@ -74,6 +76,8 @@ class SearchPlan:
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
+        if self.threads == 1:
+            del values["threads"]
         return values
 
     @classmethod
@@ -166,6 +170,7 @@ class Measured:
     """What a worker found out about a trial. Accuracies are of the proxy, on validation images.
 
     ``reason`` is empty for a finished trial and says why one failed. ``seconds`` is wall time of this portion.
+    ``note`` says what was odd about it.
     """
 
     macs: int
@@ -175,6 +180,12 @@ class Measured:
     train_loss: float
     seconds: float
     reason: str = ""
+    note: str = ""
+
+    @classmethod
+    def of_nothing(cls, trial: Trial, reason: str) -> "Measured":
+        """Of a trial that nobody could measure."""
+        return cls(cost(trial.spec).macs, 0, 0, 0, 0.0, 0.0, reason)
 
 
 def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: Measured) -> dict[str, Any]:
@@ -214,6 +225,7 @@ def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: M
         "full_epochs": trial.train.epochs,
         "train_loss": None if failed else measured.train_loss,
         "seconds": measured.seconds,
+        "note": measured.note,
     }
 
 

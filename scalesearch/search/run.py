@@ -2,101 +2,65 @@
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import optuna
 
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Candidate
 from scalesearch.design.scaling import Coefficients
 from scalesearch.errors import UserError
-from scalesearch.files import atomic, read_json, write_json
+from scalesearch.files import read_json, write_json
 from scalesearch.search.answer import write_answer
+from scalesearch.search.campaign import Bounds, Campaign
 from scalesearch.search.conclude import conclude
-from scalesearch.search.executor import run_here, run_in_processes
 from scalesearch.search.facts import add_seconds
 from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.found import Found, growth, write_found
-from scalesearch.search.plan import SearchPlan, Trial, check_same, row, runners, trial
-from scalesearch.search.race import Item, Race, State, advance, planned
-from scalesearch.search.study import Row, claim, key, open_study, record, release, release_unfinished, rows
-from scalesearch.search.trial import Assignment, Outcome, run_trial
+from scalesearch.search.kept import FILE as ROWS_FILE
+from scalesearch.search.kept import hits, write_predictions, write_rows
+from scalesearch.search.ledger import Finished, Ledger, Row, key
+from scalesearch.search.plan import Measured, SearchPlan, Trial, check_same, row, runners, trial
+from scalesearch.search.race import Item, Race, advance, planned
+from scalesearch.search.storage import Storage, storage_url
+from scalesearch.search.study import Window
+from scalesearch.search.trial import Assignment, Setting, run_trial
 from scalesearch.search.winners import Bools
+from scalesearch.search.workers import Workers
 
-PLAN_FORMAT = 2
+PLAN_FORMAT = 3
+SECONDS_BETWEEN_COPIES = 2.0  # of rows.json and the Optuna study, while trainings end faster
 
 
 @dataclass(frozen=True)
 class Listener:
     """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
 
-    ``total`` is what the race comes to if nobody is beaten.
+    ``total`` is what the race comes to if nobody is beaten; ``note`` is told of workers that die and the like.
     """
 
     reading: Callable[[int, int], None]
     finished: Callable[[Row, int, int], None]
+    note: Callable[[str], None] = lambda text: None
 
 
-@dataclass
-class Bounds:
-    """How much work may still be begun: wall seconds, and trainings; None leaves it open.
-
-    ``seconds_of`` estimates a training, so that none is begun that would not end in time.
-    """
-
-    seconds: float | None = None
-    trainings: int | None = None
-    seconds_of: Callable[[Trial], float] = lambda one: 0.0
-    _began: float = field(default_factory=time.monotonic)
-    _begun: int = 0
-
-    def take(self, one: Trial) -> bool:
-        """Whether a training may begin; counts it if so."""
-        late = self.seconds is not None and time.monotonic() - self._began + self.seconds_of(one) > self.seconds
-        if late or self._begun == self.trainings:
-            return False
-        self._begun += 1
-        return True
-
-
-@dataclass(frozen=True)
-class Search:
-    """What a search consists of, gathered for the functions below."""
-
-    folder: Path
-    plan: SearchPlan
-    candidates: Sequence[Candidate]
-    data: Dataset
-    jobs: int
-    listener: Listener
-    bounds: Bounds
-    study: optuna.Study
-    results: dict[Item, Bools | None]
-
-
-def recorded(folder: Path, plan: SearchPlan) -> list[Row]:
-    """The rows that a run folder holds of this search; none where there is no run, or one that recorded nothing.
+def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list[Row]:
+    """The rows that a search's ledger holds; none where there is no run, or one that recorded nothing.
 
     Raises UserError where the folder holds results of another search, naming what differs.
     """
-    path = folder / RUN_FILE
-    if not path.exists() or not (folder / "study.db").exists():
+    url = storage_url(folder, storage)
+    if storage is None and not ((folder / RUN_FILE).exists() and (folder / "study.db").exists()):
         return []
-    lines = rows(open_study(folder))
-    values = read_json(path, "a run of scalesearch")
-    if lines:
-        if values.get("format") != PLAN_FORMAT:
-            raise UserError(
-                str(folder), "a search of another version of scalesearch", f"format {PLAN_FORMAT}",
-                "Name another --run folder.",
-            )  # fmt: skip
-        old = values.get("plan")
-        check_same(old if isinstance(old, dict) else {}, plan, str(folder))
+    kept = Storage(url)
+    with contextlib.closing(kept):
+        lines = [one.row for one in Ledger(kept, _run_name(kept, plan)).finished()]
+        _check_folder(folder, plan, kept, bool(lines))
     return lines
 
 
@@ -106,184 +70,219 @@ def search(
     candidates: Sequence[Candidate],
     data: Dataset,
     facts: dict[str, Any],
-    jobs: int,
+    workers: Workers,
     listener: Listener,
     races: Sequence[Race],
     bounds: Bounds | None = None,
+    storage: str | None = None,
 ) -> list[Row]:
-    """Runs what the races still want and returns all rows; a second call continues, each training runs once.
+    """Runs what the races still want and returns all rows; a second call continues, each training counts once.
 
     Args:
         folder: of the run; made where it is missing.
         facts: provenance for ``run.json``; a continued run keeps its first, and lists the later ones.
-        jobs: processes; 1 runs the trainings in this one.
+        workers: where trainings run.
         races: run one after another over the same results, so a later one adds to what an earlier one left open.
         bounds: of the work; None runs every race to its end.
+        storage: a PostgreSQL that coordinators share; None keeps the ledger in the folder, for one coordinator.
 
     Raises:
-        UserError: the folder is in use or holds another search, or images cannot be decoded.
+        UserError: the folder is in use or holds another search, images cannot be decoded, the disk is full.
         KeyboardInterrupt: what is done is kept, what was running is run again next time.
     """
     prepare(folder)
-    with locked(folder):
-        before = recorded(folder, plan)
-        _write_plan(folder, plan, facts, continued=bool(before))
-        study = open_study(folder)
-        release_unfinished(study)
-        work = Search(
-            folder, plan, candidates, data, jobs, listener, bounds or Bounds(), study, kept_results(folder, before)
-        )
-        began = time.monotonic()
+    kept = Storage(storage_url(folder, storage), listener.note)
+    with contextlib.nullcontext() if kept.shared else locked(folder), contextlib.closing(kept):
+        ledger = Ledger(kept, _run_name(kept, plan))
+        if not kept.shared:
+            ledger.free_all()  # of a coordinator that was killed: the lock says that it is gone
+        before = ledger.finished()
+        _check_folder(folder, plan, kept, bool(before))
+        _write_plan(folder, plan, {**facts, "storage": _kept_where(kept)}, continued=bool(before))
+        window = Window(kept, f"scalesearch-{plan.digest}" if kept.shared else "scalesearch", listener.note)
+        work = Search(folder, plan, candidates, data, listener, window)
+        work.known(before)
+        setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
+        bounds, began = bounds or Bounds(), time.monotonic()
         try:
-            for race in races:
-                state = _run_race(work, race)
+            with contextlib.closing(workers.start(partial(run_trial, setting))) as executor:
+                for race in races:
+                    work.turn_to(race)
+                    if not Campaign(ledger, executor, work, bounds, workers.retries, workers.silent_seconds).run():
+                        break
         finally:
+            work.copy()
             add_seconds(folder, time.monotonic() - began)
-        _answer(work, race, state)
-        return rows(study)
+        work.answer()
+        return work.rows
 
 
-def kept_results(folder: Path, lines: Sequence[Row]) -> dict[Item, Bools | None]:
-    """Which validation images each recorded training got right; None for failed ones.
+class Search:
+    """A run's races as the work of a campaign: what they want, and what becomes of results."""
 
-    Raises UserError where a file of predictions is gone.
-    """
-    found: dict[Item, Bools | None] = {}
-    for line in lines:
-        path = folder / "predictions" / f"{line['name']}-seed{line['seed']}-e{line['epochs']}.npz"
-        if line["status"] == "failed":
-            found[key(line)] = None
-            continue
-        try:
-            with np.load(path) as kept:
-                found[key(line)] = kept["labels"] == kept["predictions"]
-        except (OSError, ValueError, KeyError) as error:
-            raise UserError(
-                str(path), f"unreadable predictions ({error})", "those of a recorded training", "Search in a new --run."
-            ) from None
-    return found
+    def __init__(
+        self,
+        folder: Path,
+        plan: SearchPlan,
+        candidates: Sequence[Candidate],
+        data: Dataset,
+        listener: Listener,
+        window: Window,
+    ) -> None:
+        self.rows: list[Row] = []
+        self._folder, self._plan, self._candidates, self._data = folder, plan, candidates, data
+        self._listener, self._window = listener, window
+        self._results: dict[Item, Bools | None] = {}
+        self._runners = runners(plan, candidates)
+        self._wanted: Sequence[Trial] = ()
+        self._copied = 0.0
+
+    def turn_to(self, race: Race) -> None:
+        """Asks a race what it wants, over the results so far."""
+        self._race = race
+        self._look()
+
+    def _look(self) -> None:
+        """What the race wants now; its images are decoded once, before workers ask for them."""
+        state = advance(self._race, self._runners, self._results)
+        self._wanted = [trial(self._plan, self._candidates, item) for item in state.wanted]
+        for size in sorted({one.proxy_spec.resolution for one in self._wanted}):
+            self._data.train.at(size, self._listener.reading)
+            self._data.validation.at(size, self._listener.reading)
+
+    def wanted(self) -> Sequence[Trial]:
+        """Of ``campaign.Work``."""
+        return self._wanted
+
+    def assignment(self, one: Trial) -> Assignment:
+        """Of ``campaign.Work``."""
+        return Assignment(one, self._checkpoint(one.name, one.seed))
+
+    def row(self, one: Trial, measured: Measured) -> Row:
+        """Of ``campaign.Work``."""
+        return row(self._plan, one, self._candidates[one.candidate] if one.candidate >= 0 else None, measured)
+
+    def note(self, text: str) -> None:
+        """Of ``campaign.Work``."""
+        self._listener.note(text)
+
+    def heard(self, finished: Sequence[Finished]) -> None:
+        """Of ``campaign.Work``: takes results in, has the race decide, brings the answer up to date, tells."""
+        new = [one for one in finished if key(one.row) not in self._results]
+        if not new:
+            return
+        before = {one.key for one in self._wanted}
+        self.known(new)
+        self._look()
+        self.answer()
+        for one in new:
+            if one.row["status"] == "failed" or one.row["epochs"] == one.row["full_epochs"]:
+                self._checkpoint(one.row["name"], one.row["seed"]).unlink(missing_ok=True)
+        if not before & {one.key for one in self._wanted}:
+            self._drop_checkpoints()
+        if time.monotonic() - self._copied > SECONDS_BETWEEN_COPIES:
+            self.copy()
+        total = max(planned(self._race, len(self._candidates)), len(self._results) + len(self._wanted))
+        for done, one in enumerate(new, start=len(self._results) - len(new) + 1):
+            self._listener.finished(one.row, done, total)
+
+    def known(self, finished: Sequence[Finished]) -> None:
+        """Takes results in."""
+        for one in finished:
+            write_predictions(self._folder, one)
+            self._results[key(one.row)] = hits(one)
+            self.rows.append(one.row)
+        self.rows.sort(key=key)
+
+    def copy(self) -> None:
+        """Brings ``rows.json`` and the Optuna study up to date."""
+        write_rows(self._folder, self.rows, self._plan.digest)
+        self._window.show(self.rows)
+        self._copied = time.monotonic()
+
+    def _checkpoint(self, name: str, seed: int) -> Path:
+        return self._folder / "checkpoints" / f"{name}-seed{seed}.safetensors"
+
+    def _drop_checkpoints(self) -> None:
+        """A rung is over: the candidates beaten will not be trained on."""
+        for place in advance(self._race, self._runners, self._results, final=True).places:
+            if not place.inside:
+                for path in (self._folder / "checkpoints").glob(f"c{place.number:03d}-seed*.safetensors"):
+                    path.unlink(missing_ok=True)
+
+    def answer(self) -> None:
+        """Brings ``winners.json`` and ``coefficients.json`` up to date."""
+        plan, results = self._plan, self._results
+        state = advance(self._race, self._runners, results, final=True)
+        answer = conclude(self._race, state, self._candidates, results, plan.target_macs)
+        if answer is None:
+            return
+        write_answer(self._folder, answer)
+        best = next(place for place in state.places if place.inside)
+        chosen = self._candidates[best.number].coefficients
+        standing = next(standing for standing in answer.standings if standing.name == answer.recommended)
+        correct = [right for (number, _, epochs), right in results.items()
+                   if number == best.number and epochs == standing.epochs and right is not None]  # fmt: skip
+        write_found(
+            self._folder,
+            Found(
+                coefficients=Coefficients(chosen.alpha, chosen.beta, chosen.gamma, growth(plan.rounding)),
+                rounding=plan.rounding,
+                baseline=plan.baseline,
+                space=plan.space,
+                data=plan.data,
+                target_macs=plan.target_macs,
+                winner=answer.recommended,
+                score=standing.score,
+                top1=float(np.mean(correct)),
+                done=len(results),
+                total=len(results) + len(state.wanted),
+            ),
+        )
+
+
+def _run_name(storage: Storage, plan: SearchPlan) -> str:
+    """In a shared database the plan says which trainings are the same; a folder has one search."""
+    return plan.digest if storage.shared else "search"
+
+
+def _kept_where(storage: Storage) -> str:
+    return storage.name if storage.shared else "study.db"
+
+
+def _check_folder(folder: Path, plan: SearchPlan, storage: Storage, recorded: bool) -> None:
+    """Raises UserError where a folder holds another search, one of another version, or one kept elsewhere."""
+    path = folder / RUN_FILE
+    if not path.exists():
+        return
+    values = read_json(path, "a run of scalesearch")
+    if values.get("format") != PLAN_FORMAT:
+        check_format(folder, values)
+    if not recorded and not (folder / ROWS_FILE).exists():
+        return
+    old = values.get("plan")
+    check_same(old if isinstance(old, dict) else {}, plan, str(folder))
+    if values.get("storage") != _kept_where(storage):
+        raise UserError(
+            "--storage", _kept_where(storage), f"{values.get('storage')}, where this run's trainings are",
+            "Give the same --storage as before, or another --run folder.",
+        )  # fmt: skip
+
+
+def check_format(folder: Path, values: dict[str, Any]) -> None:
+    """Raises UserError for a ``run.json`` of another version."""
+    version = values.get("format")
+    if version == PLAN_FORMAT:
+        return
+    newer = isinstance(version, int) and version > PLAN_FORMAT
+    by = values.get("versions", {}).get("scalesearch", "another version") if isinstance(values, dict) else ""
+    do = "Update scalesearch." if newer else f"Read it with scalesearch {by}, or search again in another --run folder."
+    raise UserError(str(folder), f"a search of format {version}, by scalesearch {by}", f"format {PLAN_FORMAT}", do)
 
 
 def _write_plan(folder: Path, plan: SearchPlan, facts: dict[str, Any], continued: bool) -> None:
     path = folder / RUN_FILE
-    if continued:
+    if continued and path.exists():
         first = read_json(path, "a run of scalesearch")
         facts = {**first, "continued": [*first.get("continued", []), facts]}
     write_json(path, {**facts, "format": PLAN_FORMAT, "plan": plan.to_dict(), "plan_digest": plan.digest})
-
-
-def _run_race(work: Search, race: Race) -> State:
-    """Runs the race as far as the bounds allow."""
-    field = runners(work.plan, work.candidates)
-    while True:
-        state = advance(race, field, work.results)
-        pending = [trial(work.plan, work.candidates, item) for item in state.wanted]
-        if not pending or not _run(work, race, pending):
-            return advance(race, field, work.results, final=True) if pending else state
-        _drop_checkpoints(work, advance(race, field, work.results, final=True))
-
-
-def _run(work: Search, race: Race, pending: Sequence[Trial]) -> bool:
-    """Runs trainings and records each as it finishes; whether all were begun.
-
-    What an interruption leaves running is released.
-    """
-    _ready(pending, work.data, work.listener)
-    running: dict[Item, optuna.Trial] = {}
-    assignments = _claimed(work, pending, running)
-    run = run_here(assignments, run_trial) if work.jobs == 1 else run_in_processes(assignments, run_trial, work.jobs)
-    finished = 0
-    try:
-        with contextlib.closing(run):  # type: ignore[type-var]
-            for assignment, outcome in run:
-                one = assignment.trial
-                line = row(work.plan, one, _candidate(work, one), outcome.measured)
-                _keep_predictions(work.folder, one, outcome)
-                record(work.study, running.pop(one.key), line)
-                failed = bool(outcome.measured.reason)
-                work.results[one.key] = None if failed else outcome.labels == outcome.predictions
-                if failed or one.until == one.train.epochs:
-                    _checkpoint(work.folder, one).unlink(missing_ok=True)
-                finished += 1
-                state = advance(race, runners(work.plan, work.candidates), work.results, final=True)
-                _answer(work, race, state)
-                total = max(planned(race, len(work.candidates)), len(work.results) + len(pending) - finished)
-                work.listener.finished(line, len(work.results), total)
-    finally:
-        release(work.study, running.values())
-    return finished == len(pending)
-
-
-def _ready(pending: Sequence[Trial], data: Dataset, listener: Listener) -> None:
-    """Decodes every image once, and every size once, before workers ask for them."""
-    for size in sorted({one.proxy_spec.resolution for one in pending}):
-        data.train.at(size, listener.reading)
-        data.validation.at(size, listener.reading)
-
-
-def _claimed(work: Search, pending: Sequence[Trial], running: dict[Item, optuna.Trial]) -> Iterator[Assignment]:
-    """Assignments, each registered as running in the moment a worker is free for it, while the bounds allow."""
-    data = work.data
-    for one in pending:
-        if not work.bounds.take(one):
-            return
-        c = one.coefficients
-        running[one.key] = claim(work.study, one.key, c.alpha, c.beta, c.gamma)
-        checkpoint = _checkpoint(work.folder, one)
-        augment = Augment(flip=data.source.flip)
-        yield Assignment(one, data.train, data.validation, augment, work.plan.device, checkpoint)
-
-
-def _candidate(work: Search, one: Trial) -> Candidate | None:
-    return work.candidates[one.candidate] if one.candidate >= 0 else None
-
-
-def _checkpoint(folder: Path, one: Trial) -> Path:
-    return folder / "checkpoints" / f"{one.name}-seed{one.seed}.safetensors"
-
-
-def _drop_checkpoints(work: Search, state: State) -> None:
-    """Beaten candidates will not be trained on."""
-    for place in state.places:
-        if not place.inside:
-            for path in (work.folder / "checkpoints").glob(f"c{place.number:03d}-seed*.safetensors"):
-                path.unlink()
-
-
-def _keep_predictions(folder: Path, one: Trial, outcome: Outcome) -> None:
-    """Label and prediction of each validation image, so that anybody can recompute accuracies and compare pairs."""
-    path = folder / "predictions" / f"{one.file}.npz"
-    with atomic(path) as temporary:
-        np.savez_compressed(
-            temporary, labels=outcome.labels.astype(np.uint16), predictions=outcome.predictions.astype(np.uint16)
-        )
-
-
-def _answer(work: Search, race: Race, state: State) -> None:
-    """Brings ``winners.json`` and ``coefficients.json`` up to date."""
-    plan = work.plan
-    answer = conclude(race, state, work.candidates, work.results, plan.target_macs)
-    if answer is None:
-        return
-    write_answer(work.folder, answer)
-    best = next(place for place in state.places if place.inside)
-    chosen = work.candidates[best.number].coefficients
-    standing = next(standing for standing in answer.standings if standing.name == answer.recommended)
-    correct = [right for (number, _, epochs), right in work.results.items()
-               if number == best.number and epochs == standing.epochs and right is not None]  # fmt: skip
-    write_found(
-        work.folder,
-        Found(
-            coefficients=Coefficients(chosen.alpha, chosen.beta, chosen.gamma, growth(plan.rounding)),
-            rounding=plan.rounding,
-            baseline=plan.baseline,
-            space=plan.space,
-            data=plan.data,
-            target_macs=plan.target_macs,
-            winner=answer.recommended,
-            score=standing.score,
-            top1=float(np.mean(correct)),
-            done=len(work.results),
-            total=len(work.results) + len(state.wanted),
-        ),
-    )

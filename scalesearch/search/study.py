@@ -1,109 +1,88 @@
-"""The search's ledger, an Optuna study: stores and shows trials. Which ones exist is decided by our list, not by it.
+"""The window on a search: an Optuna study beside the ledger, which optuna-dashboard and Optuna's own functions read.
 
-Optuna's samplers cannot hold αβ²γ² ≈ 2 and may repeat or lose points, so each trial is enqueued with fixed values
-and asked for at once; only the coordinator writes (SQLite takes one writer). One Optuna trial is one training up to a
-rung: (candidate, seed, epochs).
+Optuna shows trials; which ones exist and who runs them is the ledger's matter. Its samplers cannot hold αβ²γ² ≈ 2 and
+may repeat or lose points, and its storage takes a point twice without a word. One Optuna trial is one training up to a
+rung: (candidate, seed, epochs), added when it is over.
 
 Optuna's pruners are not used: they compare a trial's intermediate value with those of others (median, successive
 halving) or with the best trial's (Wilcoxon, threshold), each without the others' noise, seeds or the number of
 comparisons made, and they end a trial for good; the race (``search.race``) asks whether a candidate is beaten.
 """
 
-from collections.abc import Iterable
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.trial import TrialState
-from sqlalchemy import URL
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import NullPool
 
-from scalesearch.errors import ScaleSearchError, UserError
+from scalesearch.search.ledger import Row, key
+from scalesearch.search.storage import Storage
 
-Row = dict[str, Any]
-Key = tuple[int, int, int]  # (candidate, seed, epochs); candidate −1 is the baseline
 LARGEST = 1_000_000
+DISTRIBUTIONS: dict[str, BaseDistribution] = {
+    "candidate": IntDistribution(-1, LARGEST),
+    "seed": IntDistribution(0, LARGEST),
+    "epochs": IntDistribution(1, LARGEST),
+    "alpha": FloatDistribution(1, 8),
+    "beta": FloatDistribution(1, 8),
+    "gamma": FloatDistribution(1, 8),
+}
 
 
-def open_study(folder: Path) -> optuna.Study:
-    """The study in ``folder/study.db``, made if it is not there; optuna-dashboard reads the same file.
+class Window:
+    """The study of a run, kept up to date with its rows.
 
-    Raises:
-        UserError: the file cannot be opened as a study.
+    What goes wrong here is noted once and does not end the search: the ledger has the results.
     """
+
+    def __init__(self, storage: Storage, name: str, note: Callable[[str], None]) -> None:
+        self._storage, self._name, self._note = storage, name, note
+        self._study: optuna.Study | None = None
+
+    def show(self, rows: Sequence[Row]) -> None:
+        """Adds the trials that are not shown yet. One coordinator at a time, so that each is added once."""
+        try:
+            with self._storage.alone():
+                study = self._opened()
+                shown = {_key(trial) for trial in study.get_trials(deepcopy=False)}
+                study.add_trials([_trial(row) for row in rows if key(row) not in shown])
+        except Exception as error:  # SQLAlchemy, sqlite3, alembic and Optuna each raise their own kinds here
+            self._note(f"The Optuna study lags behind ({str(error).splitlines()[0]}); the results are kept.")
+            self._note = lambda text: None
+
+    def _opened(self) -> optuna.Study:
+        if self._study is None:
+            self._study = open_study(self._storage, self._name)
+        return self._study
+
+
+def open_study(storage: Storage, name: str) -> optuna.Study:
+    """The study of that name, made if it is not there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    path = folder / "study.db"
-    try:
-        url = URL.create("sqlite", database=str(path.resolve()))
-        storage = optuna.storages.RDBStorage(url.render_as_string())
-        return optuna.create_study(
-            study_name="scalesearch",
-            storage=storage,
-            sampler=optuna.samplers.RandomSampler(seed=0),
-            direction="maximize",
-            load_if_exists=True,
-        )
-    except Exception as error:  # SQLAlchemy, sqlite3 and alembic each raise their own kinds here
-        raise UserError(
-            str(path), str(error).splitlines()[0], "an Optuna study in SQLite", "Choose another --run folder."
-        ) from error
+    options = {"poolclass": NullPool, "connect_args": {} if storage.shared else {"timeout": 60}}
+    return optuna.create_study(
+        study_name=name,
+        storage=optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False), engine_kwargs=options),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+        direction="maximize",
+        load_if_exists=True,
+    )
 
 
-def release_unfinished(study: optuna.Study) -> int:
-    """Marks trials left running by an interrupted coordinator as failed, so that they are run again; how many."""
-    unfinished = study.get_trials(deepcopy=False, states=(TrialState.RUNNING, TrialState.WAITING))
-    for trial in unfinished:
-        study.tell(trial.number, state=TrialState.FAIL)
-    return len(unfinished)
+def _key(trial: FrozenTrial) -> tuple[int, ...]:
+    return tuple(int(trial.params.get(name, -2)) for name in ("candidate", "seed", "epochs"))
 
 
-def rows(study: optuna.Study) -> list[Row]:
-    """The recorded rows, ordered by candidate, seed and epochs; interrupted trials have none."""
-    recorded = [t.user_attrs["row"] for t in study.get_trials(deepcopy=False) if "row" in t.user_attrs]
-    return sorted(recorded, key=key)
-
-
-def key(row: Row) -> Key:
-    """What a row is of."""
-    return (row["candidate"], row["seed"], row["epochs"])
-
-
-def claim(study: optuna.Study, item: Key, alpha: float, beta: float, gamma: float) -> optuna.Trial:
-    """Registers a trial as running, with exactly these values.
-
-    Raises:
-        ScaleSearchError: Optuna answered with other values, which happens only when another process took them.
-    """
-    candidate, seed, epochs = item
-    values = {
-        "candidate": candidate, "seed": seed, "epochs": epochs, "alpha": alpha, "beta": beta, "gamma": gamma
-    }  # fmt: skip
-    distributions: dict[str, BaseDistribution] = {
-        "candidate": IntDistribution(-1, LARGEST),
-        "seed": IntDistribution(0, LARGEST),
-        "epochs": IntDistribution(1, LARGEST),
-        "alpha": FloatDistribution(1, 8),
-        "beta": FloatDistribution(1, 8),
-        "gamma": FloatDistribution(1, 8),
-    }
-    study.enqueue_trial(values)
-    trial = study.ask(distributions)
-    if trial.params != values:
-        study.tell(trial, state=TrialState.FAIL)
-        raise ScaleSearchError(f"the study gave {trial.params} for {values}: another process writes to it")
+def _trial(row: Row) -> FrozenTrial:
+    done = row["status"] == "done"
+    trial = create_trial(
+        state=TrialState.COMPLETE if done else TrialState.FAIL,
+        value=row["score"] if done else None,
+        params={name: row[name] for name in DISTRIBUTIONS},
+        distributions=DISTRIBUTIONS,
+        user_attrs={"row": row},
+    )
+    trial.datetime_start = datetime.now() - timedelta(seconds=row["seconds"])
     return trial
-
-
-def record(study: optuna.Study, trial: optuna.Trial, row: Row) -> None:
-    """Writes a finished trial: its row first, then its state, so that a state never stands without its row."""
-    trial.set_user_attr("row", row)
-    if row["status"] == "done":
-        study.tell(trial, row["score"])
-    else:
-        study.tell(trial, state=TrialState.FAIL)
-
-
-def release(study: optuna.Study, trials: Iterable[optuna.Trial]) -> None:
-    """Gives interrupted trials back: failed without a row, to be run again."""
-    for trial in trials:
-        study.tell(trial, state=TrialState.FAIL)

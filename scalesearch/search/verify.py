@@ -6,10 +6,10 @@ and every control are trained at φ, all at the same real FLOPs, as the search t
 """
 
 import contextlib
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -23,22 +23,25 @@ from scalesearch.design.shape import reshape
 from scalesearch.design.sizing import check_buildable
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import atomic, read_json, write_json
+from scalesearch.files import read_json, write_json
 from scalesearch.search.agreement import Interval, Regret, rank_agreement, regret, repeat_tau, weigh_together
 from scalesearch.search.answer import Answer, read_answer
+from scalesearch.search.campaign import Bounds, Campaign
 from scalesearch.search.conclude import name
-from scalesearch.search.executor import run_here, run_in_processes
 from scalesearch.search.family import member
 from scalesearch.search.folder import RUN_FILE, locked, prepare
-from scalesearch.search.plan import SearchPlan, Trial, row
+from scalesearch.search.kept import FILE as ROWS_FILE
+from scalesearch.search.kept import hits, read_hits, read_rows, write_predictions, write_rows
+from scalesearch.search.ledger import Finished, Ledger, Row, key
+from scalesearch.search.plan import Measured, SearchPlan, Trial, row
 from scalesearch.search.race import Results
-from scalesearch.search.run import Listener, kept_results, recorded
-from scalesearch.search.study import Row, key
-from scalesearch.search.trial import Assignment, Outcome, run_trial
+from scalesearch.search.run import Listener, check_format
+from scalesearch.search.storage import Storage, storage_url
+from scalesearch.search.trial import Assignment, Setting, run_trial
 from scalesearch.search.winners import Bools, Evidence, seed_spread
+from scalesearch.search.workers import Workers
 
 FILE = "verify.json"
-ROWS_FILE = "rows.json"
 FORMAT = 1
 LARGEST_PHI = 10  # a thousand times the baseline's FLOPs
 
@@ -139,6 +142,7 @@ def read_searched(folder: Path) -> Searched:
             'Run "scalesearch grid" first, or name one.',
         )  # fmt: skip
     values = read_json(path, "a run of scalesearch")
+    check_format(folder, values)
     try:
         plan, given = SearchPlan.from_dict(values["plan"]), values["data_argument"]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -150,7 +154,7 @@ def read_searched(folder: Path) -> Searched:
         raise UserError(
             "--run", f"{folder} without an answer", "a search with results", 'Run "scalesearch grid" again.'
         )
-    results = kept_results(folder, recorded(folder, plan))
+    results = read_hits(folder, read_rows(folder, plan.digest))
     return Searched(folder, plan, plan.enumerate().candidates, answer, results, given)
 
 
@@ -232,23 +236,22 @@ def trials(plan: SearchPlan, networks: Sequence[Network], seeds: int, epochs: in
 
 def kept_rows(searched: Searched, phi: float) -> list[Row]:
     """The trainings that a verification at φ holds already. Raises UserError where they are of another search."""
-    path = folder_of(searched, phi) / ROWS_FILE
-    if not path.exists():
-        return []
-    values = read_json(path, "the trainings of a verification")
-    lines = values.get("rows")
-    if not isinstance(lines, list) or any(not isinstance(line, dict) for line in lines):
-        raise UserError(str(path), "a damaged file", "the trainings of a verification", "Delete its folder.")
-    if (values.get("format"), values.get("plan_digest")) != (FORMAT, searched.plan.digest):
-        raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
-    return lines
+    return read_rows(folder_of(searched, phi), searched.plan.digest)
 
 
 def split_done(wanted: Sequence[Trial], lines: Sequence[Row]) -> tuple[list[Row], list[Trial]]:
-    """The rows of those that are done, and those still to be run; a failed one is not tried again."""
-    done = {(key(line), line["digest"]): line for line in lines}
-    before = [done[one.key, one.spec.digest] for one in wanted if (one.key, one.spec.digest) in done]
-    return before, [one for one in wanted if (one.key, one.spec.digest) not in done]
+    """The rows of those that are done, and those still to be run; a failed one is not tried again.
+
+    Raises UserError where one was of another network.
+    """
+    done = {key(line): line for line in lines}
+    for one in wanted:
+        if one.key in done and done[one.key]["digest"] != one.spec.digest:
+            raise UserError(
+                ROWS_FILE, f"{one.name} of another shape", f"digest {one.spec.digest}",
+                "This version scales it differently: delete the verification's folder.",
+            )  # fmt: skip
+    return [done[one.key] for one in wanted if one.key in done], [one for one in wanted if one.key not in done]
 
 
 def verify(
@@ -257,14 +260,14 @@ def verify(
     phi: float,
     wanted: Sequence[Trial],
     data: Dataset,
-    jobs: int,
+    workers: Workers,
     listener: Listener,
 ) -> Verification:
     """Runs what is still to be run, and concludes; the result is in ``verify.json``, too.
 
     Args:
         networks: of ``scaled``; ``wanted``: their trainings, of ``trials``.
-        jobs: processes; 1 runs the trainings in this one.
+        workers: where trainings run.
         listener: is told of each training as in a search.
 
     Raises:
@@ -273,23 +276,69 @@ def verify(
     """
     folder = folder_of(searched, phi)
     prepare(folder)
-    with locked(searched.folder):
-        lines = kept_rows(searched, phi)
-        before, pending = split_done(wanted, lines)
-        for size in sorted({one.proxy_spec.resolution for one in pending}):  # once, before workers ask for them
+    plan = searched.plan
+    with locked(searched.folder), contextlib.closing(Storage(storage_url(folder, None), listener.note)) as storage:
+        kept_rows(searched, phi)  # refuses another search's
+        ledger = Ledger(storage, plan.digest)
+        ledger.free_all()
+        work = _Verifying(searched, networks, folder, wanted, listener)
+        setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
+        work.known(ledger.finished())
+        for size in sorted({one.proxy_spec.resolution for one in work.wanted()}):  # once, before workers ask for them
             data.train.at(size, listener.reading)
             data.validation.at(size, listener.reading)
-        by_number = {network.candidate.index: network.candidate for network in networks}
-        finished = len(before)
-        with contextlib.closing(_outcomes(pending, folder, data, searched.plan.device, jobs)) as outcomes:
-            for one, outcome in outcomes:
-                line = row(searched.plan, one, by_number[one.candidate], outcome.measured)
-                lines = _recorded(searched, folder, lines, one, outcome, line)
-                finished += 1
-                listener.finished(line, finished, len(wanted))
-        found = compare_sizes(searched, networks, phi, wanted, kept_results(folder, lines))
+        with contextlib.closing(workers.start(partial(run_trial, setting))) as executor:
+            Campaign(ledger, executor, work, Bounds(), workers.retries, workers.silent_seconds).run()
+        found = compare_sizes(searched, networks, phi, wanted, work.results)
         write_json(folder / FILE, {"format": FORMAT, **asdict(found)})
         return found
+
+
+class _Verifying:
+    """A verification's trainings as the work of a campaign."""
+
+    def __init__(
+        self, searched: Searched, networks: Sequence[Network], folder: Path, wanted: Sequence[Trial], listener: Listener
+    ) -> None:
+        self.results: dict[tuple[int, int, int], Bools | None] = {}
+        self._searched, self._folder, self._trials, self._listener = searched, folder, wanted, listener
+        self._candidates = {network.candidate.index: network.candidate for network in networks}
+        self._rows: list[Row] = []
+
+    def wanted(self) -> Sequence[Trial]:
+        """Of ``campaign.Work``; a failed one is not tried again."""
+        return [one for one in self._trials if one.key not in self.results]
+
+    def assignment(self, one: Trial) -> Assignment:
+        """Of ``campaign.Work``."""
+        return Assignment(one, _checkpoint(self._folder, one.file))
+
+    def row(self, one: Trial, measured: Measured) -> Row:
+        """Of ``campaign.Work``."""
+        return row(self._searched.plan, one, self._candidates[one.candidate], measured)
+
+    def note(self, text: str) -> None:
+        """Of ``campaign.Work``."""
+        self._listener.note(text)
+
+    def heard(self, finished: Sequence[Finished]) -> None:
+        """Of ``campaign.Work``."""
+        new = [one for one in finished if key(one.row) not in self.results]
+        self.known(new)
+        done = len(self._trials) - len(self.wanted())
+        for number, one in enumerate(new, start=done - len(new) + 1):
+            line = one.row
+            _checkpoint(self._folder, f"{line['name']}-seed{line['seed']}-e{line['epochs']}").unlink(missing_ok=True)
+            self._listener.finished(line, number, len(self._trials))
+
+    def known(self, finished: Sequence[Finished]) -> None:
+        """Takes results in; predictions first, so that no row stands without them."""
+        for one in finished:
+            write_predictions(self._folder, one)
+            self.results[key(one.row)] = hits(one)
+            self._rows.append(one.row)
+        if finished:
+            write_rows(self._folder, self._rows, self._searched.plan.digest)
 
 
 def read_verifications(folder: Path) -> tuple[Verification, ...]:
@@ -316,38 +365,8 @@ def _read_verification(path: Path) -> Verification:
         raise UserError(str(path), f"a damaged file ({error})", "a verification", "Verify again.") from None
 
 
-def _outcomes(
-    pending: Sequence[Trial], folder: Path, data: Dataset, device: str, jobs: int
-) -> Generator[tuple[Trial, Outcome]]:
-    """Each trial with what came of it, as they finish."""
-    augment = Augment(flip=data.source.flip)
-    assignments = (
-        Assignment(one, data.train, data.validation, augment, device, _checkpoint(folder, one)) for one in pending
-    )
-    run = run_here(assignments, run_trial) if jobs == 1 else run_in_processes(assignments, run_trial, jobs)
-    with contextlib.closing(run):  # type: ignore[type-var]
-        for assignment, outcome in run:
-            yield assignment.trial, outcome
-
-
-def _checkpoint(folder: Path, one: Trial) -> Path:
-    return folder / "checkpoints" / f"{one.file}.safetensors"
-
-
-def _recorded(
-    searched: Searched, folder: Path, lines: Sequence[Row], one: Trial, outcome: Outcome, line: Row
-) -> list[Row]:
-    """The rows with one more; predictions first, so that no row stands without them."""
-    if not outcome.measured.reason:
-        with atomic(folder / "predictions" / f"{one.file}.npz") as temporary:
-            np.savez_compressed(
-                temporary, labels=outcome.labels.astype(np.uint16), predictions=outcome.predictions.astype(np.uint16)
-            )
-    grown = [*(old for old in lines if key(old) != one.key), line]
-    values: dict[str, Any] = {"format": FORMAT, "plan_digest": searched.plan.digest, "rows": grown}
-    write_json(folder / ROWS_FILE, values)
-    _checkpoint(folder, one).unlink(missing_ok=True)
-    return grown
+def _checkpoint(folder: Path, name: str) -> Path:
+    return folder / "checkpoints" / f"{name}.safetensors"
 
 
 def compare_sizes(

@@ -211,6 +211,14 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return header, tensors
 
 
+def epochs_begun(path: Path) -> int:
+    """How many epochs a checkpoint has finished or begun; 0 where there is none. Raises as ``read``."""
+    if not path.exists():
+        return 0
+    header, _ = read(path)
+    return len(header["history"]) + bool(header.get("begun"))
+
+
 def check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise UserError naming each setting that differs between a checkpoint and the run that would continue it."""
     if found["architecture"] != expected["architecture"]:

@@ -11,6 +11,10 @@ SMALLEST_PART = 2  # images: batch norm needs two values
 CPU_MESSAGE = "can't allocate memory"  # of torch's CPU allocator, which raises a plain RuntimeError
 
 
+class TooLittleMemory(UserError):  # noqa: N818 (says what happened)
+    """Not even the smallest part of a step fits."""
+
+
 @dataclass
 class Parts:
     """How many parts a step's images are split into: what was asked for, more after memory ran out.
@@ -28,7 +32,7 @@ class Parts:
     def affordable(self, step: Callable[[int], torch.Tensor], batch_size: int) -> torch.Tensor:
         """``step(parts)``, with twice the parts as often as memory runs out.
 
-        Raises UserError where even the smallest parts do not fit.
+        Raises TooLittleMemory where even the smallest parts do not fit.
         """
         while True:
             try:
@@ -53,10 +57,10 @@ def is_out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or CPU_MESSAGE in str(error)
 
 
-def too_little(batch_size: int, parts: int) -> UserError:
+def too_little(batch_size: int, parts: int) -> TooLittleMemory:
     """The error where no way is left."""
     split = f" in {parts} parts" if parts > 1 else ""
-    return UserError(
+    return TooLittleMemory(
         "memory", f"too little for a step of batch_size {batch_size}{split}", "memory for one training step",
         "Lower batch_size or the resolution, raise accumulate, set recompute, or use precision bf16.",
     )  # fmt: skip

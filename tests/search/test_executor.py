@@ -1,32 +1,71 @@
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from scalesearch.search.executor import WorkerDiedError, run_here, run_in_processes
+from scalesearch.errors import UserError
+from scalesearch.search.executor import Beat, Died, Executor, Here, WorkerDiedError, mapped
+from scalesearch.search.processes import FAILED_STARTS, Processes
 
 
-def double(number: int) -> int:
+def double(number: int, beat: Beat) -> int:
+    beat()
     return 2 * number
 
 
-def fail_on_three(number: int) -> int:
+def fail_on_three(number: int, _beat: Beat) -> int:
     if number == 3:
-        raise ValueError("three")
+        raise UserError("job", "three", "another number")
     return number
 
 
-def die(_number: int) -> int:
-    os._exit(9)
+def misbehave(number: int, _beat: Beat) -> int:
+    """1 raises, 2 is killed, 3 hangs, 4 leaves."""
+    if number == 1:
+        raise KeyError("a bug")
+    if number == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if number == 3:
+        time.sleep(300)
+    if number == 4:
+        os._exit(9)
+    return number
+
+
+def stop(_number: int, _beat: Beat) -> int:
+    os.kill(os.getpid(), signal.SIGSTOP)
+    return 0
+
+
+class Unloadable:
+    """Ends the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (os._exit, (7,))
+
+    def __call__(self, number: int, beat: Beat) -> int:
+        return number
+
+
+def ended(executor: Executor[int, int], jobs: list[int]) -> dict[int, int | Died]:
+    found: dict[int, int | Died] = {}
+    waiting = list(jobs)
+    while len(found) < len(jobs):
+        while waiting and executor.free():
+            executor.submit(waiting.pop(0))
+        found.update(executor.ended(1.0))
+    return found
 
 
 def test_here_and_in_processes_give_the_same_results() -> None:
-    here = sorted(run_here(range(5), double))
-    there = sorted(run_in_processes(range(5), double, 2))
+    here = sorted(mapped(Here(double), range(5)))
+    there = sorted(mapped(Processes(double, 2), range(5)))
     assert here == there == [(n, 2 * n) for n in range(5)]
 
 
@@ -38,29 +77,65 @@ def test_a_job_is_taken_only_when_a_worker_is_free() -> None:
             taken.append(number)
             yield number
 
-    results = run_in_processes(jobs(), double, 2)
+    results = mapped(Processes(double, 2), jobs())
     next(results)
     assert len(taken) <= 3  # two running, one to replace the finished
-    results.close()
+    results.close()  # type: ignore[attr-defined]
 
 
-def test_errors_of_a_job_reach_the_caller() -> None:
-    with pytest.raises(ValueError, match="three"):
-        list(run_in_processes([1, 2, 3], fail_on_three, 2))
+@pytest.mark.parametrize("executor", [lambda: Here(fail_on_three), lambda: Processes(fail_on_three, 2)])
+def test_our_own_errors_end_the_whole(executor: Callable[[], Executor[int, int]]) -> None:
+    with pytest.raises(UserError, match="three"):
+        list(mapped(executor(), [1, 2, 3]))
 
 
-def test_a_dead_worker_is_noticed() -> None:
-    with pytest.raises(WorkerDiedError, match="Run the same command again"):
-        list(run_in_processes([1], die, 1))
+def test_a_worker_that_dies_hangs_or_raises_takes_no_other_along() -> None:
+    executor = Processes(misbehave, 2, stalled_seconds=4.0)
+    found = ended(executor, [5, 1, 2, 3, 4, 6, 7])
+    executor.close()
+    assert [found[number] for number in (5, 6, 7)] == [5, 6, 7]
+    assert found[1] == Died("KeyError: 'a bug'")
+    assert found[2] == Died("its worker process was ended by SIGKILL, most often because memory ran out")
+    assert found[3] == Died("its worker process gave no sign of life for 4 s and was killed")
+    assert found[4] == Died("its worker process ended with exit code 9")
+
+
+def test_a_stopped_worker_is_killed() -> None:
+    executor = Processes(stop, 1, stalled_seconds=2.0)
+    assert isinstance(ended(executor, [1])[1], Died)
+    executor.close()
+
+
+def test_workers_that_cannot_start_end_the_whole() -> None:
+    executor: Processes[int, int] = Processes(Unloadable(), 2)
+    found: list[int | Died] = []
+
+    def until_it_gives_up() -> None:
+        while True:
+            while executor.free():
+                executor.submit(1)
+            found.extend(result for _, result in executor.ended(1.0))
+
+    with pytest.raises(WorkerDiedError, match=rf"{FAILED_STARTS} in a row before they began.*exit code 7"):
+        until_it_gives_up()
+    executor.close()
+    assert len(found) >= FAILED_STARTS - 2
+    assert all(isinstance(one, Died) and not one.begun for one in found)  # which says nothing about the job
+
+
+def test_a_job_that_dies_is_an_error_where_nobody_tries_again() -> None:
+    with pytest.raises(WorkerDiedError, match=r"exit code 9.*Run the same command again"):
+        list(mapped(Processes(misbehave, 1), [4]))
 
 
 def test_workers_end_with_a_killed_coordinator(tmp_path: Path) -> None:
     script = (
         "import time, sys\n"
         "from tests.search.test_executor import write_pid_and_sleep\n"
-        "from scalesearch.search.executor import run_in_processes\n"
+        "from scalesearch.search.executor import mapped\n"
+        "from scalesearch.search.processes import Processes\n"
         "if __name__ == '__main__':\n"
-        "    list(run_in_processes([sys.argv[1]], write_pid_and_sleep, 1))\n"
+        "    list(mapped(Processes(write_pid_and_sleep, 1), [sys.argv[1]]))\n"
     )
     pid_file = tmp_path / "pid"
     (tmp_path / "main.py").write_text(script)
@@ -74,7 +149,7 @@ def test_workers_end_with_a_killed_coordinator(tmp_path: Path) -> None:
     wait_for(lambda: not alive(int(pid_file.read_text())))
 
 
-def write_pid_and_sleep(path: str) -> None:
+def write_pid_and_sleep(path: str, _beat: Beat) -> None:
     Path(path).write_text(str(os.getpid()))
     time.sleep(300)
 

@@ -17,13 +17,16 @@ from scalesearch.nets.modules import build
 from scalesearch.nets.weight_source import open_weights
 from scalesearch.nets.weights import save_network
 from scalesearch.search.answer import read_answer
+from scalesearch.search.campaign import Bounds
 from scalesearch.search.folder import locked, newest_run
 from scalesearch.search.found import read_found
 from scalesearch.search.plan import SearchPlan, Weights
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Race, Rung
-from scalesearch.search.run import Bounds, Listener, recorded, search
+from scalesearch.search.run import PLAN_FORMAT, Listener, recorded, search
+from scalesearch.search.storage import Storage, storage_url
 from scalesearch.search.study import open_study
+from scalesearch.search.workers import Workers
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.model_file import metadata_of
 from tests.conftest import MakeFolder
@@ -54,7 +57,7 @@ def run(
     folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
     races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    return search(folder, plan, plan.enumerate().candidates, data, {}, jobs, listener, races, bounds)
+    return search(folder, plan, plan.enumerate().candidates, data, {}, Workers(jobs), listener, races, bounds)
 
 
 def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -78,8 +81,9 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     assert not read_found(tmp_path / "b").complete
     continued = run(tmp_path / "b", plan, images, jobs=2)
     assert measured(continued) == measured(undisturbed)
-    states = [trial.state.name for trial in open_study(tmp_path / "b").trials]
-    assert states.count("COMPLETE") == len(undisturbed)  # each once; nothing repeated
+    study = open_study(Storage(storage_url(tmp_path / "b", None)), "scalesearch")
+    shown = [trial.user_attrs["row"]["candidate"] for trial in study.trials]
+    assert sorted(shown) == [row["candidate"] for row in undisturbed]  # each once; nothing repeated
 
     calls: list[int] = []
     again = run(
@@ -166,9 +170,8 @@ def test_bounds_leave_work_for_the_next_call(tmp_path: Path, images: Dataset) ->
 
 def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
-    open_study(tmp_path)
     other = replace(plan, target_macs=3e6).to_dict()
-    (tmp_path / "run.json").write_text(json.dumps({"plan": other}))  # left by an interruption
+    (tmp_path / "run.json").write_text(json.dumps({"format": PLAN_FORMAT, "plan": other}))  # left by an interruption
     assert run(tmp_path, plan, images)
     assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
 

@@ -3,57 +3,44 @@ from typing import Any
 
 import pytest
 
-from scalesearch.errors import UserError
-from scalesearch.search.study import claim, key, open_study, record, release, release_unfinished, rows
+from scalesearch.search.storage import Storage, storage_url
+from scalesearch.search.study import Window, open_study
+from tests.search.conftest import OpenStorage
 
 
-def line(candidate: int, seed: int = 0, score: float | None = 0.5) -> dict[str, Any]:
+def line(candidate: int, score: float | None = 0.5) -> dict[str, Any]:
     return {
-        "candidate": candidate,
-        "seed": seed,
-        "epochs": 2,
-        "score": score,
-        "status": "failed" if score is None else "done",
-    }
+        "candidate": candidate, "seed": 0, "epochs": 2, "alpha": 1.2, "beta": 1.1, "gamma": 1.15, "score": score,
+        "seconds": 60.0, "status": "failed" if score is None else "done",
+    }  # fmt: skip
 
 
-def test_claim_record_and_read_back(tmp_path: Path) -> None:
-    study = open_study(tmp_path)
-    for candidate, score in ((2, 0.7), (-1, 0.6), (0, None)):
-        record(study, claim(study, (candidate, 0, 2), 1.2, 1.1, 1.15), line(candidate, 0, score))
-    again = open_study(tmp_path)  # another process would read the same
-    assert [row["candidate"] for row in rows(again)] == [-1, 0, 2]
-    assert {key(row) for row in rows(again)} == {(-1, 0, 2), (0, 0, 2), (2, 0, 2)}
-    assert again.best_value == 0.7
-    assert {trial.state.name for trial in again.trials} == {"COMPLETE", "FAIL"}
+def never(text: str) -> None:
+    raise AssertionError(text)
 
 
-def test_the_queue_never_invents_a_point(tmp_path: Path) -> None:
-    study = open_study(tmp_path)
-    trial = claim(study, (4, 3, 2), 1.3, 1.1, 1.0)
-    assert trial.params == {"candidate": 4, "seed": 3, "epochs": 2, "alpha": 1.3, "beta": 1.1, "gamma": 1.0}
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_each_training_is_shown_once(open_storage: OpenStorage, request: pytest.FixtureRequest) -> None:
+    name, rows = request.node.name, [line(2, 0.7), line(-1, 0.6), line(0, None)]
+    Window(open_storage(), name, never).show(rows[:2])
+    window = Window(open_storage(), name, never)  # another coordinator
+    window.show(rows)
+    window.show(rows)
+    study = open_study(open_storage(), name)
+    assert [trial.user_attrs["row"] for trial in study.trials] == rows
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
+    assert study.best_value == 0.7
+    assert study.best_trial.params == {
+        "candidate": 2, "seed": 0, "epochs": 2, "alpha": 1.2, "beta": 1.1, "gamma": 1.15
+    }  # fmt: skip
+    assert study.best_trial.duration is not None
+    assert study.best_trial.duration.total_seconds() == pytest.approx(60, abs=5)
 
 
-def test_interrupted_trials_are_run_again(tmp_path: Path) -> None:
-    study = open_study(tmp_path)
-    claim(study, (0, 0, 2), 1.0, 1.0, 1.4)
-    kept = claim(study, (1, 0, 2), 1.0, 1.4, 1.0)
-    record(study, kept, line(1))
-    killed = open_study(tmp_path)
-    assert release_unfinished(killed) == 1
-    assert [key(row) for row in rows(killed)] == [(1, 0, 2)]
-    release(killed, [claim(killed, (0, 0, 2), 1.0, 1.0, 1.4)])
-    assert [key(row) for row in rows(killed)] == [(1, 0, 2)]
-
-
-def test_a_file_that_is_no_study(tmp_path: Path) -> None:
-    (tmp_path / "study.db").write_bytes(b"not a database, just some bytes that stand here instead of one" * 20)
-    with pytest.raises(UserError, match=r"study\.db"):
-        open_study(tmp_path)
-
-
-def test_odd_folder_names_stay_folders(tmp_path: Path) -> None:
-    for name in ("what?", "a%41b", "ümlaut & space#"):
-        (tmp_path / name).mkdir()
-        open_study(tmp_path / name)
-        assert (tmp_path / name / "study.db").is_file()
+def test_a_study_that_cannot_be_written_is_noted_once(tmp_path: Path) -> None:
+    storage, said = Storage(storage_url(tmp_path / "gone", None)), list[str]()
+    window = Window(storage, "x", said.append)
+    window.show([line(0)])
+    window.show([line(0)])
+    assert len(said) == 1
+    assert "the results are kept" in said[0]

@@ -1,0 +1,145 @@
+"""Where the ledger lies: SQLite in the run's folder, or a PostgreSQL that several coordinators share."""
+
+import contextlib
+import importlib.util
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
+
+from scalesearch.errors import UserError
+
+DRIVERS = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
+PATIENCE_SECONDS = 300.0  # a restarting server is back in seconds, a moved one in a minute or two
+RETRY_SECONDS = 1.0
+LOCK = 0x5CA1E  # the advisory lock of those who make tables or write the study
+
+Answer = TypeVar("Answer")
+
+
+class Storage:
+    """A database, and patience with it: what fails because a server is away is tried again for five minutes.
+
+    Args:
+        url: of ``storage_url``.
+        note: is told once that the server is away, and once that it is back.
+    """
+
+    def __init__(self, url: URL, note: Callable[[str], None] = lambda text: None) -> None:
+        self.url, self._note = url, note
+        self.shared = url.get_backend_name() == "postgresql"
+        self.back_since = time.monotonic()  # since when the server has answered without a break
+        self._away = False
+        self._engine: Engine = create_engine(url, connect_args={} if self.shared else {"timeout": 60})
+
+    @property
+    def name(self) -> str:
+        """For messages: the file, or the address without its password."""
+        return self.url.render_as_string(hide_password=True) if self.shared else str(self.url.database)
+
+    def do(self, work: Callable[[Connection], Answer]) -> Answer:
+        """What ``work`` returns, in a transaction of its own; it may be called again.
+
+        Raises:
+            UserError: the database is full, read-only, damaged, foreign, or away for too long.
+        """
+        until: float | None = None
+        while True:
+            try:
+                with self._engine.begin() as connection:
+                    answer = work(connection)
+            except (OperationalError, InterfaceError) as error:
+                now = time.monotonic()
+                self.back_since = now
+                if not self.shared or (until is not None and now > until):
+                    raise self.refused(error) from None
+                until = until or now + PATIENCE_SECONDS
+                self._say_away(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
+                time.sleep(RETRY_SECONDS)
+            except SQLAlchemyError as error:
+                raise self.refused(error) from None
+            else:
+                if self._away:
+                    self._away = False
+                    self._note(f"{self.name} is back")
+                return answer
+
+    def _say_away(self, text: str) -> None:
+        """Once for several threads that all miss it."""
+        if not self._away:
+            self._away = True
+            self._note(text)
+
+    def once(self) -> None:
+        """Asks the server for an answer, without patience: a wrong address should be said at once.
+
+        Raises:
+            UserError: there is none.
+        """
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(text("SELECT 1"))
+        except SQLAlchemyError as error:
+            raise self.refused(error) from None
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keeps the other coordinators of a shared database out of such a block; a file has only one."""
+        if not self.shared:
+            yield
+            return
+        with self._engine.connect() as connection:  # the lock ends with the connection, whatever happens to us
+            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+            try:
+                yield
+            finally:
+                with contextlib.suppress(SQLAlchemyError):
+                    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._engine.dispose()
+
+    def refused(self, error: Exception) -> UserError:
+        """Our message for a database's."""
+        if self.shared:
+            expected, do = "a PostgreSQL that answers", "What is done is kept; the same command continues."
+        else:
+            expected, do = "a study that can be read and written, with space on its disk", (
+                "Nothing is lost: mend the disk and run the same command again, or choose another --run folder."
+            )  # fmt: skip
+        return UserError(self.name, reason(error), expected, do)
+
+
+def storage_url(folder: Path, storage: str | None) -> URL:
+    """The database of a search: ``folder/study.db``, or the one asked for.
+
+    Raises:
+        UserError: not postgresql://USER:PASSWORD@HOST/DATABASE, or no driver for it.
+    """
+    if storage is None:
+        return URL.create("sqlite", database=str((folder / "study.db").resolve()))
+    expected = "postgresql://USER:PASSWORD@HOST/DATABASE"
+    try:
+        url = make_url(storage)
+    except ArgumentError:
+        raise UserError("--storage", repr(storage), expected) from None
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        do = "Leave it out for SQLite in the run's folder, which takes one coordinator."
+        raise UserError("--storage", f"{url.drivername}://…", expected, do)
+    if "+" in url.drivername:
+        return url
+    for module, driver in DRIVERS.items():
+        if importlib.util.find_spec(module):
+            return url.set(drivername=driver)
+    raise UserError("--storage", "no driver for PostgreSQL", "psycopg", "pip install 'scalesearch[postgresql]'")
+
+
+def reason(error: Exception) -> str:
+    """The database's own words, without SQLAlchemy's around them."""
+    original = getattr(error, "orig", None) or error
+    lines = [line.strip() for line in str(original).splitlines() if line.strip()]
+    return lines[0] if lines else type(original).__name__

@@ -1,0 +1,258 @@
+"""Searches that are killed again and again, and what they come to in the end.
+
+    python -m tests.stress.kills --kills 100 --seed 0
+
+Searches on tiny images with 4 workers, on SQLite (one coordinator) and on PostgreSQL (two, which share the study), are
+hit at random moments: kill -9 of a worker or of a coordinator, SIGSTOP of one. What was killed is started again. Each
+search must end with every training once, and with the table and the predictions of an undisturbed one, bit for bit.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from PIL import Image
+
+from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.space import Grid, load_space
+from scalesearch.search.ledger import Row
+from scalesearch.search.plan import SearchPlan
+from scalesearch.search.proxy import Proxy
+from scalesearch.search.race import Race, Rung
+from scalesearch.search.run import Listener, search
+from scalesearch.search.workers import Workers
+from scalesearch.training.config import TrainConfig
+from tests import postgres
+
+ROOT = Path(__file__).parents[2]
+JOBS, RETRIES = 4, 1000  # so many that none is given up
+STALLED_SECONDS, SILENT_SECONDS = 15.0, 15.0
+RACE = Race((Rung(1, 2, 1.0), Rung(2, 2, 0.6), Rung(4, 2, 0.3)))
+WALL_TIME = ("seconds",)  # the only column that may differ
+
+
+def images(folder: Path) -> Path:
+    """Two classes of noisy one-colour images."""
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 48), ("test", 40)):
+        for label in range(2):
+            place = folder / part / f"class{label}"
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = rng.integers(0, 200, (20, 20, 3))
+                pixels[..., label] += 40
+                Image.fromarray(pixels.astype(np.uint8)).save(place / f"{number:03d}.png")
+    return folder
+
+
+def searched(folder: Path, data: Path, jobs: int, storage: str | None) -> list[Row]:
+    """The search that is disturbed: 11 networks and the baseline, three rungs, two seeds."""
+    parts = dataset(open_data(str(data)), 40)
+    baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
+    plan = SearchPlan(
+        space="mbconv_small", baseline=baseline, grid=Grid(0.25, 0.2), rounding="budget", real_tolerance=None,
+        target_macs=2e6, data=parts.source.name, data_digest=parts.digest, validation=len(parts.validation),
+        proxy=Proxy(1.0, 4, 96), train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
+        device="cpu",
+    )  # fmt: skip
+    listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))
+    # silence is judged sooner than for people, or a campaign would take a day
+    workers = Workers(jobs, retries=RETRIES, stalled_seconds=STALLED_SECONDS, silent_seconds=SILENT_SECONDS)
+    candidates = plan.enumerate().candidates
+    return search(
+        folder, plan, candidates, parts, {"data_argument": str(data)}, workers, listener, (RACE,), None, storage
+    )
+
+
+def comparable(folder: Path) -> tuple[list[Row], dict[str, bytes]]:
+    """A run's table without wall times, and its predictions."""
+    rows = json.loads((folder / "rows.json").read_text())["rows"]
+    table = [{name: value for name, value in row.items() if name not in WALL_TIME} for row in rows]
+    return table, {path.name: path.read_bytes() for path in (folder / "predictions").glob("*.npz")}
+
+
+@dataclass
+class Disturbed:
+    """What a search went through."""
+
+    hits: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    trainings: int = 0
+    searches: int = 0
+    seconds: float = 0.0
+
+
+def disturb(
+    folder: Path, data: Path, storage: str | None, coordinators: int, kills: int, rng: random.Random,
+    every_seconds: float, count: Disturbed,
+) -> None:  # fmt: skip
+    """Runs one search to its end, hitting it until ``kills`` kills are counted."""
+    began = time.monotonic()
+    running: list[subprocess.Popen[bytes]] = []
+    stopped: dict[int, float] = {}
+    next_hit = began + 4 + rng.expovariate(1 / every_seconds)
+    log = (folder.parent / f"{folder.name}.log").open("ab")
+    try:
+        while True:
+            for process in list(running):
+                if process.poll() is not None:
+                    running.remove(process)
+                    if process.returncode == 0:
+                        return
+                    if process.returncode not in (-signal.SIGKILL,):
+                        count.faults.append(f"a coordinator ended with {process.returncode}, see {log.name}")
+                        return
+            while len(running) < coordinators:
+                running.append(_coordinator(folder, data, storage, log))
+            _wake(stopped)
+            if time.monotonic() > next_hit and count.hits.total() < kills:
+                _hit(running, rng, stopped, count)
+                next_hit = time.monotonic() + rng.expovariate(1 / every_seconds)
+            time.sleep(0.05)
+    finally:
+        count.seconds += time.monotonic() - began
+        for process in running:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                for child in psutil.Process(process.pid).children(recursive=True):
+                    child.kill()
+            process.kill()
+            process.wait()
+        log.close()
+
+
+def _coordinator(folder: Path, data: Path, storage: str | None, log: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.stress.kills", "search", str(folder), str(data), storage or ""]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+
+def _hit(
+    running: Sequence["subprocess.Popen[bytes]"], rng: random.Random, stopped: dict[int, float], count: Disturbed
+) -> None:
+    coordinator = rng.choice(running).pid
+    victim, name = coordinator, "coordinator"
+    if rng.random() > 0.2:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers = [one.pid for one in psutil.Process(coordinator).children() if _is_worker(one)]
+            if not workers:
+                return
+            victim, name = rng.choice(sorted(workers)), "worker"
+    what = signal.SIGSTOP if rng.random() < 0.1 else signal.SIGKILL
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(victim, what)
+        count.hits[f"{name} {'stopped' if what == signal.SIGSTOP else 'killed'}"] += 1
+        if what == signal.SIGSTOP and name == "coordinator":
+            stopped[victim] = time.monotonic() + 2 * SILENT_SECONDS  # long enough to be taken over
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    with contextlib.suppress(psutil.Error):
+        return any("spawn_main" in part for part in process.cmdline())
+    return False
+
+
+def _wake(stopped: dict[int, float]) -> None:
+    """A stopped coordinator goes on in the end, when its work has been taken over."""
+    for pid, until in list(stopped.items()):
+        if time.monotonic() > until:
+            del stopped[pid]
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+
+
+def check(folder: Path, expected: tuple[list[Row], dict[str, bytes]], shown: Sequence[Row], count: Disturbed) -> None:
+    """Adds what is not as in the undisturbed search to the faults."""
+    table, predictions = comparable(folder)
+    keys = [(row["candidate"], row["seed"], row["epochs"]) for row in table]
+    if len(set(keys)) < len(keys):
+        count.faults.append(f"{folder}: a training stands twice in the results")
+    if table != expected[0]:
+        count.faults.append(f"{folder}: another table than undisturbed")
+    if predictions != expected[1]:
+        count.faults.append(f"{folder}: other predictions than undisturbed")
+    if sorted(map(_key, shown)) != sorted(map(_key, table)):
+        count.faults.append(f"{folder}: the Optuna study shows {len(shown)} of {len(table)} trainings")
+    count.trainings += len(keys)
+    count.searches += 1
+
+
+def _key(row: Row) -> tuple[int, int, int]:
+    return row["candidate"], row["seed"], row["epochs"]
+
+
+def shown_in_optuna(folder: Path, storage: str | None) -> list[Row]:
+    """The rows of the study beside the ledger."""
+    from scalesearch.search.storage import Storage, storage_url
+    from scalesearch.search.study import open_study
+
+    values = json.loads((folder / "run.json").read_text())
+    name = f"scalesearch-{values['plan_digest']}" if storage else "scalesearch"
+    with contextlib.closing(Storage(storage_url(folder, storage))) as kept:
+        return [trial.user_attrs["row"] for trial in open_study(kept, name).trials]
+
+
+@contextlib.contextmanager
+def storages(kind: str) -> Iterator[str | None]:
+    """The address of a storage of that kind; a server of our own."""
+    if kind == "sqlite":
+        yield None
+        return
+    with postgres.server() as server:
+        yield server.url
+
+
+def campaign(folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 1.5) -> Disturbed:
+    """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
+    rng, count = random.Random(f"{kind}-{seed}"), Disturbed()
+    data = images(folder / "images")
+    searched(folder / "undisturbed", data, 1, None)
+    expected = comparable(folder / "undisturbed")
+    while count.hits.total() < kills and not count.faults:
+        run = folder / f"{kind}-{count.searches}"
+        with storages(kind) as storage:
+            disturb(run, data, storage, 1 if kind == "sqlite" else 2, kills, rng, every_seconds, count)
+            if not count.faults:
+                check(run, expected, shown_in_optuna(run, storage), count)
+    return count
+
+
+def main() -> None:
+    if sys.argv[1:2] == ["search"]:
+        folder, data, storage = sys.argv[2:]
+        searched(Path(folder), Path(data), JOBS // 2 if storage else JOBS, storage or None)
+        return
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--storage", choices=("sqlite", "postgresql", "both"), default="both")
+    given = parser.parse_args()
+    faults = 0
+    for kind in ("sqlite", "postgresql") if given.storage == "both" else (given.storage,):
+        with tempfile.TemporaryDirectory(prefix="kills") as folder:
+            count = campaign(Path(folder), kind, given.kills, given.seed)
+        hits = ", ".join(f"{number} × {name}" for name, number in sorted(count.hits.items()))
+        print(
+            f"{kind}: {count.hits.total()} hits ({hits}) in {count.searches} searches of {count.trainings} trainings, "
+            f"{count.seconds:.0f} s: {len(count.faults)} faults",
+            *count.faults, sep="\n  ", flush=True,
+        )  # fmt: skip
+        faults += len(count.faults)
+    sys.exit(1 if faults else 0)
+
+
+if __name__ == "__main__":
+    main()
