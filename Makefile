@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test lint docs setup clean
+.PHONY: demo test lint docs stress setup clean
 
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("scalesearch needs Python 3.11 or newer, not " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -21,8 +21,15 @@ demo: .venv/ready
 	$(BIN)/scalesearch finetune --model b1 --epochs 12 --run runs/demo
 	$(BIN)/scalesearch report runs/demo
 
+# On all cores; a file's tests stay together, since they share what is dear to make.
 test: .venv/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+# Kills, faults and broken files at full size, with counts: about half an hour on 2 cores.
+stress: .venv/ready
+	$(BIN)/python -m tests.stress.fuzz --inputs 12000 --seed 0
+	$(BIN)/python -m tests.stress.faults
+	$(BIN)/python -m tests.stress.kills --kills 100 --seed 0
 
 lint: .venv/ready
 	$(BIN)/ruff check .

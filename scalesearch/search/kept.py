@@ -31,14 +31,14 @@ def read_rows(folder: Path, digest: str) -> list[Row]:
     if not path.exists():
         return []
     values = read_json(path, "the trainings of a search")
-    lines = values.get("rows")
-    if values.get("format") != FORMAT:
-        found, do = f"format {values.get('format')}", "Read it with the version of scalesearch that wrote it."
-        raise UserError(str(path), found, f"format {FORMAT}", do)
+    lines, version = values.get("rows"), values.get("format")
+    if not isinstance(version, int) or not isinstance(lines, list) or any(not isinstance(one, dict) for one in lines):
+        raise UserError(str(path), "a damaged file", "the trainings of a search", "Continue the search to mend it.")
+    if version != FORMAT:
+        do = "Read it with the version of scalesearch that wrote it."
+        raise UserError(str(path), f"format {version}", f"format {FORMAT}", do)
     if values.get("plan_digest") != digest:
         raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
-    if not isinstance(lines, list) or any(not isinstance(line, dict) for line in lines):
-        raise UserError(str(path), "a damaged file", "the trainings of a search", "Continue the search to mend it.")
     return lines
 
 

@@ -196,6 +196,8 @@ class Search:
 
     def copy(self) -> None:
         """Brings ``rows.json`` and the Optuna study up to date."""
+        if not self.rows:
+            return
         write_rows(self._folder, self.rows, self._plan.digest)
         self._window.show(self.rows)
         self._copied = time.monotonic()
@@ -256,8 +258,7 @@ def _check_folder(folder: Path, plan: SearchPlan, storage: Storage, recorded: bo
     if not path.exists():
         return
     values = read_json(path, "a run of scalesearch")
-    if values.get("format") != PLAN_FORMAT:
-        check_format(folder, values)
+    check_format(folder, values)
     if not recorded and not (folder / ROWS_FILE).exists():
         return
     old = values.get("plan")
@@ -270,14 +271,19 @@ def _check_folder(folder: Path, plan: SearchPlan, storage: Storage, recorded: bo
 
 
 def check_format(folder: Path, values: dict[str, Any]) -> None:
-    """Raises UserError for a ``run.json`` of another version."""
+    """Raises UserError for a ``run.json`` that this version does not read."""
     version = values.get("format")
     if version == PLAN_FORMAT:
         return
-    newer = isinstance(version, int) and version > PLAN_FORMAT
-    by = values.get("versions", {}).get("scalesearch", "another version") if isinstance(values, dict) else ""
-    do = "Update scalesearch." if newer else f"Read it with scalesearch {by}, or search again in another --run folder."
-    raise UserError(str(folder), f"a search of format {version}, by scalesearch {by}", f"format {PLAN_FORMAT}", do)
+    if not isinstance(version, int):
+        raise UserError(str(folder / RUN_FILE), "a file without a format", "a run of scalesearch")
+    versions = values.get("versions")
+    by = f"scalesearch {versions.get('scalesearch', '?')}" if isinstance(versions, dict) else "another scalesearch"
+    newer, do = version > PLAN_FORMAT, f"Read it with {by}, or search again in another --run folder."
+    expected = f"format {PLAN_FORMAT}"
+    raise UserError(
+        str(folder), f"a run of format {version}, by {by}", expected, "Update scalesearch." if newer else do
+    )
 
 
 def _write_plan(folder: Path, plan: SearchPlan, facts: dict[str, Any], continued: bool) -> None:

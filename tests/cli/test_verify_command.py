@@ -17,6 +17,7 @@ from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Race, Rung
 from scalesearch.search.run import Listener, search
 from scalesearch.search.verify import Compared, Verification, read_verifications
+from scalesearch.search.workers import Workers
 from scalesearch.training.config import TrainConfig
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
@@ -35,7 +36,7 @@ def search_in(folder: Path, root: Path) -> None:
         train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
     )  # fmt: skip
     candidates = [candidate for candidate in plan.enumerate().candidates if candidate.control]
-    search(folder, plan, candidates, data, {"data_argument": str(root)}, 1, SILENT, (Race((Rung(1, 1, 1.0),)),))
+    search(folder, plan, candidates, data, {"data_argument": str(root)}, Workers(), SILENT, (Race((Rung(1, 1, 1.0),)),))
 
 
 def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:

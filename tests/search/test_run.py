@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from scalesearch.data.batches import pixel_statistics
+from scalesearch.data.batches import Augment, pixel_statistics
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
@@ -20,16 +20,19 @@ from scalesearch.search.answer import read_answer
 from scalesearch.search.campaign import Bounds
 from scalesearch.search.folder import locked, newest_run
 from scalesearch.search.found import read_found
-from scalesearch.search.plan import SearchPlan, Weights
+from scalesearch.search.plan import SearchPlan, Weights, trial
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Race, Rung
 from scalesearch.search.run import PLAN_FORMAT, Listener, recorded, search
 from scalesearch.search.storage import Storage, storage_url
 from scalesearch.search.study import open_study
+from scalesearch.search.trial import Assignment, Setting, run_trial
 from scalesearch.search.workers import Workers
+from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.model_file import metadata_of
 from tests.conftest import MakeFolder
+from tests.postgres import Server
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
@@ -55,9 +58,10 @@ ALL = Race((Rung(1, 1, 1.0),))
 
 def run(
     folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
-    races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None,
+    races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None, storage: str | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
-    return search(folder, plan, plan.enumerate().candidates, data, {}, Workers(jobs), listener, races, bounds)
+    candidates = plan.enumerate().candidates
+    return search(folder, plan, candidates, data, {}, Workers(jobs), listener, races, bounds, storage)
 
 
 def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
@@ -124,6 +128,57 @@ def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Da
         with pytest.raises(UserError, match="another search"):
             run(tmp_path, replace(plan, **change), images)
     assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_runs_of_other_versions_are_refused(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    values = json.loads((tmp_path / "run.json").read_text())
+    for version, advice in ((PLAN_FORMAT + 1, "Update scalesearch"), (1, "Read it with scalesearch 7")):
+        old = {**values, "format": version, "versions": {"scalesearch": "7"}}
+        (tmp_path / "run.json").write_text(json.dumps(old))
+        with pytest.raises(UserError, match=f"format {version}.*{advice}"):
+            run(tmp_path, plan, images)
+
+
+def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_trainings(
+    tmp_path: Path, images: Dataset
+) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
+    short = (Race((Rung(1, 1, 1.0),)),)
+    expected = run(tmp_path / "a", plan, images, races=short)
+    kept = tmp_path / "b" / "checkpoints"
+    longer = run(tmp_path / "b", plan, images, races=(Race((Rung(2, 1, 1.0),)),))
+    one = trial(plan, plan.enumerate().candidates, (0, 0, 2))
+    setting = Setting(images.train, images.validation, Augment(flip=True), "cpu")
+    run_trial(setting, Assignment(one, kept / "c000-seed0.safetensors"), lambda: None)  # as if left by an interruption
+    assert epochs_begun(kept / "c000-seed0.safetensors") == 2
+    both = run(tmp_path / "b", plan, images, races=short)
+    assert measured([row for row in both if row["epochs"] == 1]) == measured(expected)
+    assert measured([row for row in both if row["epochs"] == 2]) == measured(longer)
+
+
+def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    gone, changed = sorted((tmp_path / "predictions").iterdir())[:2]
+    content = {path: path.read_bytes() for path in (gone, changed)}
+    gone.unlink()
+    changed.write_bytes(b"bits rot")
+    run(tmp_path, plan, images)
+    assert {path: path.read_bytes() for path in content} == content
+
+
+def test_a_run_kept_in_a_database_is_not_continued_without_it(
+    tmp_path: Path, images: Dataset, postgres_server: Server
+) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    ours = tmp_path / "ours"
+    rows = run(ours, plan, images, storage=postgres_server.url)
+    assert measured(run(tmp_path / "elsewhere", plan, images, storage=postgres_server.url)) == measured(rows)
+    with pytest.raises(UserError, match=r"study\.db; expected postgresql.*Give the same --storage"):
+        run(ours, plan, images)
+    assert "secret" not in (ours / "run.json").read_text()
 
 
 def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset) -> None:

@@ -1,6 +1,5 @@
 """Verifications of searches whose trainings are made up, and one that trains."""
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,12 +15,13 @@ from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.search.answer import Answer, Standing
 from scalesearch.search.conclude import conclude
+from scalesearch.search.executor import Beat
 from scalesearch.search.folder import locked
 from scalesearch.search.plan import Measured, SearchPlan, runners
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.race import Item, Race, Rung, advance
 from scalesearch.search.run import Listener, search
-from scalesearch.search.trial import Assignment, Outcome, run_trial
+from scalesearch.search.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.search.verify import (
     FILE,
     Searched,
@@ -37,6 +37,7 @@ from scalesearch.search.verify import (
     verify,
 )
 from scalesearch.search.winners import Bools
+from scalesearch.search.workers import Workers
 from scalesearch.training.config import TrainConfig
 from tests.conftest import MakeFolder
 
@@ -69,9 +70,9 @@ def right(number: int, seed: int, count: int) -> Bools:
     return np.arange(count) < 5 + 2 * number + seed
 
 
-def made_up(job: Assignment) -> Outcome:
+def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
     """A training with a result made up; candidate 3 fails at φ = 2."""
-    one, labels = job.trial, job.validation.source.labels[job.validation.indices]
+    one, labels = job.trial, setting.validation.source.labels[setting.validation.indices]
     count = len(labels)
     if one.candidate == 3 and cost(one.spec).macs > 3 * cost(BASELINE).macs:
         return Outcome(Measured(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0])
@@ -96,7 +97,7 @@ def verified(searched: Searched, data: Dataset, seeds: int = 2, listener: Listen
     candidates = chosen(searched.answer, searched.candidates, 3, 2)
     networks = scaled(searched.plan, searched.answer, candidates, 2.0)
     wanted = trials(searched.plan, networks, seeds, None)
-    return verify(searched, networks, 2.0, wanted, data, 1, listener)
+    return verify(searched, networks, 2.0, wanted, data, Workers(), listener)
 
 
 def answer(*statuses: str, recommended: int = 0, controls: tuple[int, ...] = ()) -> Answer:
@@ -182,7 +183,7 @@ def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Datase
     searched = searched_on(tmp_path, images)
     four = scaled(searched.plan, searched.answer, [searched.candidates[n] for n in (3, 4)], 2.0)
     with pytest.raises(UserError, match="at least two"):
-        verify(searched, four, 2.0, trials(searched.plan, four, 1, None), images, 1, SILENT)
+        verify(searched, four, 2.0, trials(searched.plan, four, 1, None), images, Workers(), SILENT)
 
 
 def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> None:
@@ -190,7 +191,8 @@ def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> Non
     candidates = plan.enumerate().candidates
     one = scaled(plan, answer("member", "beaten"), candidates[:1], 2.0)
     (wanted,) = trials(plan, one, 1, 1)
-    found = run_trial(Assignment(wanted, images.train, images.validation, Augment(flip=False), "cpu"))
+    setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
+    found = run_trial(setting, Assignment(wanted), lambda: None)
     assert not found.measured.reason
     assert found.measured.macs == one[0].macs  # fvcore counts what the closed form says
     assert len(found.predictions) == len(images.validation)
@@ -200,7 +202,7 @@ def test_no_run_no_plan(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"without run\.json"):
         read_searched(tmp_path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(UserError, match="no plan"):
+    with pytest.raises(UserError, match="without a format"):
         read_searched(tmp_path)
 
 
@@ -208,7 +210,7 @@ def test_no_run_no_plan(tmp_path: Path) -> None:
 def test_a_search_is_read_back(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images)
     race = Race((Rung(1, 1, 1.0),))
-    search(tmp_path, plan, plan.enumerate().candidates, images, {"data_argument": "there"}, 1, SILENT, (race,))
+    search(tmp_path, plan, plan.enumerate().candidates, images, {"data_argument": "there"}, Workers(), SILENT, (race,))
     found = read_searched(tmp_path)
     assert (found.plan, found.given, found.candidates) == (plan, "there", plan.enumerate().candidates)
     assert set(found.results) == {(n, 0, 1) for n in range(-1, len(found.candidates))}
@@ -275,7 +277,7 @@ def test_trials_take_the_searchs_settings(images: Dataset) -> None:
     assert trials(plan, networks, 1, 1)[0].train.warmup_epochs == 0.25
 
 
-def test_a_kept_row_of_another_network_does_not_count(images: Dataset) -> None:
+def test_a_kept_row_of_another_network_is_refused(images: Dataset) -> None:
     plan = make_plan(images)
     networks = scaled(plan, answer("member", "member"), plan.enumerate().candidates[:2], 2.0)
     wanted = trials(plan, networks, 1, None)
@@ -283,6 +285,6 @@ def test_a_kept_row_of_another_network_does_not_count(images: Dataset) -> None:
         {"candidate": 0, "seed": 0, "epochs": 2, "digest": wanted[0].spec.digest},
         {"candidate": 1, "seed": 0, "epochs": 2, "digest": "other"},
     ]
-    before, pending = split_done(wanted, json.loads(json.dumps(lines)))
-    assert before == lines[:1]
-    assert pending == [wanted[1]]
+    assert split_done(wanted, lines[:1]) == (lines[:1], [wanted[1]])
+    with pytest.raises(UserError, match="c001 of another shape"):
+        split_done(wanted, lines)
