@@ -42,6 +42,20 @@ class Server:
         command = [*self._as, str(self._programs / program), *arguments]
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL)
 
+    def version(self) -> str:
+        """Such as "postgres (PostgreSQL) 15.18"."""
+        return subprocess.run(
+            [self._programs / "postgres", "-V"], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    def sql(self, commands: str) -> None:
+        """Runs each by itself."""
+        import psycopg
+
+        with psycopg.connect(f"host={self.folder} dbname=postgres user=tests", autocommit=True) as connection:
+            for command in commands.split(";"):
+                connection.execute(command.encode())
+
     def start(self, connections: int = 100) -> None:
         """Waits until it answers."""
         options = f"-k {self.folder} -c listen_addresses= -c max_connections={connections}"

@@ -137,7 +137,7 @@ class Campaign:
         self._entered.update(new)
         waiting, begun = {one.key: one for one in pending}, False
         while self._executor.free() > 0:
-            allowed = [one.key for one in waiting.values() if self._bounds.allow(one)]
+            allowed = {one.key for one in waiting.values() if self._bounds.allow(one)}
             claim = self._ledger.claim(allowed) if allowed else None
             if claim is None:
                 break

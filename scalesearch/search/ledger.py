@@ -18,6 +18,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Float,
+    Index,
     Integer,
     LargeBinary,
     MetaData,
@@ -25,6 +26,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    bindparam,
     cast,
     extract,
     func,
@@ -59,7 +61,7 @@ TRIALS = Table(
     Column("candidate", Integer, nullable=False),
     Column("seed", Integer, nullable=False),
     Column("epochs", Integer, nullable=False),
-    Column("state", String(8), nullable=False, index=True),
+    Column("state", String(8), nullable=False),
     Column("claims", Integer, nullable=False, default=0),
     Column("deaths", Integer, nullable=False, default=0),
     Column("reason", Text, nullable=False, default=""),
@@ -68,6 +70,7 @@ TRIALS = Table(
     Column("row", Text),
     Column("predictions", LargeBinary),
     UniqueConstraint("run", "candidate", "seed", "epochs"),
+    Index("scalesearch_trials_free", "run", "state", "id"),
 )
 _T = TRIALS.c
 _KEY = (_T.candidate, _T.seed, _T.epochs)
@@ -136,28 +139,32 @@ class Ledger:
         if values:
             self.storage.do(lambda connection: connection.execute(statement, values))
 
-    def claim(self, keys: Sequence[Key]) -> Claim | None:
-        """The first of these that is free, from now on this coordinator's; None where none is."""
-        for some in _some(keys):
-            first = (
-                select(_T.id)
-                .where(self._mine, _T.state == FREE, tuple_(*_KEY).in_(some))
-                .order_by(_T.id)
-                .limit(1)
-                .with_for_update(skip_locked=True)
-                .scalar_subquery()
-            )
-            statement = (
-                update(TRIALS)
-                .where(_T.id == first, _T.state == FREE)
-                .values(state=RUNNING, owner=self.owner, claims=_T.claims + 1, beat=self._now())
-                .returning(*_KEY, _T.claims, _T.deaths, _T.reason)
-            )
-            found = self.storage.do(_first(statement))
-            if found is not None:
-                c, s, e, number, deaths, reason = found
-                return Claim((c, s, e), number, deaths, reason)
-        return None
+    def claim(self, keys: Collection[Key]) -> Claim | None:
+        """One of these that is free, the first entered, from now on this coordinator's; None where none is."""
+        free = (
+            select(_T.id, *_KEY)
+            .where(self._mine, _T.state == FREE)
+            .order_by(_T.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            update(TRIALS)
+            .where(_T.id == bindparam("chosen"), _T.state == FREE)
+            .values(state=RUNNING, owner=self.owner, claims=_T.claims + 1, beat=self._now())
+            .returning(_T.claims, _T.deaths, _T.reason)
+        )
+
+        def take_one(connection: Connection) -> Claim | None:
+            after = 0
+            while (found := connection.execute(free.where(_T.id > after)).first()) is not None:
+                after, key = found[0], tuple(found[1:])
+                taken = connection.execute(take, {"chosen": after}).first() if key in keys else None
+                if taken is not None:
+                    return Claim(key, *taken)
+            return None
+
+        return self.storage.do(take_one) if keys else None
 
     def finish(self, claim: Claim, row: Row, predictions: bytes) -> bool:
         """Stores a result; False where the claim was lost to another coordinator, whose result counts."""
@@ -250,10 +257,6 @@ def _make_tables(connection: Connection) -> None:
     METADATA.create_all(connection)
     if connection.execute(select(LEDGERS.c.format)).first() is None:
         connection.execute(insert(LEDGERS).values(format=FORMAT))
-
-
-def _first(statement: Any) -> Callable[[Connection], Any]:
-    return lambda connection: connection.execute(statement).first()
 
 
 def _all(statement: Any) -> Callable[[Connection], Sequence[Any]]:

@@ -1,0 +1,313 @@
+"""Faults of the machine, put under a real search one by one: each must end in one clear message and lose nothing.
+
+    python -m tests.stress.faults
+
+After each fault the same command runs again without it, and must come to the table of an undisturbed search, bit for
+bit. Mounting needs root; what cannot be injected here is said to be skipped.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests import postgres
+from tests.stress.kills import ROOT, comparable, images
+
+SEARCH = (
+    "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--epochs", "2", "--exhaustive",
+    "--seeds", "2", "--jobs", "2", "--batch-size", "16", "--yes",
+)  # fmt: skip
+
+
+class CannotInjectError(Exception):
+    """This machine does not let us (no root, no PostgreSQL)."""
+
+
+@dataclass
+class Ended:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    def complaint(self, *words: str) -> str:
+        """What is wrong with this as the end of a fault: "" for one clear message with these words and exit code 2."""
+        if self.code != 2:
+            return f"exit code {self.code} instead of 2: {self.err[-300:]}"
+        if "Traceback" in self.err + self.out:
+            return f"a traceback: {self.err[-300:]}"
+        lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
+        if len(lines) != 1:
+            return f"{len(lines)} messages: {self.err[-300:]}"
+        missing = [word for word in words if word not in lines[0]]
+        return f"without {missing}: {lines[0]}" if missing else ""
+
+
+@dataclass
+class Site:
+    """Where faults happen: a folder of its own for each, the images, and what an undisturbed search comes to."""
+
+    folder: Path
+    data: Path
+    expected: Any = None
+    environment: dict[str, str] = field(default_factory=dict)
+
+    def start(self, run: Path, *more: str, data: Path | None = None, **popen: Any) -> "subprocess.Popen[str]":
+        command = [
+            sys.executable,
+            "-m",
+            "scalesearch",
+            *SEARCH,
+            "--data",
+            str(data or self.data),
+            "--run",
+            str(run),
+            *more,
+        ]
+        environment = {
+            **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
+            "SCALESEARCH_CACHE": str(self.folder / "cache"), **self.environment,
+        }  # fmt: skip
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **popen,
+        )
+
+    def run(self, run: Path, *more: str, **popen: Any) -> Ended:
+        process = self.start(run, *more, **popen)
+        out, err = process.communicate(timeout=300)
+        return Ended(process.returncode, out, err)
+
+    def mended(self, run: Path, *more: str) -> str:
+        """What is wrong after the same command has run again without the fault; "" for nothing."""
+        ended = self.run(run, *more)
+        if ended.code != 0:
+            return f"does not go on: {ended.err[-300:]}"
+        return "" if comparable(run) == self.expected else "another table than undisturbed"
+
+
+def first_row(run: Path, process: "subprocess.Popen[str]") -> None:
+    """Waits until a training has ended."""
+    while process.poll() is None and not (run / "rows.json").exists():
+        time.sleep(0.05)
+
+
+@contextlib.contextmanager
+def small_disk(folder: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of that size."""
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        raise CannotInjectError("mounting needs root")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def full_disk(site: Site) -> str:
+    """The run's disk is full while it searches."""
+    with small_disk(site.folder / "small", 1) as disk:
+        ended = site.run(disk / "run")
+        wrong = ended.complaint(str(disk))
+        subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+        return wrong or site.mended(disk / "run")
+
+
+def full_cache(site: Site) -> str:
+    """The disk of the decoded images is full."""
+    with small_disk(site.folder / "small-cache", 1) as disk:
+        (disk / "ballast").write_bytes(bytes(1_000_000))
+        site.environment["SCALESEARCH_CACHE"] = str(disk / "cache")
+        ended = site.run(site.folder / "run-cache")
+        site.environment.clear()
+        return ended.complaint("cache") or site.mended(site.folder / "run-cache")
+
+
+def read_only_folder(site: Site) -> str:
+    """The run's folder cannot be written to, from the start."""
+    with small_disk(site.folder / "frozen", 32) as disk:
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        wrong = site.run(disk / "run").complaint("--run")
+        subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+        return wrong or site.mended(disk / "run")
+
+
+def disk_fills_later(site: Site) -> str:
+    """Somebody else fills the run's disk while it searches."""
+    with small_disk(site.folder / "filling", 8) as disk:
+        process = site.start(disk / "run")
+        first_row(disk / "run", process)
+        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(4096))
+        out, err = process.communicate(timeout=300)
+        wrong = Ended(process.returncode, out, err).complaint(str(disk))
+        (disk / "ballast").unlink()
+        return wrong or site.mended(disk / "run")
+
+
+def files_too_large(site: Site) -> str:
+    """No file may grow beyond 100 kB, as under a quota."""
+
+    def limit() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    run = site.folder / "limited"
+    return site.run(run, preexec_fn=limit).complaint(str(run)) or site.mended(run)
+
+
+def terminated(site: Site) -> str:
+    """SIGTERM, as a batch system sends before it kills."""
+    run = site.folder / "terminated"
+    process = site.start(run)
+    first_row(run, process)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    if process.returncode != 130 or "the same command continues" not in err:
+        return f"exit code {process.returncode}: {err[-300:]}"
+    return site.mended(run)
+
+
+def second_process(site: Site) -> str:
+    """A second search in the same folder is refused; the first one is not disturbed."""
+    run = site.folder / "twice"
+    first = site.start(run)
+    first_row(run, first)
+    wrong = site.run(run).complaint("in use")
+    first.communicate(timeout=300)
+    return wrong or site.mended(run)
+
+
+def images_gone(site: Site) -> str:
+    """The images' folder vanishes, as an unmounted disk does, while their pixels are not cached yet."""
+    moving = site.folder / "moving"
+    shutil.copytree(site.data, moving / "images")
+    (moving / "images").rename(moving / "away")
+    run = site.folder / "imageless"
+    process = site.start(run, data=moving / "images")
+    out, err = process.communicate(timeout=300)
+    wrong = Ended(process.returncode, out, err).complaint("no such folder")
+    return wrong or site.mended(run)
+
+
+def damaged_study(site: Site) -> str:
+    """The study's file is overwritten with something else."""
+    run = site.folder / "damaged"
+    wrong = site.mended(run)
+    kept = (run / "study.db").read_bytes()
+    (run / "study.db").write_bytes(b"not a database at all" * 500)
+    wrong = wrong or site.run(run).complaint("study.db")
+    (run / "study.db").write_bytes(kept)
+    return wrong or site.mended(run)
+
+
+def server_crash(site: Site) -> str:
+    """PostgreSQL crashes while the search runs, and is back after ten seconds."""
+    with _server() as server:
+        run = site.folder / "crashed"
+        process = site.start(run, "--storage", server.url)
+        first_row(run, process)
+        server.stop("immediate")
+        threading.Timer(10, server.start).start()
+        out, err = process.communicate(timeout=300)
+        if process.returncode != 0 or "does not answer" not in out or "is back" not in out:
+            return f"exit code {process.returncode}: {out[-300:]} {err[-300:]}"
+        return site.mended(run, "--storage", server.url)
+
+
+def server_away(site: Site) -> str:
+    """PostgreSQL is not there when the search begins."""
+    with _server() as server:
+        run = site.folder / "serverless"
+        server.stop("fast")
+        wrong = site.run(run, "--storage", server.url).complaint("PostgreSQL that answers")
+        server.start()
+        return wrong or site.mended(run, "--storage", server.url)
+
+
+def server_full(site: Site) -> str:
+    """PostgreSQL refuses to write in the middle of a search, as a standby or a full one does."""
+    with _server() as server:
+        run = site.folder / "refused"
+        process = site.start(run, "--storage", server.url)
+        first_row(run, process)
+        server.sql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
+        out, err = process.communicate(timeout=300)
+        wrong = Ended(process.returncode, out, err).complaint("read-only")
+        server.sql("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")
+        server.sql("SELECT pg_reload_conf()")
+        return wrong or site.mended(run, "--storage", server.url)
+
+
+@contextlib.contextmanager
+def _server() -> Iterator[postgres.Server]:
+    if postgres.binaries() is None:
+        raise CannotInjectError(postgres.REASON)
+    with postgres.server() as server:
+        yield server
+
+
+FAULTS: tuple[Callable[[Site], str], ...] = (
+    full_disk, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated, second_process, images_gone,
+    damaged_study, server_crash, server_away, server_full,
+)  # fmt: skip
+
+
+def inject(fault: Callable[[Site], str], folder: Path) -> str:
+    """One fault at a site of its own; what went wrong, "" for nothing."""
+    site = Site(folder, images(folder / "images"))
+    ended = site.run(folder / "undisturbed")
+    if ended.code != 0:
+        return f"the undisturbed search fails: {ended.err[-500:]}"
+    site.expected = comparable(folder / "undisturbed")
+    if fault is full_cache:
+        shutil.rmtree(folder / "cache")
+    return fault(site)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="*", help="of faults; all if left out")
+    given = parser.parse_args()
+    results: dict[str, str] = {}
+    for fault in FAULTS:
+        name = fault.__name__
+        if given.names and name not in given.names:
+            continue
+        with tempfile.TemporaryDirectory(prefix="fault") as folder:
+            try:
+                results[name] = inject(fault, Path(folder)) or "survived"
+            except CannotInjectError as error:
+                results[name] = f"skipped: {error}"
+        print(f"{name}: {results[name]}", flush=True)
+    survived = sum(result == "survived" for result in results.values())
+    skipped = sum(result.startswith("skipped") for result in results.values())
+    print(json.dumps({"faults": len(results), "survived": survived, "skipped": skipped}))
+    sys.exit(1 if survived + skipped < len(results) else 0)
+
+
+if __name__ == "__main__":
+    main()
