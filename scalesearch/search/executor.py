@@ -1,79 +1,120 @@
-"""Where trials run: in this process, or in several, one thread each. Results come back as they finish."""
+"""Where trials run. An executor has slots: it is given a job for each free one and says how each ended."""
 
-import multiprocessing
-import os
-import signal
-import threading
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from scalesearch.errors import ScaleSearchError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
+Beat = Callable[[], None]
+Run = Callable[[Job, Beat], Result]
+
+STALLED_SECONDS = 600.0  # without a beat; a step of the largest network that a CPU would be asked to train takes seconds
+
+
+@dataclass(frozen=True)
+class Died:
+    """What comes back in place of a result: the worker ended, hung or raised something unforeseen.
+
+    ``begun``: whether it had begun on the job; a worker that ends before that says nothing about the job.
+    """
+
+    reason: str
+    begun: bool = True
 
 
 class WorkerDiedError(ScaleSearchError):
-    """A worker process ended without an answer (killed, or out of memory); finished trials are kept."""
+    """Workers end without an answer, whatever they are given."""
 
-    def __init__(self) -> None:
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
         super().__init__(
-            "a worker process died without an answer, most often because memory ran out; finished trials are kept. "
+            f"a worker process died without an answer ({reason}); finished trials are kept. "
             "Run the same command again, with fewer --jobs if it happens again."
         )
 
-    def __reduce__(self) -> tuple[type["WorkerDiedError"], tuple[()]]:
-        return (type(self), ())
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.reason,))
 
 
-def run_here(jobs: Iterable[Job], run: Callable[[Job], Result]) -> Iterator[tuple[Job, Result]]:
-    """One after another in this process."""
-    for job in jobs:
-        yield job, run(job)
+class Executor(Protocol[Job, Result]):
+    """Runs jobs on workers.
+
+    ``run(job, beat)`` is called on a worker; it calls ``beat`` now and then, which shows that it goes on. A
+    ScaleSearchError that it raises is an input's fault, not the job's: it ends the whole.
+    """
+
+    def free(self) -> int:
+        """How many jobs may be submitted now."""
+
+    def submit(self, job: Job) -> None:
+        """Gives a job to a free slot."""
+
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:
+        """What has ended since it was asked last; waits for the first one, at most so long.
+
+        Raises:
+            ScaleSearchError: what a job raised, or workers that cannot start.
+        """
+
+    def close(self) -> None:
+        """Ends the workers, and with them what they still do."""
 
 
-def run_in_processes(jobs: Iterable[Job], run: Callable[[Job], Result], workers: int) -> Iterator[tuple[Job, Result]]:
-    """On ``workers`` spawned processes; a job is taken from ``jobs`` only when a worker is free for it.
+class Here(Generic[Job, Result]):
+    """One slot, in this process: a job runs while one waits for its end."""
 
-    Leaving the iterator early (an error, Ctrl-C) ends the workers.
+    def __init__(self, run: Run[Job, Result]) -> None:
+        self._run = run
+        self._job: list[Job] = []
+
+    def free(self) -> int:
+        return 1 - len(self._job)
+
+    def submit(self, job: Job) -> None:
+        self._job.append(job)
+
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:  # noqa: ARG002
+        if not self._job:
+            return []
+        job = self._job.pop()
+        return [(job, answered(self._run, job, lambda: None))]
+
+    def close(self) -> None:
+        self._job.clear()
+
+
+def answered(run: Run[Job, Result], job: Job, beat: Beat) -> Result | Died:
+    """A job's result, or what it died of; our own errors are raised."""
+    try:
+        return run(job, beat)
+    except ScaleSearchError:
+        raise
+    except Exception as error:  # a bug, or an odd failure of the machine: the other jobs go on
+        return Died(f"{type(error).__name__}: {error}".splitlines()[0])
+
+
+def mapped(executor: Executor[Job, Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
+    """Every job with its result, as they finish; a job is taken only when a slot is free for it.
+
+    Leaving the iterator early ends the workers.
 
     Raises:
-        WorkerDiedError: a worker ended without an answer.
+        WorkerDiedError: a job died.
     """
-    others = set(multiprocessing.active_children())
-    pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
-    running: dict[Future[Result], Job] = {}
-    try:
-        for job in jobs:
-            running[pool.submit(run, job)] = job
-            if len(running) >= workers:
-                yield from _finished(running)
-        while running:
-            yield from _finished(running)
-    except BrokenProcessPool:
-        raise WorkerDiedError from None
-    finally:
-        pool.shutdown(wait=not running, cancel_futures=True)
-        if running:  # left early: what still runs has nobody to answer to
-            for process in set(multiprocessing.active_children()) - others:
-                process.terminate()
-
-
-def _finished(running: dict[Future[Result], Job]) -> Iterator[tuple[Job, Result]]:
-    for future in wait(running, return_when=FIRST_COMPLETED).done:
-        yield running.pop(future), future.result()
-
-
-def _start_worker() -> None:
-    """Ctrl-C is the coordinator's to handle: it ends the workers itself. A killed coordinator takes them along."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+    waiting, running = iter(jobs), 0
+    with contextlib.closing(executor):
+        while True:
+            while executor.free() and (job := next(waiting, None)) is not None:
+                executor.submit(job)
+                running += 1
+            if not running:
+                return
+            for job, result in executor.ended(1.0):
+                running -= 1
+                if isinstance(result, Died):
+                    raise WorkerDiedError(result.reason)
+                yield job, result
