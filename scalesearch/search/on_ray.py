@@ -127,15 +127,15 @@ class OnRay(Generic[Job, Result]):
                 return [self._judged(task) for task in ready]
 
     def close(self) -> None:
-        answers, self._tasks = [task.answer for task in self._tasks], []
+        tasks, self._tasks = self._tasks, []
+        if self._ours:
+            self._ray.shutdown()  # Ray ends what a session leaves behind, on all machines
+            return
         with contextlib.suppress(self._ray.exceptions.RayError):
-            for answer in answers:
-                self._ray.cancel(answer, force=True)
+            answers = [task.answer for task in tasks if self._cancelled(task)]
             if answers:
                 self._ray.wait(answers, num_returns=len(answers), timeout=5)
             self._ray.kill(self._pulse)
-        if self._ours:
-            self._ray.shutdown()
 
     def _started_pulse(self) -> Any:
         """Beside the coordinator: it is lost only together with it, or else begins anew."""
@@ -201,7 +201,14 @@ class OnRay(Generic[Job, Result]):
     def _end(self, task: _Task[Job], reason: str) -> None:
         if task.ended_for is None:
             task.ended_for, task.given_up_at = reason, time.monotonic() + CANCEL_SECONDS
-            self._ray.cancel(task.answer, force=True)
+            self._cancelled(task)
+
+    def _cancelled(self, task: _Task[Job]) -> bool:
+        """Tells Ray to end a task. Not one that has just ended: Ray 2.60 aborts the whole process over it (seen)."""
+        if self._ray.wait([task.answer], timeout=0)[0]:
+            return False
+        self._ray.cancel(task.answer, force=True)
+        return True
 
     def _heard(self, timeout_seconds: float) -> dict[int, str] | None:
         """Whose signs of life came before the last question; asks the next one. None: no answer yet."""
@@ -217,8 +224,10 @@ class OnRay(Generic[Job, Result]):
         return heard
 
     def _judged(self, task: _Task[Job]) -> tuple[Job, Result | Died]:
-        result = self._result(task)
-        self._tasks.remove(task)
+        try:
+            result = self._result(task)
+        finally:
+            self._tasks.remove(task)
         if isinstance(result, Died) and not result.begun:
             self._failed_starts += 1
             if self._failed_starts == FAILED_STARTS:

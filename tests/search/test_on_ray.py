@@ -195,22 +195,28 @@ def test_workers_that_cannot_load_the_code_are_the_users_to_mend(make: Any) -> N
         all_ended(executor, 1)
 
 
-def test_a_killed_coordinator_leaves_no_task_on_the_cluster(cluster: Any, tmp_path: Path) -> None:
+def test_a_coordinator_that_closes_or_is_killed_leaves_no_task_on_the_cluster(cluster: Any, tmp_path: Path) -> None:
     script = (
         "import functools, pathlib, sys\n"
-        "from tests.search.test_on_ray import OnRay, wait_in\n"
-        "executor = OnRay(functools.partial(wait_in, pathlib.Path(sys.argv[1])), address=sys.argv[2])\n"
-        "executor.submit(1)\n"
-        "executor.ended(300)\n"
+        "from tests.search.test_on_ray import OnRay, started, wait_in\n"
+        "folder = pathlib.Path(sys.argv[1])\n"
+        "for number in (1, 2):\n"
+        "    executor = OnRay(functools.partial(wait_in, folder), address=sys.argv[2])\n"
+        "    executor.submit(number)\n"
+        "    started(folder, number)\n"
+        "    executor.ended(300 * (number - 1))\n"
+        "    executor.close()\n"
     )
     command = [sys.executable, "-c", script, str(tmp_path), cluster.address]
     coordinator = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)})
     try:
-        pid, _ = started(tmp_path, 1)
+        pids = [started(tmp_path, number)[0] for number in (1, 2)]
+        wait_for(lambda: not alive(pids[0]))  # closed
+        assert alive(pids[1])
     finally:
         coordinator.kill()
         coordinator.wait()
-    wait_for(lambda: not alive(pid))
+    wait_for(lambda: not alive(pids[1]))
 
 
 def test_a_local_cluster_is_started_and_ended_from_any_folder(tmp_path: Path) -> None:
