@@ -88,6 +88,34 @@ def all_ended(executor: OnRay[Any, Any], count: int, seconds: float = 60) -> dic
     return found
 
 
+@pytest.fixture(scope="module", autouse=True)
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[subprocess.Popen[str]]:
+    """A program on a cluster of its own, beside the other tests: most of its time is waiting."""
+    script = (
+        "import signal, sys\n"
+        f"sys.path.insert(0, {str(ROOT)!r})\n"
+        "import ray\n"
+        "from scalesearch.search.executor import mapped\n"
+        "from scalesearch.search.on_ray import OnRay\n"
+        "def where(number, _beat):\n"
+        "    import scalesearch\n"
+        "    return scalesearch.__file__\n"
+        "executor = OnRay(where, cpus_per_trial=0.5, jobs=1)\n"
+        "assert len(ray.nodes()) == 1\n"
+        "print(sorted(mapped(executor, [1])))\n"
+        "assert not ray.is_initialized()\n"
+        "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
+    )
+    folder = tmp_path_factory.mktemp("elsewhere")
+    (folder / "main.py").write_text(script)
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
+    command = [sys.executable, "-W", "error", str(folder / "main.py")]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, cwd=folder, env=environment) as program:
+        yield program
+        program.kill()
+
+
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """One machine of two CPUs; this process has a session on it."""
@@ -219,29 +247,10 @@ def test_a_coordinator_that_closes_or_is_killed_leaves_no_task_on_the_cluster(cl
     wait_for(lambda: not alive(pids[1]))
 
 
-def test_a_local_cluster_is_started_and_ended_from_any_folder(tmp_path: Path) -> None:
-    script = (
-        "import signal, sys\n"
-        f"sys.path.insert(0, {str(ROOT)!r})\n"
-        "import ray\n"
-        "from scalesearch.search.executor import mapped\n"
-        "from scalesearch.search.on_ray import OnRay\n"
-        "executor = OnRay(where, cpus_per_trial=0.5, jobs=1)\n"
-        "nodes = len(ray.nodes())\n"
-        "print(sorted(mapped(executor, [1])))\n"
-        "assert not ray.is_initialized()\n"
-        "assert nodes == 1\n"
-        "assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL\n"
-    )
-    where = "def where(number, _beat):\n    import scalesearch\n    return scalesearch.__file__\n"
-    (tmp_path / "main.py").write_text(where + script)
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "RAY_ADDRESS")}
-    command = [sys.executable, "-W", "error", str(tmp_path / "main.py")]
-    done = subprocess.run(
-        command, capture_output=True, check=False, text=True, cwd=tmp_path, env=environment, timeout=120
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.strip() == str([(1, str(ROOT / "scalesearch" / "__init__.py"))])
+def test_a_local_cluster_is_started_and_ended_from_any_folder(local: subprocess.Popen[str]) -> None:
+    output, errors = local.communicate(timeout=120)
+    assert (local.returncode, errors) == (0, "")
+    assert output.strip() == str([(1, str(ROOT / "scalesearch" / "__init__.py"))])
 
 
 @pytest.fixture
