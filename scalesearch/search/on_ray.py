@@ -148,8 +148,11 @@ class OnRay(Generic[Job, Result]):
         return sum(self._fitting(node["Resources"]) for node in self._ray.nodes() if node["Alive"])
 
     def _slots_when_grown(self) -> int | None:
-        """None unless the cluster has an autoscaler that says how far it goes."""
-        most = self._ray._private.state.state.get_max_resources_from_cluster_config()  # Ray says it nowhere in public
+        """None unless the cluster has an autoscaler that says how far it goes. Ray tells it nowhere in public."""
+        try:
+            most = self._ray._private.state.state.get_max_resources_from_cluster_config()
+        except AttributeError:  # another version of Ray
+            return None
         return None if most is None else self._fitting(most)
 
     def _fitting(self, resources: dict[str, float]) -> int:
