@@ -12,9 +12,7 @@ Result = TypeVar("Result")
 Beat = Callable[[], None]
 Run = Callable[[Job, Beat], Result]
 
-STALLED_SECONDS = (
-    600.0  # without a beat; a step of the largest network that a CPU would be asked to train takes seconds
-)
+STALLED_SECONDS = 600.0  # without a beat; a step of a network that a CPU is asked to train takes seconds
 
 
 @dataclass(frozen=True)
