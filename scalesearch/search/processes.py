@@ -21,6 +21,7 @@ from scalesearch.search.executor import STALLED_SECONDS, Beat, Died, Job, Result
 
 BEAT_SECONDS = 1.0
 FAILED_STARTS = 10  # in a row: the next one would fail, too
+START_SECONDS = 120.0  # at least, for a process to load its libraries on a machine that has much else to do
 SPAWN = multiprocessing.get_context("spawn")  # a forked copy of a process that runs threads may hang
 
 Message = tuple[Literal["beat", "done", "error"], Any]
@@ -108,7 +109,8 @@ class Processes(Generic[Job, Result]):
     def _kill_stalled(self) -> None:
         now = time.monotonic()
         for worker in self._workers:
-            if worker.job is not None and now - worker.heard > self._stalled_seconds and worker.process.pid is not None:
+            limit = self._stalled_seconds if worker.begun else max(self._stalled_seconds, START_SECONDS)
+            if worker.job is not None and now - worker.heard > limit and worker.process.pid is not None:
                 worker.stalled = True
                 worker.process.kill()
 

@@ -1,5 +1,6 @@
 """Pages that come from code say what the code says."""
 
+import concurrent.futures
 import importlib.util
 import re
 import tomllib
@@ -59,7 +60,6 @@ def test_the_baseline_written_in_the_how_to_is_right_and_its_mistakes_are_as_sho
 def test_contributing_quotes_the_code_as_it_is() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for quoted, where in (
-        ("run = run_here(assignments, run_trial) if work.jobs == 1", "search/run.py"),
         ('Strategy = Literal["full", "head", "tail", "gradual"', "training/config.py"),
         ('return {"full": count, "head": HEAD_SECTIONS, "tail": tail', "training/sections.py"),
     ):
@@ -69,10 +69,17 @@ def test_contributing_quotes_the_code_as_it_is() -> None:
 
 def test_the_executor_of_contributing_works() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "def run_in_fresh" in block)
-    names = dict(vars(executor))
+    code = next(block for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL) if "class Threads" in block)
+    names = vars(executor) | {
+        name: getattr(concurrent.futures, name) for name in ("Future", "ThreadPoolExecutor", "wait", "FIRST_COMPLETED")
+    }
     exec(code, names)
-    assert list(names["run_in_fresh_processes"]([-1, 2], abs)) == list(executor.run_here([-1, 2], abs))
+
+    def double(number: int, _beat: executor.Beat) -> int:
+        return 2 * number
+
+    threads = executor.mapped(names["Threads"](double, 2), range(5))
+    assert sorted(threads) == sorted(executor.mapped(executor.Here(double), range(5)))
 
 
 def test_the_citation_has_the_version() -> None:

@@ -59,7 +59,7 @@ class Ended:
 
 @dataclass
 class Site:
-    """Where faults happen: a folder of its own for each, the images, and what an undisturbed search comes to."""
+    """Where faults happen: a folder, the images, and what an undisturbed search comes to."""
 
     folder: Path
     data: Path
@@ -196,7 +196,9 @@ def second_process(site: Site) -> str:
     run = site.folder / "twice"
     first = site.start(run)
     first_row(run, first)
+    first.send_signal(signal.SIGSTOP)  # or it might be done before the second one has begun
     wrong = site.run(run).complaint("in use")
+    first.send_signal(signal.SIGCONT)
     first.communicate(timeout=300)
     return wrong or site.mended(run)
 
@@ -276,16 +278,19 @@ FAULTS: tuple[Callable[[Site], str], ...] = (
 )  # fmt: skip
 
 
-def inject(fault: Callable[[Site], str], folder: Path) -> str:
-    """One fault at a site of its own; what went wrong, "" for nothing."""
-    site = Site(folder, images(folder / "images"))
-    ended = site.run(folder / "undisturbed")
-    if ended.code != 0:
-        return f"the undisturbed search fails: {ended.err[-500:]}"
-    site.expected = comparable(folder / "undisturbed")
-    if fault is full_cache:
-        shutil.rmtree(folder / "cache")
-    return fault(site)
+def site(folder: Path) -> Site:
+    """A site with what an undisturbed search comes to."""
+    place = Site(folder, images(folder / "images"))
+    ended = place.run(folder / "undisturbed")
+    assert ended.code == 0, f"the undisturbed search fails: {ended.err[-500:]}"
+    place.expected = comparable(folder / "undisturbed")
+    return place
+
+
+def inject(fault: Callable[[Site], str], place: Site) -> str:
+    """What went wrong, "" for nothing."""
+    place.environment.clear()
+    return fault(place)
 
 
 def main() -> None:
@@ -293,16 +298,17 @@ def main() -> None:
     parser.add_argument("names", nargs="*", help="of faults; all if left out")
     given = parser.parse_args()
     results: dict[str, str] = {}
-    for fault in FAULTS:
-        name = fault.__name__
-        if given.names and name not in given.names:
-            continue
-        with tempfile.TemporaryDirectory(prefix="fault") as folder:
+    with tempfile.TemporaryDirectory(prefix="fault") as folder:
+        place = site(Path(folder))
+        for fault in FAULTS:
+            name = fault.__name__
+            if given.names and name not in given.names:
+                continue
             try:
-                results[name] = inject(fault, Path(folder)) or "survived"
+                results[name] = inject(fault, place) or "survived"
             except CannotInjectError as error:
                 results[name] = f"skipped: {error}"
-        print(f"{name}: {results[name]}", flush=True)
+            print(f"{name}: {results[name]}", flush=True)
     survived = sum(result == "survived" for result in results.values())
     skipped = sum(result.startswith("skipped") for result in results.values())
     print(json.dumps({"faults": len(results), "survived": survived, "skipped": skipped}))

@@ -104,7 +104,7 @@ def disturb(
     began = time.monotonic()
     running: list[subprocess.Popen[bytes]] = []
     stopped: dict[int, float] = {}
-    next_hit = began + 4 + rng.expovariate(1 / every_seconds)
+    next_hit = began + rng.expovariate(1 / every_seconds)
     log = (folder.parent / f"{folder.name}.log").open("ab")
     try:
         while True:
@@ -125,6 +125,9 @@ def disturb(
             time.sleep(0.05)
     finally:
         count.seconds += time.monotonic() - began
+        for pid in stopped:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)  # a worker whose coordinator is gone ends by itself, once it may
         for process in running:
             with contextlib.suppress(psutil.NoSuchProcess):
                 for child in psutil.Process(process.pid).children(recursive=True):
@@ -145,18 +148,21 @@ def _hit(
 ) -> None:
     coordinator = rng.choice(running).pid
     victim, name = coordinator, "coordinator"
+    workers: list[int] = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        workers = [one.pid for one in psutil.Process(coordinator).children() if _is_worker(one)]
+    if not workers and rng.random() > 0.2:
+        return  # one that just starts is hit less often, or nothing would ever get done
     if rng.random() > 0.2:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            workers = [one.pid for one in psutil.Process(coordinator).children() if _is_worker(one)]
-            if not workers:
-                return
-            victim, name = rng.choice(sorted(workers)), "worker"
+        if not workers:
+            return
+        victim, name = rng.choice(sorted(workers)), "worker"
     what = signal.SIGSTOP if rng.random() < 0.1 else signal.SIGKILL
     with contextlib.suppress(ProcessLookupError):
         os.kill(victim, what)
         count.hits[f"{name} {'stopped' if what == signal.SIGSTOP else 'killed'}"] += 1
-        if what == signal.SIGSTOP and name == "coordinator":
-            stopped[victim] = time.monotonic() + 2 * SILENT_SECONDS  # long enough to be taken over
+        if what == signal.SIGSTOP:  # long enough to be taken over; a worker's coordinator should have ended it by then
+            stopped[victim] = time.monotonic() + 2 * max(SILENT_SECONDS, STALLED_SECONDS)
 
 
 def _is_worker(process: psutil.Process) -> bool:
@@ -166,7 +172,7 @@ def _is_worker(process: psutil.Process) -> bool:
 
 
 def _wake(stopped: dict[int, float]) -> None:
-    """A stopped coordinator goes on in the end, when its work has been taken over."""
+    """What was stopped goes on in the end, when its work has been taken over."""
     for pid, until in list(stopped.items()):
         if time.monotonic() > until:
             del stopped[pid]
@@ -215,7 +221,7 @@ def storages(kind: str) -> Iterator[str | None]:
         yield server.url
 
 
-def campaign(folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 1.5) -> Disturbed:
+def campaign(folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0) -> Disturbed:
     """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
     rng, count = random.Random(f"{kind}-{seed}"), Disturbed()
     data = images(folder / "images")

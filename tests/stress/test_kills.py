@@ -1,0 +1,20 @@
+"""A small campaign of kills on each kind of storage; the full one is ``make stress``."""
+
+from pathlib import Path
+
+import pytest
+
+from tests import postgres
+from tests.stress.kills import campaign
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_a_search_that_is_killed_again_and_again_comes_to_the_same(kind: str, tmp_path: Path) -> None:
+    if kind == "postgresql":
+        if postgres.binaries() is None:
+            pytest.skip(postgres.REASON)
+        pytest.importorskip("psycopg", reason="no driver for PostgreSQL (the extra [postgresql])")
+    count = campaign(tmp_path, kind, kills=4, seed=1, every_seconds=3.0)
+    assert count.faults == []
+    assert count.hits.total() >= 1
+    assert count.searches == 1
