@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,15 +56,36 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory
+
+
+def require_regular(path: Path, what: str) -> int:
+    """The size of a file in bytes; looks at it without opening it, for a pipe would be waited on for ever.
+
+    Raises UserError where it is no file.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(str(path), reason, what) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(str(path), "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device", what)
+    return found.st_size
+
+
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file; ``what`` names it in the error.
 
     Raises:
-        UserError: missing, unreadable, or not a JSON object.
+        UserError: missing, no file, too large, unreadable, or not a JSON object.
     """
+    size = require_regular(path, what)
+    if size > LARGEST_JSON:
+        raise UserError(str(path), f"{size / 1e6:.0f} MB", f"{what}, at most {LARGEST_JSON >> 20} MB")
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # a number of too many digits is a bare ValueError
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(str(path), found, what) from None
     if not isinstance(values, dict):

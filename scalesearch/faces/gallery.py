@@ -234,7 +234,7 @@ def load_gallery(path: Path) -> Gallery:
     require_version(path, header, FORMAT_VERSION)
     try:
         return _checked(header, tensors)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(str(path), f"a damaged gallery ({error})", "a gallery, as faces enroll writes it") from error
 
 

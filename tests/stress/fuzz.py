@@ -117,8 +117,10 @@ def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     signal.signal(signal.SIGALRM, _ring)
     path = folder / f"input{target.suffix}"
     path.write_bytes(originals[0])
-    for _ in range(2):
-        judge(feed, path)  # imports and pools count as the start
+    for _ in range(2):  # imports and pools count as the start
+        kind, message = judge(feed, path)
+        if kind != "accepted" and name in TARGETS:
+            raise RuntimeError(f"{name}: the original is not accepted: {message}")
     start = _status("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (start + MEMORY, start + MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -141,7 +141,7 @@ def _change(rng: random.Random, holder: Any, key: Any) -> None:
         holder[key] = value * rng.choice((-1, 0, 2, 1000, 10**9)) + rng.choice((0, 1, 0.5))
     elif way < 0.55:
         nested: Any = value
-        for _ in range(rng.choice((1, 30, 500))):
+        for _ in range(rng.choice((1, 30, 200))):
             nested = [nested]
         holder[key] = nested
     else:

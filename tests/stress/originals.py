@@ -83,7 +83,7 @@ def spaces() -> list[bytes]:
 def small_spec(classes: int = 4) -> NetSpec:
     """mbconv_small with few channels: its names are known, its files are small."""
     spec = load_space("mbconv_small").baseline
-    shape = Shape(4, tuple(4 for _ in spec.stages), tuple(1 for _ in spec.stages), 8, 16)
+    shape = Shape(4, tuple(4 for _ in spec.stages), spec.depths, 8, 16)
     return replace(reshape(spec, shape), classes=classes)
 
 
