@@ -119,6 +119,8 @@ def _files_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tup
         elif entry.is_dir(follow_symlinks=False):
             found += _files_below(root, Path(entry.path), skipped_links)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            if not entry.is_file():
+                raise UserError(entry.path, "a pipe, socket or device", "an image", "Remove it.")
             found.append((os.path.relpath(entry.path, root), entry.stat().st_size))
     return found
 

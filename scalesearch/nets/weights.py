@@ -1,6 +1,8 @@
 """Weights on disk: this project's own files, and the tensors of other people's (whose they are: ``identify``)."""
 
+import io
 import json
+import os
 import re
 import struct
 import zipfile
@@ -130,6 +132,15 @@ def require_file(path: Path) -> None:
         raise UserError(str(path), f"{size / 1e9:.0f} GB", f"a file of weights of at most {LARGEST_FILE / 1e9:.0f} GB")
 
 
+class _Bounded(io.BufferedReader):
+    """A file that is never asked for more than it has: Python would make room first for what a length field says."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes, all that is left for None or -1."""
+        left = os.fstat(self.fileno()).st_size - self.tell()
+        return super().read(left if size is None or size < 0 else min(size, max(left, 0)))
+
+
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a torch state dict, on the CPU; runs no code from the file.
 
@@ -140,7 +151,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
     require_file(path)
     _refuse_bomb(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with _Bounded(io.FileIO(path)) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
         raise UserError(
             str(path),

@@ -97,7 +97,7 @@ def _judged(error: Exception) -> tuple[str, str]:
     while one is not None and one not in causes:
         causes.append(one)
         one = one.__cause__ or one.__context__
-    if any(isinstance(cause, MemoryError) or "can't allocate memory" in str(cause) for cause in causes):
+    if any(isinstance(cause, MemoryError) for cause in causes):
         return "finding", f"out of memory: {message[:300]!r}"
     if not message or len(message) > LONGEST_MESSAGE:
         return "finding", f"a message of {len(message)} characters: {message[:300]!r}"
