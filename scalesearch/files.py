@@ -1,6 +1,7 @@
 """Files written whole or not at all: a temporary name in the same folder, then a rename."""
 
 import contextlib
+import io
 import json
 import os
 import stat
@@ -54,6 +55,19 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, values: Any) -> None:
     """Indented JSON, atomically; refuses NaN, which other readers would not take."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+class BoundedFile(io.BufferedReader):
+    """A file that is never asked for more than it has: else Python makes room first for what a length field says."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes; all that is left for None or -1."""
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
 
 
 LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory

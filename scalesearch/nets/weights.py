@@ -1,8 +1,6 @@
 """Weights on disk: this project's own files, and the tensors of other people's (whose they are: ``identify``)."""
 
-import io
 import json
-import os
 import re
 import struct
 import zipfile
@@ -17,7 +15,7 @@ from torch import Tensor
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
+from scalesearch.files import BoundedFile, write_bytes
 from scalesearch.nets.modules import MBConvNet, build
 
 FORMAT = "scalesearch-network"
@@ -132,15 +130,6 @@ def require_file(path: Path) -> None:
         raise UserError(str(path), f"{size / 1e9:.0f} GB", f"a file of weights of at most {LARGEST_FILE / 1e9:.0f} GB")
 
 
-class _Bounded(io.BufferedReader):
-    """A file that is never asked for more than it has: Python would make room first for what a length field says."""
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        """At most ``size`` bytes, all that is left for None or -1."""
-        left = os.fstat(self.fileno()).st_size - self.tell()
-        return super().read(left if size is None or size < 0 else min(size, max(left, 0)))
-
-
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors of a ``.safetensors`` file or of a torch state dict, on the CPU; runs no code from the file.
 
@@ -151,7 +140,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     require_file(path)
     _refuse_bomb(path)
     try:
-        with _Bounded(io.FileIO(path)) as file:
+        with BoundedFile(path) as file:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
         raise UserError(

@@ -186,7 +186,17 @@ def _run_child(name: str, first: int, last: int, seed: int, folder: Path) -> str
     """Runs a child to its end; empty, or how it died."""
     (folder / "progress").unlink(missing_ok=True)
     (folder / "results").write_text("")
-    command = [sys.executable, "-m", "tests.stress.fuzz", "--child", name, str(first), str(last), str(seed), str(folder)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.stress.fuzz",
+        "--child",
+        name,
+        str(first),
+        str(last),
+        str(seed),
+        str(folder),
+    ]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT), "MALLOC_ARENA_MAX": "2"}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
@@ -274,7 +284,9 @@ def main() -> None:
         child(name, int(first), int(last), int(seed), Path(folder))
         return
     targets = PLANTED if asked.planted else {n: t for n, t in TARGETS.items() if not asked.only or asked.only in n}
-    print(f"{'target':22s} {'inputs':>7s} {'accepted':>9s} {'refused':>8s} {'findings':>9s} {'seconds':>8s} {'peak MB':>8s}")
+    print(
+        f"{'target':22s} {'inputs':>7s} {'accepted':>9s} {'refused':>8s} {'findings':>9s} {'seconds':>8s} {'peak MB':>8s}"
+    )
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)
     total = Tally(
         sum(t.inputs for t in tallies.values()), sum(t.accepted for t in tallies.values()),

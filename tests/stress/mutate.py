@@ -13,6 +13,7 @@ Mutation = Callable[[random.Random, Sequence[bytes]], bytes]
 
 LARGEST = 1 << 20  # bytes: mutations do not grow a file beyond it
 HUGE = (0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, (1 << 63) - 1, (1 << 64) - 1)
+MOST_ITEMS = 3000  # of a list that is repeated
 WORDS = (b"nan", b"inf", b"-1", b"1e308", b"99999999999999999999", b"\x00", b"\xff\xff\xff\xff", b"\x1b[2J", b"../")
 EXTREMES: tuple[Any, ...] = (
     0, -1, 1, 2, 3, 255, 4096, 10**6, 2**31, 2**63, 10**30, 10**400, 0.5, -0.5, 1e-300, 1e308, -1e308, float("nan"),
@@ -93,7 +94,9 @@ def of_png(rng: random.Random, originals: Sequence[bytes]) -> bytes:
     if way < 0.7:
         chunks[number] = (kind, of_bytes(rng, [data, chunks[0][1]]))
     elif way < 0.85:
-        chunks.insert(rng.randrange(len(chunks)), (rng.choice((kind, b"iCCP", b"zTXt", b"acTL", b"fcTL", b"tRNS")), data))
+        chunks.insert(
+            rng.randrange(len(chunks)), (rng.choice((kind, b"iCCP", b"zTXt", b"acTL", b"fcTL", b"tRNS")), data)
+        )
     else:
         del chunks[number]
     parts = [
@@ -136,8 +139,8 @@ def _change(rng: random.Random, holder: Any, key: Any) -> None:
     elif way < 0.2 and isinstance(holder, dict):
         holder[rng.choice(("surprise", "__class__", "", "name", "\x1b[31m"))] = value
     elif way < 0.3 and isinstance(value, list) and value:
-        holder[key] = value * rng.choice((0, 2, 1000))
-    elif way < 0.5 and isinstance(value, int | float) and not isinstance(value, bool):
+        holder[key] = (value * rng.choice((0, 2, 1000)))[:MOST_ITEMS]
+    elif way < 0.5 and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         holder[key] = value * rng.choice((-1, 0, 2, 1000, 10**9)) + rng.choice((0, 1, 0.5))
     elif way < 0.55:
         nested: Any = value
@@ -193,7 +196,9 @@ def _inline(value: Any) -> str:
         return "[" + ", ".join(map(_inline, value)) + "]"
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-    return {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else repr(value)
+    return (
+        {True: "true", False: "false", None: "none"}[value] if value is None or isinstance(value, bool) else repr(value)
+    )
 
 
 def of_safetensors(rng: random.Random, originals: Sequence[bytes]) -> bytes:

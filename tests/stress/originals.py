@@ -228,5 +228,3 @@ def verification() -> dict[str, Any]:
         Regret(0, 0.0, 0.0, 0.0, 0.0), 0.01,
     )  # fmt: skip
     return {"format": 1, **asdict(found)}
-
-

@@ -249,7 +249,13 @@ def _pictures(*suffixes: str) -> Callable[[Path], Sequence[bytes]]:
 
 
 IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif")
-RUN_FILES = ("run.json", "winners.json", "coefficients.json", "models/b1-glyphs/metrics.json", "verify-phi2/verify.json")
+RUN_FILES = (
+    "run.json",
+    "winners.json",
+    "coefficients.json",
+    "models/b1-glyphs/metrics.json",
+    "verify-phi2/verify.json",
+)
 SAFETENSORS = mutate.either(mutate.of_bytes, mutate.of_safetensors, mutate.of_safetensors)
 JSON = mutate.either(mutate.of_bytes, mutate.of_json, mutate.of_json)
 ZIP = mutate.either(mutate.of_bytes, mutate.of_zip)
