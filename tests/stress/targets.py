@@ -248,6 +248,12 @@ def _pictures(*suffixes: str) -> Callable[[Path], Sequence[bytes]]:
     return made
 
 
+def _spaces(folder: Path) -> Sequence[bytes]:
+    from tests.stress.originals import spaces
+
+    return spaces()
+
+
 IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif")
 RUN_FILES = (
     "run.json",
@@ -259,12 +265,13 @@ RUN_FILES = (
 SAFETENSORS = mutate.either(mutate.of_bytes, mutate.of_safetensors, mutate.of_safetensors)
 JSON = mutate.either(mutate.of_bytes, mutate.of_json, mutate.of_json)
 ZIP = mutate.either(mutate.of_bytes, mutate.of_zip)
+TOML = mutate.either(mutate.of_bytes, mutate.of_toml, mutate.of_toml)
 TARGETS: dict[str, Target] = {
     **{f"image {one[1:]}": Target(one, _pictures(one), mutate.of_bytes, _image, 2.0) for one in IMAGES},
     "image png, chunks": Target(".png", _pictures(".png"), mutate.of_png, _image, 2.0),
     "image folder": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _folder, 0.5),
     "predict's image": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _predict, 0.5),
-    "space": Target(".toml", lambda _: _spaces(), mutate.either(mutate.of_bytes, mutate.of_toml, mutate.of_toml), _space, 2.0),
+    "space": Target(".toml", _spaces, TOML, _space, 2.0),
     "spec": Target(".json", _from("specs"), JSON, _spec),
     "model": Target(".safetensors", _from("models"), SAFETENSORS, _model),
     "weights, safetensors": Target(".safetensors", _from("foreign_safetensors"), SAFETENSORS, _weights),
@@ -275,14 +282,10 @@ TARGETS: dict[str, Target] = {
     "gallery": Target(".safetensors", _from("galleries"), SAFETENSORS, _gallery),
     "face model": Target(".safetensors", _from("face_models"), SAFETENSORS, _face_model),
     "decoded cache": Target(".npy", _from("caches"), mutate.of_bytes, _cache, 0.5),
-    **{f"run, {name.rpartition('/')[2]}": Target(".json", _run_original(name), JSON, _run_file(name)) for name in RUN_FILES},
+    **{
+        f"run, {Path(name).name}": Target(".json", _run_original(name), JSON, _run_file(name)) for name in RUN_FILES
+    },
 }  # fmt: skip
-
-
-def _spaces() -> Sequence[bytes]:
-    from tests.stress.originals import spaces
-
-    return spaces()
 
 
 def _planted(raises: Callable[[], object]) -> Target:
