@@ -1,6 +1,6 @@
 """The one exception family: every message says where, what was found, what was expected, what to do."""
 
-MOST_MISTAKES = 20  # of a file, shown
+MOST_MISTAKES = 12  # of a file, shown
 LONGEST = 1500  # characters of one part of a message
 
 

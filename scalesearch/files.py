@@ -6,7 +6,8 @@ import json
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,7 @@ class BoundedFile(io.BufferedReader):
         return super().read(left if size is None or size < 0 else min(size, left))
 
 
+LARGEST_ARRAYS = 256 << 20  # bytes: predictions of 64 million images
 LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory
 
 
@@ -86,6 +88,28 @@ def require_regular(path: Path, what: str) -> int:
     if not stat.S_ISREG(found.st_mode):
         raise UserError(str(path), "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device", what)
     return found.st_size
+
+
+def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
+    """Arrays of numbers from an ``.npz`` file, never unpickled; ``what`` names it in the error.
+
+    Raises:
+        UserError: missing, damaged, too large once it is unpacked, or without one of ``names``.
+    """
+    import numpy as np  # not needed by commands that only calculate
+
+    require_regular(path, what)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+        if declared > LARGEST_ARRAYS:
+            raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in names}
+    except MemoryError:
+        raise UserError(str(path), "an array of more memory than there is", what) from None
+    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
+        raise UserError(str(path), f"a damaged file ({error!r})", what) from None
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
-LARGEST_SIDE = 16384  # pixels: four times what a file may ask for
+LARGEST_SIDE = 8192  # pixels: twice what a file may ask for
 LARGEST_SHOWN = 60  # digits
 LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 

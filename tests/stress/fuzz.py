@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
+from tests.stress.ledger import LEDGER
 from tests.stress.targets import PLANTED, TARGETS, Feed, Target
 
 SECONDS = float(os.environ.get("SCALESEARCH_FUZZ_SECONDS", "10"))  # for one input
@@ -32,6 +33,7 @@ SILENT_SECONDS = 25.0  # without a note from the child: it hangs where no alarm 
 START_SECONDS = 120.0  # for imports
 MEMORY = 1536 << 20  # bytes beyond what the child holds when it begins
 LONGEST_MESSAGE = 4000  # characters
+EVERY = {**TARGETS, **LEDGER}
 ROOT = Path(__file__).parents[2]
 
 
@@ -114,7 +116,7 @@ def _judged(error: Exception) -> tuple[str, str]:
 def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     """Feeds inputs ``first`` to ``last - 1``: a line of JSON each in ``results``, its number before in ``progress``."""
     sys.setrecursionlimit(1000)
-    targets = {**TARGETS, **PLANTED}
+    targets = {**EVERY, **PLANTED}
     target = targets[name]
     originals = [path.read_bytes() for path in sorted((folder / "originals").iterdir())]
     work = Path(tempfile.mkdtemp(dir=folder))
@@ -122,7 +124,7 @@ def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     signal.signal(signal.SIGALRM, _ring)
     path = folder / f"input{target.suffix}"
     path.write_bytes(originals[0])
-    for _ in range(2 if name in TARGETS else 0):  # imports and pools count as the start
+    for _ in range(2 if name in EVERY else 0):  # imports and pools count as the start
         kind, message = judge(feed, path)
         if kind != "accepted":
             raise RuntimeError(f"{name}: the original is not accepted: {message}")
@@ -280,6 +282,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="targets whose names contain this")
+    parser.add_argument("--ledger", action="store_true", help="the search's ledger and predictions, instead")
     parser.add_argument("--planted", action="store_true", help="defects that must be found, instead")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="folder for culprits")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
@@ -288,7 +291,11 @@ def main() -> None:
         name, first, last, seed, folder = asked.child
         child(name, int(first), int(last), int(seed), Path(folder))
         return
-    targets = PLANTED if asked.planted else {n: t for n, t in TARGETS.items() if not asked.only or asked.only in n}
+    targets = (
+        PLANTED
+        if asked.planted
+        else {n: t for n, t in (LEDGER if asked.ledger else TARGETS).items() if not asked.only or asked.only in n}
+    )
     print(f"{'target':22s}  inputs  accepted  refused  findings  seconds  peak MB")
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)
     total = Tally(

@@ -118,28 +118,28 @@ def of_json(rng: random.Random, originals: Sequence[bytes]) -> bytes:
 def tree(rng: random.Random, values: Any) -> Any:
     """A copy of plain values with one to five changes at random places."""
     root = [json.loads(json.dumps(values))]
-    for _ in range(rng.choice((1, 1, 1, 2, 5))):
-        places = list(_places(root))
-        holder, key = rng.choice(places)
-        _change(rng, holder, key)
+    for number in range(rng.choice((1, 1, 1, 2, 5))):
+        holder, key = _somewhere(rng, root)
+        _change(rng, holder, key, repeats=number == 0)
     return root[0]
 
 
-def _places(holder: Any) -> Any:
-    keys = list(holder) if isinstance(holder, dict) else range(len(holder))
-    for key in keys:
-        yield holder, key
-        if isinstance(holder[key], dict | list):
-            yield from _places(holder[key])
+def _somewhere(rng: random.Random, root: Any) -> tuple[Any, Any]:
+    """A holder and a key or place in it: down from the root, often to the bottom."""
+    holder, key = root, 0
+    while isinstance(holder[key], dict | list) and holder[key] and rng.random() < 0.93:
+        holder = holder[key]
+        key = rng.choice(list(holder) if isinstance(holder, dict) else range(len(holder)))
+    return holder, key
 
 
-def _change(rng: random.Random, holder: Any, key: Any) -> None:
+def _change(rng: random.Random, holder: Any, key: Any, *, repeats: bool) -> None:
     way, value = rng.random(), holder[key]
     if way < 0.15 and isinstance(holder, dict):
         del holder[key]
     elif way < 0.2 and isinstance(holder, dict):
         holder[rng.choice(("surprise", "__class__", "", "name", "\x1b[31m"))] = value
-    elif way < 0.3 and isinstance(value, list) and value:
+    elif way < 0.3 and isinstance(value, list) and value and repeats:
         holder[key] = (value * rng.choice((0, 2, 1000)))[:MOST_ITEMS]
     elif way < 0.5 and isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300:
         holder[key] = value * rng.choice((-1, 0, 2, 1000, 10**9)) + rng.choice((0, 1, 0.5))
