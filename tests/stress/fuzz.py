@@ -291,11 +291,8 @@ def main() -> None:
         name, first, last, seed, folder = asked.child
         child(name, int(first), int(last), int(seed), Path(folder))
         return
-    targets = (
-        PLANTED
-        if asked.planted
-        else {n: t for n, t in (LEDGER if asked.ledger else TARGETS).items() if not asked.only or asked.only in n}
-    )
+    chosen = PLANTED if asked.planted else LEDGER if asked.ledger else TARGETS
+    targets = {name: target for name, target in chosen.items() if not asked.only or asked.only in name}
     print(f"{'target':22s}  inputs  accepted  refused  findings  seconds  peak MB")
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)
     total = Tally(
