@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import math
 import os
 import stat
 import tempfile
@@ -71,6 +72,7 @@ class BoundedFile(io.BufferedReader):
         return super().read(left if size is None or size < 0 else min(size, left))
 
 
+MOST_DIGITS = 30  # of a whole number
 LARGEST_ARRAYS = 256 << 20  # bytes: predictions of 64 million images
 LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory
 
@@ -112,6 +114,20 @@ def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
         raise UserError(str(path), f"a damaged file ({error!r})", what) from None
 
 
+def _finite(text: str) -> float:
+    """Python reads NaN, Infinity and 1e999 where JSON has no such numbers; nothing of ours holds them."""
+    value = float(text)
+    if not abs(value) < math.inf:
+        raise ValueError(f"the number {text[:30]}")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file; ``what`` names it in the error.
 
@@ -122,8 +138,9 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if size > LARGEST_JSON:
         raise UserError(str(path), f"{size / 1e6:.0f} MB", f"{what}, at most {LARGEST_JSON >> 20} MB")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:  # a number of too many digits is a bare ValueError
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+    except (OSError, ValueError, RecursionError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(str(path), found, what) from None
     if not isinstance(values, dict):

@@ -16,7 +16,9 @@ from scalesearch.files import LARGEST_JSON, read_arrays, read_json
     ("content", "says"),
     [
         ("[" * 100_000, "recursion"),
-        ('{"a": ' + "9" * 5000 + "}", "4300 digits"),
+        ('{"a": ' + "9" * 5000 + "}", "a number of 5000 digits"),
+        ('{"a": NaN}', "the number NaN"),
+        ('{"a": 1e999}', "the number 1e999"),
         ("[]", "a JSON list"),
         ("{", "Expecting"),
     ],

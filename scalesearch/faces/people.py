@@ -53,13 +53,13 @@ def list_people(folder: str | Path, option: str) -> People:
     _check_names([entry.name for entry in folders], option)
     known = {name: files for name, files in photos.items() if files}
     if not known:
-        loose = any(entry.is_file() and _is_image(entry.name) for entry in found)
+        loose = any(entry.is_file(follow_symlinks=False) and _is_image(entry.name) for entry in found)
         what = "photos, but no folder of a person" if loose else "no person with a photo"
         raise UserError(f"{option} {folder}", what, LAYOUT)
     notes = []
     if empty := sorted(photos.keys() - known.keys()):
         notes.append(f"{len(empty)} folder(s) without photos: {few(empty)}")
-    if loose_files := [entry.name for entry in found if entry.is_file() and _is_image(entry.name)]:
+    if loose_files := [entry.name for entry in found if entry.is_file(follow_symlinks=False) and _is_image(entry.name)]:
         notes.append(f"{len(loose_files)} photo(s) in no person's folder were passed over: {few(loose_files)}")
     names = tuple(sorted(known))
     labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
@@ -86,7 +86,10 @@ def _images(root: Path, folder: str) -> list[str]:
 
 def _inside(root: Path, path: str) -> bool:
     """Whether a file is none of somewhere else that a link points to."""
-    return not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
+    try:
+        return not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # not to be looked at, or a link that leads to itself
+        return False
 
 
 def _check_names(names: list[str], option: str) -> None:

@@ -59,10 +59,12 @@ def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
     (root / "a" / "gone.png").symlink_to(tmp_path / "missing.png")
     (root / "a" / "loop").symlink_to(root)
     (root / "c").symlink_to(root / "b")
+    (root / "a" / "self.png").symlink_to("self.png")
+    (root / "d").symlink_to("d")
     source = folder_source(root)
     assert len(source) == 5
     assert source.classes == ("a", "b")
-    assert source.notes[0].startswith("4 link(s)")
+    assert source.notes[0].startswith("6 link(s)")
 
 
 def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
