@@ -1,5 +1,19 @@
 """The one exception family: every message says where, what was found, what was expected, what to do."""
 
+MOST_MISTAKES = 12  # of a file, shown
+LONGEST = 1500  # characters of one part of a message
+
+
+def printable(text: str) -> str:
+    """Text from files and file names as a terminal may be sent it: control characters, line ends and what no
+    encoding holds are written as escapes."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def _short(text: str) -> str:
+    shown = printable(text)
+    return shown if len(shown) <= LONGEST else shown[: LONGEST // 2] + " … " + shown[-LONGEST // 3 :]
+
 
 class ScaleSearchError(Exception):
     """Base of everything scalesearch raises on purpose."""
@@ -17,7 +31,8 @@ class UserError(ScaleSearchError):
 
     def __init__(self, where: str, found: str, expected: str, do: str = "") -> None:
         self.where, self.found, self.expected, self.do = where, found, expected, do
-        super().__init__(f"{where}: found {found}; expected {expected}." + (f" {do}" if do else ""))
+        said = f"{_short(where)}: found {_short(found)}; expected {_short(expected)}."
+        super().__init__(said + (f" {_short(do)}" if do else ""))
 
     def __reduce__(self) -> tuple[object, ...]:  # keeps the four parts when crossing processes
         return (type(self), (self.where, self.found, self.expected, self.do))
@@ -34,7 +49,10 @@ class SpaceError(UserError):
     def __init__(self, where: str, mistakes: tuple[str, ...]) -> None:
         self.mistakes = mistakes
         super().__init__(where, f"{len(mistakes)} mistake(s)", "a valid search space")
-        self.args = ("\n".join(f"{where}: {mistake}" for mistake in mistakes),)
+        shown = [f"{_short(where)}: {_short(mistake)}" for mistake in mistakes[:MOST_MISTAKES]]
+        if len(mistakes) > MOST_MISTAKES:
+            shown.append(f"{_short(where)}: {len(mistakes) - MOST_MISTAKES} more mistakes")
+        self.args = ("\n".join(shown),)
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.where, self.mistakes))

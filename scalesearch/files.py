@@ -1,10 +1,14 @@
 """Files written whole or not at all: a temporary name in the same folder, then a rename."""
 
 import contextlib
+import io
 import json
+import math
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +51,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Text in UTF-8, atomically."""
     with atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -55,15 +59,88 @@ def write_json(path: Path, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
+class BoundedFile(io.BufferedReader):
+    """A file that is never asked for more than it has: else Python makes room first for what a length field says."""
+
+    def __init__(self, path: str | Path) -> None:
+        super().__init__(io.FileIO(path))
+        self._size = os.fstat(self.fileno()).st_size
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """At most ``size`` bytes; all that is left for None or -1."""
+        left = max(0, self._size - self.tell())
+        return super().read(left if size is None or size < 0 else min(size, left))
+
+
+MOST_DIGITS = 30  # of a whole number
+LARGEST_ARRAYS = 256 << 20  # bytes: predictions of 64 million images
+LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory
+
+
+def require_regular(path: Path, what: str) -> int:
+    """The size of a file in bytes; looks at it without opening it, for a pipe would be waited on for ever.
+
+    Raises UserError where it is no file.
+    """
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(str(path), reason, what) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise UserError(str(path), "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device", what)
+    return found.st_size
+
+
+def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
+    """Arrays of numbers from an ``.npz`` file, never unpickled; ``what`` names it in the error.
+
+    Raises:
+        UserError: missing, damaged, too large once it is unpacked, or without one of ``names``.
+    """
+    import numpy as np  # not needed by commands that only calculate
+
+    require_regular(path, what)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+        if declared > LARGEST_ARRAYS:
+            raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
+        with np.load(path, allow_pickle=False) as kept:
+            return {name: kept[name] for name in names}
+    except MemoryError:
+        raise UserError(str(path), "an array of more memory than there is", what) from None
+    except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
+        raise UserError(str(path), f"a damaged file ({error!r})", what) from None
+
+
+def _finite(text: str) -> float:
+    """Python reads NaN, Infinity and 1e999 where JSON has no such numbers; nothing of ours holds them."""
+    value = float(text)
+    if not abs(value) < math.inf:
+        raise ValueError(f"the number {text[:30]}")
+    return value
+
+
+def _whole(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(text)} digits")
+    return int(text)
+
+
 def read_json(path: Path, what: str) -> dict[str, Any]:
     """A JSON object from a file; ``what`` names it in the error.
 
     Raises:
-        UserError: missing, unreadable, or not a JSON object.
+        UserError: missing, no file, too large, unreadable, or not a JSON object.
     """
+    size = require_regular(path, what)
+    if size > LARGEST_JSON:
+        raise UserError(str(path), f"{size / 1e6:.0f} MB", f"{what}, at most {LARGEST_JSON >> 20} MB")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        text = path.read_text(encoding="utf-8")
+        values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
+    except (OSError, ValueError, RecursionError) as error:
         found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise UserError(str(path), found, what) from None
     if not isinstance(values, dict):

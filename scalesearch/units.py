@@ -37,6 +37,6 @@ def show_seconds(seconds: float) -> str:
 def parse_duration(text: str, option: str, expected: str = "a duration such as 90s, 30m or 2h") -> float:
     """Seconds of "20ms", "90s", "30m" or "1.5h". Raises UserError otherwise."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s|m|min|h)\s*", text)
-    if not match or float(match[1]) <= 0:
+    if not match or not 0 < float(match[1]) < 1e9:
         raise UserError(option, f'"{text}"', expected)
     return float(match[1]) * SECONDS[match[2]]

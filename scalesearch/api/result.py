@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.api.family import Family, family_of
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
+from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table
@@ -142,4 +143,7 @@ def read_result(folder: Path, rows: "Sequence[Row] | None" = None) -> SearchResu
     if answer is None:
         reason = next((row["reason"] for row in rows if row["reason"]), "none was run")
         raise UserError(str(folder), f"no finished candidate ({reason})", "at least one", "Lower --lr or --batch-size.")
-    return SearchResult(folder, read_found(folder), answer, rows)
+    found = read_found(folder)
+    if odd := mistyped(answer) or mistyped(found):
+        raise UserError(str(folder), f"a damaged answer ({odd})", "the folder of a search")
+    return SearchResult(folder, found, answer, rows)

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
@@ -44,7 +45,9 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
         plan = SearchPlan.from_dict(values["plan"])
         facts = _facts(folder, values, plan, trainings, rates)
         members = _members(folder, trainings)
-    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        if odd := mistyped(facts):
+            raise TypeError(odd)
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError, ArithmeticError) as error:
         raise UserError(
             str(folder), f"a damaged {RUN_FILE} or metrics.json ({error!r})", "the folder of a search"
         ) from None
@@ -60,12 +63,15 @@ def _facts(
 
     from scalesearch.api.verified import transfer
     from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
+    from scalesearch.search.answer import FILE as ANSWER
     from scalesearch.search.answer import read_answer
     from scalesearch.search.found import FILE, read_found
     from scalesearch.search.verify import read_verifications
 
     found = plan.enumerate()
     ended = read_answer(folder)
+    if ended and (odd := mistyped(ended)):
+        raise UserError(str(folder / ANSWER), f"a damaged file ({odd})", "the answer of a search")
     answer = read_found(folder) if (folder / FILE).exists() else None
     images = values["images"]
     proxy = plan.proxy

@@ -9,9 +9,10 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
+from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.search.folder import newest_run
-from scalesearch.search.found import read_found
+from scalesearch.search.found import FILE, read_found
 
 if TYPE_CHECKING:
     from scalesearch.nets.latency import Latency
@@ -45,6 +46,8 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
     folder = run or (newest_run() if space is None else None)
     if folder is not None:
         found = read_found(folder)
+        if odd := mistyped(found):
+            raise UserError(str(folder / FILE), f"a damaged file ({odd})", "the coefficients of a search")
         state = "" if found.complete else f", search unfinished: {found.done} of {found.total} trials"
         origin = (
             f"Coefficients searched on {found.data} in {folder} ({found.coefficients}{state}; accuracy "

@@ -11,6 +11,7 @@ import torch
 from scalesearch.api.scaling import Scaling, choose_scaling
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
@@ -37,6 +38,7 @@ from scalesearch.training.finetune import (
 )
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.lr_range import LrRange, lr_range
+from scalesearch.training.memory import FLOAT, least_memory, require_memory
 from scalesearch.training.model_file import class_names
 from scalesearch.training.recipe import BODY_RATIO, Recipe, Strength, augmentation
 from scalesearch.units import show_count
@@ -175,6 +177,9 @@ def subject(asked: TuneOptions, run: Path | None = None) -> Subject:
     spec = spec if asked.resolution is None else replace(spec, resolution=asked.resolution)
     if asked.weights is None:
         return Subject(chosen, spec, None, None)
+    require_memory(
+        2 * FLOAT * cost(spec).params, f"--model {spec.name}", torch.device("cpu"), "Choose a smaller network."
+    )
     source = open_weights(asked.weights, spec, asked.source_padding)
     if asked.source_padding is not None:
         spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
@@ -215,6 +220,7 @@ def train(prepared: PreparedTuning, device: torch.device, listener: TuneListener
     Raises:
         UserError: the folder is in use or holds another training, or preflight found what cannot work.
     """
+    _require_memory(prepared, device)
     prepare(prepared.folder)
     parts, recipe, folder = prepared.parts, prepared.recipe, prepared.folder
     spec, source, plan = prepared.subject.spec, prepared.subject.source, prepared.subject.plan
@@ -245,6 +251,7 @@ def find_lr(
     from scalesearch.reports.axes import rendered
     from scalesearch.reports.lr_figure import lr_figure
 
+    _require_memory(prepared, device)
     prepare(prepared.folder)
     parts, recipe, spec = prepared.parts, prepared.recipe, prepared.subject.spec
     read(parts, spec.resolution, reading)
@@ -254,6 +261,15 @@ def find_lr(
     path = prepared.folder / LR_FIGURE
     write_bytes(path, rendered(lr_figure(curve.lrs, curve.losses, curve.suggestion), "png"))
     return curve, path
+
+
+def _require_memory(prepared: PreparedTuning, device: torch.device) -> None:
+    """Refuses what cannot fit before a network is built; preflight looks more closely once it is."""
+    config, count = prepared.recipe.config, len(prepared.parts.train)
+    images = max(config.accumulate, min(config.batch_size, count) // ranks().count)
+    needed = least_memory(prepared.subject.spec, replace(config, batch_size=images))
+    do = "Choose a smaller network, lower --batch-size or --resolution, or give --recompute."
+    require_memory(needed, f"--model {prepared.subject.spec.name}", device, do)
 
 
 def read(parts: Dataset, resolution: int, reading: Callable[[int, int], None]) -> None:

@@ -5,12 +5,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.spec import NetSpec
 from scalesearch.nets.weights import load_network
 from scalesearch.notebook import html_table
 from scalesearch.training.calibration import Calibration, calibration
 from scalesearch.training.device import choose_device
-from scalesearch.training.finetune import evaluate_model, report
+from scalesearch.training.finetune import EVALUATION_BATCH, evaluate_model, report
+from scalesearch.training.memory import forward_memory, require_memory
 from scalesearch.training.metrics import class_accuracy, confusion
 from scalesearch.training.model_file import DATA, class_names, statistics_of
 from scalesearch.training.predict import image_files, predictions
@@ -81,6 +85,7 @@ def judge(model: Path, data: str | None, part: str, device: str, skip_broken: bo
     """Evaluates a model file; ``data`` None: what it was trained on. Raises UserError where classes differ."""
     network, metadata = load_network(model)
     name = metadata.get(DATA, "") if data is None else data
+    _require_memory(network.spec, EVALUATION_BATCH, choose_device(device))
     parts = dataset(open_data(name, skip_broken=skip_broken), network.spec.resolution)
     found = evaluate_model(network, metadata, parts, part, choose_device(device))
     counts = confusion(found.labels, found.predictions, len(parts.classes))
@@ -105,8 +110,14 @@ def named(
     network, metadata = load_network(model)
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     files = image_files(images)
+    _require_memory(network.spec, min(batch_size, len(files)), choose_device(device))
     found = predictions(network, statistics_of(metadata), files, batch_size, choose_device(device))
     return classes, len(files), (_named(one.file, one.probabilities, one.error, classes, top) for one in found)
+
+
+def _require_memory(spec: NetSpec, images: int, device: torch.device) -> None:
+    do = "Lower --batch-size, or free some memory."
+    require_memory(forward_memory(spec, images), f"{images} image(s) of {spec.resolution} px", device, do)
 
 
 def _named(file: str, probabilities: Any, error: str, classes: tuple[str, ...], top: int | None) -> Named:

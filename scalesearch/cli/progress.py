@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.errors import RunInterruptedError
+from scalesearch.errors import RunInterruptedError, printable
 from scalesearch.units import show_seconds
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def asked_quiet() -> bool:
 
 def say(text: str) -> None:
     """One line to the reader: a result or a warning, which --quiet keeps."""
-    print(text, flush=True)
+    print("\n".join(map(printable, text.split("\n"))), flush=True)
 
 
 def explain(text: str) -> None:
@@ -122,7 +122,7 @@ class Bar:
     def note(self, text: str) -> None:
         """A line that stays, above the bar where there is one."""
         if self.live:
-            self._bar.console.print(text)
+            self._bar.console.print(printable(text), markup=False)
         elif not self.quiet:
             say(text)
 

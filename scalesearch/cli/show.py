@@ -11,6 +11,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.parts import COLUMNS
 from scalesearch.design.parts import spec_lines as spec_lines
 from scalesearch.design.spec import NetSpec
+from scalesearch.errors import printable
 from scalesearch.units import show_count
 
 
@@ -25,7 +26,8 @@ def console() -> Any:
 
 def print_json(values: Any) -> None:
     """One JSON document on standard output."""
-    print(json.dumps(values, indent=2, ensure_ascii=False))
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
 
 
 def print_table(
@@ -44,7 +46,7 @@ def print_table(
     for number, column in enumerate(columns):
         table.add_column(column, justify="left" if number < texts or column == "block" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     console().print(table)
 
 

@@ -52,12 +52,14 @@ def verify(
     from scalesearch.search.folder import newest_run
     from scalesearch.search.verify import chosen, read_searched, scaled, trials
     from scalesearch.training.config import validate
+    from scalesearch.training.memory import require_workers
 
     folder = run or newest_run()
     if folder is None:
         raise UserError(
             "--run", "nothing searched under runs/", "the folder of a search", 'Run "scalesearch grid" first.'
         )
+    require_workers(jobs or 1)
     searched = read_searched(folder)
     candidates = chosen(searched.answer, searched.candidates, members, beaten)
     networks = scaled(searched.plan, searched.answer, candidates, phi)

@@ -79,7 +79,11 @@ def _opened(path: Path, shape: tuple[int, int, int, int]) -> Pixels | None:
             if file.tell() != images.offset + images.nbytes:
                 return None
             expected = int.from_bytes(file.read(), "little")
-    except (FileNotFoundError, ValueError, EOFError):  # absent, not an .npy file, or shorter than its header says
+    except OSError:
+        if path.is_file():
+            raise
+        return None
+    except Exception:  # no .npy file, or one whose header numpy's reader fails on in one way or another
         return None
     flat = images.reshape(-1)
     checksum = 0

@@ -97,7 +97,7 @@ def _is_part(entry: os.DirEntry[str]) -> bool:
 def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) -> list[_File]:
     files: list[_File] = []
     for entry in _entries(folder):
-        if entry.is_symlink() and entry.is_dir():
+        if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir():
             found = _files_below(root, Path(entry.path), skipped_links)
@@ -119,13 +119,18 @@ def _files_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tup
         elif entry.is_dir(follow_symlinks=False):
             found += _files_below(root, Path(entry.path), skipped_links)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+            if not entry.is_file():
+                raise UserError(entry.path, "a pipe, socket or device", "an image", "Remove it.")
             found.append((os.path.relpath(entry.path, root), entry.stat().st_size))
     return found
 
 
 def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
-    target = Path(link.path).resolve()
-    return target.is_file() and target.is_relative_to(root)
+    try:
+        target = Path(link.path).resolve()
+        return target.is_file() and target.is_relative_to(root)
+    except (OSError, RuntimeError):  # not to be looked at, or a link that leads to itself
+        return False
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]]:
@@ -187,7 +192,9 @@ def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list
         notes.append(f"{len(skipped_links)} link(s) to folders or out of {root} were not followed: {examples}")
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
-        ignored = [entry.name for entry in _entries(root) if entry.is_dir() and entry.name not in used]
+        ignored = [
+            entry.name for entry in _entries(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
+        ]
         if ignored:
             notes.append(f"folders beside train/ were ignored: {', '.join(ignored)}")
     return tuple(notes)

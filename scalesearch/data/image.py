@@ -1,11 +1,17 @@
 """One image file made into upright 8-bit RGB, and cut to a square."""
 
+import os
+import stat
+
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from scalesearch.data.source import UnreadableImageError
+from scalesearch.files import BoundedFile
 
+# what the endings of images stand for; others Pillow would open, too, PostScript by starting another program
+FORMATS = ("JPEG", "PNG", "BMP", "DIB", "WEBP", "TIFF", "PPM", "GIF")
 _WHITE = (255, 255, 255, 255)
 _SIXTEEN_BIT_MAX = 65535
 
@@ -17,7 +23,7 @@ def read_rgb(path: str, at_least_px: int = 0) -> Image.Image:
     Raises UnreadableImageError for anything that is not a whole image, and for files over Pillow's size limit.
     """
     try:
-        with Image.open(path) as image:
+        with _opened(path) as file, Image.open(file, formats=FORMATS) as image:
             _refuse_bomb(image.size)
             if at_least_px > 0:
                 image.draft(None, (at_least_px, at_least_px))  # type: ignore[arg-type,unused-ignore]
@@ -29,10 +35,17 @@ def read_rgb(path: str, at_least_px: int = 0) -> Image.Image:
 def short_side(path: str) -> int:
     """Short side in pixels from the file's header. Raises UnreadableImageError."""
     try:
-        with Image.open(path) as image:
+        with _opened(path) as file, Image.open(file, formats=FORMATS) as image:
             return min(image.size)
     except Exception as error:  # as above
         raise UnreadableImageError(path, _reason(error)) from error
+
+
+def _opened(path: str) -> BoundedFile:
+    """A regular file: on a pipe a reader waits for ever. Its size bounds what a chunk's length makes Pillow ask for."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise ValueError("no file, but a folder, pipe or device")
+    return BoundedFile(path)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -11,11 +11,13 @@ from scalesearch.design.controls import DIMENSIONS, controls
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, Rounding, released_shape
 from scalesearch.design.shape import Shape, reshape, shape_of
-from scalesearch.design.space import Grid
+from scalesearch.design.space import Grid, check_grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 
 SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
+MOST_PER_AXIS = 310  # values of α, β or γ
+MOST_TRIPLES = 20_000  # rounded in about two seconds, B0's baseline
 AXES = {  # the triple that stands for each control: αβ²γ² = 2 exactly
     "depth": Coefficients(SEARCH_RATIO, 1, 1, SEARCH_RATIO),
     "width": Coefficients(1, math.sqrt(SEARCH_RATIO), 1, SEARCH_RATIO),
@@ -82,21 +84,33 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
 
     Raises UserError for a grid finer than a search can list, or one that leaves nothing.
     """
+    check_grid(grid)
     per_axis = math.floor((grid.maximum - 1) / grid.step + 1e-9) + 1
-    if per_axis**3 > 30_000_000:
-        raise UserError("--step", f"{grid.step:g}", f"a step that leaves at most 300 values from 1 to {grid.maximum:g}")
+    if per_axis > MOST_PER_AXIS:
+        expected = f"a step that leaves at most {MOST_PER_AXIS} values from 1 to {grid.maximum:g}"
+        raise UserError("--step", f"{grid.step:g}", expected)
     values = np.round(1 + grid.step * np.arange(per_axis), 10)
-    alpha, beta, gamma = np.meshgrid(values, values, values, indexing="ij")
-    # 1e-9: a triple exactly on the tolerance belongs, whatever its last binary digit
-    inside = np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO) <= grid.tolerance + 1e-9
-    if not inside.any():
-        nearest = float(np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO).min())
+    found: list[Coefficients] = []
+    nearest = math.inf
+    for alpha in values.tolist():  # a plane at a time: all of it would take gigabytes where the step is small
+        beta, gamma = np.meshgrid(values, values, indexing="ij")
+        misses = np.abs(alpha * beta**2 * gamma**2 - SEARCH_RATIO)
+        nearest = min(nearest, float(misses.min()))
+        # 1e-9: a triple exactly on the tolerance belongs, whatever its last binary digit
+        inside = misses <= grid.tolerance + 1e-9
+        if len(found) + int(inside.sum()) > MOST_TRIPLES:
+            raise UserError(
+                "--step, --tolerance", f"{grid.step:g} and {grid.tolerance:g}, more than {MOST_TRIPLES} triples",
+                "a grid that a search can list", "Make the step larger or the tolerance smaller.",
+            )  # fmt: skip
+        rows = zip(beta[inside].tolist(), gamma[inside].tolist(), strict=True)
+        found += [Coefficients(alpha, b, c, SEARCH_RATIO) for b, c in rows]
+    if not found:
         raise UserError(
             "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}",
             "No triple of this grid is nearer to αβ²γ² = 2. Widen the tolerance or make the step smaller.",
         )  # fmt: skip
-    rows = zip(alpha[inside], beta[inside], gamma[inside], strict=True)
-    return tuple(Coefficients(float(a), float(b), float(c), SEARCH_RATIO) for a, b, c in rows)
+    return tuple(found)
 
 
 def enumerate_candidates(

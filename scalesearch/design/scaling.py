@@ -16,6 +16,8 @@ from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
+LARGEST_SIDE = 8192  # pixels: twice what a file may ask for
+LARGEST_SHOWN = 60  # digits
 LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 
 
@@ -72,14 +74,32 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     if phi == 0:
         return spec
     if abs(phi) > LARGEST_PHI:
-        raise UserError("--phi", f"{phi:g}", f"a φ from -{LARGEST_PHI:g} to {LARGEST_PHI:g}")
+        expected = f"a φ from -{LARGEST_PHI:g} to {LARGEST_PHI:g}"
+        raise UserError("--phi", f"{phi:g}{_estimated(spec, coefficients, phi)}", expected)
     factors = (coefficients.alpha**phi, coefficients.beta**phi, coefficients.gamma**phi)
     if max(factors) > LARGEST_MULTIPLIER or min(factors) < 1 / LARGEST_MULTIPLIER:
-        raise UserError("--phi", f"{phi:g}", f"a φ whose multipliers stay within 1/64 and 64 for {coefficients}")
+        raise UserError(
+            "--phi", f"{phi:g}{_estimated(spec, coefficients, phi)}",
+            f"a φ whose multipliers stay within 1/64 and 64 for {coefficients}",
+        )  # fmt: skip
+    if spec.resolution * factors[2] > LARGEST_SIDE:
+        raise UserError(
+            "--phi", f"{phi:g}, images of {spec.resolution * factors[2]:.0f} px", f"at most {LARGEST_SIDE} px"
+        )
     if rounding == "efficientnet":
         return multiply(spec, *factors)
     macs = cost(spec).macs * coefficients.step_ratio**phi
     return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
+
+
+def _estimated(spec: NetSpec, coefficients: Coefficients, phi: float) -> str:
+    """How large the member at φ would be, before rounding; calculated in logarithms, which hold any φ."""
+    if phi < 0:
+        return ""
+    digits = math.log10(cost(spec).params) + phi * math.log10(coefficients.alpha * coefficients.beta**2)
+    if digits > LARGEST_SHOWN:
+        return f", a network of about 10^{digits:.3g} parameters"
+    return f", a network of about {10**digits:.2g} parameters ({4 * 10**digits / 1e9:.2g} GB)"
 
 
 def multiply(spec: NetSpec, depth: float, width: float, resolution: float) -> NetSpec:

@@ -1,8 +1,8 @@
 """Typed tables for files that people write: every mistake found, none of them fatal to finding the next."""
 
 import difflib
-import math
 import re
+import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -40,7 +40,7 @@ def odd(low: int, high: int, default: Any = REQUIRED) -> Rule:
 def number(low: float, high: float, default: Any = REQUIRED) -> Rule:
     """A finite number from ``low`` to ``high``."""
     expected = f"a number from {low:g} to {high:g}"
-    return Rule(expected, lambda v: _is_number(v) and math.isfinite(v) and low <= v <= high, default)
+    return Rule(expected, lambda v: _is_number(v) and low <= v <= high, default)
 
 
 def one_of(*choices: str, default: Any = REQUIRED) -> Rule:
@@ -73,14 +73,14 @@ def check_table(values: Any, rules: Mapping[str, Rule], where: str, mistakes: li
         mistakes: receives lines like ``stages[3].kernel = 4; expected an odd whole number from 1 to 15``.
     """
     if not isinstance(values, dict):
-        mistakes.append(f"{where} = {values!r}; expected a table")
+        mistakes.append(f"{where} = {_show(values)}; expected a table")
         values = {}
     prefix = f"{where}." if where else ""
     for key in values:
         if key not in rules:
-            near = difflib.get_close_matches(key, rules, n=1)
+            near = difflib.get_close_matches(key[:60], rules, n=1)
             hint = f'did you mean "{near[0]}"?' if near else "known keys: " + ", ".join(rules)
-            mistakes.append(f"{prefix}{key}: unknown key; {hint}")
+            mistakes.append(f"{prefix}{key[:60]}: unknown key; {hint}")
     checked = {}
     for key, rule in rules.items():
         if key not in values and rule.default is REQUIRED:
@@ -92,5 +92,11 @@ def check_table(values: Any, rules: Mapping[str, Rule], where: str, mistakes: li
 
 
 def _show(value: Any) -> str:
-    shown = f'"{value}"' if isinstance(value, str) else repr(value)
+    """Short, however long, deep or large it is."""
+    if isinstance(value, str):
+        shown = f'"{value[:60]}"'
+    elif isinstance(value, int) and abs(value) > 10**60:  # Python refuses to write very long numbers
+        shown = "a number of more than 60 digits"
+    else:
+        shown = reprlib.repr(value)
     return shown if len(shown) <= 60 else shown[:57] + "..."

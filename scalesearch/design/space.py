@@ -10,11 +10,14 @@ from typing import Any, get_args
 from scalesearch.design.schema import Rule, boolean, check_table, integer, name, number, odd, one_of
 from scalesearch.design.spec import Activation, BatchNorm, BlockKind, Head, NetSpec, Stage, Stem
 from scalesearch.errors import SpaceError, UserError
+from scalesearch.files import require_regular
 
 ACTIVATIONS: tuple[str, ...] = get_args(Activation)
 BLOCK_KINDS: tuple[str, ...] = get_args(BlockKind)
 ANY = Rule("a table", lambda value: True, default=None)
 # Bounds refuse absurd values before anything is built from them.
+LARGEST_FILE = 32 << 10  # bytes, some eight shipped spaces; a.a.a.… takes the parser time with the square: 2 s
+MOST_TABLES = 64  # stages, or released members
 TOP = {
     "name": name(),
     "resolution": integer(8, 4096),
@@ -105,6 +108,14 @@ class SearchSpace:
     published: tuple[Published, ...] = ()
 
 
+def check_grid(grid: Grid) -> None:
+    """Raises UserError where a grid's values are no numbers that could span one."""
+    for key, rule in {"step": number(1e-9, 1), "tolerance": number(0, 1), "maximum": GRID["maximum"]}.items():
+        value = getattr(grid, key)
+        if not rule.accepts(value):
+            raise UserError(f"grid.{key}", f"{value!r}"[:60], rule.expected)
+
+
 def spaces_folder() -> Path:
     """Where the shipped spaces lie: inside an installed package, beside it in a checkout."""
     package = Path(__file__).resolve().parent.parent
@@ -129,9 +140,12 @@ def load_space(named: str) -> SearchSpace:
         near = difflib.get_close_matches(named, space_names(), n=1)
         hint = f'Did you mean "{near[0]}"?' if near else "Give one of those names or a file."
         raise UserError("--space", f'"{named}"', "a .toml file or one of " + ", ".join(space_names()), hint)
+    size = require_regular(path, "a TOML file")
+    if size > LARGEST_FILE:
+        raise UserError(str(path), f"{size / 1e6:.3g} MB", f"a TOML file of at most {LARGEST_FILE >> 10} kB")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of too many digits
         raise UserError(str(path), str(error) or "text that no TOML parser reads", "a TOML file") from None
     except OSError as error:
         raise UserError(str(path), error.strerror or "an unreadable file", "a readable TOML file") from None
@@ -167,6 +181,16 @@ def parse_space(values: dict[str, Any], where: str) -> SearchSpace:
     return SearchSpace(baseline.name, baseline, Grid(**grid), members)
 
 
+def spec_of(values: Any, where: str) -> NetSpec:
+    """A network from plain values, as ``NetSpec.to_dict`` gives them or JSON keeps them, within the same bounds.
+
+    Raises SpaceError with all mistakes.
+    """
+    if isinstance(values, dict) and isinstance(values.get("stages"), tuple):
+        values = {**values, "stages": list(values["stages"])}
+    return parse_space(values, where).baseline
+
+
 def _table(values: dict[str, Any], key: str) -> Any:
     value = values.pop(key)
     return {} if value is None else value
@@ -184,6 +208,9 @@ def _check_list(
     if values is None:
         return []
     if not isinstance(values, list):
-        mistakes.append(f"{where} = {values!r}; expected [[{where}]] tables")
+        mistakes.append(f"{where}: no list of tables; expected [[{where}]] tables")
+        return []
+    if len(values) > MOST_TABLES:
+        mistakes.append(f"{where}: {len(values)} tables; expected at most {MOST_TABLES}")
         return []
     return [check_table(row, rules(row), f"{where}[{index}]", mistakes) for index, row in enumerate(values)]

@@ -152,16 +152,10 @@ class NetSpec:
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> "NetSpec":
-        """The inverse of ``to_dict``. Raises TypeError or KeyError on foreign values."""
-        return cls(
-            **{
-                **values,
-                "stem": Stem(**values["stem"]),
-                "stages": tuple(Stage(**stage) for stage in values["stages"]),
-                "head": Head(**values["head"]),
-                "batch_norm": BatchNorm(**values["batch_norm"]),
-            }
-        )
+        """The inverse of ``to_dict``. Raises SpaceError on foreign values and on absurd sizes."""
+        from scalesearch.design.space import spec_of  # which is built on this module
+
+        return spec_of(values, "a network's spec")
 
 
 def _written(part: Stem | Stage | Head) -> dict[str, Any]:

@@ -17,6 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from scalesearch.data.source import IntArray
+from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.faces.network import FloatArray
 from scalesearch.faces.threshold import Threshold, fit_threshold
@@ -234,21 +235,26 @@ def load_gallery(path: Path) -> Gallery:
     require_version(path, header, FORMAT_VERSION)
     try:
         return _checked(header, tensors)
-    except (KeyError, ValueError, TypeError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(str(path), f"a damaged gallery ({error})", "a gallery, as faces enroll writes it") from error
 
 
 def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
-    names = tuple(str(name) for name in json.loads(header["names"]))
+    names = json.loads(header["names"])
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise TypeError("names that are none")
     threshold = json.loads(header["threshold"])
+    known = Threshold(**threshold) if threshold else None
+    if known and (odd := mistyped(known)):
+        raise TypeError(odd)
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
         raise ValueError("tensors of another shape")
     if sorted(set(labels.tolist())) != list(range(len(names))) or (np.diff(labels) < 0).any():
         raise ValueError("names and embeddings do not belong together")
     return Gallery(
-        header["model"], names, labels.astype(np.int64), embeddings.astype(np.float32),
-        Threshold(**threshold) if threshold else None, strangers.astype(np.float32),
+        header["model"], tuple(names), labels.astype(np.int64), embeddings.astype(np.float32),
+        known, strangers.astype(np.float32),
     )  # fmt: skip
 
 

@@ -85,7 +85,10 @@ def load_model(path: Path) -> FaceModel:
     network = spec_network(path, state, metadata)
     try:
         crop, trained_on, facts = (json.loads(metadata[key]) for key in ("crop", "trained_on", "facts"))
-    except (KeyError, ValueError) as error:
+        known = frozenset(map(str, trained_on))
+        if not isinstance(facts, dict):
+            raise TypeError("facts")
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise UserError(str(path), f"damaged metadata ({error!r})", "a face model, as faces fit writes it") from error
     model = embedder(network).eval()
-    return FaceModel(model, statistics_of(metadata), digest(state), bool(crop), frozenset(trained_on), facts)
+    return FaceModel(model, statistics_of(metadata), digest(state), bool(crop), known, facts)

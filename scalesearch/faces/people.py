@@ -34,7 +34,8 @@ class People:
 def list_people(folder: str | Path, option: str) -> People:
     """The people below ``folder``, sorted by name, each with all images in and below their folder.
 
-    Names are taken in Unicode's composed form. Hidden entries and links to folders are passed over.
+    Names are taken in Unicode's composed form. Hidden entries, links to folders and links out of
+    ``folder`` are passed over.
 
     Args:
         option: what the folder was given as, for messages.
@@ -48,17 +49,17 @@ def list_people(folder: str | Path, option: str) -> People:
     with os.scandir(root) as entries:
         found = sorted((entry for entry in entries if not entry.name.startswith(".")), key=lambda entry: entry.name)
     folders = [entry for entry in found if entry.is_dir(follow_symlinks=False)]
-    photos = {unicodedata.normalize("NFC", entry.name): _images(entry.path) for entry in folders}
+    photos = {unicodedata.normalize("NFC", entry.name): _images(root.resolve(), entry.path) for entry in folders}
     _check_names([entry.name for entry in folders], option)
     known = {name: files for name, files in photos.items() if files}
     if not known:
-        loose = any(entry.is_file() and _is_image(entry.name) for entry in found)
+        loose = any(entry.is_file(follow_symlinks=False) and _is_image(entry.name) for entry in found)
         what = "photos, but no folder of a person" if loose else "no person with a photo"
         raise UserError(f"{option} {folder}", what, LAYOUT)
     notes = []
     if empty := sorted(photos.keys() - known.keys()):
         notes.append(f"{len(empty)} folder(s) without photos: {few(empty)}")
-    if loose_files := [entry.name for entry in found if entry.is_file() and _is_image(entry.name)]:
+    if loose_files := [entry.name for entry in found if entry.is_file(follow_symlinks=False) and _is_image(entry.name)]:
         notes.append(f"{len(loose_files)} photo(s) in no person's folder were passed over: {few(loose_files)}")
     names = tuple(sorted(known))
     labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
@@ -74,13 +75,21 @@ def _is_image(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in EXTENSIONS
 
 
-def _images(folder: str) -> list[str]:
+def _images(root: Path, folder: str) -> list[str]:
     return sorted(
-        os.path.join(where, name)
+        path
         for where, _, names in os.walk(folder)
         for name in names
-        if _is_image(name) and not name.startswith(".")
+        if _is_image(name) and not name.startswith(".") and _inside(root, path := os.path.join(where, name))
     )
+
+
+def _inside(root: Path, path: str) -> bool:
+    """Whether a file is none of somewhere else that a link points to."""
+    try:
+        return not os.path.islink(path) or Path(path).resolve().is_relative_to(root)
+    except (OSError, RuntimeError):  # not to be looked at, or a link that leads to itself
+        return False
 
 
 def _check_names(names: list[str], option: str) -> None:

@@ -73,10 +73,14 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
     """``known`` with the widths that the tensors have; None where kernels, expansion or squeeze are not its own."""
     widths: dict[int, int] = {}
     weights = {layer: state.get(f"{layer.path}.weight") for layer in layers(known)}
+    if any(weight is not None and weight.ndim not in (2, 4) for weight in weights.values()):
+        return None
     for layer, weight in weights.items():
         if weight is not None and layer.closes:
             widths[layer.stage] = len(weight)
-    stem, classifier = state["features.0.0.weight"], state.get("classifier.1.weight")
+    stem, classifier = state.get("features.0.0.weight"), state.get("classifier.1.weight")
+    if stem is None or len(widths) < len(known.stages) or min(stem.shape[1], len(stem), *widths.values()) < 1:
+        return None
     head, hidden = state.get(f"features.{len(known.stages) + 1}.0.weight"), state.get("hidden.0.weight")
     spec = replace(
         known,
@@ -87,7 +91,7 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
         classes=known.classes if classifier is None else len(classifier),
     )
     shapes = expected_shapes(spec)
-    fits = all(weight is None or tuple(weight.shape) == shapes[layer.path] for layer, weight in weights.items())
+    fits = all(tuple(tensor.shape) == shapes.get(name, tuple(tensor.shape)) for name, tensor in state.items())
     return spec if fits else None
 
 
@@ -96,11 +100,10 @@ def _rows(weight: Tensor | None) -> int:
 
 
 def expected_shapes(spec: NetSpec) -> dict[str, tuple[int, ...]]:
-    """Shape of each layer's weight, by module path."""
+    """Shape of each tensor, by name."""
     from scalesearch.nets.weights import empty_state
 
-    state = empty_state(spec)
-    return {layer.path: tuple(state[f"{layer.path}.weight"].shape) for layer in layers(spec)}
+    return {name: tuple(tensor.shape) for name, tensor in empty_state(spec).items()}
 
 
 def _modules(spec: NetSpec) -> list[str]:

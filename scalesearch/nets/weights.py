@@ -1,6 +1,9 @@
 """Weights on disk: this project's own files, and the tensors of other people's (whose they are: ``identify``)."""
 
 import json
+import re
+import struct
+import zipfile
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -12,11 +15,14 @@ from torch import Tensor
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
+from scalesearch.files import BoundedFile, write_bytes
 from scalesearch.nets.modules import MBConvNet, build
 
 FORMAT = "scalesearch-network"
 FORMAT_VERSION = 1
+LARGEST_FILE = 64 << 30  # bytes: 4 billion parameters, optimizer and average beside them
+INFLATED = 10  # times its size: trained weights hardly shrink, and torch.save does not compress
+SHARED = 16  # times its size: tensors may share what is stored
 # a counter that only batch norm without momentum reads; old state dicts lack it
 COUNTER = "num_batches_tracked"
 
@@ -77,7 +83,7 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
 def require_version(path: Path, metadata: Mapping[str, str], newest: int) -> None:
     """Raises UserError where a file's format version is newer than ``newest``, or none."""
     version = metadata.get("format_version", "")
-    if not version.isdecimal() or int(version) > newest:
+    if not re.fullmatch(r"[0-9]{1,9}", version) or int(version) > newest:
         raise UserError(str(path), f'format version "{version}"', f"at most {newest}", "Update scalesearch to read it.")
 
 
@@ -88,9 +94,13 @@ def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
     """
     try:
         spec = NetSpec.from_dict(json.loads(metadata["spec"]))
+        blocks = sum(spec.depths)
+        if blocks > len(state):  # before as many modules are made
+            raise ValueError(f"{len(state)} tensors for {blocks} blocks")
         problems = misfits(empty_state(spec), state)
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise UserError(str(path), f"a spec that cannot be built ({error!r})", "the spec of a network") from error
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, UserError) as error:
+        reason = str(error).partition("\n")[0] if isinstance(error, UserError) else repr(error)
+        raise UserError(str(path), f"a spec that cannot be built ({reason})", "the spec of a network") from error
     if problems:
         raise UserError(str(path), listed(problems), f"exactly the tensors of {spec.name}", "Save it again.")
     network = build(spec, seed=0)
@@ -111,9 +121,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 
 def require_file(path: Path) -> None:
-    """Raises UserError where ``path`` is no file."""
+    """Raises UserError where ``path`` is no file, or one larger than any that this project writes."""
     if not path.is_file():
-        raise UserError(str(path), "a folder" if path.is_dir() else "nothing", "a file of weights")
+        found = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "nothing"
+        raise UserError(str(path), found, "a file of weights")
+    size = path.stat().st_size
+    if size > LARGEST_FILE:
+        raise UserError(str(path), f"{size / 1e9:.0f} GB", f"a file of weights of at most {LARGEST_FILE / 1e9:.0f} GB")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -124,8 +138,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return read_safetensors(path)[0]
     require_file(path)
+    _refuse_bomb(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with BoundedFile(path) as file:
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
         raise UserError(
             str(path),
@@ -138,10 +154,49 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = content[key]
     if not isinstance(content, dict) or not content:
         raise UserError(str(path), f"a {type(content).__name__} without tensors", "tensors under names")
-    foreign = [str(name) for name, value in content.items() if not isinstance(value, Tensor)]
+    unnamed = sum(not isinstance(name, str) for name in content)
+    if unnamed:
+        raise UserError(str(path), f"{unnamed} entries under no name", "tensors under names")
+    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if foreign:
         raise UserError(str(path), f"entries that are no tensors: {listed(foreign)}", "tensors under names")
-    return {str(name): tensor for name, tensor in content.items()}
+    require_stored(path, content)
+    return dict(content)
+
+
+def require_stored(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raises UserError where tensors are not plain numbers that the file holds.
+
+    A file of a kilobyte can hold a view of terabytes: one number, repeated by a stride of 0.
+    """
+    most = SHARED * path.stat().st_size
+    held = 0
+    for name, tensor in state.items():
+        if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
+            raise UserError(str(path), f"{name}, which is no plain tensor", "dense tensors of real numbers")
+        held += tensor.numel() * tensor.element_size()
+        if held > most:
+            raise UserError(
+                str(path), f"tensors of {held / 1e9:.3g} GB and more in a file of {path.stat().st_size / 1e6:.3g} MB",
+                "tensors that the file holds", "Save it again: torch.save of contiguous tensors.",
+            )  # fmt: skip
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Raises UserError for a zip that says it unpacks to much more than it is; read from its directory alone."""
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            declared = sum(entry.file_size for entry in archive.infolist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError, struct.error):
+        return  # torch's reader says what is wrong
+    size = path.stat().st_size
+    if declared > INFLATED * size:
+        raise UserError(
+            str(path), f"an archive of {size / 1e6:.3g} MB that unpacks to {declared / 1e9:.3g} GB",
+            f"weights, which are at most {INFLATED} times as large unpacked", "Save the state dict again.",
+        )  # fmt: skip
 
 
 def empty_state(spec: NetSpec) -> dict[str, Tensor]:

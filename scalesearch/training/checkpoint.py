@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
-from scalesearch.training.config import LATER, TrainConfig
+from scalesearch.files import require_regular, write_bytes
+from scalesearch.training.config import LATER, TrainConfig, is_number
 from scalesearch.training.distributed import ranks
 from scalesearch.training.history import EpochRecord, History, best_epoch, exhausted
 from scalesearch.training.step import Training
@@ -30,6 +30,7 @@ FORMAT = 2
 READABLE = (1, FORMAT)  # 1: written between epochs only
 HEADER = "scalesearch.training"
 LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
+OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 START_ANEW = "Remove the file, or name another one, to train from the start."
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
 WITHIN_SECONDS = 20.0  # nothing is written sooner than this after the start, nor an epoch interrupted after a writing
@@ -180,7 +181,12 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
     if not path.exists():
         return Kept()
     header, tensors = read(path)
-    check_identity(path, header["identity"], identity(training, steps_per_epoch))
+    try:
+        check_identity(path, header["identity"], identity(training, steps_per_epoch))
+        kept = _kept(header, tensors, training, steps_per_epoch)
+        _check_tensors(tensors, training)
+    except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
+        raise _damaged(path, error) from error
     training.network.load_state_dict(part(tensors, "network."))
     if training.average is not None:
         training.average.load_state_dict(part(tensors, "average."))
@@ -189,22 +195,67 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
         if not state:  # frozen until now
             continue
         training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in state.items()}
+    return kept
+
+
+def _kept(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training, steps: int) -> Kept:
+    """What a checkpoint holds besides the moving parts. Raises ValueError, TypeError or KeyError where damaged."""
     history = tuple(EpochRecord(**record) for record in header["history"])
+    if [record.epoch for record in history] != list(range(len(history))) or len(history) > training.config.epochs:
+        raise ValueError("a history of other epochs")
+    for record in history:
+        if not all(map(is_number, (record.train_loss, record.lr, record.seconds, *record.metrics.values()))):
+            raise ValueError(f"a record of epoch {record.epoch} without numbers")
     left = header.get("begun")
-    begun = Begun(tuple(left["losses"]), left["seconds"], part(tensors, "random.")) if left else None
-    return Kept(history, part(tensors, "best.") or None, begun)
+    if not left:
+        return Kept(history, part(tensors, "best.") or None)
+    losses = tuple(left["losses"])
+    if not (0 < len(losses) < steps and all(map(is_number, (*losses, left["seconds"])))):
+        raise ValueError("an epoch begun with other steps")
+    return Kept(history, part(tensors, "best.") or None, Begun(losses, left["seconds"], part(tensors, "random.")))
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
+    """Raises ValueError where tensors are missing, or not of the shape and type of what they are loaded into."""
+    wanted = {"network.": training.network.state_dict()}
+    if training.average is not None:
+        wanted["average."] = training.average.state_dict()
+    if any(name.startswith("best.") for name in tensors):
+        wanted["best."] = training.result.state_dict()
+    for prefix, expected in wanted.items():
+        found = part(tensors, prefix)
+        if odd := sorted(expected.keys() ^ found.keys()):
+            raise ValueError(f"{prefix}{odd[0]} is missing or has no place")
+        for name, tensor in found.items():
+            if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
+                raise ValueError(f"{prefix}{name} of another shape or type")
+    for index, parameter in enumerate(parameters(training.optimizer)):
+        state = part(tensors, f"optimizer.{index}.")
+        if not state:
+            continue
+        names = OPTIMIZER_STATE[training.config.optimizer]
+        if state.keys() != set(names):
+            raise ValueError(f"optimizer.{index} holds {', '.join(sorted(state))}")
+        for name, tensor in state.items():
+            if tensor.dtype != torch.float32 or tensor.shape not in (parameter.shape, torch.Size()):
+                raise ValueError(f"optimizer.{index}.{name} of another shape or type")
+
+
+def _damaged(path: Path, error: Exception) -> UserError:
+    found = f"a damaged or foreign file ({type(error).__name__}: {error})"
+    return UserError(f"checkpoint {path}", found, "a checkpoint that training wrote", START_ANEW)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Header and tensors of a checkpoint, on the CPU. Raises UserError if it is damaged, foreign or too new."""
+    require_regular(path, "a checkpoint that training wrote")
     try:
         with safe_open(path, framework="pt", device="cpu") as file:
             header = json.loads((file.metadata() or {})[HEADER])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
         version = int(header["format"])
-    except (SafetensorError, KeyError, ValueError, TypeError) as error:
-        found = f"a damaged or foreign file ({type(error).__name__}: {error})"
-        raise UserError(f"checkpoint {path}", found, "a checkpoint that training wrote", START_ANEW) from error
+    except (SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError, OSError) as error:
+        raise _damaged(path, error) from error
     if version not in READABLE:
         do = f"Update scalesearch. {START_ANEW}" if version > FORMAT else START_ANEW
         raise UserError(f"checkpoint {path}", f"format {version}", f"format {FORMAT}", do)

@@ -96,7 +96,7 @@ def is_whole(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """Whether a value is a finite number and not a truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def is_share(value: Any) -> bool:
@@ -106,13 +106,14 @@ def is_share(value: Any) -> bool:
 
 # settings that came after runs had been kept: at their defaults they do not change a digest
 LATER = ("tail_blocks", "layer_decay", "accumulate", "patience", "recompute")
+LARGEST_BATCH = 65536  # images; far above any that helps
 EXPECTED_COUNT = "a whole number of at least 1"
 NOT_NEGATIVE = "a finite number of at least 0"
 SHARE = "a number from 0 to below 1"
 # setting, test, what would be accepted
 RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("epochs", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
-    ("batch_size", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
+    ("batch_size", lambda v: is_whole(v) and 1 <= v <= LARGEST_BATCH, f"{EXPECTED_COUNT}, at most 65536"),
     ("optimizer", lambda v: v in get_args(Optimizer), " or ".join(get_args(Optimizer))),
     ("lr", lambda v: is_number(v) and v > 0, "a finite number above 0"),
     ("weight_decay", lambda v: is_number(v) and v >= 0, NOT_NEGATIVE),

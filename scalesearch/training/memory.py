@@ -14,6 +14,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from scalesearch.design.cost import cost, operators
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
 from scalesearch.training.config import TrainConfig
 from scalesearch.training.device import autocast
 from scalesearch.training.freeze import freeze
@@ -21,6 +24,8 @@ from scalesearch.training.recompute import recomputing
 from scalesearch.training.sections import trained
 
 MOMENTS = {"adamw": 2, "sgd": 1}  # copies of the trained parameters that the optimizer keeps
+FLOAT = 4  # bytes of a number
+WORKER = 300_000_000  # bytes of a process that trains, before its first image
 CONTROL_GROUPS = (  # limit and use of a container or a cluster's job
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -103,6 +108,39 @@ def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> 
     heap = FRAGMENTED if config.recompute and device.type == "cpu" else 1.0
     held: int = peak.bytes + peak.largest
     return int(kept) + round(heap * held)
+
+
+def least_memory(spec: NetSpec, config: TrainConfig) -> int:
+    """Bytes that training takes at the very least, in closed form: nothing is built.
+
+    Weights and their averages; of what is trained in full also gradients, the optimizer's moments, and every
+    convolution's output of a micro-batch, unless it is recomputed.
+    """
+    sizes = cost(spec)
+    copies = 1 + bool(config.ema_decay) + bool(config.patience)
+    if config.strategy not in ("full", "gradual"):
+        return FLOAT * copies * sizes.params
+    micro = -(-config.batch_size // config.accumulate)
+    kept = 0 if config.recompute else micro * sizes.activations
+    return FLOAT * ((copies + 1 + MOMENTS[config.optimizer]) * sizes.params + kept)
+
+
+def forward_memory(spec: NetSpec, batch_size: int) -> int:
+    """Bytes that a batch takes on its way through a network at the least: the images and the largest output."""
+    largest = max(operator.activations for operator in operators(spec))
+    return FLOAT * batch_size * (spec.in_channels * spec.resolution**2 + largest)
+
+
+def require_memory(needed: int, what: str, device: torch.device, do: str) -> None:
+    """Raises UserError with the estimate where a device has not got that much, before any of it is taken."""
+    there = available_memory(device)
+    if needed > there:
+        raise UserError(what, f"at least {needed / 1e9:.3g} GB needed", f"at most the {there / 1e9:.3g} GB free", do)
+
+
+def require_workers(jobs: int) -> None:
+    """Raises UserError where so many processes have no room, before any is started."""
+    require_memory(jobs * WORKER, f"--jobs {jobs}", torch.device("cpu"), "Give fewer jobs: one a core is fastest.")
 
 
 def available_memory(device: torch.device) -> int:

@@ -1,6 +1,7 @@
 """What a model file says besides its weights: class names, normalisation, data."""
 
 import json
+import math
 from dataclasses import asdict
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
@@ -21,9 +22,11 @@ def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
         return IMAGENET_STATISTICS
     try:
         values = json.loads(metadata[PIXELS])
-        mean, std = ([float(value) for value in values[key]] for key in ("mean", "std"))
+        mean, std = ([float(value) for value in values[key][:3]] for key in ("mean", "std"))
+        if not all(abs(value) < math.inf for value in (*mean, *std)) or min(std) <= 0:
+            raise ValueError("no finite numbers")
         return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
         raise UserError("model file", f"damaged {PIXELS} ({error})", "metadata as finetune writes it") from None
 
 
@@ -31,8 +34,8 @@ def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     """Class names noted in a model file's metadata. Raises UserError where they are damaged."""
     try:
         names = json.loads(metadata.get("classes", "[]"))
-    except ValueError:
+    except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list):
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError("model file", "damaged class names", "metadata as finetune writes it")
-    return tuple(map(str, names))
+    return tuple(names)

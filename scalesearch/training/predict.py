@@ -40,7 +40,8 @@ def image_files(inputs: Sequence[str]) -> list[str]:
         elif path.is_file():
             found.append(str(path))
         else:
-            raise UserError(given, "nothing there", "an image or a folder of images")
+            found_there = "a pipe or device" if path.exists() else "nothing there"
+            raise UserError(given, found_there, "an image or a folder of images")
     if not found:
         raise UserError(", ".join(inputs), "no image", f"files of {' '.join(sorted(e[1:] for e in EXTENSIONS))}")
     return found

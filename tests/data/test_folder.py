@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from scalesearch.data.cache import cached
 from scalesearch.data.folder import folder_source
 from scalesearch.errors import UserError
 from tests.data.pictures import noise, save, tree
@@ -58,10 +59,31 @@ def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
     (root / "a" / "gone.png").symlink_to(tmp_path / "missing.png")
     (root / "a" / "loop").symlink_to(root)
     (root / "c").symlink_to(root / "b")
+    (root / "a" / "self.png").symlink_to("self.png")
+    (root / "d").symlink_to("d")
     source = folder_source(root)
     assert len(source) == 5
     assert source.classes == ("a", "b")
-    assert source.notes[0].startswith("4 link(s)")
+    assert source.notes[0].startswith("6 link(s)")
+
+
+def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 1, "b": 1})
+    os.mkfifo(tmp_path / "a" / "9.png")
+    with pytest.raises(UserError, match=r"9\.png: found a pipe, socket or device"):
+        folder_source(tmp_path)
+
+
+def test_names_that_no_encoding_holds(tmp_path: Path) -> None:
+    tree(tmp_path, {"a": 2, "b": 2})
+    for name in (b"\xff.png", b"\x1b[31m.png", b"two\nlines.png"):
+        Path(os.fsdecode(os.fsencode(tmp_path) + b"/a/" + name)).write_bytes(b"no image")
+    source = folder_source(tmp_path)
+    with pytest.raises(UserError, match="3 of 7") as caught:
+        cached(source, np.arange(7), 8, tmp_path / "cache")
+    assert r"\x1b[31m.png" in str(caught.value)
+    assert r"\udcff.png" in str(caught.value)
+    assert str(caught.value).isprintable()
 
 
 def test_a_source_survives_pickling(tmp_path: Path) -> None:

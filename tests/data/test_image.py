@@ -1,5 +1,9 @@
 """Every kind of image file becomes upright 8-bit RGB, or one clear error."""
 
+import io
+import os
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +13,7 @@ from torchvision.transforms import v2
 
 from scalesearch.data.image import read_rgb, short_side, square, to_rgb
 from scalesearch.data.source import UnreadableImageError
+from scalesearch.files import BoundedFile
 from tests.data.pictures import noise, save
 
 
@@ -133,3 +138,62 @@ def test_greyscale_photos_have_equal_channels(real_data: Path) -> None:
     assert grey
     read = square(read_rgb(str(grey[0])), 32)
     assert (read[..., :1] == read).all()
+
+
+def bomb(ending: str) -> bytes:
+    """A small file that declares 60 000 × 60 000 pixels (WebP: its largest, 16 383²)."""
+    if ending == "png":
+        header = struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0)
+        parts = ((b"IHDR", header), (b"IDAT", zlib.compress(bytes(1000))), (b"IEND", b""))
+        return b"\x89PNG\r\n\x1a\n" + b"".join(
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+            for kind, data in parts
+        )
+    if ending == "webp":
+        sides = struct.pack("<I", 16_382 | 16_382 << 14)
+        data = b"\x2f" + sides + bytes(40)
+        return b"RIFF" + struct.pack("<I", 12 + len(data)) + b"WEBPVP8L" + struct.pack("<I", len(data)) + data + b"\0"
+    written = io.BytesIO()
+    noise(0).save(written, {"gif": "GIF", "tif": "TIFF", "bmp": "BMP"}[ending])
+    content = written.getvalue()
+    if ending == "gif":
+        return content[:6] + struct.pack("<HH", 60_000, 60_000) + content[10:]
+    if ending == "bmp":
+        return content[:18] + struct.pack("<ii", 60_000, 60_000) + content[26:]
+    start = struct.unpack("<I", content[4:8])[0] + 2  # two entries of the directory: width and height
+    entries = struct.pack("<HHII", 256, 4, 1, 60_000) + struct.pack("<HHII", 257, 4, 1, 60_000)
+    return content[:start] + entries + content[start + 24 :]
+
+
+@pytest.mark.parametrize("ending", ["png", "gif", "tif", "bmp", "webp"])
+def test_a_small_file_that_declares_a_huge_image_is_refused_with_its_size(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(bomb(ending))
+    with pytest.raises(UnreadableImageError, match=r"pixels|not an image"):
+        read_rgb(str(path))
+    if ending != "webp":  # whose decoder reads more than the size first
+        with pytest.raises(UnreadableImageError, match="3600000000 pixels"):
+            read_rgb(str(path))
+
+
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    for path in (str(tmp_path / "a.png"), "/dev/zero", str(tmp_path)):
+        with pytest.raises(UnreadableImageError, match="pipe or device"):
+            read_rgb(path)
+
+
+def test_postscript_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n" + b"\n" * 200)
+    with pytest.raises(UnreadableImageError, match="not an image"):
+        read_rgb(str(tmp_path / "a.png"))
+
+
+def test_a_file_is_not_asked_for_more_than_it_has(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abcdef")
+    with BoundedFile(tmp_path / "a") as file:
+        assert file.read(2) == b"ab"
+        assert file.read(1 << 60) == b"cdef"  # Python would make room for that much first
+        assert file.read(1 << 60) == b""
+        file.seek(1)
+        assert file.read() == b"bcdef"

@@ -96,3 +96,19 @@ def test_score_by_hand_and_t_cannot_change_the_order() -> None:
     pairs = [(0.7, 3e8), (0.75, 6e8), (0.72, 4e8)]
     orders = {tuple(sorted(range(3), key=lambda i: score(*pairs[i], t))) for t in (1e6, 4e8, 1e12)}
     assert len(orders) == 1
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        (Grid(0.01, 0.9), "more than 20000 triples"),
+        (Grid(0.004, 1.0), "more than 20000 triples"),
+        (Grid(1e-7, 0.1), "at most 310 values"),
+        (Grid(0.0, 0.1), "grid.step"),
+        (Grid(float("nan"), 0.1), "grid.step"),
+        (Grid(0.1, 0.1, 1e300), "grid.maximum"),
+    ],
+)
+def test_a_grid_that_no_search_could_list_is_refused(grid: Grid, says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        nominal_triples(grid)

@@ -131,3 +131,27 @@ def test_design_imports_no_torch() -> None:
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ("#" * 100_000_000, "100 MB; expected a TOML file of at most 32 kB"),
+        ("resolution = " + "9" * 5000, "4300 digits"),
+        ("width_divisor = 1" + "0" * 400, "a number of more than 60 digits"),
+        ("stem = " + "[" * 300 + "]" * 300, "expected a table"),
+        ("x = " + "[" * 5000, "text that no TOML parser reads|recursion|depth"),
+        ("a" + ".a" * 3000 + " = 1", "unknown key"),
+        ('"\\u001b[31m" = 1', r"\\x1b\[31m: unknown key"),
+        ('name = "\\u001b[31m"', r'"\\x1b\[31m"'),
+        ("[[stages]]\n" * 2000, "2000 tables; expected at most 64"),
+        ("\n".join(f"k{n} = 1" for n in range(2000)), "more mistakes"),
+    ],
+)
+def test_absurd_files_are_one_short_printable_error(tmp_path: Path, content: str, says: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=says) as error:
+        load_space(str(path))
+    assert len(str(error.value)) < 4000
+    assert str(error.value).replace("\n", "").isprintable()

@@ -148,3 +148,15 @@ def test_a_threshold_fitted_on_strangers_outlives_a_member_who_leaves(gallery: G
     assert (search(smaller, vectors).distances >= search(known, vectors).distances - 1e-6).all()
     assert add(smaller, "new", vectors[:2]).threshold is None
     assert remove(fitted(gallery, 0.1), gallery.names[0]).threshold is None
+
+
+@pytest.mark.parametrize("key", ["names", "threshold"])
+@pytest.mark.parametrize("value", ["[" * 50_000, "9" * 5000, "3", '"x"', '{"a": 1}', "[[1]]"])
+def test_damaged_metadata_are_one_error(gallery: Gallery, tmp_path: Path, key: str, value: str) -> None:
+    header = {
+        "format": "scalesearch-gallery", "format_version": "1", "model": "abc", "names": '["A"]', "threshold": "null",
+    }  # fmt: skip
+    tensors = {"embeddings": units(0, 2), "labels": np.array([0, 0]), "strangers": np.zeros(0, np.float32)}
+    (tmp_path / "g").write_bytes(safetensors.numpy.save(tensors, {**header, key: value}))
+    with pytest.raises(UserError, match="damaged gallery"):
+        load_gallery(tmp_path / "g")

@@ -137,3 +137,14 @@ def test_alignment_brings_the_eyes_to_their_place(angle: float, size: int) -> No
         rows, columns = np.mgrid[:112, :112]
         place = (weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()
         assert place == pytest.approx((wanted[0] * 112, wanted[1] * 112), abs=1.2)
+
+
+def test_links_out_of_the_folder_and_to_themselves_are_passed_over(make_people: MakePeople, tmp_path: Path) -> None:
+    root = make_people(people=2, photos=2)
+    Image.fromarray(portrait(5, 5)).save(tmp_path / "outside.png")
+    (root / "person000" / "outer.png").symlink_to(tmp_path / "outside.png")
+    (root / "person000" / "loop.png").symlink_to("loop.png")
+    (root / "person000" / "inner.png").symlink_to("0.png")
+    (root / "loop.png").symlink_to("loop.png")
+    found = list_people(root, "--data")
+    assert [Path(file).name for file in found.files if "person000" in file] == ["0.png", "1.png", "inner.png"]

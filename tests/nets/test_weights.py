@@ -1,7 +1,9 @@
 """Files of weights: round trip, every kind of bad file, other people's state dicts."""
 
 import json
+import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -201,3 +203,63 @@ def test_read_state_of_files_without_named_tensors(tmp_path: Path, content: obje
     torch.save(content, tmp_path / "net.pth")
     with pytest.raises(UserError, match="tensors under names"):
         read_state(tmp_path / "net.pth")
+
+
+def test_a_view_of_terabytes_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match="tensors that the file holds"):
+        read_state(tmp_path / "net.pt")
+
+
+def test_a_zip_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(5_000_000)}, tmp_path / "plain.pt")
+    bomb = tmp_path / "bomb.pt"
+    with zipfile.ZipFile(tmp_path / "plain.pt") as old, zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name))
+    assert bomb.stat().st_size < 100_000
+    with pytest.raises(UserError, match=r"unpacks to 0\.02 GB"):
+        read_state(bomb)
+
+
+def test_entries_under_no_name_are_refused(tmp_path: Path) -> None:
+    torch.save({1: torch.zeros(1), ("a", 2): torch.zeros(1)}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match="2 entries under no name"):
+        read_state(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(2, 2).to_sparse(), torch.zeros(2, dtype=torch.complex64)])
+def test_tensors_that_are_not_plain_are_refused(tmp_path: Path, tensor: torch.Tensor) -> None:
+    torch.save({"a": tensor}, tmp_path / "net.pt")
+    with pytest.raises(UserError, match="no plain"):
+        read_state(tmp_path / "net.pt")
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]},
+        {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 4]},
+        {"dtype": "F32", "shape": [1 << 33, 1 << 33], "data_offsets": [0, 4]},
+    ],
+)
+def test_a_header_that_declares_terabytes_is_refused(tmp_path: Path, entry: dict[str, object]) -> None:
+    header = json.dumps({"a": entry}).encode()
+    (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+    with pytest.raises(UserError, match="no readable safetensors"):
+        load_network(tmp_path / "net.safetensors")
+
+
+def test_an_absurd_spec_is_refused_before_it_is_built(saved: Path) -> None:
+    spec = tiny().to_dict()
+    stages = [{**stage, "depth": 256, "width": 16384} for stage in spec["stages"]]
+    for absurd in ({**spec, "stages": stages * 20}, {**spec, "stages": [{**stages[0], "depth": 10**12}]}):
+        resaved(saved, {**metadata_of(tiny()), "spec": json.dumps(absurd)})
+        with pytest.raises(UserError, match="spec that cannot be built"):
+            load_network(saved)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "net.pt")
+    with pytest.raises(UserError, match="a pipe or device"):
+        read_state(tmp_path / "net.pt")

@@ -239,3 +239,42 @@ def test_tied_weights_can_be_kept(path: Path) -> None:
     again.features.add_module("again", again.features[3])
     run(again, path, config)
     assert tensor_hash(again) == tensor_hash(network)
+
+
+def rewritten(path: Path, header: dict[str, object] | None = None, drop: str = "", reshape: str = "") -> None:
+    """The same file with parts of its header replaced, a tensor dropped or one of another shape."""
+    with safe_open(path, framework="pt") as file:
+        old = json.loads(file.metadata()[HEADER])
+        tensors = {name: file.get_tensor(name) for name in file.keys() if name != drop}  # noqa: SIM118
+    if reshape:
+        tensors[reshape] = tensors[reshape].flatten()
+    safetensors.torch.save_file(tensors, path, {HEADER: json.dumps({**old, **(header or {})})})
+
+
+WEIGHT = "features.0.weight"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"header": {"identity": None}},
+        {"header": {"history": [{"epoch": 0}]}},
+        {"header": {"history": [{"epoch": 7, "train_loss": 1.0, "lr": 1.0, "seconds": 1.0}]}},
+        {"header": {"history": 3}},
+        {"header": {"begun": {"losses": ["x"], "seconds": 1.0}}},
+        {"header": {"begun": {"losses": [1.0] * 1000, "seconds": 1.0}}},
+        {"drop": f"network.{WEIGHT}"},
+        {"drop": f"average.{WEIGHT}"},
+        {"drop": "optimizer.0.exp_avg"},
+        {"reshape": f"network.{WEIGHT}"},
+        {"reshape": "optimizer.0.exp_avg"},
+    ],
+)
+def test_a_damaged_checkpoint_is_one_error_and_changes_nothing(path: Path, change: dict[str, object]) -> None:
+    run(ToyNet(), path)
+    rewritten(path, **change)
+    network = ToyNet(seed=3)
+    before = tensor_hash(network)
+    with pytest.raises(UserError, match="a damaged or foreign file"):
+        run(network, path)
+    assert tensor_hash(network) == before

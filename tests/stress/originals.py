@@ -1,0 +1,231 @@
+"""Small valid files of every kind that a command reads, made anew by the code that writes them."""
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from scalesearch.data.arrays import stored
+from scalesearch.data.batches import IMAGENET_STATISTICS
+from scalesearch.design.candidates import SEARCH_RATIO
+from scalesearch.design.cost import cost
+from scalesearch.design.scaling import Coefficients
+from scalesearch.design.shape import Shape, reshape
+from scalesearch.design.space import Grid, load_space, spaces_folder
+from scalesearch.design.spec import NetSpec
+from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
+from scalesearch.faces.model_file import save_model
+from scalesearch.faces.network import embedder
+from scalesearch.nets.modules import build
+from scalesearch.nets.weights import save_network
+from scalesearch.search.agreement import Interval, Regret
+from scalesearch.search.answer import Answer, Standing, write_answer
+from scalesearch.search.family import write_spec
+from scalesearch.search.found import Found, write_found
+from scalesearch.search.plan import Measured, SearchPlan, row, trial
+from scalesearch.search.proxy import Proxy
+from scalesearch.search.run import PLAN_FORMAT
+from scalesearch.search.verify import Compared, Verification
+from scalesearch.training.config import TrainConfig
+from scalesearch.training.loop import fit
+from scalesearch.training.loss import classification_loss
+from scalesearch.training.model_file import metadata_of
+from scalesearch.training.step import Training, start
+from tests.training.toys import CPU, STEPS, ToyNet, toy_batches
+
+CACHE_SHAPE = (3, 8, 8, 3)
+CONFIG = TrainConfig(epochs=3, ema_decay=0.9)
+TURNED = b"Exif\0\0MM\0*\0\0\0\x08\0\1\1\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"  # a quarter, as cameras say it
+FORMATS: dict[str, tuple[dict[str, Any], ...]] = {  # what Pillow is told when it writes them
+    ".jpg": ({}, {"progressive": True}, {"quality": 20, "exif": TURNED}),
+    ".png": ({}, {"compress_level": 0}),
+    ".bmp": ({},),
+    ".webp": ({}, {"lossless": True}),
+    ".tif": ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}, {"compression": "jpeg"}),
+    ".ppm": ({},),
+    ".gif": ({}, {"save_all": True, "append_images": [Image.new("RGB", (24, 20))]}),
+}  # fmt: skip
+
+
+def pictures(suffix: str) -> list[bytes]:
+    """The format's variants: colour, grey, with transparency, 16 bits, animated, each where it has them."""
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
+    colour = Image.fromarray(pixels)
+    images = [colour, colour.convert("L")]
+    if suffix in (".png", ".tif", ".webp"):
+        images.append(colour.convert("RGBA"))
+    if suffix in (".png", ".tif"):
+        images += [Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), colour.convert("P"), colour.convert("1")]
+    if suffix == ".jpg":
+        images.append(colour.convert("CMYK"))
+    found = []
+    for image in images:
+        for options in FORMATS[suffix]:
+            if options.get("compression") == "jpeg" and image.mode not in ("L", "RGB"):
+                continue
+            written = io.BytesIO()
+            image.save(written, {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper()), **options)
+            found.append(written.getvalue())
+    return found
+
+
+def spaces() -> list[bytes]:
+    """The shipped spaces."""
+    return [path.read_bytes() for path in sorted(spaces_folder().glob("*.toml"))]
+
+
+def small_spec(classes: int = 4) -> NetSpec:
+    """mbconv_small with few channels: its names are known, its files are small."""
+    spec = load_space("mbconv_small").baseline
+    shape = Shape(4, tuple(4 for _ in spec.stages), spec.depths, 8, 16)
+    return replace(reshape(spec, shape), classes=classes)
+
+
+def _written(folder: Path, name: str, write: Callable[[Path], object]) -> bytes:
+    write(folder / name)
+    return (folder / name).read_bytes()
+
+
+def specs(folder: Path) -> list[bytes]:
+    """A spec as ``scale`` writes it."""
+    return [_written(folder, "spec.json", lambda path: write_spec(path, small_spec()))]
+
+
+def models(folder: Path) -> list[bytes]:
+    """A model as ``finetune`` writes it."""
+    network, metadata = build(small_spec(), seed=0), metadata_of(IMAGENET_STATISTICS, "glyphs")
+    return [_written(folder, "model.safetensors", lambda path: save_network(path, network, metadata, list("abcd")))]
+
+
+def foreign_safetensors(folder: Path) -> list[bytes]:
+    """A state dict without this project's metadata."""
+    import safetensors.torch
+
+    return [safetensors.torch.save(dict(build(small_spec(), seed=0).state_dict()), {"format": "pt"})]
+
+
+def state_dicts(folder: Path) -> list[bytes]:
+    """torch's own files: zip, wrapped."""
+    found = []
+    for content in (build(small_spec(), seed=0).state_dict(), {"state_dict": build(small_spec(), seed=1).state_dict()}):
+        written = io.BytesIO()
+        torch.save(content, written)
+        found.append(written.getvalue())
+    return found
+
+
+def old_state_dicts(folder: Path) -> list[bytes]:
+    """torch's files from before 1.6: bare pickles."""
+    written = io.BytesIO()
+    torch.save(build(small_spec(), seed=0).state_dict(), written, _use_new_zipfile_serialization=False)
+    return [written.getvalue()]
+
+
+def training() -> Training:
+    """A toy network as it stands before its first step."""
+    return start(ToyNet(), CONFIG, CPU)
+
+
+def checkpoints(folder: Path) -> list[bytes]:
+    """After its epochs, as training writes it."""
+    loss = classification_loss(CONFIG)
+
+    def write(path: Path) -> object:
+        return fit(ToyNet(), toy_batches, STEPS, CONFIG, loss=loss, device=CPU, checkpoint=path)
+
+    return [_written(folder, "checkpoint.safetensors", write)]
+
+
+def galleries(folder: Path) -> list[bytes]:
+    """Three people, with a threshold."""
+    rng = np.random.default_rng(0)
+    found = empty_gallery("abc", 6)
+    for name in ("Ann", "Bo", "Çelik"):
+        vectors = rng.standard_normal((3, 6)).astype(np.float32)
+        found = add(found, name, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return [_written(folder, "gallery.safetensors", lambda path: save_gallery(path, fitted(found, 0.2)))]
+
+
+def face_models(folder: Path) -> list[bytes]:
+    """An embedder as ``faces fit`` writes it."""
+    network = embedder(build(small_spec(6), seed=0))
+
+    def write(path: Path) -> object:
+        return save_model(path, network, IMAGENET_STATISTICS, crop=False, trained_on=["a"], facts={"people": 3})
+
+    return [_written(folder, "faces.safetensors", write)]
+
+
+def caches(folder: Path) -> list[bytes]:
+    """Decoded images as they are kept."""
+    pixels = np.zeros(CACHE_SHAPE, np.uint8)
+    return [_written(folder, "cache.npy", lambda path: stored(path, CACHE_SHAPE, lambda: [pixels]))]
+
+
+def plan() -> SearchPlan:
+    """A search of a handful of candidates."""
+    return SearchPlan(
+        space="mbconv_small", baseline=replace(load_space("mbconv_small").baseline, classes=4), grid=Grid(0.2, 0.2),
+        rounding="budget", real_tolerance=0.1, target_macs=3e6, data="glyphs", data_digest="abc", validation=10,
+        proxy=Proxy(1.0, 2, 100), train=TrainConfig(epochs=2), device="cpu",
+    )  # fmt: skip
+
+
+def results() -> pd.DataFrame:
+    """The rows of that search, made up."""
+    made = plan()
+    candidates = made.enumerate().candidates[:3]
+    measured = Measured(1, 1, 5, 10, 0.5, 1.0)
+    return pd.DataFrame([row(made, trial(made, candidates, (c.index, 0, 2)), c, measured) for c in candidates])
+
+
+def write_run(folder: Path) -> dict[str, bytes]:
+    """The files of a finished search, without its ledger: name below the folder → content."""
+    made = plan()
+    facts = {
+        "data_argument": "glyphs", "command": "scalesearch grid", "versions": {"python": "3"}, "hardware": "a machine",
+        "date": "2026-11-25T08:10:30+00:00", "classes": 4, "images": {"train": 30, "validation": 10, "test": 10},
+        "notes": [], "source_digest": "d", "nominal": 9, "candidates": 5, "format": PLAN_FORMAT, "plan": made.to_dict(),
+        "plan_digest": made.digest, "seconds": 12.5, "continued": [{"command": "scalesearch grid", "date": "2026"}],
+    }  # fmt: skip
+    spec = made.baseline
+    metrics = {
+        "model": "b1", "macs": cost(spec).macs, "params": cost(spec).params, "resolution": 32, "data": "glyphs",
+        "source_digest": "d", "classes": list("abcd"), "images": facts["images"], "start": "scratch",
+        "config": made.train.to_dict(), "validation": {"top1": 0.5},
+        "test": {"top1": 0.5, "low": 0.4, "high": 0.6, "top5": 1.0, "loss": 1.0, "correct": 5, "images": 10},
+        "history": [{"epoch": 0, "train_loss": 1.0, "seconds": 1.0, "lr": 1e-3, "metrics": {"top1": 0.5, "loss": 1.0}}],
+        "command": "scalesearch finetune", "date": "2026-11-25T08:10:30+00:00",
+    }  # fmt: skip
+    standings = tuple(
+        Standing(f"c{n:03d}", "", "beaten" if n else "member", 2, 1, 0.5, 0.4, 0.6) for n in range(3)
+    )  # fmt: skip
+    write_answer(folder, Answer(0.9, standings, "c000", (), 0.01, True, ((1, 1), (2, 1))))
+    triple = made.enumerate().candidates[0].coefficients
+    searched = Coefficients(triple.alpha, triple.beta, triple.gamma, SEARCH_RATIO)
+    write_found(folder, Found(searched, "budget", spec, "mbconv_small", "glyphs", 3e6, "c000", 0.5, 0.5, 9, 9))
+    files = {"run.json": facts, "models/b1-glyphs/metrics.json": metrics, "verify-phi2/verify.json": verification()}
+    for name, values in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(json.dumps(values))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+
+
+def verification() -> dict[str, Any]:
+    """As ``verify`` keeps it."""
+    at = Interval(0.5, 0.4, 0.6)
+    networks = tuple(
+        Compared(f"c{n:03d}", "", "member", 4.0, 10**7, 40, at, at, n + 1, n + 1, 1, 1, 0.5) for n in range(2)
+    )
+    found = Verification(
+        2.0, 2, 2, 2, True, 10, 4, networks, (), "c000", "c000", Interval(0.3, -0.2, 0.8), 0.7,
+        Regret(0, 0.0, 0.0, 0.0, 0.0), 0.01,
+    )  # fmt: skip
+    return {"format": 1, **asdict(found)}

@@ -1,0 +1,324 @@
+"""What is fuzzed: for each kind of file valid originals, how they are mutated, and the functions that commands read
+them with."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.stress import mutate
+
+Feed = Callable[[Path], object]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One kind of file.
+
+    Args:
+        suffix: of the file.
+        originals: valid contents, made in an empty folder.
+        mutation: see ``mutate``.
+        feeder: makes, in an empty folder, what reads one file; what it raises is judged by ``fuzz``.
+        share: of the campaign, relative to others'.
+    """
+
+    suffix: str
+    originals: Callable[[Path], Sequence[bytes]]
+    mutation: mutate.Mutation
+    feeder: Callable[[Path], Feed]
+    share: float = 1.0
+
+
+def _image(folder: Path) -> Feed:
+    from scalesearch.data.image import read_rgb, short_side, square
+
+    def feed(path: Path) -> object:
+        short_side(str(path))
+        return square(read_rgb(str(path), 64), 32)
+
+    return feed
+
+
+def _folder(folder: Path) -> Feed:
+    """A data folder in which one image is bad: listed, decoded, cached, with and without --skip-broken."""
+    import numpy as np
+    from PIL import Image
+
+    from scalesearch.data.cache import cached, without_broken
+    from scalesearch.data.folder import folder_source
+
+    for name in ("a", "b"):
+        (folder / "set" / name).mkdir(parents=True)
+        Image.new("RGB", (9, 9)).save(folder / "set" / name / "0.png")
+
+    def feed(path: Path) -> object:
+        shutil.copy(path, folder / "set" / "a" / "bad.png")
+        source = folder_source(folder / "set")
+        fine = without_broken(source, folder / "cache")
+        cached(fine, np.arange(len(fine)), 8, folder / "cache")
+        found = cached(source, np.arange(len(source)), 8, folder / "cache")
+        shutil.rmtree(folder / "cache")
+        return found
+
+    return feed
+
+
+def _predict(folder: Path) -> Feed:
+    """``predict`` on one image."""
+    from scalesearch.api.using import named
+    from tests.stress.originals import models
+
+    models(folder)
+
+    def feed(path: Path) -> object:
+        return list(named(folder / "model.safetensors", [str(path)], 3, 4, "cpu")[2])
+
+    return feed
+
+
+def _space(folder: Path) -> Feed:
+    """As ``baseline``, ``grid --dry-run``, ``scale`` and ``family`` take a space."""
+    from scalesearch.design.candidates import enumerate_candidates
+    from scalesearch.design.cost import cost
+    from scalesearch.design.parts import spec_lines
+    from scalesearch.design.scaling import PAPER
+    from scalesearch.design.sizing import size_baseline
+    from scalesearch.design.space import load_space
+    from scalesearch.search.family import member
+
+    def feed(path: Path) -> object:
+        space = load_space(str(path))
+        spec_lines(space.baseline)
+        cost(space.baseline)
+        for phi in (3.0, -1.0):
+            member(space.baseline, PAPER, phi, "budget")
+        return enumerate_candidates(size_baseline(space, 1e7, 10), space.grid)
+
+    return feed
+
+
+def _spec(folder: Path) -> Feed:
+    from scalesearch.design.cost import cost
+    from scalesearch.search.family import read_spec
+
+    return lambda path: cost(read_spec(path))
+
+
+def _model(folder: Path) -> Feed:
+    """As ``predict`` and ``export`` open it."""
+    from PIL import Image
+
+    from scalesearch.api.using import named
+
+    Image.new("RGB", (9, 9)).save(folder / "a.png")
+    return lambda path: list(named(path, [str(folder / "a.png")], 3, 4, "cpu")[2])
+
+
+def _weights(folder: Path) -> Feed:
+    """As ``--weights`` opens it: whose tensors they are, and a network that inherits."""
+    from scalesearch.nets.inherit import inherit
+    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.training.model_file import class_names, statistics_of
+    from tests.stress.originals import small_spec
+
+    target = small_spec()
+
+    def feed(path: Path) -> object:
+        source = open_weights(str(path), target)
+        statistics_of(dict(source.metadata))
+        class_names(dict(source.metadata))
+        return inherit(source.spec, source.state, target, seed=0)
+
+    return feed
+
+
+def _checkpoint(folder: Path) -> Feed:
+    from scalesearch.training.checkpoint import resume
+    from tests.stress.originals import training
+    from tests.training.toys import STEPS
+
+    return lambda path: resume(path, training(), STEPS)
+
+
+def _gallery(folder: Path) -> Feed:
+    """As ``faces identify``, ``list`` and ``remove`` take it."""
+    import numpy as np
+
+    from scalesearch.faces.gallery import confidence, load_gallery, remove, search
+
+    def feed(path: Path) -> object:
+        gallery = load_gallery(path)
+        found = search(gallery, np.eye(6, dtype=np.float32))
+        confidence(gallery, found.distances)
+        return remove(gallery, "Bo")
+
+    return feed
+
+
+def _face_model(folder: Path) -> Feed:
+    import numpy as np
+    import torch
+
+    from scalesearch.faces.model_file import load_model
+    from scalesearch.faces.network import embed
+
+    def feed(path: Path) -> object:
+        model = load_model(path)
+        side = model.network.spec.resolution
+        return embed(model.network, np.zeros((1, side, side, 3), np.uint8), model.statistics, torch.device("cpu"))
+
+    return feed
+
+
+def _cache(folder: Path) -> Feed:
+    """A damaged cache file is noticed and made again."""
+    import numpy as np
+
+    from scalesearch.data.arrays import stored
+    from tests.stress.originals import CACHE_SHAPE
+
+    def feed(path: Path) -> object:
+        found = stored(path, CACHE_SHAPE, lambda: [np.ones(CACHE_SHAPE, np.uint8)])
+        if found.shape != CACHE_SHAPE or found.min() != found.max():
+            raise AssertionError("pixels that nobody wrote")
+        return found
+
+    return feed
+
+
+def _run_file(name: str) -> Callable[[Path], Feed]:
+    """A run's folder in which one file is bad, as ``report``, ``family``, ``scale --run`` and ``finetune`` read it."""
+
+    def feeder(folder: Path) -> Feed:
+        from scalesearch.api.run_folder import read_run
+        from scalesearch.api.scaling import choose_scaling
+        from scalesearch.reports.facts import Rates
+        from scalesearch.reports.findings import findings
+        from scalesearch.reports.report import report_markdown
+        from scalesearch.search.answer import read_answer
+        from scalesearch.search.family import member
+        from tests.stress.originals import results, write_run
+
+        write_run(folder)
+        rows = results()
+
+        def feed(path: Path) -> object:
+            shutil.copy(path, folder / name)
+            if name in ("coefficients.json", "run.json"):
+                chosen = choose_scaling(folder, None, (None, None, None), None)
+                member(chosen.baseline, chosen.coefficients, 2.0, chosen.rounding)
+            read_answer(folder)
+            found = read_run(folder, Rates(None, None))
+            return report_markdown(findings(rows, found.facts), found.facts, found.family, [])
+
+        return feed
+
+    return feeder
+
+
+def _run_original(name: str) -> Callable[[Path], Sequence[bytes]]:
+    def made(folder: Path) -> Sequence[bytes]:
+        from tests.stress.originals import write_run
+
+        return [write_run(folder)[name]]
+
+    return made
+
+
+def _from(name: str) -> Callable[[Path], Sequence[bytes]]:
+    """An original by the name of its function, imported when it is needed."""
+
+    def made(folder: Path) -> Sequence[bytes]:
+        from tests.stress import originals
+
+        found: Sequence[bytes] = getattr(originals, name)(folder)
+        return found
+
+    return made
+
+
+def _pictures(*suffixes: str) -> Callable[[Path], Sequence[bytes]]:
+    def made(folder: Path) -> Sequence[bytes]:
+        from tests.stress.originals import pictures
+
+        return [content for suffix in suffixes for content in pictures(suffix)]
+
+    return made
+
+
+def _spaces(folder: Path) -> Sequence[bytes]:
+    from tests.stress.originals import spaces
+
+    return spaces()
+
+
+IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif")
+RUN_FILES = (
+    "run.json",
+    "winners.json",
+    "coefficients.json",
+    "models/b1-glyphs/metrics.json",
+    "verify-phi2/verify.json",
+)
+SAFETENSORS = mutate.either(mutate.of_bytes, mutate.of_safetensors, mutate.of_safetensors)
+JSON = mutate.either(mutate.of_bytes, mutate.of_json, mutate.of_json)
+ZIP = mutate.either(mutate.of_bytes, mutate.of_zip)
+TOML = mutate.either(mutate.of_bytes, mutate.of_toml, mutate.of_toml)
+TARGETS: dict[str, Target] = {
+    **{f"image {one[1:]}": Target(one, _pictures(one), mutate.of_bytes, _image, 2.0) for one in IMAGES},
+    "image png, chunks": Target(".png", _pictures(".png"), mutate.of_png, _image, 2.0),
+    "image folder": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _folder, 0.5),
+    "predict's image": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _predict, 0.5),
+    "space": Target(".toml", _spaces, TOML, _space, 2.0),
+    "spec": Target(".json", _from("specs"), JSON, _spec),
+    "model": Target(".safetensors", _from("models"), SAFETENSORS, _model),
+    "weights, safetensors": Target(".safetensors", _from("foreign_safetensors"), SAFETENSORS, _weights),
+    "weights, our model": Target(".safetensors", _from("models"), SAFETENSORS, _weights),
+    "weights, torch": Target(".pt", _from("state_dicts"), ZIP, _weights),
+    "weights, old torch": Target(".pth", _from("old_state_dicts"), mutate.of_bytes, _weights),
+    "checkpoint": Target(".safetensors", _from("checkpoints"), SAFETENSORS, _checkpoint),
+    "gallery": Target(".safetensors", _from("galleries"), SAFETENSORS, _gallery),
+    "face model": Target(".safetensors", _from("face_models"), SAFETENSORS, _face_model),
+    "decoded cache": Target(".npy", _from("caches"), mutate.of_bytes, _cache, 0.5),
+    **{
+        f"run, {Path(name).name}": Target(".json", _run_original(name), JSON, _run_file(name)) for name in RUN_FILES
+    },
+}  # fmt: skip
+
+
+def _planted(raises: Callable[[], object]) -> Target:
+    return Target(".bin", lambda _: [b"planted"], lambda rng, originals: originals[0], lambda _: lambda path: raises())
+
+
+def _key_error() -> object:
+    raise KeyError("planted")
+
+
+def _hang() -> object:
+    while True:
+        time.sleep(0.1)
+
+
+def _hang_in_c() -> object:
+    return pow(3, 10**9)  # one call of C, which no signal handler of Python interrupts
+
+
+def _three_gigabytes() -> object:
+    return bytes(3 << 30)
+
+
+def _crash() -> object:
+    import ctypes
+
+    return ctypes.string_at(0)
+
+
+PLANTED: dict[str, Target] = {  # defects that the oracle must notice
+    "key error": _planted(_key_error),
+    "hang": _planted(_hang),
+    "hang in C": _planted(_hang_in_c),
+    "memory": _planted(_three_gigabytes),
+    "crash": _planted(_crash),
+}
