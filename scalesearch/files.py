@@ -98,20 +98,33 @@ def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
     Raises:
         UserError: missing, damaged, too large once it is unpacked, or without one of ``names``.
     """
+    if require_regular(path, what) > LARGEST_ARRAYS:
+        raise UserError(str(path), "a file of more bytes than any of ours", what)
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(str(path), error.strerror or str(error), what) from None
+    return unpack_arrays(content, names, str(path), what)
+
+
+def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -> dict[str, Any]:
+    """The same from the bytes of such a file, which came from ``where``."""
     import numpy as np  # not needed by commands that only calculate
 
-    require_regular(path, what)
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
             declared = sum(entry.file_size for entry in archive.infolist())
         if declared > LARGEST_ARRAYS:
             raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
-        with np.load(path, allow_pickle=False) as kept:
-            return {name: kept[name] for name in names}
+        with np.load(io.BytesIO(content), allow_pickle=False) as kept:
+            found = {name: kept[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in found.values()):  # an entry that is none is bytes
+            raise ValueError("entries that are no arrays")
+        return found
     except MemoryError:
-        raise UserError(str(path), "an array of more memory than there is", what) from None
+        raise UserError(where, "an array of more memory than there is", what) from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
-        raise UserError(str(path), f"a damaged file ({error!r})", what) from None
+        raise UserError(where, f"a damaged file ({error!r})", what) from None
 
 
 def _finite(text: str) -> float:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_bytes, write_json
+from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
 from scalesearch.search.ledger import Finished, Key, Row, key
+from scalesearch.search.table import oddity
 from scalesearch.search.winners import Bools
 
 FILE = "rows.json"
@@ -32,13 +33,17 @@ def read_rows(folder: Path, digest: str) -> list[Row]:
         return []
     values = read_json(path, "the trainings of a search")
     lines, version = values.get("rows"), values.get("format")
-    if not isinstance(version, int) or not isinstance(lines, list) or any(not isinstance(one, dict) for one in lines):
+    if not isinstance(version, int) or not isinstance(lines, list):
         raise UserError(str(path), "a damaged file", "the trainings of a search", "Continue the search to mend it.")
     if version != FORMAT:
         do = "Read it with the version of scalesearch that wrote it."
         raise UserError(str(path), f"format {version}", f"format {FORMAT}", do)
     if values.get("plan_digest") != digest:
         raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
+    for number, line in enumerate(lines):
+        if odd := oddity(line):
+            do = "Continue the search to mend it."
+            raise UserError(str(path), f"a damaged row {number} ({odd})", "the trainings of a search", do)
     return lines
 
 
@@ -49,12 +54,19 @@ def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> bytes:
     return content.getvalue()
 
 
-def hits(finished: Finished) -> Bools | None:
-    """Which validation images a training got right; None for a failed one."""
-    if not finished.predictions:
+def hits(finished: Finished, where: str = "the ledger") -> Bools | None:
+    """Which validation images a training got right; None for a failed one.
+
+    Raises UserError, naming ``where`` they are from, for predictions that cannot be read.
+    """
+    if finished.row["status"] == "failed":
         return None
-    with np.load(io.BytesIO(finished.predictions)) as kept:
-        return np.asarray(kept["labels"] == kept["predictions"])
+    kept = unpack_arrays(finished.predictions, ("labels", "predictions"), where, "the predictions of a training")
+    labels, predictions = kept["labels"], kept["predictions"]
+    if not labels.shape == predictions.shape == (finished.row["images"],):
+        found = f"predictions of shape {predictions.shape}, labels of shape {labels.shape}"
+        raise UserError(where, found, f"({finished.row['images']},), one for each image")
+    return np.asarray(labels == predictions)
 
 
 def write_predictions(folder: Path, finished: Finished) -> None:
@@ -67,21 +79,15 @@ def write_predictions(folder: Path, finished: Finished) -> None:
 def read_hits(folder: Path, rows: Sequence[Row]) -> dict[Key, Bools | None]:
     """Which validation images each recorded training got right; None for failed ones.
 
-    Raises UserError where a file of predictions is gone.
+    Raises UserError where a file of predictions is gone or damaged; continuing the search writes it again.
     """
     found: dict[Key, Bools | None] = {}
     for line in rows:
-        if line["status"] == "failed":
-            found[key(line)] = None
-            continue
-        path = _path(folder, line)
-        try:
-            found[key(line)] = hits(Finished(line, path.read_bytes()))
-        except Exception as error:  # zipfile, zlib, struct and NumPy raise their own kinds on a damaged file
-            do = "Continue the search to write it again."
-            raise UserError(
-                str(path), f"unreadable predictions ({error})", "those of a recorded training", do
-            ) from None
+        path, content = _path(folder, line), b""
+        if line["status"] == "done":
+            require_regular(path, "the predictions of a training")
+            content = path.read_bytes()
+        found[key(line)] = hits(Finished(line, content), str(path))
     return found
 
 

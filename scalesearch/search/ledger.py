@@ -41,6 +41,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from scalesearch.errors import UserError
 from scalesearch.search.owner import new_owner, surely_gone
 from scalesearch.search.storage import Storage
+from scalesearch.search.table import oddity
 
 Row = dict[str, Any]
 Key = tuple[int, int, int]  # (candidate, seed, epochs); candidate −1 is the baseline
@@ -204,8 +205,19 @@ class Ledger:
         found: list[Finished] = []
         for some in _some(keys):
             chosen = select(_T.row, _T.predictions).where(self._mine, tuple_(*_KEY).in_([tuple(one) for one in some]))
-            found += [Finished(json.loads(row), bytes(content)) for row, content in self.storage.do(_all(chosen))]
+            found += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
         return sorted(found, key=lambda one: key(one.row))
+
+    def _read(self, row: Any, predictions: Any) -> Finished:
+        """A stored result. Raises UserError where it is damaged."""
+        try:
+            found = Finished(json.loads(row), bytes(memoryview(predictions)))
+            odd = oddity(found.row)
+        except (TypeError, ValueError, RecursionError) as error:
+            odd = str(error)
+        if odd:
+            raise UserError(self.storage.name, f"a damaged row ({odd})", "the trainings of a search", "Restore a copy.")
+        return found
 
     def running(self) -> int:
         """How many are claimed, by anybody."""

@@ -282,7 +282,6 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="targets whose names contain this")
-    parser.add_argument("--ledger", action="store_true", help="the search's ledger and predictions, instead")
     parser.add_argument("--planted", action="store_true", help="defects that must be found, instead")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="folder for culprits")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
@@ -291,7 +290,7 @@ def main() -> None:
         name, first, last, seed, folder = asked.child
         child(name, int(first), int(last), int(seed), Path(folder))
         return
-    chosen = PLANTED if asked.planted else LEDGER if asked.ledger else TARGETS
+    chosen = PLANTED if asked.planted else EVERY
     targets = {name: target for name, target in chosen.items() if not asked.only or asked.only in name}
     print(f"{'target':22s}  inputs  accepted  refused  findings  seconds  peak MB")
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)

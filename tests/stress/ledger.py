@@ -1,5 +1,6 @@
 """What is fuzzed of a search's ledger: ``study.db`` and the predictions beside it, as a search reads them back."""
 
+import contextlib
 import io
 import shutil
 from collections.abc import Sequence
@@ -22,12 +23,18 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _studies(folder: Path) -> Sequence[bytes]:
-    from scalesearch.search.study import claim, open_study, record
+    from scalesearch.search.ledger import Ledger, key
+    from scalesearch.search.storage import Storage, storage_url
+    from scalesearch.search.study import Window
 
-    study = open_study(folder)
-    for row in _rows():
-        key = (row["candidate"], row["seed"], row["epochs"])
-        record(study, claim(study, key, row["alpha"], row["beta"], row["gamma"]), row)
+    with contextlib.closing(Storage(storage_url(folder, None))) as storage:
+        ledger = Ledger(storage, "search")
+        for row in _rows():
+            ledger.want([key(row)])
+            claim = ledger.claim([key(row)])
+            assert claim is not None
+            assert ledger.finish(claim, row, _predictions(folder)[0])
+        Window(storage, "scalesearch", print).show(_rows())
     return [(folder / "study.db").read_bytes()]
 
 
@@ -41,26 +48,38 @@ def _predictions(folder: Path) -> Sequence[bytes]:
 
 
 def _study(folder: Path) -> Feed:
-    from scalesearch.search.study import open_study, rows
+    from scalesearch.search.kept import hits
+    from scalesearch.search.ledger import Ledger
+    from scalesearch.search.storage import Storage, storage_url
+    from scalesearch.search.study import Window
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "study.db")
         for left in ("study.db-journal", "study.db-wal", "study.db-shm"):
             (folder / left).unlink(missing_ok=True)
-        return rows(open_study(folder))
+        with contextlib.closing(Storage(storage_url(folder, None))) as storage:
+            ledger = Ledger(storage, "search")
+            ledger.free_all()
+            finished = ledger.finished()
+            ledger.want([(7, 7, 7)])
+            claim = ledger.claim([(7, 7, 7)])
+            if claim is not None:
+                ledger.give_back(claim)
+            Window(storage, "scalesearch", lambda text: None).show([one.row for one in finished])
+            return [hits(one) for one in finished]
 
     return feed
 
 
 def _kept(folder: Path) -> Feed:
-    from scalesearch.search.run import kept_results
+    from scalesearch.search.kept import read_hits
 
     (folder / "predictions").mkdir()
     row = _rows()[0]
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "predictions" / f"{NAME}.npz")
-        return kept_results(folder, [row])
+        return read_hits(folder, [row])
 
     return feed
 

@@ -29,6 +29,7 @@ from scalesearch.search.agreement import Interval, Regret
 from scalesearch.search.answer import Answer, Standing, write_answer
 from scalesearch.search.family import write_spec
 from scalesearch.search.found import Found, write_found
+from scalesearch.search.kept import write_rows
 from scalesearch.search.plan import Measured, SearchPlan, row, trial
 from scalesearch.search.proxy import Proxy
 from scalesearch.search.run import PLAN_FORMAT
@@ -192,7 +193,8 @@ def write_run(folder: Path) -> dict[str, bytes]:
     facts = {
         "data_argument": "glyphs", "command": "scalesearch grid", "versions": {"python": "3"}, "hardware": "a machine",
         "date": "2026-11-25T08:10:30+00:00", "classes": 4, "images": {"train": 30, "validation": 10, "test": 10},
-        "notes": [], "source_digest": "d", "nominal": 9, "candidates": 5, "format": PLAN_FORMAT, "plan": made.to_dict(),
+        "notes": [], "source_digest": "d", "nominal": 9, "storage": "study.db", "candidates": 5, "format": PLAN_FORMAT,
+        "plan": made.to_dict(),
         "plan_digest": made.digest, "seconds": 12.5, "continued": [{"command": "scalesearch grid", "date": "2026"}],
     }  # fmt: skip
     spec = made.baseline
@@ -211,6 +213,7 @@ def write_run(folder: Path) -> dict[str, bytes]:
     triple = made.enumerate().candidates[0].coefficients
     searched = Coefficients(triple.alpha, triple.beta, triple.gamma, SEARCH_RATIO)
     write_found(folder, Found(searched, "budget", spec, "mbconv_small", "glyphs", 3e6, "c000", 0.5, 0.5, 9, 9))
+    write_rows(folder, results().astype(object).where(results().notna(), None).to_dict("records"), made.digest)
     files = {"run.json": facts, "models/b1-glyphs/metrics.json": metrics, "verify-phi2/verify.json": verification()}
     for name, values in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)

@@ -211,7 +211,8 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
                 member(chosen.baseline, chosen.coefficients, 2.0, chosen.rounding)
             read_answer(folder)
             found = read_run(folder, Rates(None, None))
-            return report_markdown(findings(rows, found.facts), found.facts, found.family, [])
+            shown = found.results if name == "rows.json" else rows
+            return report_markdown(findings(shown, found.facts), found.facts, found.family, [])
 
         return feed
 
@@ -257,6 +258,7 @@ def _spaces(folder: Path) -> Sequence[bytes]:
 IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif")
 RUN_FILES = (
     "run.json",
+    "rows.json",
     "winners.json",
     "coefficients.json",
     "models/b1-glyphs/metrics.json",
