@@ -30,6 +30,7 @@ from scalesearch.search.winners import LEVEL
 from scalesearch.search.workers import Kind, Workers
 from scalesearch.training.config import TrainConfig, validate
 from scalesearch.training.device import choose_device
+from scalesearch.training.memory import require_workers
 from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count
 
@@ -134,6 +135,8 @@ def prepare_search(asked: SearchOptions, run: Path | None = None) -> PreparedSea
         _within("--tolerance", asked.tolerance, loaded.grid.tolerance), loaded.grid.maximum,
     )  # fmt: skip
     on_ray = asked.executor == "ray"
+    if not on_ray:
+        require_workers(asked.jobs or 1)
     place = _device_of_ray(asked) if on_ray else str(choose_device(asked.device))
     gpu = place != "cpu"
     threads = 1 if gpu else max(1, int(asked.cpus_per_trial))

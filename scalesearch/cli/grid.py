@@ -178,10 +178,8 @@ def grid(
       scalesearch grid --target-flops 400M
     """
     from scalesearch.api.searching import SearchOptions, prepare_search
-    from scalesearch.training.memory import require_workers
     from scalesearch.units import parse_duration, parse_flops
 
-    require_workers(jobs or 1)
     budget = parse_duration(time_budget, "--time-budget") if time_budget else None
     asked = SearchOptions(
         data=data, space=space, target_flops=parse_flops(target_flops, "--target-flops") if target_flops else None,

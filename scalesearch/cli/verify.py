@@ -59,7 +59,8 @@ def verify(
         raise UserError(
             "--run", "nothing searched under runs/", "the folder of a search", 'Run "scalesearch grid" first.'
         )
-    require_workers(jobs or 1)
+    if executor == "processes":
+        require_workers(jobs or 1)
     searched = read_searched(folder)
     candidates = chosen(searched.answer, searched.candidates, members, beaten)
     networks = scaled(searched.plan, searched.answer, candidates, phi)
