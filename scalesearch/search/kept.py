@@ -40,10 +40,7 @@ def read_rows(folder: Path, digest: str) -> list[Row]:
         raise UserError(str(path), f"format {version}", f"format {FORMAT}", do)
     if values.get("plan_digest") != digest:
         raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
-    for number, line in enumerate(lines):
-        if odd := oddity(line):
-            do = "Continue the search to mend it."
-            raise UserError(str(path), f"a damaged row {number} ({odd})", "the trainings of a search", do)
+    check_rows(lines, str(path))
     return lines
 
 
@@ -67,6 +64,14 @@ def hits(finished: Finished, where: str = "the ledger") -> Bools | None:
         found = f"predictions of shape {predictions.shape}, labels of shape {labels.shape}"
         raise UserError(where, found, f"({finished.row['images']},), one for each image")
     return np.asarray(labels == predictions)
+
+
+def check_rows(rows: Sequence[Any], where: str) -> None:
+    """Raises UserError, naming ``where`` they are from, for rows that do not hold what rows hold."""
+    for number, line in enumerate(rows):
+        if odd := oddity(line):
+            do = "Continue the search to mend it."
+            raise UserError(where, f"a damaged row {number} ({odd})", "the trainings of a search", do)
 
 
 def write_predictions(folder: Path, finished: Finished) -> None:

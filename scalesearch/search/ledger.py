@@ -41,7 +41,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from scalesearch.errors import UserError
 from scalesearch.search.owner import new_owner, surely_gone
 from scalesearch.search.storage import Storage
-from scalesearch.search.table import oddity
 
 Row = dict[str, Any]
 Key = tuple[int, int, int]  # (candidate, seed, epochs); candidate −1 is the baseline
@@ -204,19 +203,21 @@ class Ledger:
         keys = [key for key in self.storage.do(_all(over)) if tuple(key) not in known]
         found: list[Finished] = []
         for some in _some(keys):
-            chosen = select(_T.row, _T.predictions).where(self._mine, tuple_(*_KEY).in_([tuple(one) for one in some]))
+            chosen = select(*_KEY, _T.row, _T.predictions).where(
+                self._mine, tuple_(*_KEY).in_([tuple(one) for one in some])
+            )
             found += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
         return sorted(found, key=lambda one: key(one.row))
 
-    def _read(self, row: Any, predictions: Any) -> Finished:
-        """A stored result. Raises UserError where it is damaged."""
+    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> Finished:
+        """A stored result. Raises UserError where it is damaged, or that of another training."""
         try:
             found = Finished(json.loads(row), bytes(memoryview(predictions)))
-            odd = oddity(found.row)
-        except (TypeError, ValueError, RecursionError) as error:
-            odd = str(error)
-        if odd:
-            raise UserError(self.storage.name, f"a damaged row ({odd})", "the trainings of a search", "Restore a copy.")
+            if key(found.row) != (candidate, seed, epochs):
+                raise ValueError(f"the row of {key(found.row)} at {(candidate, seed, epochs)}")
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            expected, do = "the trainings of a search", "Restore a copy, or search in another --run."
+            raise UserError(self.storage.name, f"a damaged row ({error!r})", expected, do) from None
         return found
 
     def running(self) -> int:

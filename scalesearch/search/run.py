@@ -23,7 +23,7 @@ from scalesearch.search.facts import add_seconds
 from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.found import Found, growth, write_found
 from scalesearch.search.kept import FILE as ROWS_FILE
-from scalesearch.search.kept import hits, write_predictions, write_rows
+from scalesearch.search.kept import check_rows, hits, write_predictions, write_rows
 from scalesearch.search.ledger import Finished, Ledger, Row, key
 from scalesearch.search.plan import Measured, SearchPlan, Trial, check_same, row, runners, trial
 from scalesearch.search.race import Item, Race, advance, planned
@@ -97,6 +97,7 @@ def search(
         if not kept.shared:
             ledger.free_all()  # of a coordinator that was killed: the lock says that it is gone
         before = ledger.finished()
+        check_rows([one.row for one in before], kept.name)
         _check_folder(folder, plan, kept, bool(before))
         _write_plan(folder, plan, {**facts, "storage": _kept_where(kept)}, continued=bool(before))
         window = Window(kept, f"scalesearch-{plan.digest}" if kept.shared else "scalesearch", listener.note)

@@ -31,7 +31,7 @@ from scalesearch.search.conclude import name
 from scalesearch.search.family import member
 from scalesearch.search.folder import RUN_FILE, locked, prepare
 from scalesearch.search.kept import FILE as ROWS_FILE
-from scalesearch.search.kept import hits, read_hits, read_rows, write_predictions, write_rows
+from scalesearch.search.kept import check_rows, hits, read_hits, read_rows, write_predictions, write_rows
 from scalesearch.search.ledger import Finished, Ledger, Row, key
 from scalesearch.search.plan import Measured, SearchPlan, Trial, row
 from scalesearch.search.race import Results
@@ -283,7 +283,9 @@ def verify(
         ledger.free_all()
         work = _Verifying(searched, networks, folder, wanted, listener)
         setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
-        work.known(ledger.finished())
+        before = ledger.finished()
+        check_rows([one.row for one in before], storage.name)
+        work.known(before)
         for size in sorted({one.proxy_spec.resolution for one in work.wanted()}):  # once, before workers ask for them
             data.train.at(size, listener.reading)
             data.validation.at(size, listener.reading)

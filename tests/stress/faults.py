@@ -28,7 +28,7 @@ from tests.stress.kills import ROOT, comparable, images
 
 SEARCH = (
     "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--epochs", "2", "--exhaustive",
-    "--seeds", "2", "--jobs", "2", "--batch-size", "16", "--yes",
+    "--seeds", "2", "--batch-size", "16", "--yes",
 )  # fmt: skip
 
 
@@ -63,21 +63,14 @@ class Site:
 
     folder: Path
     data: Path
+    jobs: int = 2
     expected: Any = None
     environment: dict[str, str] = field(default_factory=dict)
 
     def start(self, run: Path, *more: str, data: Path | None = None, **popen: Any) -> "subprocess.Popen[str]":
-        command = [
-            sys.executable,
-            "-m",
-            "scalesearch",
-            *SEARCH,
-            "--data",
-            str(data or self.data),
-            "--run",
-            str(run),
-            *more,
-        ]
+        images = str(data or self.data)
+        where = ("--jobs", str(self.jobs), "--data", images, "--run", str(run))
+        command = [sys.executable, "-m", "scalesearch", *SEARCH, *where, *more]
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "SCALESEARCH_CACHE": str(self.folder / "cache"), **self.environment,
@@ -278,9 +271,9 @@ FAULTS: tuple[Callable[[Site], str], ...] = (
 )  # fmt: skip
 
 
-def site(folder: Path) -> Site:
+def site(folder: Path, jobs: int = 2) -> Site:
     """A site with what an undisturbed search comes to."""
-    place = Site(folder, images(folder / "images"))
+    place = Site(folder, images(folder / "images"), jobs)
     ended = place.run(folder / "undisturbed")
     assert ended.code == 0, f"the undisturbed search fails: {ended.err[-500:]}"
     place.expected = comparable(folder / "undisturbed")

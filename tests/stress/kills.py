@@ -59,12 +59,12 @@ def images(folder: Path) -> Path:
     return folder
 
 
-def searched(folder: Path, data: Path, jobs: int, storage: str | None) -> list[Row]:
-    """The search that is disturbed: 11 networks and the baseline, three rungs, two seeds."""
+def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> list[Row]:
+    """The search that is disturbed: three rungs, two seeds; ``step`` of the grid says of how many networks."""
     parts = dataset(open_data(str(data)), 40)
     baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
     plan = SearchPlan(
-        space="mbconv_small", baseline=baseline, grid=Grid(0.25, 0.2), rounding="budget", real_tolerance=None,
+        space="mbconv_small", baseline=baseline, grid=Grid(step, 0.2), rounding="budget", real_tolerance=None,
         target_macs=2e6, data=parts.source.name, data_digest=parts.digest, validation=len(parts.validation),
         proxy=Proxy(1.0, 4, 96), train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
         device="cpu",
@@ -98,7 +98,7 @@ class Disturbed:
 
 def disturb(
     folder: Path, data: Path, storage: str | None, coordinators: int, kills: int, rng: random.Random,
-    every_seconds: float, count: Disturbed,
+    every_seconds: float, count: Disturbed, step: float,
 ) -> None:  # fmt: skip
     """Runs one search to its end, hitting it until ``kills`` kills are counted."""
     began = time.monotonic()
@@ -117,7 +117,7 @@ def disturb(
                         count.faults.append(f"a coordinator ended with {process.returncode}, see {log.name}")
                         return
             while len(running) < coordinators:
-                running.append(_coordinator(folder, data, storage, log))
+                running.append(_coordinator(folder, data, storage, step, log))
             _wake(stopped)
             if time.monotonic() > next_hit and count.hits.total() < kills:
                 _hit(running, rng, stopped, count)
@@ -137,8 +137,8 @@ def disturb(
         log.close()
 
 
-def _coordinator(folder: Path, data: Path, storage: str | None, log: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.stress.kills", "search", str(folder), str(data), storage or ""]
+def _coordinator(folder: Path, data: Path, storage: str | None, step: float, log: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "tests.stress.kills", "search", str(folder), str(data), storage or "", str(step)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
@@ -221,16 +221,18 @@ def storages(kind: str) -> Iterator[str | None]:
         yield server.url
 
 
-def campaign(folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0) -> Disturbed:
+def campaign(
+    folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0, step: float = 0.2
+) -> Disturbed:
     """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
     rng, count = random.Random(f"{kind}-{seed}"), Disturbed()
     data = images(folder / "images")
-    searched(folder / "undisturbed", data, 1, None)
+    searched(folder / "undisturbed", data, 1, None, step)
     expected = comparable(folder / "undisturbed")
     while count.hits.total() < kills and not count.faults:
         run = folder / f"{kind}-{count.searches}"
         with storages(kind) as storage:
-            disturb(run, data, storage, 1 if kind == "sqlite" else 2, kills, rng, every_seconds, count)
+            disturb(run, data, storage, 1 if kind == "sqlite" else 2, kills, rng, every_seconds, count, step)
             if not count.faults:
                 check(run, expected, shown_in_optuna(run, storage), count)
     return count
@@ -238,8 +240,8 @@ def campaign(folder: Path, kind: str, kills: int, seed: int, every_seconds: floa
 
 def main() -> None:
     if sys.argv[1:2] == ["search"]:
-        folder, data, storage = sys.argv[2:]
-        searched(Path(folder), Path(data), JOBS // 2 if storage else JOBS, storage or None)
+        folder, data, storage, step = sys.argv[2:]
+        searched(Path(folder), Path(data), JOBS // 2 if storage else JOBS, storage or None, float(step))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)

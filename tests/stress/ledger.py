@@ -48,7 +48,7 @@ def _predictions(folder: Path) -> Sequence[bytes]:
 
 
 def _study(folder: Path) -> Feed:
-    from scalesearch.search.kept import hits
+    from scalesearch.search.kept import check_rows, hits
     from scalesearch.search.ledger import Ledger
     from scalesearch.search.storage import Storage, storage_url
     from scalesearch.search.study import Window
@@ -61,6 +61,7 @@ def _study(folder: Path) -> Feed:
             ledger = Ledger(storage, "search")
             ledger.free_all()
             finished = ledger.finished()
+            check_rows([one.row for one in finished], storage.name)
             ledger.want([(7, 7, 7)])
             claim = ledger.claim([(7, 7, 7)])
             if claim is not None:

@@ -1,0 +1,42 @@
+"""Runs that released versions wrote are read, continued and reported by this one, or refused with what to do."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from scalesearch.search.run import PLAN_FORMAT
+from tests.cli.conftest import Cli
+from tests.golden.make_run import SEARCH
+
+RUNS = sorted(path for path in (Path(__file__).parents[1] / "golden").glob("run-*"))
+
+
+@pytest.mark.parametrize("kept", RUNS, ids=lambda path: path.name)
+def test_a_run_of_a_released_version(cli: Cli, tmp_path: Path, kept: Path) -> None:
+    shutil.copytree(kept, tmp_path / "run")
+    values = json.loads((kept / "run.json").read_text())
+    if values["format"] != PLAN_FORMAT:
+        refused = cli("report", "run")
+        assert refused.code == 2
+        assert "Read it with scalesearch" in refused.err
+        return
+    again = cli(*SEARCH, "--run", "run", "--json")
+    assert again.code == 0, again.err
+    before = json.loads((kept / "rows.json").read_text())["rows"]
+    assert json.loads(again.out)["rows"] == before  # nothing is trained again, no number changed
+    ours = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert len(ours["continued"]) == 1
+    assert (ours["plan_digest"], ours["plan"]) == (values["plan_digest"], values["plan"])
+    for name in ("winners.json", "coefficients.json"):
+        assert json.loads((tmp_path / "run" / name).read_text()) == json.loads((kept / name).read_text())
+    assert cli("report", "run").code == 0
+    assert cli("family", "--run", "run").code == 0
+    other = cli(*SEARCH, "--images", "150", "--run", "run")
+    assert other.code == 2
+    assert "another search" in other.err
+
+
+def test_there_is_one_of_this_version() -> None:
+    assert any(json.loads((path / "run.json").read_text())["format"] == PLAN_FORMAT for path in RUNS)
