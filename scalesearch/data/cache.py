@@ -3,9 +3,10 @@
 import dataclasses
 import hashlib
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +24,8 @@ from scalesearch.files import read_json, write_json
 # size by itself, photos at 40 to 64 px kept 97.5–99.4 % of their edge energy (94–100 % with 1, 98.7–99.7 % with 2).
 MASTER_OVERSIZE = 1.5
 DRAFT_OVERSIZE = 2  # JPEGs are decoded no smaller than twice the size they are then resized to
+HUNG_SECONDS = 60.0
+LOG = logging.getLogger("scalesearch")
 _SCAN_PX = 8
 _CHUNK = 256
 _FORMAT = 1
@@ -48,7 +51,7 @@ def cached(
 
     def make() -> Iterator[Pixels]:
         broken: list[UnreadableImageError] = []
-        for chunk in _in_order(lambda i: _decoded(source, i, size_px), indices.tolist(), progress):
+        for chunk in _in_order(lambda i: _decoded(source, i, size_px), indices.tolist(), progress, source.describe):
             broken += [item for item in chunk if isinstance(item, UnreadableImageError)]
             if not broken:  # once one is broken only the list of all broken ones is of use
                 yield np.stack([item for item in chunk if not isinstance(item, UnreadableImageError)])
@@ -82,7 +85,7 @@ def without_broken(source: Source, folder: Path, progress: Progress | None = Non
     if record.exists():
         broken: list[int] = read_json(record, "the list of broken images")["broken"]
     else:
-        chunks = _in_order(lambda i: _readable(source, i), range(len(source)), progress)
+        chunks = _in_order(lambda i: _readable(source, i), range(len(source)), progress, source.describe)
         broken = [i for i, fine in enumerate(fine for chunk in chunks for fine in chunk) if not fine]
         write_json(record, {"broken": broken})
     if not broken:
@@ -112,13 +115,24 @@ def _resized(image: Pixels, size_px: int) -> Pixels:
     return square(Image.fromarray(image), size_px)
 
 
-def _in_order(work: Callable[[int], _Done], items: Sequence[int], progress: Progress | None) -> Iterable[list[_Done]]:
+def _in_order(
+    work: Callable[[int], _Done], items: Sequence[int], progress: Progress | None, name: Callable[[int], str] = str
+) -> Iterable[list[_Done]]:
     """``work`` on each item by as many threads as there are cores (Pillow lets others run while it decodes)."""
     with ThreadPoolExecutor(cores()) as pool:
         for start in range(0, len(items), _CHUNK):
-            yield list(pool.map(work, items[start : start + _CHUNK]))
+            chunk = items[start : start + _CHUNK]
+            waiting = [(pool.submit(work, item), item) for item in chunk]
+            yield [_awaited(future, name, item) for future, item in waiting]
             if progress is not None:
                 progress(min(start + _CHUNK, len(items)), len(items))
+
+
+def _awaited(future: Future[_Done], name: Callable[[int], str], item: int) -> _Done:
+    """A thread's result; says it when there is none for long, as on a network's disk that does not answer."""
+    if not wait([future], HUNG_SECONDS).done:
+        LOG.warning("%s: not read for %g s; its disk may not answer. Still waiting.", name(item), HUNG_SECONDS)
+    return future.result()
 
 
 def cores() -> int:

@@ -1,6 +1,7 @@
 """Provenance: who made a run, of what, with what; kept in ``run.json`` beside the plan."""
 
 import platform
+import re
 import shlex
 import sys
 from datetime import UTC, datetime
@@ -38,7 +39,8 @@ def hardware(device: str) -> str:
 def command() -> str:
     """The command line as it was typed, with the program's own name; of a Python program its name and arguments."""
     name = Path(sys.argv[0]).name
-    return shlex.join([*(["scalesearch"] if name in OURS else ["python", name]), *sys.argv[1:]])
+    typed = shlex.join([*(["scalesearch"] if name in OURS else ["python", name]), *sys.argv[1:]])
+    return re.sub(r"(://[^\s:/@]*:)[^\s@]+@", r"\1***@", typed)  # a database's password is nobody's business
 
 
 def argument(data: str) -> str:

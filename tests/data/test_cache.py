@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -204,3 +205,20 @@ def test_real_photos(real_data: Path, tmp_path: Path) -> None:
     found = cached(source, rows, 112, tmp_path)
     direct = [ImageOps.fit(read_rgb(source.describe(i)), (112, 112), Image.Resampling.BICUBIC) for i in rows]
     np.testing.assert_array_equal(found.images, np.stack([np.asarray(image) for image in direct]))
+
+
+def test_an_image_whose_disk_does_not_answer_is_named(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cache, "HUNG_SECONDS", 0.1)
+
+    def work(item: int) -> int:
+        if item == 1:
+            time.sleep(0.5)
+        return item
+
+    found = cache._in_order(work, range(3), None, lambda item: f"photo{item}.png")
+    assert list(found) == [[0, 1, 2]]
+    assert [record.getMessage() for record in caplog.records] == [
+        "photo1.png: not read for 0.1 s; its disk may not answer. Still waiting."
+    ]
