@@ -136,7 +136,7 @@ class Search:
         self._results: dict[Item, Bools | None] = {}
         self._runners = runners(plan, candidates)
         self._wanted: Sequence[Trial] = ()
-        self._copied = 0.0
+        self._copied = time.monotonic()
 
     def turn_to(self, race: Race) -> None:
         """Asks a race what it wants, over the results so far."""
@@ -181,11 +181,11 @@ class Search:
                 self._checkpoint(one.row["name"], one.row["seed"]).unlink(missing_ok=True)
         if not before & {one.key for one in self._wanted}:
             self._drop_checkpoints()
-        if time.monotonic() - self._copied > SECONDS_BETWEEN_COPIES:
-            self.copy()
         total = max(planned(self._race, len(self._candidates)), len(self._results) + len(self._wanted))
         for done, one in enumerate(new, start=len(self._results) - len(new) + 1):
             self._listener.finished(one.row, done, total)
+        if time.monotonic() - self._copied > SECONDS_BETWEEN_COPIES:
+            self.copy()
 
     def known(self, finished: Sequence[Finished]) -> None:
         """Takes results in."""

@@ -184,7 +184,7 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     images = image_folder(images=60)
     command = [
         sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, "--epochs", "8",
-        "--exhaustive", "--seeds", "1", "--jobs", "2", "--data", str(images), "--run", "run",
+        "--exhaustive", "--seeds", "2", "--jobs", "2", "--data", str(images), "--run", "run",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),

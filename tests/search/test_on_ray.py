@@ -10,10 +10,16 @@ from typing import Any
 
 import pytest
 
+from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.space import Grid
 from scalesearch.errors import UserError
 from scalesearch.search import on_ray
 from scalesearch.search.executor import Beat, Died, Here, WorkerDiedError, mapped
 from scalesearch.search.on_ray import OnRay
+from scalesearch.search.workers import Workers
+from tests.conftest import MakeFolder
+from tests.search.test_run import make_plan, measured
+from tests.search.test_run import run as search_in
 
 ray = pytest.importorskip("ray", reason="the extra scalesearch[ray] is not installed")
 
@@ -162,6 +168,15 @@ def test_it_gives_what_its_twin_gives_and_takes_jobs_only_when_slots_are_free(ma
     assert sorted([first, *pairs]) == sorted(mapped(Here(double), range(6)))
 
 
+@pytest.mark.usefixtures("cluster")
+def test_a_search_on_ray_comes_to_the_same_table(tmp_path: Path, image_folder: MakeFolder) -> None:
+    data = dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
+    plan = make_plan(data, grid=Grid(1.0, 0.3))
+    here = search_in(tmp_path / "here", plan, data)
+    there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"))
+    assert measured(there) == measured(here)
+
+
 def test_slots_are_what_machines_have_room_for(make: Any) -> None:
     assert make(double).free() == 2
     assert make(double, cpus_per_trial=2).free() == 1
@@ -306,7 +321,7 @@ def test_a_machine_that_dies_takes_its_jobs_along_and_one_that_joins_adds_slots(
     assert number == job
     assert died.begun
     assert "machine" in died.reason
-    assert not alive(pid)
+    wait_for(lambda: not alive(pid))
     wait_for(lambda: sum(node["Alive"] for node in ray.nodes()) == 2)
     assert executor.free() == 0  # three run
     (tmp_path / "go").touch()

@@ -59,9 +59,10 @@ ALL = Race((Rung(1, 1, 1.0),))
 def run(
     folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
     races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None, storage: str | None = None,
+    workers: Workers | None = None,
 ) -> list[dict[str, Any]]:  # fmt: skip
     candidates = plan.enumerate().candidates
-    return search(folder, plan, candidates, data, {}, Workers(jobs), listener, races, bounds, storage)
+    return search(folder, plan, candidates, data, {}, workers or Workers(jobs), listener, races, bounds, storage)
 
 
 def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:

@@ -100,7 +100,7 @@ class Site:
 
 def first_row(run: Path, process: "subprocess.Popen[str]") -> None:
     """Waits until a training has ended."""
-    while process.poll() is None and not (run / "rows.json").exists():
+    while process.poll() is None and not list(run.glob("predictions/*.npz")):
         time.sleep(0.05)
 
 
