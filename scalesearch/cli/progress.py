@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import TracebackType
@@ -67,13 +68,23 @@ def interruptible() -> Iterator[None]:
 
     SIGTERM, which batch systems send before they kill, is taken the same way.
     """
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before, hook = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised while it frees an object, Ctrl-C among it: that is sent once more."""
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        else:
+            hook(lost)
+
+    sys.unraisablehook = again
     try:
         yield
     except KeyboardInterrupt:
         raise RunInterruptedError from None
     finally:
         signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = hook
 
 
 class Bar:

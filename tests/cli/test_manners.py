@@ -3,14 +3,17 @@
 import json
 import os
 import pty
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from scalesearch.cli.grouped import first
-from scalesearch.cli.progress import set_verbosity
+from scalesearch.cli.progress import interruptible, set_verbosity
+from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 
@@ -180,3 +183,33 @@ def test_doctor_ends_with_1_where_something_is_broken(cli: Cli, monkeypatch: pyt
     assert ended.code == 1
     assert "BROKEN: /proc/nowhere cannot be written to" in ended.out
     assert json.loads(cli("doctor", "--json").out)["broken"]
+
+
+class Interrupted:
+    """Ctrl-C comes while it is freed, where Python drops it."""
+
+    def __del__(self) -> None:
+        raise KeyboardInterrupt
+
+
+def test_ctrl_c_is_not_lost_where_python_drops_it() -> None:
+    def work() -> None:
+        with interruptible():
+            Interrupted()
+            for _ in range(100):
+                time.sleep(0.1)
+
+    hook = sys.unraisablehook
+    with pytest.raises(RunInterruptedError):
+        work()
+    assert sys.unraisablehook is hook
+
+
+def test_a_batch_systems_signal_is_taken_as_ctrl_c() -> None:
+    def work() -> None:
+        with interruptible():
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(RunInterruptedError):
+        work()
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
