@@ -199,9 +199,10 @@ def test_ctrl_c_is_not_lost_where_python_drops_it() -> None:
             for _ in range(100):
                 time.sleep(0.1)
 
-    hook = sys.unraisablehook
+    hook, before = sys.unraisablehook, signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(RunInterruptedError):
         work()
+    signal.signal(signal.SIGINT, before)
     assert sys.unraisablehook is hook
 
 
