@@ -192,6 +192,7 @@ class Interrupted:
         raise KeyboardInterrupt
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_is_not_lost_where_python_drops_it() -> None:
     def work() -> None:
         with interruptible():
@@ -199,10 +200,9 @@ def test_ctrl_c_is_not_lost_where_python_drops_it() -> None:
             for _ in range(100):
                 time.sleep(0.1)
 
-    hook, before = sys.unraisablehook, signal.signal(signal.SIGINT, signal.default_int_handler)
+    hook = sys.unraisablehook
     with pytest.raises(RunInterruptedError):
         work()
-    signal.signal(signal.SIGINT, before)
     assert sys.unraisablehook is hook
 
 

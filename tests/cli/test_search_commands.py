@@ -180,6 +180,7 @@ def test_weights_that_do_not_fit(cli: Cli, image_folder: MakeFolder, tmp_path: P
     assert "bad.safetensors" in ended.err
 
 
+@pytest.mark.usefixtures("ctrl_c")
 def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> None:
     images = image_folder(images=60)
     command = [
@@ -189,7 +190,6 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
         start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored in a shell's background
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
