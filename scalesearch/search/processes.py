@@ -160,19 +160,17 @@ def _listen(worker: _Worker[Any]) -> Any:
 
 
 def _work(pipe: Connection, run: Run[Any, Any]) -> None:
-    """A worker's life."""
+    """A worker's life; it ends without a word when there is nobody to answer to."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    while True:
-        try:
+    with contextlib.suppress(EOFError, ConnectionError):
+        while True:
             job = pipe.recv()
-        except EOFError:
-            return
-        beat = _beating(pipe)
-        beat()
-        try:
-            pipe.send(("done", answered(run, job, beat)))
-        except ScaleSearchError as error:
-            pipe.send(("error", error))
+            beat = _beating(pipe)
+            beat()
+            try:
+                pipe.send(("done", answered(run, job, beat)))
+            except ScaleSearchError as error:
+                pipe.send(("error", error))
 
 
 def _beating(pipe: Connection) -> Beat:
