@@ -12,6 +12,7 @@ Result = TypeVar("Result")
 Beat = Callable[[], None]
 Run = Callable[[Job, Beat], Result]
 
+FAILED_STARTS = 10
 STALLED_SECONDS = 600.0  # without a beat; a step of a network that a CPU is asked to train takes seconds
 
 
@@ -38,6 +39,22 @@ class WorkerDiedError(ScaleSearchError):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.reason,))
+
+
+class FailedStarts:
+    """Counts the workers that ended before they began, in a row: after ten the next one would, too."""
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    def note(self, result: object) -> None:
+        """Takes in how a job ended. Raises WorkerDiedError when it is one too many."""
+        if not isinstance(result, Died) or result.begun:
+            self._count = 0
+            return
+        self._count += 1
+        if self._count == FAILED_STARTS:
+            raise WorkerDiedError(f"{FAILED_STARTS} in a row before they began; the last one: {result.reason}")
 
 
 class Executor(Protocol[Job, Result]):

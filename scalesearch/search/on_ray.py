@@ -19,8 +19,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal
 
 from scalesearch.errors import ScaleSearchError, UserError
-from scalesearch.search.executor import STALLED_SECONDS, Died, Job, Result, Run, WorkerDiedError, answered
-from scalesearch.search.processes import FAILED_STARTS
+from scalesearch.search.executor import STALLED_SECONDS, Died, FailedStarts, Job, Result, Run, WorkerDiedError, answered
 
 ANSWER_SECONDS = 30.0  # for a cluster to answer; where nothing listens, Ray itself goes on for more than two minutes
 BEAT_SECONDS = 5.0
@@ -91,7 +90,7 @@ class OnRay(Generic[Job, Result]):
         self._cpus, self._gpus, self._jobs = cpus_per_trial, gpus_per_trial, jobs
         self._stalled_seconds = stalled_seconds
         self._tasks: list[_Task[Job]] = []
-        self._failed_starts = self._submitted = 0
+        self._failed_starts, self._submitted = FailedStarts(), 0
         self._ours = not self._ray.is_initialized()
         if self._ours:
             _connect(self._ray, address)
@@ -231,12 +230,7 @@ class OnRay(Generic[Job, Result]):
             result = self._result(task)
         finally:
             self._tasks.remove(task)
-        if isinstance(result, Died) and not result.begun:
-            self._failed_starts += 1
-            if self._failed_starts == FAILED_STARTS:
-                raise WorkerDiedError(f"{FAILED_STARTS} in a row before they began; the last one: {result.reason}")
-        else:
-            self._failed_starts = 0
+        self._failed_starts.note(result)
         return task.job, result
 
     def _result(self, task: _Task[Job]) -> Result | Died:

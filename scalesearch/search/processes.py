@@ -17,10 +17,9 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, Literal
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.search.executor import STALLED_SECONDS, Beat, Died, Job, Result, Run, WorkerDiedError, answered
+from scalesearch.search.executor import STALLED_SECONDS, Beat, Died, FailedStarts, Job, Result, Run, answered
 
 BEAT_SECONDS = 1.0
-FAILED_STARTS = 10  # in a row: the next one would fail, too
 START_SECONDS = 120.0  # at least, for a process to load its libraries on a machine that has much else to do
 SPAWN = multiprocessing.get_context("spawn")  # a forked copy of a process that runs threads may hang
 
@@ -52,7 +51,7 @@ class Processes(Generic[Job, Result]):
         self._run, self._most, self._stalled_seconds = run, workers, stalled_seconds
         self._workers: list[_Worker[Job]] = []
         self._ended: queue.SimpleQueue[tuple[_Worker[Job], Result | Died | BaseException]] = queue.SimpleQueue()
-        self._failed_starts = 0
+        self._failed_starts = FailedStarts()
 
     def free(self) -> int:
         return self._most - sum(worker.job is not None for worker in self._workers)
@@ -98,12 +97,7 @@ class Processes(Generic[Job, Result]):
             self._workers.remove(worker)
         if isinstance(result, BaseException):
             raise result
-        if isinstance(result, Died) and not result.begun:
-            self._failed_starts += 1
-            if self._failed_starts == FAILED_STARTS:
-                raise WorkerDiedError(f"{FAILED_STARTS} in a row before they began; the last one: {result.reason}")
-        else:
-            self._failed_starts = 0
+        self._failed_starts.note(result)
         return job, result
 
     def _kill_stalled(self) -> None:

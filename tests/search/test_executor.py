@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.search.executor import Beat, Died, Executor, Here, WorkerDiedError, mapped
-from scalesearch.search.processes import FAILED_STARTS, Processes
+from scalesearch.search.executor import FAILED_STARTS, Beat, Died, Executor, Here, WorkerDiedError, mapped
+from scalesearch.search.processes import Processes
 
 
 def double(number: int, beat: Beat) -> int:

@@ -13,6 +13,7 @@ import pytest
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid
 from scalesearch.errors import UserError
+from scalesearch.search import executor as executor_module
 from scalesearch.search import on_ray
 from scalesearch.search.executor import Beat, Died, Here, WorkerDiedError, mapped
 from scalesearch.search.on_ray import OnRay
@@ -293,7 +294,7 @@ def test_without_ray_the_user_is_told_what_to_install(monkeypatch: pytest.Monkey
 
 
 def test_workers_that_never_begin_end_the_whole(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_ray, "FAILED_STARTS", 2)
+    monkeypatch.setattr(executor_module, "FAILED_STARTS", 2)
     executor = make(double)
     monkeypatch.setattr(executor, "_result", lambda _task: Died("it never began", begun=False))
     executor.submit(1)
