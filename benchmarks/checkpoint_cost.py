@@ -16,7 +16,7 @@ from scalesearch.data.batches import IMAGENET_STATISTICS, Augment, training_epoc
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
 

@@ -19,12 +19,12 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.sizing import size_baseline
 from scalesearch.design.space import load_space
-from scalesearch.search.executor import mapped
-from scalesearch.search.facts import hardware, versions
-from scalesearch.search.plan import Trial
-from scalesearch.search.trial import Assignment, Setting, run_trial
-from scalesearch.search.workers import Workers
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.executor import mapped
+from scalesearch.running.provenance import hardware, versions
+from scalesearch.running.trial import Assignment, Setting, run_trial
+from scalesearch.running.workers import Workers
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import Trial
 
 
 def timed(workers: Workers, setting: Setting, jobs: list[Assignment]) -> tuple[float, dict[int, int]]:

@@ -17,11 +17,11 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, scale
 from scalesearch.design.sizing import size_baseline
 from scalesearch.design.space import load_space
-from scalesearch.search.executor import mapped
-from scalesearch.search.plan import Trial
-from scalesearch.search.processes import Processes
-from scalesearch.search.trial import Assignment, Setting, run_trial
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.executor import mapped
+from scalesearch.running.processes import Processes
+from scalesearch.running.trial import Assignment, Setting, run_trial
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import Trial
 
 DIMENSIONS = {
     "baseline": Coefficients(1, 1, 1),

@@ -20,10 +20,11 @@ from statistics import median, quantiles
 import numpy as np
 from sqlalchemy import create_engine
 
-from scalesearch.search.facts import hardware, versions
-from scalesearch.search.kept import packed
-from scalesearch.search.ledger import Key, Ledger, Row
-from scalesearch.search.storage import Storage, storage_url
+from scalesearch.running.ledger import Ledger
+from scalesearch.running.provenance import hardware, versions
+from scalesearch.running.storage import Storage, storage_url
+from scalesearch.study.kept import packed
+from scalesearch.study.row import Key, Row
 from tests import postgres
 
 IMAGES = 10_000

@@ -17,7 +17,7 @@ import torch
 
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.memory import predict_memory
 from scalesearch.training.recompute import recomputing

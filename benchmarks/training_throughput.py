@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import choose_device, set_threads, uses_bf16
 from scalesearch.training.loop import Plan, train_epoch
 from scalesearch.training.loss import classification_loss

@@ -3,7 +3,7 @@
 What the command line does is a handful of functions here: ``grid``, ``searched``, ``baseline``, ``scale``, ``family``,
 ``build``, ``finetune``, ``evaluate``, ``predict``, ``load_model``, ``to_torchvision``. Importing the package imports
 nothing heavy: a name is fetched when it is first used. (The search is called ``grid``, like the command:
-``scalesearch.search`` is a room.)
+``scalesearch.study`` and ``scalesearch.running`` are rooms.)
 """
 
 from importlib import import_module

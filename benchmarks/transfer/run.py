@@ -29,7 +29,7 @@ from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.naming import rename
 from scalesearch.nets.timm_names import timm_names
 from scalesearch.nets.weight_source import WeightSource, open_weights
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 from tables import Bools, Table, read_table
 
-from scalesearch.search.race import BASELINE, Item, Race, Results, Rung, State, advance, exhaustive, usual
+from scalesearch.study.race import BASELINE, Item, Race, Results, Rung, State, advance, exhaustive, usual
 
 FULL = 18
 Ints = NDArray[np.int64]

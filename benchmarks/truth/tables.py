@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.score import score
-from scalesearch.search.race import Runner
+from scalesearch.study.race import Runner
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]

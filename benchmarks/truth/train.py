@@ -31,10 +31,10 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import atomic, write_json
 from scalesearch.nets.modules import build
-from scalesearch.search.executor import Beat, mapped
-from scalesearch.search.facts import hardware, versions
-from scalesearch.search.processes import Processes
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.executor import Beat, mapped
+from scalesearch.running.processes import Processes
+from scalesearch.running.provenance import hardware, versions
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import fit

@@ -14,7 +14,7 @@ import torch
 
 from scalesearch.data.cache import cores
 from scalesearch.data.places import CACHE_VARIABLE, cache_root
-from scalesearch.search.facts import hardware
+from scalesearch.running.provenance import hardware
 from scalesearch.training.device import choose_device, uses_bf16
 from scalesearch.training.memory import available_memory
 

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from scalesearch.design.family import LARGEST, Member, member, member_row
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec
 from scalesearch.notebook import html_table
-from scalesearch.search.family import LARGEST, Member, member, member_row
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.api.family import Family, family_of
+from scalesearch.design.family import LARGEST, member
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding
 from scalesearch.design.sizing import meet, size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.search.family import LARGEST, member
-from scalesearch.training.config import Strategy
+from scalesearch.study.config import Strategy
 from scalesearch.units import parse_duration, parse_flops
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def grid(
         UserError: an option that cannot be used, or a folder that holds another search.
     """
     from scalesearch.api.searching import SearchOptions, expect, prepare_search, run_search
-    from scalesearch.search.run import Listener
+    from scalesearch.running.search import Listener
 
     asked = SearchOptions(
         data=str(data), space=space, target_flops=_flops(target_flops, "target_flops"), weights=weights, step=step,

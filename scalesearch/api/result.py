@@ -7,24 +7,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from scalesearch.api.family import Family, family_of
+from scalesearch.design.family import LARGEST, member
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
 from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table
-from scalesearch.search.answer import Answer, read_answer
-from scalesearch.search.family import LARGEST, member
-from scalesearch.search.folder import RUN_FILE
-from scalesearch.search.found import Found, read_found
-from scalesearch.search.kept import read_rows
+from scalesearch.running.folder import RUN_FILE
+from scalesearch.study.answer import Answer, read_answer
+from scalesearch.study.found import Found, read_found
+from scalesearch.study.kept import read_rows
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from scalesearch.search.ledger import Row
+    from scalesearch.study.row import Row
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.reports.facts import Curve, Rates, RunFacts, WinnerFacts
-    from scalesearch.search.answer import Answer
-    from scalesearch.search.plan import SearchPlan
+    from scalesearch.study.answer import Answer
+    from scalesearch.study.plan import SearchPlan
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,10 +31,10 @@ def read_run(folder: Path, rates: "Rates") -> Reported:
 
     from scalesearch.files import read_json
     from scalesearch.reports.statistics import NETWORK_COLUMNS, SEED_COLUMNS
-    from scalesearch.search.folder import RUN_FILE
-    from scalesearch.search.kept import read_rows
-    from scalesearch.search.plan import SearchPlan
-    from scalesearch.search.run import check_format
+    from scalesearch.running.folder import RUN_FILE
+    from scalesearch.running.search import check_format
+    from scalesearch.study.kept import read_rows
+    from scalesearch.study.plan import SearchPlan
 
     if not (folder / RUN_FILE).is_file():
         raise UserError("report", f"no {RUN_FILE} in {folder}", "a search's folder", "Run a search first.")
@@ -63,10 +63,10 @@ def _facts(
 
     from scalesearch.api.verified import transfer
     from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts
-    from scalesearch.search.answer import FILE as ANSWER
-    from scalesearch.search.answer import read_answer
-    from scalesearch.search.found import FILE, read_found
-    from scalesearch.search.verify import read_verifications
+    from scalesearch.running.verify import read_verifications
+    from scalesearch.study.answer import FILE as ANSWER
+    from scalesearch.study.answer import read_answer
+    from scalesearch.study.found import FILE, read_found
 
     found = plan.enumerate()
     ended = read_answer(folder)
@@ -162,8 +162,8 @@ def _trainings(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
 
 def _members(folder: Path, trainings: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The family of the run's coefficients, with the test results of its trained members."""
-    from scalesearch.search.family import family, member_row
-    from scalesearch.search.found import FILE, read_found
+    from scalesearch.design.family import family, member_row
+    from scalesearch.study.found import FILE, read_found
 
     if not (folder / FILE).exists():
         return []

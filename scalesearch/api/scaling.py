@@ -11,8 +11,8 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
-from scalesearch.search.folder import newest_run
-from scalesearch.search.found import FILE, read_found
+from scalesearch.running.folder import newest_run
+from scalesearch.study.found import FILE, read_found
 
 if TYPE_CHECKING:
     from scalesearch.nets.latency import Latency
@@ -67,7 +67,7 @@ def choose_scaling(run: Path | None, space: str | None, factors: Factors, roundi
 def _data_argument(folder: Path) -> str | None:
     """What the search was given as --data, absolute for a folder; None where its run.json is gone."""
     from scalesearch.files import read_json
-    from scalesearch.search.folder import RUN_FILE
+    from scalesearch.running.folder import RUN_FILE
 
     path = folder / RUN_FILE
     return read_json(path, "a run of scalesearch").get("data_argument") if path.exists() else None

@@ -18,17 +18,17 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.weight_source import open_weights
-from scalesearch.search.campaign import RETRIES, Bounds
-from scalesearch.search.estimate import Timing, expected_rungs, measure
-from scalesearch.search.facts import run_facts
-from scalesearch.search.ledger import Row, key
-from scalesearch.search.plan import SearchPlan, Trial, Weights, runners
-from scalesearch.search.proxy import choose_proxy
-from scalesearch.search.race import Race, exhaustive, open_places, usual
-from scalesearch.search.run import Listener, recorded, search
-from scalesearch.search.winners import LEVEL
-from scalesearch.search.workers import Kind, Workers
-from scalesearch.training.config import TrainConfig, validate
+from scalesearch.running.campaign import RETRIES, Bounds
+from scalesearch.running.estimate import Timing, expected_rungs, measure
+from scalesearch.running.provenance import run_facts
+from scalesearch.running.search import Listener, recorded, search
+from scalesearch.running.workers import Kind, Workers
+from scalesearch.study.config import TrainConfig, validate
+from scalesearch.study.plan import SearchPlan, Trial, Weights, runners
+from scalesearch.study.proxy import choose_proxy
+from scalesearch.study.race import Race, exhaustive, open_places, usual
+from scalesearch.study.row import Row, key
+from scalesearch.study.statistics import LEVEL
 from scalesearch.training.device import choose_device
 from scalesearch.training.memory import require_workers
 from scalesearch.training.recipe import BODY_RATIO

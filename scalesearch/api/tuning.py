@@ -12,6 +12,7 @@ from scalesearch.api.scaling import Scaling, choose_scaling
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.cost import cost
+from scalesearch.design.family import named_spec
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
@@ -19,11 +20,10 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weight_source import WeightSource, open_weights
 from scalesearch.notebook import html_table
-from scalesearch.search.facts import argument, provenance
-from scalesearch.search.family import named_spec
-from scalesearch.search.folder import locked, prepare
+from scalesearch.running.folder import locked, prepare
+from scalesearch.running.provenance import argument, provenance
+from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
 from scalesearch.training.auto import Choice, choose_strategy
-from scalesearch.training.config import Optimizer, Strategy, TrainConfig, validate
 from scalesearch.training.distributed import ranks
 from scalesearch.training.finetune import (
     CHECKPOINT_FILE,

@@ -1,7 +1,7 @@
 """What a verification says, in words and as the reports take it."""
 
 from scalesearch.reports.facts import Transfer, TransferPoint
-from scalesearch.search.verify import Verification
+from scalesearch.running.verify import Verification
 
 GUESSING = 1.5  # times what guessing gets right: below it nothing was learnt
 

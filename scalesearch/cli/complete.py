@@ -16,7 +16,7 @@ def spaces(incomplete: str) -> list[str]:
 
 def models(incomplete: str) -> list[str]:
     """b0 to b6, released members, spaces."""
-    from scalesearch.search.family import model_names
+    from scalesearch.design.family import model_names
 
     return _starting(model_names(), incomplete)
 

@@ -135,8 +135,8 @@ def scale(
     from scalesearch.api.scaling import choose_scaling
     from scalesearch.cli.progress import detail, explain, say
     from scalesearch.cli.show import print_json, print_spec
+    from scalesearch.design.family import member, member_row, write_spec
     from scalesearch.design.sizing import meet
-    from scalesearch.search.family import member, member_row, write_spec
     from scalesearch.units import parse_flops
 
     if sum(wanted is not None for wanted in (phi, flops, latency)) != 1:
@@ -210,7 +210,7 @@ def family(
     from scalesearch.api.scaling import choose_scaling
     from scalesearch.cli.progress import explain, say
     from scalesearch.cli.show import print_json
-    from scalesearch.search.family import member_row, write_spec
+    from scalesearch.design.family import member_row, write_spec
 
     if published:
         _published(space or "efficientnet_b0", json)
@@ -233,9 +233,9 @@ def _published(name: str, json: bool) -> None:
     from scalesearch.cli.progress import explain
     from scalesearch.cli.show import print_json
     from scalesearch.design.cost import cost
+    from scalesearch.design.family import Member, member_row
     from scalesearch.design.scaling import published_spec
     from scalesearch.design.space import load_space
-    from scalesearch.search.family import Member, member_row
 
     space = load_space(name)
     if not space.published:

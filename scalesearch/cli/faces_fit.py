@@ -126,6 +126,7 @@ def fit(
 
     from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
     from scalesearch.cli.show import print_json
+    from scalesearch.design.family import named_spec
     from scalesearch.design.scaling import PAPER
     from scalesearch.design.space import load_space
     from scalesearch.faces.objective import ObjectiveSettings, check
@@ -134,10 +135,9 @@ def fit(
     from scalesearch.faces.sampling import steps_per_epoch
     from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, enough_epochs, notes, train
     from scalesearch.nets.weight_source import open_weights
-    from scalesearch.search.facts import provenance
-    from scalesearch.search.family import named_spec
-    from scalesearch.search.folder import locked, prepare
-    from scalesearch.training.config import TrainConfig, validate
+    from scalesearch.running.folder import locked, prepare
+    from scalesearch.running.provenance import provenance
+    from scalesearch.study.config import TrainConfig, validate
     from scalesearch.training.device import choose_device
 
     objective = ObjectiveSettings(loss, margin, mining, recover)

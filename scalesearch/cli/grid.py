@@ -238,8 +238,8 @@ def _start(
     """Estimates, asks, runs, concludes."""
     from scalesearch.api.searching import expect, run_search
     from scalesearch.cli.progress import Bar, TrialProgress, confirm, interruptible
-    from scalesearch.search.race import planned
-    from scalesearch.search.run import Listener
+    from scalesearch.running.search import Listener
+    from scalesearch.study.race import planned
 
     expected = expect(prepared)
     if not json:

@@ -43,7 +43,7 @@ def report(
     from scalesearch.reports.facts import Rates
     from scalesearch.reports.findings import findings
     from scalesearch.reports.report import write_report
-    from scalesearch.search.folder import newest_run
+    from scalesearch.running.folder import newest_run
 
     newest = newest_run()
     folders = runs or ([newest] if newest else [])

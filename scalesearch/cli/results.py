@@ -7,9 +7,9 @@ from scalesearch.cli.progress import say
 from scalesearch.cli.show import print_table
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import scale
-from scalesearch.search.answer import Answer
-from scalesearch.search.comparison import Comparison
-from scalesearch.search.found import Found
+from scalesearch.study.answer import Answer
+from scalesearch.study.comparison import Comparison
+from scalesearch.study.found import Found
 from scalesearch.units import show_count
 
 SHOWN = 12

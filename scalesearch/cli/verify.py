@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scalesearch.data.dataset import Dataset
-    from scalesearch.search.plan import Trial
-    from scalesearch.search.verify import Network, Searched, Verification
-    from scalesearch.search.workers import Workers
+    from scalesearch.running.verify import Network, Searched, Verification
+    from scalesearch.running.workers import Workers
+    from scalesearch.study.plan import Trial
 
 ASK_ABOVE_SECONDS = 600
 
@@ -49,9 +49,9 @@ def verify(
 
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
-    from scalesearch.search.folder import newest_run
-    from scalesearch.search.verify import chosen, read_searched, scaled, trials
-    from scalesearch.training.config import validate
+    from scalesearch.running.folder import newest_run
+    from scalesearch.running.verify import chosen, read_searched, scaled, trials
+    from scalesearch.study.config import validate
     from scalesearch.training.memory import require_workers
 
     folder = run or newest_run()
@@ -80,7 +80,7 @@ def _workers(
 ) -> "Workers":  # fmt: skip
     """As for a search; a training has the threads that it had there."""
     from scalesearch.data.cache import cores
-    from scalesearch.search.workers import Workers
+    from scalesearch.running.workers import Workers
     from scalesearch.training.device import choose_device
 
     plan, on_ray = searched.plan, executor == "ray"
@@ -114,7 +114,7 @@ def _introduce(
 ) -> None:
     """What will be compared with what."""
     from scalesearch.cli.progress import explain, say
-    from scalesearch.search.verify import common_epochs
+    from scalesearch.running.verify import common_epochs
 
     plan, answer = searched.plan, searched.answer
     full, before = plan.train.epochs, common_epochs(searched.results, [one.candidate.index for one in networks])
@@ -147,9 +147,9 @@ def _start(
     from scalesearch.cli.progress import Bar, TrialProgress, confirm, explain, interruptible, say
     from scalesearch.cli.show import print_json
     from scalesearch.data.cache import cores
-    from scalesearch.search.estimate import measure
-    from scalesearch.search.run import Listener
-    from scalesearch.search.verify import folder_of, kept_rows, split_done, verify
+    from scalesearch.running.estimate import measure
+    from scalesearch.running.search import Listener
+    from scalesearch.running.verify import folder_of, kept_rows, split_done, verify
     from scalesearch.units import show_seconds
 
     plan, folder = searched.plan, folder_of(searched, phi)

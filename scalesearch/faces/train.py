@@ -27,7 +27,7 @@ from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weight_source import WeightSource
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch
 from scalesearch.training.loop import fit
 from scalesearch.training.starting import Start, from_scratch, from_source, settled

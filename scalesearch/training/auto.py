@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from scalesearch.training.config import Strategy
+from scalesearch.study.config import Strategy
 
 ENOUGH = 100  # images a class, from which new last layers learn more than the old ones knew (reports/transfer)
 PLENTY = 1000

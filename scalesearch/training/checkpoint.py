@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import require_regular, write_bytes
-from scalesearch.training.config import LATER, TrainConfig, is_number
+from scalesearch.study.config import LATER, TrainConfig, is_number
 from scalesearch.training.distributed import ranks
 from scalesearch.training.history import EpochRecord, History, best_epoch, exhausted
 from scalesearch.training.step import Training

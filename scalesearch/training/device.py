@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from scalesearch.errors import UserError
-from scalesearch.training.config import Precision
+from scalesearch.study.config import Precision
 
 
 def choose_device(name: str = "auto") -> torch.device:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scalesearch.errors import UserError
-from scalesearch.training.config import Precision
+from scalesearch.study.config import Precision
 from scalesearch.training.device import autocast
 
 TOP = 5

@@ -27,7 +27,7 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weight_source import WeightSource
 from scalesearch.nets.weights import save_network
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.distributed import of_first, ranks
 from scalesearch.training.evaluate import Evaluation, evaluate
 from scalesearch.training.history import EpochRecord, History, best_epoch

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
+from scalesearch.study.config import TrainConfig, validate
 from scalesearch.training.checkpoint import Begun, Keeper
-from scalesearch.training.config import TrainConfig, validate
 from scalesearch.training.device import epoch_seed, random_states, set_random_states
 from scalesearch.training.distributed import mean, of_first, ranks, replicated
 from scalesearch.training.freeze import freeze

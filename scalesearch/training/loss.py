@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 

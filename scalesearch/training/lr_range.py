@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import epoch_seed
 from scalesearch.training.loss import Loss
 from scalesearch.training.optim import set_lr

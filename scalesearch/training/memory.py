@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from scalesearch.design.cost import cost, operators
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import autocast
 from scalesearch.training.freeze import freeze
 from scalesearch.training.recompute import recomputing

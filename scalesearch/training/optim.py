@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import UserError
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.sections import sections
 
 MOMENTUM = 0.9

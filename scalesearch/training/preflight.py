@@ -12,7 +12,7 @@ from torch.nn import functional
 from scalesearch.data.batches import PixelStatistics
 from scalesearch.data.dataset import Dataset
 from scalesearch.data.overlap import overlap
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.memory import available_memory, predict_memory
 from scalesearch.training.sections import trained
 

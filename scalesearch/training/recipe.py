@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from scalesearch.data.batches import Augment
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 
 Strength = Literal["light", "medium", "strong"]
 BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: 1 is worse, 0.1 no better (reports/LOG.md)

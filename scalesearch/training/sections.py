@@ -6,7 +6,7 @@ from torch import nn
 
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import Block, initialise
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 
 HEAD_SECTIONS = 1
 LAST_CONVOLUTION = 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import allow_tf32, autocast
 from scalesearch.training.distributed import alike, unsynchronised
 from scalesearch.training.ema import update_average, warmed_decay

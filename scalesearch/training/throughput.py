@@ -8,7 +8,7 @@ import time
 import torch
 from torch import nn
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.step import Training, gradients, start, update
 

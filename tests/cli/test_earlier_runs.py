@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalesearch.search.run import PLAN_FORMAT
+from scalesearch.running.search import PLAN_FORMAT
 from tests.cli.conftest import Cli
 from tests.golden.make_run import SEARCH
 

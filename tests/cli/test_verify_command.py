@@ -11,14 +11,14 @@ from scalesearch.api.verified import reading, transfer
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
-from scalesearch.search.agreement import Interval, Regret
-from scalesearch.search.plan import SearchPlan
-from scalesearch.search.proxy import Proxy
-from scalesearch.search.race import Race, Rung
-from scalesearch.search.run import Listener, search
-from scalesearch.search.verify import Compared, Verification, read_verifications
-from scalesearch.search.workers import Workers
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.search import Listener, search
+from scalesearch.running.verify import Compared, Verification, read_verifications
+from scalesearch.running.workers import Workers
+from scalesearch.study.agreement import Interval, Regret
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import SearchPlan
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Race, Rung
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 

@@ -13,7 +13,7 @@ import typer.testing
 from scalesearch import __version__
 from scalesearch.design.space import parse_space
 from scalesearch.errors import SpaceError
-from scalesearch.search import executor
+from scalesearch.running import executor
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(not (ROOT / "docs" / "conf.py").exists(), reason="the documentation is not here")

@@ -21,7 +21,7 @@ from scalesearch.faces.photos import Crowd, choose, read_crowd
 from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, notes, train
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.loop import NonFiniteLoss
 from tests.faces.conftest import MakePeople

@@ -29,13 +29,13 @@ from PIL import Image
 
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
-from scalesearch.search.ledger import Row
-from scalesearch.search.plan import SearchPlan
-from scalesearch.search.proxy import Proxy
-from scalesearch.search.race import Race, Rung
-from scalesearch.search.run import Listener, search
-from scalesearch.search.workers import Workers
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.search import Listener, search
+from scalesearch.running.workers import Workers
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import SearchPlan
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Race, Rung
+from scalesearch.study.row import Row
 from tests import postgres
 
 ROOT = Path(__file__).parents[2]
@@ -202,8 +202,8 @@ def _key(row: Row) -> tuple[int, int, int]:
 
 def shown_in_optuna(folder: Path, storage: str | None) -> list[Row]:
     """The rows of the study beside the ledger."""
-    from scalesearch.search.storage import Storage, storage_url
-    from scalesearch.search.study import open_study
+    from scalesearch.running.optuna_view import open_study
+    from scalesearch.running.storage import Storage, storage_url
 
     values = json.loads((folder / "run.json").read_text())
     name = f"scalesearch-{values['plan_digest']}" if storage else "scalesearch"

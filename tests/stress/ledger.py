@@ -23,9 +23,10 @@ def _rows() -> list[dict[str, Any]]:
 
 
 def _studies(folder: Path) -> Sequence[bytes]:
-    from scalesearch.search.ledger import Ledger, key
-    from scalesearch.search.storage import Storage, storage_url
-    from scalesearch.search.study import Window
+    from scalesearch.running.ledger import Ledger
+    from scalesearch.running.optuna_view import Window
+    from scalesearch.running.storage import Storage, storage_url
+    from scalesearch.study.row import key
 
     with contextlib.closing(Storage(storage_url(folder, None))) as storage:
         ledger = Ledger(storage, "search")
@@ -48,10 +49,10 @@ def _predictions(folder: Path) -> Sequence[bytes]:
 
 
 def _study(folder: Path) -> Feed:
-    from scalesearch.search.kept import check_rows, hits
-    from scalesearch.search.ledger import Ledger
-    from scalesearch.search.storage import Storage, storage_url
-    from scalesearch.search.study import Window
+    from scalesearch.running.ledger import Ledger
+    from scalesearch.running.optuna_view import Window
+    from scalesearch.running.storage import Storage, storage_url
+    from scalesearch.study.kept import check_rows, hits
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "study.db")
@@ -73,7 +74,7 @@ def _study(folder: Path) -> Feed:
 
 
 def _kept(folder: Path) -> Feed:
-    from scalesearch.search.kept import read_hits
+    from scalesearch.study.kept import read_hits
 
     (folder / "predictions").mkdir()
     row = _rows()[0]

@@ -16,6 +16,7 @@ from scalesearch.data.arrays import stored
 from scalesearch.data.batches import IMAGENET_STATISTICS
 from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.design.cost import cost
+from scalesearch.design.family import write_spec
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.shape import Shape, reshape
 from scalesearch.design.space import Grid, load_space, spaces_folder
@@ -25,16 +26,15 @@ from scalesearch.faces.model_file import save_model
 from scalesearch.faces.network import embedder
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
-from scalesearch.search.agreement import Interval, Regret
-from scalesearch.search.answer import Answer, Standing, write_answer
-from scalesearch.search.family import write_spec
-from scalesearch.search.found import Found, write_found
-from scalesearch.search.kept import write_rows
-from scalesearch.search.plan import Measured, SearchPlan, row, trial
-from scalesearch.search.proxy import Proxy
-from scalesearch.search.run import PLAN_FORMAT
-from scalesearch.search.verify import Compared, Verification
-from scalesearch.training.config import TrainConfig
+from scalesearch.running.search import PLAN_FORMAT
+from scalesearch.running.verify import Compared, Verification
+from scalesearch.study.agreement import Interval, Regret
+from scalesearch.study.answer import Answer, Standing, write_answer
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.found import Found, write_found
+from scalesearch.study.kept import write_rows
+from scalesearch.study.plan import Measured, SearchPlan, row, trial
+from scalesearch.study.proxy import Proxy
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.model_file import metadata_of

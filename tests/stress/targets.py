@@ -82,11 +82,11 @@ def _space(folder: Path) -> Feed:
     """As ``baseline``, ``grid --dry-run``, ``scale`` and ``family`` take a space."""
     from scalesearch.design.candidates import enumerate_candidates
     from scalesearch.design.cost import cost
+    from scalesearch.design.family import member
     from scalesearch.design.parts import spec_lines
     from scalesearch.design.scaling import PAPER
     from scalesearch.design.sizing import size_baseline
     from scalesearch.design.space import load_space
-    from scalesearch.search.family import member
 
     def feed(path: Path) -> object:
         space = load_space(str(path))
@@ -101,7 +101,7 @@ def _space(folder: Path) -> Feed:
 
 def _spec(folder: Path) -> Feed:
     from scalesearch.design.cost import cost
-    from scalesearch.search.family import read_spec
+    from scalesearch.design.family import read_spec
 
     return lambda path: cost(read_spec(path))
 
@@ -194,11 +194,11 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
     def feeder(folder: Path) -> Feed:
         from scalesearch.api.run_folder import read_run
         from scalesearch.api.scaling import choose_scaling
+        from scalesearch.design.family import member
         from scalesearch.reports.facts import Rates
         from scalesearch.reports.findings import findings
         from scalesearch.reports.report import report_markdown
-        from scalesearch.search.answer import read_answer
-        from scalesearch.search.family import member
+        from scalesearch.study.answer import read_answer
         from tests.stress.originals import results, write_run
 
         write_run(folder)

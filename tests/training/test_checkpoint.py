@@ -9,8 +9,8 @@ from safetensors import safe_open
 from torch import Tensor
 
 from scalesearch.errors import UserError
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.checkpoint import FORMAT, HEADER, SaveClock
-from scalesearch.training.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from scalesearch.study.config import TrainConfig
 from scalesearch.training import distributed
-from scalesearch.training.config import TrainConfig
 from scalesearch.training.distributed import Ranks, gathered, joined, mean, of_first, ranks
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.ema import update_average, warmed_decay
 from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import fit

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.freeze import freeze
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

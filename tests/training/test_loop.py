@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import NonFiniteLoss, fit
 from scalesearch.training.loss import classification_loss

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.lr_range import HIGH, LOW, lr_range
 from tests.training.toys import CPU, ToyNet, tensor_hash, toy_batches

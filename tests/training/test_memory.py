@@ -10,7 +10,7 @@ import torch
 
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.memory import available_memory, predict_memory
 from tests.training.toys import CPU, ToyNet, tensor_hash
 

@@ -54,6 +54,6 @@ def test_confusion_refuses_foreign_classes_and_lengths() -> None:
 
 
 def test_values_and_statistics_need_no_torch() -> None:
-    modules = "scalesearch.training.metrics, scalesearch.training.config, scalesearch.training.history"
+    modules = "scalesearch.training.metrics, scalesearch.study.config, scalesearch.training.history"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

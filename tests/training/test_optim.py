@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from scalesearch.errors import UserError
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.freeze import freeze
 from scalesearch.training.optim import lr_factor, make_optimizer, parameter_groups, set_lr
 from scalesearch.training.sections import trained

@@ -11,8 +11,8 @@ from scalesearch.data.batches import IMAGENET_STATISTICS, Augment, PixelStatisti
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.overlap import overlap
 from scalesearch.nets.modules import build
+from scalesearch.study.config import TrainConfig
 from scalesearch.training import preflight as checks
-from scalesearch.training.config import TrainConfig
 from scalesearch.training.memory import predict_memory
 from scalesearch.training.preflight import Finding, check_labels, check_trainable, preflight
 from tests.conftest import MakeFolder

@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.nets.modules import build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.recompute import recomputing

@@ -11,7 +11,7 @@ from torch import nn
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import Block, build
-from scalesearch.training.config import TrainConfig
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch, exhausted
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

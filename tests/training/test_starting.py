@@ -10,8 +10,8 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.nets.weight_source import WeightSource
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.auto import choose_strategy
-from scalesearch.training.config import TrainConfig
 from scalesearch.training.loss import balanced_weights, classification_loss
 from scalesearch.training.recipe import Recipe, augmentation
 from scalesearch.training.starting import from_scratch, from_source, settled

@@ -1,0 +1,1 @@
+"""Trainings carried out exactly once: ledger, campaign, executors, estimates, Optuna's view."""

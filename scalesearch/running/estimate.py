@@ -1,0 +1,145 @@
+"""How long a search will take, from short measurements on this machine, made as the search itself will run."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from statistics import mean, median
+
+import torch
+
+from scalesearch.data.batches import steps_per_epoch
+from scalesearch.design.cost import cost
+from scalesearch.design.spec import NetSpec
+from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.modules import build
+from scalesearch.running.executor import Beat, Here, mapped
+from scalesearch.running.processes import Processes
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import SearchPlan, Trial, trial
+from scalesearch.study.race import BASELINE, Race, Results, Runner, places
+from scalesearch.training.device import set_threads
+from scalesearch.training.throughput import seconds_per_step
+
+STEPS = 8
+EVALUATION = 0.35  # an image judged costs about a third of one trained on
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Seconds of the parts of a search, with as many trainings side by side as it will have.
+
+    Args:
+        start: of the worker processes, once.
+        fixed: of a training besides its steps (building, counting).
+        points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
+    """
+
+    start: float
+    fixed: float
+    points: tuple[tuple[int, float], ...]
+    images: int
+    validation: int
+    jobs: int
+
+    def training(self, one: Trial, epochs: int) -> float:
+        """Of ``epochs`` more epochs and an evaluation."""
+        step, batch = self._step(cost(one.proxy_spec).macs), one.train.batch_size
+        steps = epochs * steps_per_epoch(self.images, batch) + EVALUATION * self.validation / batch
+        return self.fixed + step * steps
+
+    def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
+        """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
+        found = [self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung]
+        return self.start * bool(found) + sum(found)
+
+    def _rung(self, seconds: Sequence[float]) -> float:
+        """The last training of a rung ends half a training after an even share, on average."""
+        workers = min(self.jobs, len(seconds))
+        uneven = mean(seconds) / 2 if len(seconds) % workers else 0.0
+        return sum(seconds) / workers + uneven
+
+    def _step(self, macs: int) -> float:
+        """By straight lines between the points, level beyond them on the cheap side."""
+        (low, seconds), *rest = self.points
+        for high, later in rest:
+            if macs <= high or (high, later) == self.points[-1]:
+                slope = (later - seconds) / (high - low) if high > low else 0.0
+                return seconds + slope * max(0, macs - low)
+            low, seconds = high, later
+        return seconds
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Networks to time, one after another, in a worker."""
+
+    specs: tuple[NetSpec, ...]
+    train: TrainConfig
+    device: str
+    threads: int
+
+
+def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str, threads: int = 1) -> Timing:
+    """Times a few steps of the cheapest, the middle and the dearest network, in as many processes as will run.
+
+    Args:
+        trials: some of those to come, at least one.
+        images, validation: of each training and of each evaluation.
+        jobs: trainings at a time.
+        device: "cpu" or a GPU's name; on a CPU each training has ``threads``.
+    """
+    by_cost = sorted({one.proxy_spec.digest: one.proxy_spec for one in trials}.values(), key=lambda s: cost(s).macs)
+    specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
+    probe = Probe(specs, trials[0].train, device, threads)
+    began = time.perf_counter()
+    executor = Here(_probe) if jobs == 1 else Processes(_probe, jobs)
+    found = [result for _, result in mapped(executor, [probe] * jobs)]
+    start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in found))
+    steps = [median(one[number] for one, _, _ in found) for number in range(len(specs))]
+    points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
+    return Timing(start, median(fixed for _, fixed, _ in found), points, images, validation, jobs)
+
+
+def _probe(probe: Probe, _beat: Beat) -> tuple[list[float], float, float]:
+    """Seconds of a step of each network, of what a training does besides, and of all this together."""
+    began = time.perf_counter()
+    threads = torch.get_num_threads()
+    steps, fixed = [], []
+    try:
+        if probe.device == "cpu":
+            set_threads(probe.threads)
+        for spec in probe.specs:
+            before = time.perf_counter()
+            network = build(spec, seed=0)
+            fvcore_count(spec)
+            fixed.append(time.perf_counter() - before)
+            device = torch.device(probe.device)
+            size = spec.resolution
+            steps.append(
+                seconds_per_step(network, size, probe.train.batch_size, device, steps=STEPS, config=probe.train)
+            )
+    finally:
+        torch.set_num_threads(threads)
+    return steps, mean(fixed), time.perf_counter() - began
+
+
+def expected_rungs(
+    race: Race, plan: SearchPlan, runners: Sequence[Runner], results: Results
+) -> list[list[tuple[Trial, int]]]:
+    """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
+
+    Who will enter a later rung is not known before; since candidates cost about the same, the first ones stand for
+    them.
+    """
+    candidates = plan.enumerate().candidates
+    reached = {(n, seed): max(e for m, s, e in results if (m, s) == (n, seed)) for n, seed, _ in results}
+    rungs: list[list[tuple[Trial, int]]] = []
+    for rung in race.rungs:
+        entrants = (BASELINE, *(r.number for r in runners[: places(rung, len(runners))]))
+        rungs.append([])
+        for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
+            done = reached.get(key, 0)
+            if done < rung.epochs:
+                rungs[-1].append((trial(plan, candidates, (*key, rung.epochs)), rung.epochs - done))
+                reached[key] = rung.epochs
+    return rungs

@@ -1,0 +1,261 @@
+"""The search's ledger: one row a training, claimed by one coordinator at a time, finished exactly once.
+
+A row goes free → running → done or failed, and from running back to free when its worker or its coordinator is gone.
+Every claim has a number; a result is taken only from the claim that the row still has, in the same transaction that
+stores it. So a coordinator that was thought dead and comes back cannot add a second result.
+
+Only values are stored: rows as JSON, predictions as NumPy arrays. Optuna's study (``search.study``) shows them.
+"""
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    Connection,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    bindparam,
+    cast,
+    extract,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from scalesearch.errors import UserError
+from scalesearch.running.owner import new_owner, surely_gone
+from scalesearch.running.storage import Storage
+from scalesearch.study.row import Finished, Key, Row, key
+
+FORMAT = 1
+BEAT_SECONDS = 10.0
+SILENT_SECONDS = 60.0  # six beats missed: its claims are free again
+FREE, RUNNING, DONE, FAILED = "free", "running", "done", "failed"
+_AT_ONCE = 500  # keys in a statement
+
+METADATA = MetaData()
+LEDGERS = Table("scalesearch_ledger", METADATA, Column("format", Integer, primary_key=True))
+TRIALS = Table(
+    "scalesearch_trials",
+    METADATA,
+    Column("id", Integer, primary_key=True),
+    Column("run", String(64), nullable=False),
+    Column("candidate", Integer, nullable=False),
+    Column("seed", Integer, nullable=False),
+    Column("epochs", Integer, nullable=False),
+    Column("state", String(8), nullable=False),
+    Column("claims", Integer, nullable=False, default=0),
+    Column("deaths", Integer, nullable=False, default=0),
+    Column("reason", Text, nullable=False, default=""),
+    Column("owner", String(300)),
+    Column("beat", Float(53)),
+    Column("row", Text),
+    Column("predictions", LargeBinary),
+    UniqueConstraint("run", "candidate", "seed", "epochs"),
+    Index("scalesearch_trials_free", "run", "state", "id"),
+)
+_T = TRIALS.c
+_KEY = (_T.candidate, _T.seed, _T.epochs)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A right to run a training. ``deaths``: workers that it has cost before; ``reason``: what the last one died of."""
+
+    key: Key
+    number: int
+    deaths: int
+    reason: str
+
+
+class Ledger:
+    """One run's part of a database; several coordinators may hold one each.
+
+    Args:
+        run: names the run within the database, at most 64 characters; the same for all who share it.
+    """
+
+    def __init__(self, storage: Storage, run: str) -> None:
+        self.storage, self.run, self.owner = storage, run, new_owner()
+        storage.once()
+        with storage.alone():
+            storage.do(_make_tables)
+        found = storage.do(lambda connection: connection.execute(select(func.max(LEDGERS.c.format))).scalar())
+        if found != FORMAT:
+            newer = found is not None and found > FORMAT
+            do = "Update scalesearch." if newer else "Use another database."
+            raise UserError(storage.name, f"a ledger of format {found}", f"format {FORMAT}", do)
+
+    @property
+    def _mine(self) -> ColumnElement[bool]:
+        return _T.run == self.run
+
+    def _now(self) -> ColumnElement[float]:
+        """The server's clock: those of several machines differ."""
+        if not self.storage.shared:
+            return literal(time.time())
+        return cast(extract("epoch", func.clock_timestamp()), Float(53))
+
+    def want(self, keys: Iterable[Key]) -> None:
+        """Enters trainings that are to be run; those that are in already stay as they are."""
+        dialect = postgresql if self.storage.shared else sqlite
+        statement = dialect.insert(TRIALS).on_conflict_do_nothing()
+        values = [
+            {"run": self.run, "candidate": c, "seed": s, "epochs": e, "state": FREE, "claims": 0, "deaths": 0,
+             "reason": ""}
+            for c, s, e in keys
+        ]  # fmt: skip
+        if values:
+            self.storage.do(lambda connection: connection.execute(statement, values))
+
+    def claim(self, keys: Collection[Key]) -> Claim | None:
+        """One of these that is free, the first entered, from now on this coordinator's; None where none is."""
+        free = (
+            select(_T.id, *_KEY)
+            .where(self._mine, _T.state == FREE)
+            .order_by(_T.id)
+            .limit(1)
+            .with_for_update(skip_locked=True)
+        )
+        take = (
+            update(TRIALS)
+            .where(_T.id == bindparam("chosen"), _T.state == FREE)
+            .values(state=RUNNING, owner=self.owner, claims=_T.claims + 1, beat=self._now())
+            .returning(_T.claims, _T.deaths, _T.reason)
+        )
+
+        def take_one(connection: Connection) -> Claim | None:
+            after = 0
+            while (found := connection.execute(free.where(_T.id > after)).first()) is not None:
+                after, key = found[0], tuple(found[1:])
+                taken = connection.execute(take, {"chosen": after}).first() if key in keys else None
+                if taken is not None:
+                    return Claim(key, *taken)
+            return None
+
+        return self.storage.do(take_one) if keys else None
+
+    def finish(self, claim: Claim, row: Row, predictions: bytes) -> bool:
+        """Stores a result; False where the claim was lost to another coordinator, whose result counts."""
+        state = DONE if row["status"] == "done" else FAILED
+        statement = (
+            update(TRIALS)
+            .where(*self._held(claim), _T.state == RUNNING)
+            .values(state=state, row=json.dumps(row, allow_nan=False), predictions=predictions)
+        )
+        # a server may have stored it and gone away before it said so: the second try finds it
+        ours = select(_T.id).where(*self._held(claim), _T.state.in_((DONE, FAILED)))
+
+        def store(connection: Connection) -> bool:
+            return connection.execute(statement).rowcount == 1 or connection.execute(ours).first() is not None
+
+        return self.storage.do(store)
+
+    def give_back(self, claim: Claim, died_of: str = "") -> None:
+        """Frees a training that came to no end. ``died_of``: it cost a worker, which counts against it."""
+        values: dict[str, Any] = {"state": FREE, "owner": None}
+        if died_of:
+            values |= {"deaths": _T.deaths + 1, "reason": died_of}
+        statement = update(TRIALS).where(*self._held(claim), _T.state == RUNNING).values(**values)
+        self.storage.do(lambda connection: connection.execute(statement))
+
+    def _held(self, claim: Claim) -> tuple[ColumnElement[bool], ...]:
+        c, s, e = claim.key
+        return (
+            self._mine, _T.candidate == c, _T.seed == s, _T.epochs == e,
+            _T.claims == claim.number, _T.owner == self.owner,
+        )  # fmt: skip
+
+    def finished(self, known: Collection[Key] = ()) -> list[Finished]:
+        """The trainings that are over, but for those known, by candidate, seed and epochs."""
+        over = select(*_KEY).where(self._mine, _T.state.in_((DONE, FAILED)))
+        keys = [key for key in self.storage.do(_all(over)) if tuple(key) not in known]
+        found: list[Finished] = []
+        for some in _some(keys):
+            chosen = select(*_KEY, _T.row, _T.predictions).where(
+                self._mine, tuple_(*_KEY).in_([tuple(one) for one in some])
+            )
+            found += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
+        return sorted(found, key=lambda one: key(one.row))
+
+    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> Finished:
+        """A stored result. Raises UserError where it is damaged, or that of another training."""
+        try:
+            found = Finished(json.loads(row), bytes(memoryview(predictions)))
+            if key(found.row) != (candidate, seed, epochs):
+                raise ValueError(f"the row of {key(found.row)} at {(candidate, seed, epochs)}")
+        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            expected, do = "the trainings of a search", "Restore a copy, or search in another --run."
+            raise UserError(self.storage.name, f"a damaged row ({error!r})", expected, do) from None
+        return found
+
+    def running(self) -> int:
+        """How many are claimed, by anybody."""
+        counted = select(func.count()).where(self._mine, _T.state == RUNNING)
+        return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
+
+    def beat(self) -> None:
+        """Says that this coordinator lives."""
+        statement = (
+            update(TRIALS).where(self._mine, _T.state == RUNNING, _T.owner == self.owner).values(beat=self._now())
+        )
+        self.storage.do(lambda connection: connection.execute(statement))
+
+    def free_silent(self, silent_seconds: float = SILENT_SECONDS) -> int:
+        """Frees what coordinators hold that are gone or have been silent for so long; how many.
+
+        One that ended on this machine is no fault of its training; a silent one may have been brought down by it, so
+        that counts as a death.
+        """
+        owners = select(_T.owner).where(self._mine, _T.state == RUNNING).distinct()
+        gone = [owner for (owner,) in self.storage.do(_all(owners)) if surely_gone(owner)]
+        freed = self._free(_T.owner.in_(gone), {}) if gone else 0
+        # after a break others may simply not have been able to say that they live
+        if not self.storage.shared or time.monotonic() - self.storage.back_since < min(silent_seconds, SILENT_SECONDS):
+            return freed
+        reason = f"its coordinator was silent for {silent_seconds:g} s"
+        silent = _T.beat < self._now() - silent_seconds
+        return freed + self._free(silent, {"deaths": _T.deaths + 1, "reason": reason})
+
+    def free_all(self) -> int:
+        """Frees whatever is claimed: for a coordinator that knows to be the only one; how many."""
+        return self._free(_T.owner.is_not(None), {})
+
+    def _free(self, which: ColumnElement[bool], values: dict[str, Any]) -> int:
+        statement = (
+            update(TRIALS)
+            .where(self._mine, _T.state == RUNNING, _T.owner != self.owner, which)
+            .values(state=FREE, owner=None, **values)
+        )
+        return self.storage.do(lambda connection: connection.execute(statement).rowcount)
+
+
+def _some(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(keys), _AT_ONCE):
+        yield keys[start : start + _AT_ONCE]
+
+
+def _make_tables(connection: Connection) -> None:
+    METADATA.create_all(connection)
+    if connection.execute(select(LEDGERS.c.format)).first() is None:
+        connection.execute(insert(LEDGERS).values(format=FORMAT))
+
+
+def _all(statement: Any) -> Callable[[Connection], Sequence[Any]]:
+    return lambda connection: connection.execute(statement).all()

@@ -1,0 +1,124 @@
+"""Training one candidate as its proxy: runs in a worker, returns plain values."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
+from scalesearch.data.dataset import Part
+from scalesearch.errors import UserError
+from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.weight_source import open_weights
+from scalesearch.running.executor import Beat
+from scalesearch.study.plan import Measured, Trial
+from scalesearch.training.checkpoint import epochs_begun
+from scalesearch.training.device import set_threads
+from scalesearch.training.evaluate import Evaluation, evaluate
+from scalesearch.training.loop import NonFiniteLoss, fit
+from scalesearch.training.loss import classification_loss
+from scalesearch.training.out_of_memory import TooLittleMemory
+from scalesearch.training.starting import Start, from_scratch, from_source, settled
+
+THREADS = 1  # unless asked for more; however many trials run side by side: the same numbers for any --jobs
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all trainings of a search have in common; a worker is sent it once."""
+
+    train: Part
+    validation: Part
+    augment: Augment
+    device: str
+    threads: int = THREADS
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A trial, and where its training pauses and goes on from."""
+
+    trial: Trial
+    checkpoint: Path | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Measurements, and each validation image's label and prediction (int64, empty for a failed trial)."""
+
+    measured: Measured
+    labels: NDArray[np.int64]
+    predictions: NDArray[np.int64]
+
+
+def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
+    """Trains one candidate as far as asked, from where it paused, evaluates and counts it.
+
+    A diverging or unaffordable trial comes back with its reason. Raises UserError for what is not the trial's fault:
+    a disk that is full, images or weights that are gone.
+    """
+    began = time.perf_counter()
+    if setting.device == "cpu":
+        set_threads(setting.threads)
+    count = fvcore_count(job.trial.spec)
+    nothing, notes = np.zeros(0, np.int64), list[str]()
+    try:
+        found, loss = _train(setting, job, beat, notes.append)
+    except (NonFiniteLoss, TooLittleMemory, RuntimeError) as error:  # torch raises RuntimeError for much of its own
+        reason = str(error).splitlines()[0]
+        seconds = time.perf_counter() - began
+        return Outcome(Measured(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
+    correct = int((found.labels == found.predictions).sum())
+    seconds = time.perf_counter() - began
+    measured = Measured(
+        count.macs, count.total, correct, len(found.labels), loss, seconds, note=notes[-1] if notes else ""
+    )
+    return Outcome(measured, found.labels, found.predictions)
+
+
+def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]) -> tuple[Evaluation, float]:
+    config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(setting.device)
+    arrays, validation = setting.train.at(spec.resolution), setting.validation.at(spec.resolution)
+    checkpoint = job.checkpoint
+    if checkpoint is not None and epochs_begun(checkpoint) > job.trial.until:
+        checkpoint = None  # of a search that went further at once: it cannot say how things stood before
+    start = _start(setting, job.trial, arrays, device, paused=checkpoint is not None and checkpoint.exists())
+    network, statistics = start.network, start.statistics
+    epochs, steps = training_epochs(
+        arrays, config.batch_size, seed=config.seed, augment=setting.augment, statistics=statistics, device=device
+    )
+    history = fit(
+        network, epochs, steps, config, loss=classification_loss(config), device=device, checkpoint=checkpoint,
+        until=job.trial.until, on_step=lambda epoch, step: beat(), on_note=note,
+    )  # fmt: skip
+    batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
+    return evaluate(network, _beaten(batches, beat), precision=config.precision), history[-1].train_loss
+
+
+def _beaten(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:
+    for batch in batches:
+        beat()
+        yield batch
+
+
+def _start(setting: Setting, trial: Trial, arrays: ImageArrays, device: torch.device, paused: bool) -> Start:
+    """The network that the trial trains: from scratch, or inheriting; a paused one only needs its shape.
+
+    Raises UserError where the weights are not those that the search began with.
+    """
+    weights, spec, config = trial.weights, trial.proxy_spec, trial.train
+    if weights is None:
+        return from_scratch(spec, arrays, config.seed)
+    source = open_weights(weights.name, spec, weights.padding)
+    if source.digest != weights.digest:
+        found = f"tensors of digest {source.digest}"
+        raise UserError(weights.name, found, f"those that the search began with ({weights.digest})", "Bring them back.")
+    steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
+    classes = setting.train.source.classes
+    return from_source(settled(spec, steps), source, arrays, classes, device, seed=config.seed, repair=not paused)

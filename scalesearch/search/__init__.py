@@ -1,1 +1,0 @@
-"""Trains each candidate exactly once per seed and says which coefficients won."""

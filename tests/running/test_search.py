@@ -1,0 +1,288 @@
+"""Real searches on tiny images: each trial once, continued after an interruption, the same for any jobs."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from scalesearch.data.batches import Augment, pixel_statistics
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.space import Grid, load_space
+from scalesearch.errors import UserError
+from scalesearch.nets.modules import build
+from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import save_network
+from scalesearch.running.campaign import Bounds
+from scalesearch.running.folder import locked, newest_run
+from scalesearch.running.optuna_view import open_study
+from scalesearch.running.search import PLAN_FORMAT, Listener, recorded, search
+from scalesearch.running.storage import Storage, storage_url
+from scalesearch.running.trial import Assignment, Setting, run_trial
+from scalesearch.running.workers import Workers
+from scalesearch.study.answer import read_answer
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.found import read_found
+from scalesearch.study.plan import SearchPlan, Weights, trial
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Race, Rung
+from scalesearch.training.checkpoint import epochs_begun
+from scalesearch.training.model_file import metadata_of
+from tests.conftest import MakeFolder
+from tests.postgres import Server
+
+BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
+SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
+MEASURED = ("candidate", "seed", "epochs", "status", "correct", "images", "train_loss", "macs", "score")
+
+
+@pytest.fixture
+def images(image_folder: MakeFolder) -> Dataset:
+    return dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
+
+
+def make_plan(data: Dataset, **changes: Any) -> SearchPlan:
+    plan = SearchPlan(
+        space="mbconv_small", baseline=BASELINE, grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None,
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation),
+        proxy=Proxy(1.0, 1, 32), train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
+    )  # fmt: skip
+    return replace(plan, **changes)
+
+
+ALL = Race((Rung(1, 1, 1.0),))
+
+
+def run(
+    folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
+    races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None, storage: str | None = None,
+    workers: Workers | None = None,
+) -> list[dict[str, Any]]:  # fmt: skip
+    candidates = plan.enumerate().candidates
+    return search(folder, plan, candidates, data, {}, workers or Workers(jobs), listener, races, bounds, storage)
+
+
+def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    return [tuple(row[name] for name in MEASURED) for row in rows]
+
+
+def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates
+    undisturbed = run(tmp_path / "a", plan, images)
+    assert [row["candidate"] for row in undisturbed] == [-1, *(c.index for c in candidates)]
+    assert all(row["status"] == "done" and row["images"] == len(images.validation) for row in undisturbed)
+
+    def interrupt(row: dict[str, Any], done: int, total: int) -> None:
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "b", plan, images, listener=Listener(SILENT.reading, interrupt))
+    assert len(recorded(tmp_path / "b", plan)) == 2
+    assert not read_found(tmp_path / "b").complete
+    continued = run(tmp_path / "b", plan, images, jobs=2)
+    assert measured(continued) == measured(undisturbed)
+    study = open_study(Storage(storage_url(tmp_path / "b", None)), "scalesearch")
+    shown = [trial.user_attrs["row"]["candidate"] for trial in study.trials]
+    assert sorted(shown) == [row["candidate"] for row in undisturbed]  # each once; nothing repeated
+
+    calls: list[int] = []
+    again = run(
+        tmp_path / "b", plan, images, listener=Listener(SILENT.reading, lambda row, done, total: calls.append(1))
+    )
+    assert measured(again) == measured(undisturbed)
+    assert calls == []
+    found = read_found(tmp_path / "b")
+    best = max((row for row in undisturbed if row["candidate"] >= 0), key=lambda r: (r["score"], -r["candidate"]))
+    assert found.complete
+    assert found.winner == best["name"]
+    assert found.coefficients.growth == 2.0
+
+
+def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    for row in run(tmp_path, plan, images):
+        with np.load(tmp_path / "predictions" / f"{row['name']}-seed0-e1.npz") as kept:
+            assert (kept["labels"] == kept["predictions"]).sum() == row["correct"]
+            assert np.array_equal(kept["labels"], images.source.labels[images.validation.indices])
+
+
+def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: Dataset) -> None:
+    hot = replace(make_plan(images).train, lr=1e30, clip_grad_norm=0.0, epochs=3)
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=hot)
+    rows = run(tmp_path, plan, images, races=(Race((Rung(3, 1, 1.0),)),))
+    failed = [row for row in rows if row["status"] == "failed"]
+    assert failed
+    assert all("loss" in row["reason"] for row in failed)
+    assert len(recorded(tmp_path, plan)) == len(rows)  # failed ones are not tried again
+
+
+def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    before = (tmp_path / "run.json").read_bytes()
+    for change in ({"data_digest": "other"}, {"baseline": replace(BASELINE, resolution=20)}):
+        with pytest.raises(UserError, match="another search"):
+            run(tmp_path, replace(plan, **change), images)
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+def test_runs_of_other_versions_are_refused(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    values = json.loads((tmp_path / "run.json").read_text())
+    for version, advice in ((PLAN_FORMAT + 1, "Update scalesearch"), (1, "Read it with scalesearch 7")):
+        old = {**values, "format": version, "versions": {"scalesearch": "7"}}
+        (tmp_path / "run.json").write_text(json.dumps(old))
+        with pytest.raises(UserError, match=f"format {version}.*{advice}"):
+            run(tmp_path, plan, images)
+
+
+def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_trainings(
+    tmp_path: Path, images: Dataset
+) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
+    short = (Race((Rung(1, 1, 1.0),)),)
+    expected = run(tmp_path / "a", plan, images, races=short)
+    kept = tmp_path / "b" / "checkpoints"
+    longer = run(tmp_path / "b", plan, images, races=(Race((Rung(2, 1, 1.0),)),))
+    one = trial(plan, plan.enumerate().candidates, (0, 0, 2))
+    setting = Setting(images.train, images.validation, Augment(flip=True), "cpu")
+    run_trial(setting, Assignment(one, kept / "c000-seed0.safetensors"), lambda: None)  # as if left by an interruption
+    assert epochs_begun(kept / "c000-seed0.safetensors") == 2
+    both = run(tmp_path / "b", plan, images, races=short)
+    assert measured([row for row in both if row["epochs"] == 1]) == measured(expected)
+    assert measured([row for row in both if row["epochs"] == 2]) == measured(longer)
+
+
+def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    gone, changed = sorted((tmp_path / "predictions").iterdir())[:2]
+    content = {path: path.read_bytes() for path in (gone, changed)}
+    gone.unlink()
+    changed.write_bytes(b"bits rot")
+    run(tmp_path, plan, images)
+    assert {path: path.read_bytes() for path in content} == content
+
+
+def test_a_run_kept_in_a_database_is_not_continued_without_it(
+    tmp_path: Path, images: Dataset, postgres_server: Server
+) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    ours = tmp_path / "ours"
+    rows = run(ours, plan, images, storage=postgres_server.url)
+    assert measured(run(tmp_path / "elsewhere", plan, images, storage=postgres_server.url)) == measured(rows)
+    with pytest.raises(UserError, match=r"study\.db; expected postgresql.*Give the same --storage"):
+        run(ours, plan, images)
+    assert "secret" not in (ours / "run.json").read_text()
+
+
+def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    first = run(tmp_path, plan, images)
+    calls: list[int] = []
+    both = run(
+        tmp_path, plan, images, listener=Listener(SILENT.reading, lambda *_: calls.append(1)),
+        races=(Race((Rung(1, 2, 1.0),)),),
+    )  # fmt: skip
+    assert len(both) == 2 * len(first)
+    assert len(calls) == len(first)
+
+
+def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3), train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
+    paused = run(tmp_path / "a", plan, images, races=(Race((Rung(1, 1, 1.0), Rung(2, 1, 1.0))),))
+    whole = run(tmp_path / "b", plan, images, races=(Race((Rung(2, 1, 1.0),)),))
+    assert {row["epochs"] for row in paused} == {1, 2}
+    inside = {row["candidate"] for row in paused if row["epochs"] == 2}
+    assert len(inside) > 1
+    assert measured([row for row in paused if row["epochs"] == 2]) == measured(
+        [row for row in whole if row["candidate"] in inside]
+    )
+    assert list((tmp_path / "a" / "checkpoints").iterdir()) == []
+
+
+def test_bounds_leave_work_for_the_next_call(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    part = run(tmp_path, plan, images, bounds=Bounds(trainings=2))
+    assert len(part) == 2
+    assert not read_found(tmp_path).complete
+    unfinished = read_answer(tmp_path)
+    assert unfinished is not None
+    assert not unfinished.complete
+    assert run(tmp_path, plan, images, bounds=Bounds(seconds=0.0)) == part
+    whole = run(tmp_path, plan, images)
+    assert len(whole) > 2
+    ended = read_answer(tmp_path)
+    assert ended is not None
+    assert ended.complete
+    assert ended.recommended in {standing.name for standing in ended.members}
+
+
+def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    other = replace(plan, target_macs=3e6).to_dict()
+    (tmp_path / "run.json").write_text(json.dumps({"format": PLAN_FORMAT, "plan": other}))  # left by an interruption
+    assert run(tmp_path, plan, images)
+    assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
+
+
+def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images, grid=Grid(1.0, 0.3))
+    run(tmp_path, plan, images)
+    found = read_found(tmp_path)
+    (tmp_path / "coefficients.json").unlink()
+    run(tmp_path, plan, images)
+    assert read_found(tmp_path) == found
+    assert found.complete
+
+
+def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:
+    with locked(tmp_path), pytest.raises(UserError, match="in use"):
+        run(tmp_path, make_plan(images), images)
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is None
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "coefficients.json").touch()
+    import os
+
+    os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
+    assert newest_run(tmp_path) == tmp_path / "a"
+
+
+def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Dataset) -> None:
+    """With a learning rate of next to nothing wider and deeper ones answer as the baseline does, from the start."""
+    torch.manual_seed(0)
+    trained = build(BASELINE, seed=3)
+    with torch.no_grad():
+        for parameter in trained.parameters():
+            parameter.mul_(1 + 0.3 * torch.rand_like(parameter))
+    path = tmp_path / "baseline.safetensors"
+    statistics = pixel_statistics(images.train.at(16))
+    save_network(path, trained, metadata_of(statistics, ""), images.classes)
+    still = TrainConfig(epochs=1, batch_size=16, lr=1e-12, warmup_epochs=0)
+    source = open_weights(str(path), BASELINE)
+    plan = make_plan(images, train=still, weights=Weights(str(path), None, source.digest))
+    assert SearchPlan.from_dict(plan.to_dict()) == plan
+    found = run(tmp_path / "run", plan, images)
+    assert all(row["status"] == "done" for row in found), [row["reason"] for row in found]
+    kept = [
+        np.load(tmp_path / "run" / "predictions" / f"{row['name']}-seed0-e1.npz")["predictions"]
+        for row in found
+        if row["resolution"] == 16
+    ]
+    assert len(kept) > 2
+    assert all(np.array_equal(predictions, kept[0]) for predictions in kept)
+    other = run(tmp_path / "scratch", make_plan(images, train=still), images)
+    assert measured(other) != measured(found)
+    moved = replace(plan, weights=replace(plan.weights, digest="000000000000"))
+    with pytest.raises(UserError, match="weights"):
+        recorded(tmp_path / "run", moved)

@@ -1,0 +1,290 @@
+"""Verifications of searches whose trainings are made up, and one that trains."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scalesearch.data.batches import Augment
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.cost import cost
+from scalesearch.design.space import Grid, load_space
+from scalesearch.errors import UserError
+from scalesearch.files import read_json
+from scalesearch.running.executor import Beat
+from scalesearch.running.folder import locked
+from scalesearch.running.search import Listener, search
+from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
+from scalesearch.running.verify import (
+    FILE,
+    Searched,
+    Verification,
+    chosen,
+    common_epochs,
+    folder_of,
+    kept_rows,
+    read_searched,
+    scaled,
+    split_done,
+    trials,
+    verify,
+)
+from scalesearch.running.workers import Workers
+from scalesearch.study.answer import Answer, Standing
+from scalesearch.study.conclude import conclude
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import Measured, SearchPlan, runners
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Item, Race, Rung, advance
+from scalesearch.study.statistics import Bools
+from tests.conftest import MakeFolder
+
+BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
+SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
+FULLY = Race((Rung(2, 2, 1.0),), level=0.5)
+
+
+@pytest.fixture
+def images(image_folder: MakeFolder) -> Dataset:
+    return dataset(open_data(str(image_folder(images=50))), 40)
+
+
+def make_plan(data: Dataset) -> SearchPlan:
+    return SearchPlan(
+        space="mbconv_small", baseline=BASELINE, grid=Grid(0.2, 0.2), rounding="budget", real_tolerance=0.1,
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation),
+        proxy=Proxy(1.0, 2, 32), train=TrainConfig(epochs=2, batch_size=16, lr=3e-3, warmup_epochs=0.5), device="cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("run", "verify"):
+        monkeypatch.setattr(f"scalesearch.running.{module}.run_trial", made_up)
+
+
+def right(number: int, seed: int, count: int) -> Bools:
+    """More images right the higher the candidate's number."""
+    return np.arange(count) < 5 + 2 * number + seed
+
+
+def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
+    """A training with a result made up; candidate 3 fails at φ = 2."""
+    one, labels = job.trial, setting.validation.source.labels[setting.validation.indices]
+    count = len(labels)
+    if one.candidate == 3 and cost(one.spec).macs > 3 * cost(BASELINE).macs:
+        return Outcome(Measured(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0])
+    told = right(one.candidate, one.seed, count)
+    measured = Measured(cost(one.spec).macs, 1, int(told.sum()), count, 0.5, 0.1)
+    return Outcome(measured, labels, np.where(told, labels, 1 - labels))
+
+
+def searched_on(folder: Path, data: Dataset, race: Race = FULLY) -> Searched:
+    """A search whose race ran to its end with results made up, without its ledger."""
+    plan = make_plan(data)
+    candidates, results = plan.enumerate().candidates, dict[Item, Bools | None]()
+    while wanted := advance(race, runners(plan, candidates), results).wanted:
+        results |= {item: right(item[0], item[1], len(data.validation)) for item in wanted}
+    state = advance(race, runners(plan, candidates), results)
+    concluded = conclude(race, state, candidates, results, plan.target_macs)
+    assert concluded is not None
+    return Searched(folder, plan, candidates, concluded, results, "somewhere")
+
+
+def verified(searched: Searched, data: Dataset, seeds: int = 2, listener: Listener = SILENT) -> Verification:
+    candidates = chosen(searched.answer, searched.candidates, 3, 2)
+    networks = scaled(searched.plan, searched.answer, candidates, 2.0)
+    wanted = trials(searched.plan, networks, seeds, None)
+    return verify(searched, networks, 2.0, wanted, data, Workers(), listener)
+
+
+def answer(*statuses: str, recommended: int = 0, controls: tuple[int, ...] = ()) -> Answer:
+    standings = tuple(
+        Standing(f"c{n:03d}", "depth" if n in controls else "", status, 2, 1, 0.5, 0.4, 0.6)
+        for n, status in enumerate(statuses)
+    )
+    return Answer(0.9, standings, f"c{recommended:03d}", (), None, True, ((2, 1),))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_verification_says_what_the_trainings_say_and_is_kept(tmp_path: Path, images: Dataset) -> None:
+    searched = searched_on(tmp_path, images)
+    found = verified(searched, images)
+    names = [network.name for network in found.networks]
+    assert found.recommended in names
+    assert {n.control for n in found.networks} >= {"depth", "width", "resolution"}
+    assert found.failed == ("c003",)
+    assert found.best == max(names)  # higher numbers get more right at both sizes
+    assert found.tau is not None
+    assert found.tau.value > 0.8
+    assert found.fully_trained
+    assert (found.epochs, found.epochs_at_one, found.images) == (2, 2, len(images.validation))
+    best = next(network for network in found.networks if network.name == found.best)
+    assert best.accuracy == pytest.approx((5 + 2 * int(found.best[1:]) + 0.5) / found.images)
+    assert best.at_phi.value == pytest.approx(best.accuracy * (best.macs / 2e6) ** -0.07)
+    assert (best.rank_at_phi, best.seeds_at_phi, best.seeds_at_one) == (1, 2, 2)
+    assert all(abs(network.ratio / 4 - 1) < 0.06 for network in found.networks)
+    kept = read_json(tmp_path / "verify-phi2" / FILE, "a verification")
+    assert kept["tau"]["value"] == found.tau.value
+    assert len(kept["networks"]) == len(names)
+
+
+@pytest.mark.usefixtures("quick")
+def test_an_interrupted_one_continues_and_each_training_runs_once(tmp_path: Path, images: Dataset) -> None:
+    undisturbed = verified(searched_on(tmp_path / "a", images), images)
+    searched = searched_on(tmp_path / "b", images)
+    told: list[tuple[str, int]] = []
+
+    def interrupt(row: dict[str, Any], done: int, total: int) -> None:
+        told.append((row["name"], row["seed"]))
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        verified(searched, images, listener=Listener(SILENT.reading, interrupt))
+    assert len(kept_rows(searched, 2.0)) == 3
+    assert not (folder_of(searched, 2.0) / FILE).exists()
+    assert verified(searched, images, listener=Listener(SILENT.reading, interrupt)) == undisturbed
+    assert len(told) == len(set(told)) == 2 * (len(undisturbed.networks) + len(undisturbed.failed))
+    more = verified(searched, images, seeds=3, listener=Listener(SILENT.reading, interrupt))
+    assert {network.seeds_at_phi for network in more.networks} == {3}
+    assert len(told) == len(set(told))
+    assert verified(searched, images) == undisturbed  # fewer seeds than are kept
+
+
+@pytest.mark.usefixtures("quick")
+def test_partly_trained_searches_are_compared_where_all_have_a_result(tmp_path: Path, images: Dataset) -> None:
+    searched = searched_on(tmp_path, images, Race((Rung(1, 1, 1.0), Rung(2, 1, 0.1))))
+    found = verified(searched, images)
+    assert (found.epochs_at_one, found.full_epochs) == (1, 2)
+    assert not found.fully_trained
+    with pytest.raises(UserError, match="number of epochs"):
+        common_epochs({(0, 0, 1): np.ones(1, bool), (1, 0, 2): np.ones(1, bool)}, (0, 1))
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_folder_in_use_or_of_another_search_is_refused(tmp_path: Path, images: Dataset) -> None:
+    searched = searched_on(tmp_path, images)
+    with locked(tmp_path), pytest.raises(UserError, match="in use"):
+        verified(searched, images)
+    verified(searched, images)
+    other = replace(searched, plan=replace(searched.plan, target_macs=3e6))
+    with pytest.raises(UserError, match="another search"):
+        verified(other, images)
+    (folder_of(searched, 2.0) / "rows.json").write_text('{"rows": 5}')
+    with pytest.raises(UserError, match="damaged"):
+        verified(searched, images)
+
+
+@pytest.mark.usefixtures("quick")
+def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Dataset) -> None:
+    searched = searched_on(tmp_path, images)
+    four = scaled(searched.plan, searched.answer, [searched.candidates[n] for n in (3, 4)], 2.0)
+    with pytest.raises(UserError, match="at least two"):
+        verify(searched, four, 2.0, trials(searched.plan, four, 1, None), images, Workers(), SILENT)
+
+
+def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates
+    one = scaled(plan, answer("member", "beaten"), candidates[:1], 2.0)
+    (wanted,) = trials(plan, one, 1, 1)
+    setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
+    found = run_trial(setting, Assignment(wanted), lambda: None)
+    assert not found.measured.reason
+    assert found.measured.macs == one[0].macs  # fvcore counts what the closed form says
+    assert len(found.predictions) == len(images.validation)
+
+
+def test_no_run_no_plan(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"without run\.json"):
+        read_searched(tmp_path)
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="without a format"):
+        read_searched(tmp_path)
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_search_is_read_back(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images)
+    race = Race((Rung(1, 1, 1.0),))
+    search(tmp_path, plan, plan.enumerate().candidates, images, {"data_argument": "there"}, Workers(), SILENT, (race,))
+    found = read_searched(tmp_path)
+    assert (found.plan, found.given, found.candidates) == (plan, "there", plan.enumerate().candidates)
+    assert set(found.results) == {(n, 0, 1) for n in range(-1, len(found.candidates))}
+    assert np.array_equal(found.results[2, 0, 1], right(2, 0, len(images.validation)))  # type: ignore[arg-type]
+    (tmp_path / "winners.json").unlink()
+    with pytest.raises(UserError, match="without an answer"):
+        read_searched(tmp_path)
+
+
+def test_chosen_are_the_recommended_members_beaten_ones_to_the_last_and_controls(images: Dataset) -> None:
+    one = make_plan(images).enumerate().candidates[-1]
+    alone = {0: "depth", 1: "width", 2: "resolution"}
+    candidates = [replace(one, index=n, control=alone.get(n, "")) for n in range(8)]
+
+    def numbers(given: Answer, members: int, beaten: int) -> list[int]:
+        return [candidate.index for candidate in chosen(given, candidates, members, beaten)]
+
+    out = ("beaten",) * 3
+    given = answer(*out, "member", "member", "undecided", "beaten", "beaten", recommended=4, controls=(0, 1, 2))
+    assert numbers(given, 1, 1) == [4, 3, 7, 0, 1, 2]
+    assert numbers(given, 3, 2) == [4, 3, 5, 6, 7, 0, 1, 2]
+    assert numbers(given, 0, 0) == [4, 0, 1, 2]
+    nobody_beaten = answer(*["member"] * 8, recommended=1, controls=(0, 1, 2))  # and a control recommended
+    assert numbers(nobody_beaten, 1, 2) == [3, 5, 7, 0, 1, 2]
+    assert numbers(answer("member", recommended=0), 3, 2) == [0]
+
+
+def test_controls_change_one_dimension_alone_and_all_cost_alike(images: Dataset) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates
+    networks = scaled(plan, answer(*["member"] * len(candidates)), candidates, 2.0)
+    depth, width, resolution = (network.spec for network in networks[:3])
+    assert (depth.widths, depth.resolution) == (BASELINE.widths, BASELINE.resolution)
+    assert (width.depths, width.resolution) == (BASELINE.depths, BASELINE.resolution)
+    assert (resolution.widths, resolution.depths) == (BASELINE.widths, BASELINE.depths)
+    assert networks[0].status == "recommended"
+    assert all(abs(network.ratio / 4 - 1) < 0.06 for network in networks)
+
+
+def test_a_control_that_cannot_grow_so_far_is_left_out(images: Dataset) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates[:4]
+    networks = scaled(plan, answer(*["member"] * 4), candidates, 3.0)
+    assert [network.candidate.control for network in networks] == ["width", "resolution", ""]
+
+
+@pytest.mark.parametrize("phi", [0.0, -1.0, 1.0, float("nan"), float("inf"), 60.0, 5000.0])
+def test_absurd_phi(images: Dataset, phi: float) -> None:
+    plan = make_plan(images)
+    candidates = plan.enumerate().candidates
+    with pytest.raises(UserError, match="--phi"):
+        scaled(plan, answer(*["member"] * len(candidates)), candidates, phi)
+
+
+def test_trials_take_the_searchs_settings(images: Dataset) -> None:
+    plan = make_plan(images)
+    networks = scaled(plan, answer("member", "member"), plan.enumerate().candidates[:2], 2.0)
+    full = trials(plan, networks, 2, None)
+    assert [(one.name, one.seed) for one in full] == [("c000", 0), ("c001", 0), ("c000", 1), ("c001", 1)]
+    assert full[3].train == replace(plan.train, seed=1)
+    assert all(one.until == one.train.epochs == 2 for one in full)
+    longer = trials(plan, networks, 1, 9)[0]
+    assert (longer.until, longer.train.epochs, longer.train.warmup_epochs) == (9, 9, 0.5)
+    assert trials(plan, networks, 1, 1)[0].train.warmup_epochs == 0.25
+
+
+def test_a_kept_row_of_another_network_is_refused(images: Dataset) -> None:
+    plan = make_plan(images)
+    networks = scaled(plan, answer("member", "member"), plan.enumerate().candidates[:2], 2.0)
+    wanted = trials(plan, networks, 1, None)
+    lines = [
+        {"candidate": 0, "seed": 0, "epochs": 2, "digest": wanted[0].spec.digest},
+        {"candidate": 1, "seed": 0, "epochs": 2, "digest": "other"},
+    ]
+    assert split_done(wanted, lines[:1]) == (lines[:1], [wanted[1]])
+    with pytest.raises(UserError, match="c001 of another shape"):
+        split_done(wanted, lines)

@@ -1,0 +1,95 @@
+"""The race and its winner set on real, fully trained candidates (benchmarks/truth): nothing here trains."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from scalesearch.study.race import BASELINE, Item, Race, Results, State, advance, exhaustive, usual
+from scalesearch.study.statistics import Bools, not_beaten, seed_spread, weigh
+
+FOLDER = Path(__file__).parents[2] / "benchmarks" / "truth"
+NAMES = ("cifar10", "tiny_imagenet20")
+
+
+def module() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("tables", FOLDER / "tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+tables = module()
+
+
+def race(name: str, rungs: Race, repeat: int) -> tuple[State, float]:
+    """A race on a table: seeds in an order of the repeat's, images resampled; its compute in full trainings."""
+    table = tables.read_table(FOLDER / f"{name}.npz")
+    rng = np.random.default_rng(repeat)
+    networks, seeds, _, images = table.validation.shape
+    order = [rng.permutation(seeds) for _ in range(networks)]
+    drawn = rng.integers(0, images, images)
+    results: dict[Item, Bools | None] = {}
+    reached: dict[tuple[int, int], int] = {}
+    compute, baseline = 0.0, table.names.index("baseline")
+    while True:
+        known: Results = results
+        state = advance(rungs, table.runners(), known)
+        if not state.wanted:
+            return state, compute / 18
+        for number, seed, epochs in state.wanted:
+            place = baseline if number == BASELINE else number
+            right = table.validation[place, order[place][seed % seeds], table.rungs.index(epochs)]
+            results[number, seed, epochs] = right[drawn]
+            compute += float(table.work[place]) * (epochs - reached.get((number, seed), 0))
+            reached[number, seed] = epochs
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tables_hold_what_they_say(name: str) -> None:
+    table = tables.read_table(FOLDER / f"{name}.npz")
+    assert table.validation.shape == (16, 3, 8, 1200)
+    assert len(table.candidates) == 15
+    assert sorted(filter(None, table.controls)) == ["depth", "resolution", "width"]
+    accuracy = table.validation.mean(axis=(1, 3))
+    assert (accuracy[:, -1] > accuracy[:, 0] + 0.1).all()  # eighteen epochs are more than one
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_tenth_of_the_compute_loses_little_against_everything(name: str) -> None:
+    """Regret on test images that no search sees, a dozen repeats: within exhaustive search's own spread of it."""
+    table = tables.read_table(FOLDER / f"{name}.npz")
+    best = max(table.scores[p] for p in table.candidates)
+    regrets: dict[str, list[float]] = {"race": [], "everything": []}
+    for repeat in range(12):
+        for kind, rungs in (("race", usual(18)), ("everything", exhaustive(usual(18, 3)))):
+            state, compute = race(name, rungs, repeat)
+            regrets[kind].append(best - table.scores[state.inside[0].number])
+            assert compute < (5 if kind == "race" else 47)
+    everything = np.array(regrets["everything"])
+    assert np.mean(regrets["race"]) <= everything.mean() + everything.std(ddof=1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_set_holds_the_best_of_the_table(name: str) -> None:
+    """The table's validation images are the population here, so its best is known."""
+    table = tables.read_table(FOLDER / f"{name}.npz")
+    full = table.validation[:, :, -1]
+    truth = {p: full[p].mean() * table.factors[p] for p in table.candidates}
+    best = max(truth, key=lambda p: truth[p])
+    hits, sizes = 0, []
+    for repeat in range(40):
+        rng = np.random.default_rng(repeat)
+        drawn = rng.integers(0, full.shape[2], full.shape[2])
+        correct = [full[p][rng.integers(0, 3, 3)][:, drawn] for p in table.candidates]
+        inside = not_beaten(
+            weigh(correct, [float(table.factors[p]) for p in table.candidates], seed_spread(correct), draws=400)
+        )
+        hits += bool(inside[table.candidates.index(best)])
+        sizes.append(int(inside.sum()))
+    assert hits >= 36
+    assert np.mean(sizes) < 12
