@@ -1,17 +1,20 @@
-"""The winner set: the candidates that the data cannot tell from the best one, at a stated level.
+"""Every interval of the project, and the tests that rest on resampling. NumPy only.
 
-Every candidate was judged on the same validation images, so comparisons are paired image by image. Two things vary:
-which images were drawn (bootstrap over images, the same draw for all candidates) and the training's seed. A seed's
-effect beyond what its images show is estimated from the networks trained more than once, pooled over all of them.
+Networks are judged on the same images, so they are compared image by image. Two things might have come out otherwise:
+which images were drawn (bootstrap over images, the same draw for all networks) and the seed of a training. What a seed
+moves beyond its single images is estimated from the networks trained more than once, pooled over all of them
+(bootstrap over crossed factors: Owen 2007, Ann. Appl. Stat. 1(2)).
 
-A candidate is in the set unless some other one beats it: its largest studentised gap to another one exceeds the level's
-quantile of that same maximum under resampling. So the candidate that is truly best is left out with probability
-1 − level at most, however many candidates there are (multiple comparisons with the best: Hsu 1984, Ann. Statist. 12(3);
-bootstrap over crossed factors: Owen 2007, Ann. Appl. Stat. 1(2)).
+The winner set: a candidate is in it unless some other one beats it, that is unless its largest studentised gap to
+another one exceeds the level's quantile of that same maximum under resampling. So the candidate that is truly best is
+left out with probability 1 − level at most, however many candidates there are (multiple comparisons with the best:
+Hsu 1984, Ann. Statist. 12(3)).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +23,92 @@ from scalesearch.errors import ScaleSearchError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-LEVEL = 0.9
+LEVEL = 0.9  # of the winner set
+LEVEL_95 = 0.95  # of every interval that is printed
+Z_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 DRAWS = 2000
 TINY = 1e-12  # error of a gap that is the same on every image
+_AT_ONCE = 128  # draws made, and images summed, in one go
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval it comes with; what the interval means is said where it is made."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """How often each image is drawn, (images, draws), and the generator's state after drawing, for what follows."""
+
+    counts: NDArray[np.uint8]
+    state: dict[str, Any]
+
+
+@lru_cache(maxsize=2)
+def weights(images: int, draws: int = DRAWS, seed: int = 0) -> Weights:
+    """Bootstrap weights of images: drawn once for each number of images, the same in every process.
+
+    A count takes a byte: that an image is drawn 256 times has a probability below 1e-500.
+    """
+    rng, counts = np.random.default_rng(seed), np.empty((images, draws), np.uint8)
+    shares = np.full(images, 1 / images)
+    for start in range(0, draws, _AT_ONCE):  # the same stream as all at once, without eight bytes a count
+        some = min(_AT_ONCE, draws - start)
+        counts[:, start : start + some] = rng.multinomial(images, shares, size=some).T
+    return Weights(counts, rng.bit_generator.state)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What the trainings of one network showed on the same images.
+
+    Args:
+        accuracy: mean over seeds.
+        resampled: the mean accuracy if the images were drawn again, (draws,).
+        seeds, images: behind it.
+        excess: variance of the accuracy between seeds less what flips of single images explain, 0 with one seed.
+    """
+
+    accuracy: float
+    resampled: Floats
+    seeds: int
+    images: int
+    excess: float
+
+
+def resample(right: Bools, draws: int = DRAWS) -> Floats:
+    """The share of images that are right in each draw of the images; ``right`` is of one training, (images,)."""
+    counts, sums = weights(len(right), draws).counts, np.zeros(draws, np.int64)
+    places = np.flatnonzero(right)
+    for start in range(0, len(places), _AT_ONCE):  # that many bytes add up to less than 2^16
+        sums += np.add.reduce(counts[places[start : start + _AT_ONCE]], axis=0, dtype=np.uint16)
+    return sums / len(right)
+
+
+def sample(correct: Bools, resampled: Sequence[Floats] = (), draws: int = DRAWS) -> Sample:
+    """The trainings of one network put together.
+
+    Args:
+        correct: which images each got right, (seeds, images).
+        resampled: of ``resample``, one for each seed, where they are known already.
+
+    Raises:
+        ScaleSearchError: no training, or no image.
+    """
+    seeds, images = correct.shape
+    if not correct.size:
+        raise ScaleSearchError("networks must be judged on the same images, at least one (none is there)")
+    columns = list(resampled) or [resample(one, draws) for one in correct]
+    accuracies = correct.mean(axis=1, dtype=np.float64)
+    excess = 0.0
+    if seeds > 1:
+        flips = correct.var(axis=0, ddof=1, dtype=np.float64).mean() / images
+        excess = float(accuracies.var(ddof=1) - flips)
+    return Sample(float(accuracies.mean()), np.mean(columns, axis=0), seeds, images, excess)
 
 
 @dataclass(frozen=True)
@@ -33,9 +119,20 @@ class SeedSpread:
     freedom: int
 
 
+def seed_spread(samples: Sequence[Sample]) -> SeedSpread | None:
+    """Spread between seeds beyond binomial noise of the images, pooled over networks; None with one seed each.
+
+    The accuracy of a run varies with its seed for two reasons: single images flip, which the bootstrap over images
+    already carries, and the whole network is better or worse. The flips' share of the variance is taken off.
+    """
+    freedom = sum(one.seeds - 1 for one in samples)
+    excess = sum((one.seeds - 1) * one.excess for one in samples)
+    return SeedSpread(float(np.sqrt(max(0.0, excess / freedom))), freedom) if freedom else None
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of ``n`` candidates: scores and how they would move if images and seeds were drawn again.
+    """What is known of ``n`` networks: scores and how they would move if images and seeds were drawn again.
 
     Args:
         scores: mean score over seeds, (n,).
@@ -51,68 +148,54 @@ class Evidence:
     image: float
     spread: SeedSpread | None
 
-    def interval(self, place: int, level: float = 0.95) -> tuple[float, float]:
-        """A candidate's score and how far it reaches: percentiles of its resampled values."""
-        tails = np.quantile(self.deviations[:, place], [(1 - level) / 2, (1 + level) / 2])
-        return float(self.scores[place] + tails[0]), float(self.scores[place] + tails[1])
+    def interval(self, place: int, level: float = LEVEL_95) -> Interval:
+        """A network's score and how far it reaches: percentiles of its resampled values."""
+        return percentiles(float(self.scores[place]), self.scores[place] + self.deviations[:, place], level)
 
-    def gap(self, better: int, worse: int, level: float = 0.95) -> tuple[float, float, float]:
-        """Score of one minus score of the other, and its interval."""
-        gaps = self.deviations[:, better] - self.deviations[:, worse]
-        low, high = np.quantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    def gap(self, better: int, worse: int, level: float = LEVEL_95) -> Interval:
+        """Score of one minus score of the other, paired image by image."""
         gap = float(self.scores[better] - self.scores[worse])
-        return gap, gap + float(low), gap + float(high)
+        return percentiles(gap, gap + self.deviations[:, better] - self.deviations[:, worse], level)
+
+    def part(self, places: slice) -> "Evidence":
+        """The same draws for some of the networks."""
+        return replace(
+            self, scores=self.scores[places], deviations=self.deviations[:, places], seeds=self.seeds[places]
+        )
 
 
-def weigh(
-    correct: Sequence[Bools], factors: Sequence[float], spread: SeedSpread | None, draws: int = DRAWS, seed: int = 0
-) -> Evidence:
-    """Resamples images and seeds.
+def percentiles(value: float, draws: Floats, level: float = LEVEL_95) -> Interval:
+    """A value with the percentiles of its resampled values; draws that are not defined (NaN) are left out."""
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSpread | None) -> Evidence:
+    """Networks put side by side, each with the seeds' part drawn for itself.
 
     Args:
-        correct: for each candidate, which images it got right: (its seeds, images), the same images for all.
+        samples: of each network, all of the same images.
         factors: what turns each accuracy into a score, (FLOPS / T)^−0.07; all 1 compares accuracies.
         spread: between seeds, of these networks or of others trained alike (``seed_spread``); None leaves it out.
-        seed: of the resampling; the same values in, the same evidence out.
 
     Raises:
-        ScaleSearchError: no candidate, no image, or candidates judged on different numbers of images.
+        ScaleSearchError: no network, or networks judged on different numbers of images.
     """
-    sizes = {one.shape[1] for one in correct}
-    if len(sizes) != 1 or 0 in sizes or any(len(one) == 0 for one in correct):
-        raise ScaleSearchError(f"candidates must be judged on the same images, at least one (found {sorted(sizes)})")
-    (images,) = sizes
-    rng = np.random.default_rng(seed)
-    means = np.stack([one.mean(axis=0, dtype=np.float64) for one in correct])  # (n, images)
-    accuracies = means.mean(axis=1)
-    weights = rng.multinomial(images, np.full(images, 1 / images), size=draws) / images
-    deviations = weights @ means.T - accuracies
-    seeds = np.array([len(one) for one in correct])
+    sizes = {(one.images, len(one.resampled)) for one in samples}
+    if len(sizes) != 1:
+        shown = sorted(images for images, _ in sizes)
+        raise ScaleSearchError(f"networks must be judged on the same images, at least one (found {shown})")
+    ((images, draws),) = sizes
+    accuracies, scale = np.array([one.accuracy for one in samples]), np.asarray(factors, dtype=np.float64)
+    deviations = np.stack([one.resampled for one in samples], axis=1) - accuracies
+    seeds = np.array([one.seeds for one in samples])
     if spread is not None:
+        rng = np.random.default_rng()
+        rng.bit_generator.state = weights(images, draws).state
         # few degrees of freedom: the deviation itself is uncertain, so it is drawn, too
         sd = spread.sd * np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=(draws, 1)))
         deviations += sd * rng.standard_normal(deviations.shape) / np.sqrt(seeds)
-    scale = np.asarray(factors, dtype=np.float64)
     return Evidence(accuracies * scale, deviations * scale, seeds, float(scale.max()) / images, spread)
-
-
-def seed_spread(correct: Sequence[Bools]) -> SeedSpread | None:
-    """Spread between seeds beyond binomial noise of the images, pooled over networks; None with one seed each.
-
-    The accuracy of a run varies with its seed for two reasons: single images flip, which the bootstrap over images
-    already carries, and the whole network is better or worse. The flips' share of the variance is taken off.
-
-    Args:
-        correct: for each network, which images it got right: (its seeds, images).
-    """
-    excess, freedom = 0.0, 0
-    for one in correct:
-        count, images = one.shape
-        if count > 1:
-            flips = one.var(axis=0, ddof=1, dtype=np.float64).mean() / images
-            excess += (count - 1) * float(one.mean(axis=1, dtype=np.float64).var(ddof=1) - flips)
-            freedom += count - 1
-    return SeedSpread(float(np.sqrt(max(0.0, excess / freedom))), freedom) if freedom else None
 
 
 def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
@@ -120,16 +203,133 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
 
     A gap of less than one image beats nobody: it comes from the cost factor alone.
     """
-    count = len(evidence.scores)
-    inside = np.ones(count, bool)
-    for place in range(count):
-        others = np.arange(count) != place
-        gaps = evidence.scores[others] - evidence.scores[place]
+    scores, columns = evidence.scores, np.ascontiguousarray(evidence.deviations.T)
+    inside = np.ones(len(scores), bool)
+    for place, score in enumerate(scores):
+        gaps = np.delete(scores, place) - score
         better = gaps > evidence.image
         if not better.any():
             continue
-        resampled = evidence.deviations[:, others] - evidence.deviations[:, [place]]
-        errors = np.maximum(resampled.std(axis=0), TINY)
-        limit = np.quantile((resampled / errors).max(axis=1), level)
-        inside[place] = (gaps[better] / errors[better]).max() <= max(limit, 0.0)
+        resampled = np.delete(columns, place, axis=0) - columns[place]
+        errors = np.maximum(resampled.std(axis=1), TINY)
+        largest = (gaps[better] / errors[better]).max()
+        # the maximum over all others is at least that over any one of them, so one quantile may settle it
+        nearest = int(np.flatnonzero(better)[(gaps[better] / errors[better]).argmax()])
+        if largest <= np.quantile(resampled[nearest] / errors[nearest], level):
+            continue
+        resampled /= errors[:, None]
+        inside[place] = largest <= max(np.quantile(resampled.max(axis=0), level), 0.0)
     return inside
+
+
+def wilson_interval(correct: float, images: float) -> Interval:
+    """A share of ``images`` with its 95 % interval (Wilson 1927, JASA 22(158)); never beyond 0 and 1.
+
+    >>> wilson_interval(8, 10)
+    Interval(value=0.8, low=0.4901..., high=0.9433...)
+    """
+    share, z2 = correct / images, Z_95 * Z_95
+    centre = (share + z2 / (2 * images)) / (1 + z2 / images)
+    half = Z_95 / (1 + z2 / images) * float(np.sqrt(share * (1 - share) / images + z2 / (4 * images * images)))
+    # at 0 and 1 they are equal but for the last binary digit
+    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+
+
+def accuracy_interval(correct: Bools) -> Interval:
+    """The mean accuracy of one network's trainings with its 95 % interval: how far it reaches for other images.
+
+    The seeds share their images, so their hits are not independent: k seeds are worth between one and k times the
+    images. How many they are worth follows from the variance of each image's mean over the seeds (the design effect;
+    Korn & Graubard 1998, Survey Methodology 24(2)), and Wilson's interval is taken for so many. With one seed it is
+    Wilson's of the images. That other seeds would come out otherwise is not in it: it is in a score's interval.
+
+    Args:
+        correct: which images each training got right, (seeds, images).
+    """
+    seeds, images = correct.shape
+    means = correct.mean(axis=0, dtype=np.float64)
+    accuracy, variance = float(means.mean()), float(means.var())
+    if seeds == 1 or variance == 0:
+        return wilson_interval(accuracy * images, images)
+    worth = min(float(seeds), accuracy * (1 - accuracy) / variance)
+    return wilson_interval(accuracy * images * worth, images * worth)
+
+
+def kendall_tau(first: Floats, second: Floats) -> Floats:
+    """Kendall's τ-b between the last axes of two arrays, (…, n) each; NaN where one side is all ties.
+
+    τ-b = (concordant − discordant pairs) / √(pairs untied in the first × pairs untied in the second)
+    (Kendall 1945, Biometrika 33(3)).
+    """
+    left, right = np.triu_indices(first.shape[-1], 1)
+    signs = [np.sign(scores[..., left] - scores[..., right]) for scores in (first, second)]
+    untied = [(sign != 0).sum(axis=-1) for sign in signs]
+    with np.errstate(invalid="ignore"):
+        tau: Floats = (signs[0] * signs[1]).sum(axis=-1) / np.sqrt(untied[0] * untied[1])
+    return tau
+
+
+def rank_agreement(first: Evidence, second: Evidence) -> Interval | None:
+    """τ-b between the scores at two sizes, and percentiles of it over the draws; None where τ is not defined.
+
+    The interval says how far τ would move with other images and seeds, for these networks. Noise shuffles close
+    networks and so pulls τ towards 0, in the measured τ and once more in each draw: an interval above 0 shows
+    agreement, but the true τ may lie above its upper end, and one around 0 does not show that there is none
+    (simulated: 94–97 % coverage where the orders are unrelated, hardly any where they are the same and the networks
+    close). ``repeat_tau`` says what could be had at best.
+
+    Args:
+        first, second: of the same networks in the same order, drawn together (parts of one ``weigh``).
+    """
+    tau = float(kendall_tau(first.scores, second.scores)) if len(first.scores) > 1 else np.nan
+    if np.isnan(tau):
+        return None
+    return percentiles(tau, kendall_tau(first.scores + first.deviations, second.scores + second.deviations))
+
+
+def repeat_tau(evidence: Evidence) -> float | None:
+    """The mean τ-b between two draws of the same networks: what one size would agree with itself, trained again.
+
+    A yardstick for ``rank_agreement``; a little too high, since the measured scores, which spread wider than the true
+    ones, stand for them. None where τ is not defined.
+    """
+    if len(evidence.scores) < 2:
+        return None
+    draws = evidence.scores + evidence.deviations
+    taus = kendall_tau(draws, np.roll(draws, 1, axis=0))
+    return None if np.isnan(taus).all() else float(np.nanmean(taus))
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What was lost by taking the recommended network.
+
+    Args:
+        against: place of the best among the others.
+        value: its score minus the recommended one's; 0 where the recommended one is the best itself.
+        gap, low, high: that difference as it is, negative where the recommended one leads, and its 95 % interval,
+            paired by image.
+    """
+
+    against: int
+    value: float
+    gap: float
+    low: float
+    high: float
+
+
+def regret(evidence: Evidence, recommended: int) -> Regret | None:
+    """The best other network's score minus the recommended one's; None where there is no other.
+
+    The interval is that of the two networks' paired difference. It takes the better one as given, though it was picked
+    by its score: among near equals the regret is biased upwards, so it may be read as a bound.
+
+    Args:
+        recommended: its place.
+    """
+    others = [place for place in range(len(evidence.scores)) if place != recommended]
+    if not others:
+        return None
+    against = max(others, key=lambda place: evidence.scores[place])
+    gap = evidence.gap(against, recommended)
+    return Regret(against, max(0.0, gap.value), gap.value, gap.low, gap.high)
