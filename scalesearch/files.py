@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a temporary name in the same folder, then a rename."""
+"""Files written whole or not at all, by a rename from a temporary name in the same folder; read with one error."""
 
 import contextlib
 import io
@@ -10,9 +10,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch.errors import UserError
+from scalesearch.typed import parse
+
+Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -159,3 +162,19 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(str(path), f"a JSON {type(values).__name__}", what)
     return values
+
+
+def load(cls: type[Value], path: Path, what: str, version: int | None = None, extra: bool = False) -> Value:
+    """A value of the dataclass ``cls`` from a JSON file; ``what`` names it in the error (see ``typed.parse``).
+
+    Args:
+        version: what its field ``format`` must hold; None: it has none.
+        extra: allow keys that no field has.
+
+    Raises:
+        UserError: missing, unreadable, of another format, or a field that is not what ``cls`` declares.
+    """
+    values = read_json(path, what)
+    if version is not None and values.pop("format", None) != version:
+        raise UserError(str(path), "another format", f"format {version}, as {what} has it", "Update scalesearch.")
+    return parse(cls, values, str(path), what, extra)

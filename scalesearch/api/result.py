@@ -10,7 +10,7 @@ from scalesearch.api.family import Family, family_of
 from scalesearch.design.family import LARGEST, member
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
-from scalesearch.design.typed import mistyped
+from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.design.typed import mistyped
+from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
-from scalesearch.design.typed import mistyped
+from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.running.folder import newest_run
 from scalesearch.study.found import FILE, read_found

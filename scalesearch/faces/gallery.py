@@ -17,7 +17,7 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from scalesearch.data.source import IntArray
-from scalesearch.design.typed import mistyped
+from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.faces.network import FloatArray
 from scalesearch.faces.threshold import Threshold, fit_threshold
