@@ -105,7 +105,7 @@ class Results:
         self._seeds: dict[tuple[int, int], dict[int, Bools]] = {}
         self._resampled: dict[Key, Floats] = {}
         self._samples: dict[tuple[int, int, tuple[int, ...]], Sample] = {}
-        self.verdicts: dict[object, Verdicts] = {}
+        self.verdicts: dict[int, tuple[object, Verdicts]] = {}  # the last of each rung, with what was asked
         for key, right in (known or {}).items():
             self.add(key, right)
 
@@ -228,9 +228,7 @@ def advance(race: Race, runners: Sequence[Runner], results: Results) -> State:
         verdicts = _verdicts(number, rung, judged, level, spread, results)
         spread = verdicts.spread
         standing |= {place.number: place for place in verdicts.places}
-        field = sorted(
-            (r for r in judged if standing[r.number].inside), key=lambda r: -standing[r.number].score.value
-        )
+        field = sorted((r for r in judged if standing[r.number].inside), key=lambda r: -standing[r.number].score.value)
         if wanted or sum(place.inside for place in standing.values()) == 1:
             break
     ordered = sorted(standing.values(), key=lambda p: (-p.rung, not p.inside, -p.score.value, p.number))
@@ -260,15 +258,18 @@ def _verdicts(
     Args:
         before: the spread between seeds that an earlier rung showed, for a rung that cannot show its own.
     """
-    question = (rung, tuple(judged), level, before, _repeats(rung, results))
-    if question not in results.verdicts:
+    repeats = _repeats(rung, results)
+    question = (rung, tuple(judged), level, before, repeats)
+    asked, verdicts = results.verdicts.get(number, (None, Verdicts((), None)))
+    if asked != question:
         seeds = range(rung.seeds)
         samples = [results.sample(r.number, rung.epochs, seeds) for r in judged]
-        spread = seed_spread([*samples, *_repeats(rung, results)]) or before
+        spread = seed_spread([*samples, *repeats]) or before
         evidence = weigh(samples, [r.factor for r in judged], spread)
         inside = not_beaten(evidence, level)
-        results.verdicts[question] = Verdicts(_placed(judged, number, evidence, inside), spread)
-    return results.verdicts[question]
+        verdicts = Verdicts(_placed(judged, number, evidence, inside), spread)
+        results.verdicts[number] = (question, verdicts)
+    return verdicts
 
 
 def _repeats(rung: Rung, results: Results) -> tuple[Sample, ...]:

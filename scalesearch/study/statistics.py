@@ -41,7 +41,7 @@ class Interval:
 
 
 @dataclass(frozen=True, eq=False)
-class Weights:
+class ImageDraws:
     """How often each image is drawn, (images, draws), and the generator's state after drawing, for what follows."""
 
     counts: NDArray[np.uint8]
@@ -49,8 +49,8 @@ class Weights:
 
 
 @lru_cache(maxsize=2)
-def weights(images: int, draws: int = DRAWS, seed: int = 0) -> Weights:
-    """Bootstrap weights of images: drawn once for each number of images, the same in every process.
+def image_draws(images: int, draws: int = DRAWS, seed: int = 0) -> ImageDraws:
+    """Bootstrap draws of images: made once for each number of images, the same in every process.
 
     A count takes a byte: that an image is drawn 256 times has a probability below 1e-500.
     """
@@ -59,7 +59,7 @@ def weights(images: int, draws: int = DRAWS, seed: int = 0) -> Weights:
     for start in range(0, draws, _AT_ONCE):  # the same stream as all at once, without eight bytes a count
         some = min(_AT_ONCE, draws - start)
         counts[:, start : start + some] = rng.multinomial(images, shares, size=some).T
-    return Weights(counts, rng.bit_generator.state)
+    return ImageDraws(counts, rng.bit_generator.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +82,7 @@ class Sample:
 
 def resample(right: Bools, draws: int = DRAWS) -> Floats:
     """The share of images that are right in each draw of the images; ``right`` is of one training, (images,)."""
-    counts, sums = weights(len(right), draws).counts, np.zeros(draws, np.int64)
+    counts, sums = image_draws(len(right), draws).counts, np.zeros(draws, np.int64)
     places = np.flatnonzero(right)
     for start in range(0, len(places), _AT_ONCE):  # that many bytes add up to less than 2^16
         sums += np.add.reduce(counts[places[start : start + _AT_ONCE]], axis=0, dtype=np.uint16)
@@ -191,7 +191,7 @@ def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSprea
     seeds = np.array([one.seeds for one in samples])
     if spread is not None:
         rng = np.random.default_rng()
-        rng.bit_generator.state = weights(images, draws).state
+        rng.bit_generator.state = image_draws(images, draws).state
         # few degrees of freedom: the deviation itself is uncertain, so it is drawn, too
         sd = spread.sd * np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=(draws, 1)))
         deviations += sd * rng.standard_normal(deviations.shape) / np.sqrt(seeds)
