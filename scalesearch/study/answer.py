@@ -3,8 +3,8 @@
 Kept as ``winners.json`` and ``coefficients.json`` in the run's folder.
 
 A win over a control is taken apart. score = accuracy · (FLOPS / T)^−0.07, so log score splits exactly:
-log(score₁/score₂) = log(acc₁/acc₂) − 0.07 · log(FLOPS₁/FLOPS₂). The first term is the accuracy part, the second the cost
-part.
+log(score₁/score₂) = log(acc₁/acc₂) − 0.07 · log(FLOPS₁/FLOPS₂). The first term is the accuracy part, the second the
+cost part.
 """
 
 import math

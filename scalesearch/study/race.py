@@ -10,7 +10,7 @@ budget keeps every training it has.
 """
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,9 +115,9 @@ class Results:
     def __len__(self) -> int:
         return len(self._right)
 
-    def keys(self) -> Collection[Key]:
+    def __iter__(self) -> Iterator[Key]:
         """(candidate, seed, epochs) of every training."""
-        return self._right.keys()
+        return iter(self._right)
 
     def add(self, key: Key, right: Bools | None) -> None:
         """Takes a result in."""

@@ -1,8 +1,8 @@
 """The record of a run: everything that its folder says, read once, typed, and held against itself.
 
-``run.json`` (the plan and where it is from), ``rows.json`` and ``predictions/`` (copies of what the ledger holds, so that
-reading a run needs no database), ``winners.json`` and ``coefficients.json`` (the answer), ``verify-phi*/verify.json``,
-``models/*/metrics.json``. Every command that looks at a run looks at its ``Record``.
+``run.json`` (the plan and where it is from), ``rows.json`` and ``predictions/`` (copies of what the ledger holds, so
+that reading a run needs no database), ``winners.json`` and ``coefficients.json`` (the answer),
+``verify-phi*/verify.json``, ``models/*/metrics.json``. Every command that looks at a run looks at its ``Record``.
 """
 
 import io
@@ -187,7 +187,7 @@ def read_record(folder: Path) -> Record:
 
 
 def answered(record: Record) -> tuple[Answer, Recommendation]:
-    """The answer of a run that has one. Raises UserError, with what went wrong in its trainings, where there is none."""
+    """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
     if record.answer is None or record.recommendation is None:
         reason = next((row.reason for row in record.rows if row.reason), "none was run")
         raise UserError(

@@ -59,7 +59,7 @@ def image_draws(images: int, draws: int = DRAWS, seed: int = 0) -> ImageDraws:
     for start in range(0, draws, _AT_ONCE):  # the same stream as all at once, without eight bytes a count
         some = min(_AT_ONCE, draws - start)
         counts[:, start : start + some] = rng.multinomial(images, shares, size=some).T
-    return ImageDraws(counts, rng.bit_generator.state)
+    return ImageDraws(counts, dict(rng.bit_generator.state))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,8 @@
 """Does φ = 1 transfer? Networks of a finished search, scaled to another φ, trained there, and compared with φ = 1.
 
-A search assumes that the candidate that wins at φ = 1 wins at larger φ. A verification trains some of its winners, some
-that were beaten and every control at φ, all at the same real FLOPs, as the search trained them. What it shows is kept as
-``RUN/verify-phi2/verify.json``.
+A search assumes that the candidate that wins at φ = 1 wins at larger φ. A verification trains some of its winners,
+some that were beaten and every control at φ, all at the same real FLOPs, as the search trained them. What it shows is
+kept as ``RUN/verify-phi2/verify.json``.
 """
 
 from collections.abc import Sequence
@@ -260,7 +260,7 @@ def compare_sizes(
 
 def common_epochs(results: Results, numbers: Sequence[int]) -> int:
     """The largest number of epochs at which all of these candidates have a result. Raises UserError without one."""
-    reached = [{e for n, _, e in results.keys() if n == number and results.seeds(n, e)} for number in numbers]
+    reached = [{e for n, _, e in results if n == number and results.seeds(n, e)} for number in numbers]
     common = set.intersection(*reached)
     if not common:
         raise UserError(
