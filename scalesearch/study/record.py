@@ -186,6 +186,12 @@ def read_record(folder: Path) -> Record:
     return record
 
 
+def newest_run(root: Path = Path("runs")) -> Path | None:
+    """The folder under ``root`` whose search finished a trial last, or None where nothing was searched."""
+    paths = sorted(root.glob(f"*/{RECOMMENDATION_FILE}"), key=lambda path: path.stat().st_mtime)
+    return paths[-1].parent if paths else None
+
+
 def answered(record: Record) -> tuple[Answer, Recommendation]:
     """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
     if record.answer is None or record.recommendation is None:
