@@ -9,10 +9,10 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
-from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.running.folder import newest_run
 from scalesearch.study.found import FILE, read_found
+from scalesearch.typed import mistyped
 
 if TYPE_CHECKING:
     from scalesearch.nets.latency import Latency

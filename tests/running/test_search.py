@@ -30,7 +30,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Inheritance, SearchPlan, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, Rung
-from scalesearch.study.record import FORMAT, newest_run
+from scalesearch.study.record import FORMAT
 from scalesearch.study.row import Row
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.model_file import metadata_of
@@ -248,17 +248,6 @@ def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Data
 def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:
     with locked(tmp_path), pytest.raises(UserError, match="in use"):
         run(tmp_path, make_plan(images), images)
-
-
-def test_newest_run(tmp_path: Path) -> None:
-    assert newest_run(tmp_path) is None
-    for name in ("b", "a"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "coefficients.json").touch()
-    import os
-
-    os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
-    assert newest_run(tmp_path) == tmp_path / "a"
 
 
 def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Dataset) -> None:
