@@ -16,7 +16,7 @@ from scalesearch.design.scaling import Rounding, size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.running.campaign import RETRIES, Bounds
 from scalesearch.running.estimate import Timing, expected_rungs, measure
 from scalesearch.running.provenance import run_facts

@@ -30,7 +30,7 @@ def data(incomplete: str) -> list[str]:
 
 def weights(incomplete: str) -> list[str]:
     """ "imagenet" and the published networks; the shell itself completes files where no name fits."""
-    from scalesearch.nets.weight_source import NEAREST, PUBLISHED
+    from scalesearch.nets.weights import NEAREST, PUBLISHED
 
     return _starting((NEAREST, *PUBLISHED), incomplete)
 

@@ -85,7 +85,7 @@ def baseline(
 
 
 def _fvcore(spec: "NetSpec") -> dict[str, Any]:
-    from scalesearch.nets.count import fvcore_count
+    from scalesearch.nets.measure import fvcore_count
 
     count = fvcore_count(spec)
     return {"fvcore_macs": count.macs, "fvcore_total": count.total, "fvcore_uncounted": list(count.uncounted)}

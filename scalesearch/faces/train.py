@@ -26,7 +26,7 @@ from scalesearch.faces.sampling import pk_batches, steps_per_epoch
 from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch
 from scalesearch.training.loop import fit

@@ -18,8 +18,7 @@ from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
 from scalesearch.files import atomic
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import Family, rename, to_torchvision
-from scalesearch.nets.timm_names import timm_names
+from scalesearch.nets.names import Family, rename, timm_names, to_torchvision
 
 Format = Literal["onnx", "torch-export", "torchvision", "timm"]
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2", "torchvision": ".safetensors", "timm": ".safetensors"}

@@ -1,5 +1,5 @@
 """A NetSpec made into a torch module. Names and initialisation of MBConv networks are torchvision's EfficientNet's;
-others are named alike, and ``nets.naming`` has the names that torchvision gives them."""
+others are named alike, and ``nets.names`` has the names that torchvision gives them."""
 
 import math
 from collections.abc import Callable, Iterator
@@ -236,3 +236,9 @@ def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return MBConvNet(spec)
+
+
+def empty_state(spec: NetSpec) -> dict[str, Tensor]:
+    """The names and shapes of a spec's tensors; takes no memory for values."""
+    with torch.device("meta"):
+        return build(spec).state_dict()

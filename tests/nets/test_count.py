@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scalesearch.design.cost import cost, operators
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import Head, NetSpec, Stage, Stem
-from scalesearch.nets.count import fvcore_count, without_jit_warnings
+from scalesearch.nets.measure import fvcore_count, without_jit_warnings
 from scalesearch.nets.modules import build
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from scalesearch.design.space import load_space
-from scalesearch.nets import latency as module
-from scalesearch.nets.latency import WARM_UP, latency
+from scalesearch.nets import measure as module
+from scalesearch.nets.measure import WARM_UP, latency
 
 SPEC = replace(load_space("mbconv_small").baseline, resolution=16, classes=3)
 

@@ -117,7 +117,7 @@ def _model(folder: Path) -> Feed:
 def _weights(folder: Path) -> Feed:
     """As ``--weights`` opens it: whose tensors they are, and a network that inherits."""
     from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
     from scalesearch.training.model_file import class_names, statistics_of
     from tests.stress.originals import small_spec
 
