@@ -23,7 +23,7 @@ def models(incomplete: str) -> list[str]:
 
 def data(incomplete: str) -> list[str]:
     """Image sets by name; the shell itself completes folders where no name fits."""
-    from scalesearch.data.open import SET_NAMES
+    from scalesearch.data.dataset import SET_NAMES
 
     return _starting(SET_NAMES, incomplete)
 

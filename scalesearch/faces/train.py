@@ -275,8 +275,7 @@ def batches(
     def of(epoch: int) -> Iterator[Batch]:
         order = list(pk_batches(crowd.labels, recipe.people, recipe.photos, seed=seed, epoch=epoch))
         found = training_batches(
-            arrays, recipe.config.batch_size, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics,
-            device=device, order=order,
+            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device
         )  # fmt: skip
         for step, (images, labels) in enumerate(found):
             yield recoloured(images, recipe, seed, epoch, step), labels
