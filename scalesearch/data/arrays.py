@@ -86,7 +86,7 @@ def opened(path: Path, shape: tuple[int, int, int, int]) -> Pixels | None:
 
 
 def _identity(status: os.stat_result) -> FileIdentity:
-    """What changes when a file is written or replaced; unlike the time of writing, that of change cannot be set back."""
+    """What changes when a file is written or replaced; the time of change, unlike that of writing, cannot be set."""
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
