@@ -55,8 +55,8 @@ def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str
             images = _images(network.spec, batch)
             with torch.inference_mode():
                 expected = network(images)
-            found = run(network.spec, temporary, images)
-            difference = float((found - expected).abs().max())
+            logits = run(network.spec, temporary, images)
+            difference = float((logits - expected).abs().max())
             if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
                 raise UserError(str(path), f"logits that differ by {difference:.2g}", "the network's own logits")
             worst = max(worst, difference)
@@ -105,8 +105,8 @@ def _write_program(network: MBConvNet, path: Path, metadata: Mapping[str, str]) 
 
 def _run_program(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
     with torch.inference_mode():
-        found: Tensor = torch.export.load(path).module()(images)
-    return found
+        logits: Tensor = torch.export.load(path).module()(images)
+    return logits
 
 
 def torchvision_family(spec: NetSpec) -> Family:
@@ -138,8 +138,8 @@ def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
 def _run_torchvision(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
     peer = torchvision_loaded(spec, _read_state(path)).eval()
     with torch.inference_mode():
-        found: Tensor = peer(images)
-    return found
+        logits: Tensor = peer(images)
+    return logits
 
 
 def torchvision_loaded(spec: NetSpec, state: Mapping[str, Tensor]) -> nn.Module:
@@ -239,8 +239,8 @@ def _run_state(spec: NetSpec, state: Mapping[str, Tensor], images: Tensor) -> Te
     network = build(spec, seed=1).eval()
     network.load_state_dict(dict(state))
     with torch.inference_mode():
-        found: Tensor = network(images)
-    return found
+        logits: Tensor = network(images)
+    return logits
 
 
 Write = Callable[[MBConvNet, Path, Mapping[str, str]], None]

@@ -31,8 +31,10 @@ def require_plain(spec: NetSpec, family: str) -> None:
     """Refuses a spec whose blocks the family cannot name: squeeze-excitation or fused blocks."""
     for number, stage in enumerate(spec.stages, start=1):
         if stage.se_ratio or stage.block != "mbconv":
-            found = f'"{stage.block}" with se_ratio {stage.se_ratio:g}'
-            raise UserError(f"{spec.name}: stage {number}", found, f'"mbconv" with se_ratio 0 for {family} weights')
+            raise UserError(
+                f"{spec.name}: stage {number}", f'"{stage.block}" with se_ratio {stage.se_ratio:g}',
+                f'"mbconv" with se_ratio 0 for {family} weights',
+            )  # fmt: skip
 
 
 def efficientnet_names(spec: NetSpec) -> dict[str, str]:
@@ -123,9 +125,8 @@ def resnet_names(spec: NetSpec) -> dict[str, str]:
         raise UserError(f"{spec.name}: head", f"width {spec.head.width}", "no head for resnet weights")
     for block in blocks(spec):
         if block.stage.block not in RESNET_BLOCKS:
-            found = f'"{block.stage.block}"'
             wanted = '"basic" or "bottleneck" for resnet weights'
-            raise UserError(f"{spec.name}: stage {block.stage_number}", found, wanted)
+            raise UserError(f"{spec.name}: stage {block.stage_number}", f'"{block.stage.block}"', wanted)
         foreign = f"layer{block.stage_number}.{block.index}"
         for number in range(RESNET_CONVOLUTIONS[block.stage.block]):
             names[f"{block.canonical}.{number}.0"] = f"{foreign}.conv{number + 1}"
@@ -263,7 +264,7 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
     """
     given = {WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
     modules = {name.rpartition(".")[0] for name in given}
-    found: list[tuple[NetSpec, dict[str, Tensor]]] = []
+    fitting: list[tuple[NetSpec, dict[str, Tensor]]] = []
     for known in known_specs():
         for naming in NAMINGS.values():
             try:
@@ -281,9 +282,9 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
                 continue
             if spec == replace(known, classes=spec.classes, in_channels=spec.in_channels):
                 return spec, renamed
-            found.append((spec, renamed))
-    if found:
-        return found[0]
+            fitting.append((spec, renamed))
+    if fitting:
+        return fitting[0]
     shown = ", ".join(list(given)[:3])
     raise UserError(
         where, f"the tensors of no known network ({shown}, …)",

@@ -82,12 +82,12 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
     Raises UserError for no file, a damaged or foreign file, a newer format, or tensors that are not the spec's.
     """
     state, metadata = read_safetensors(path)
-    found = metadata.get("format", "")
-    if found != FORMAT:
-        ours = found.startswith("scalesearch-")  # a model of another kind; others write "pt" and the like
+    form = metadata.get("format", "")
+    if form != FORMAT:
+        ours = form.startswith("scalesearch-")  # a model of another kind; others write "pt" and the like
         raise UserError(
             str(path),
-            f"a {found} file" if ours else "safetensors without this project's metadata",
+            f"a {form} file" if ours else "safetensors without this project's metadata",
             f"a {FORMAT} file, as finetune writes it",
             "" if ours else "Build the network first and load such weights into it.",
         )
@@ -138,8 +138,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 def require_file(path: Path) -> None:
     """Raises UserError where ``path`` is no file, or one larger than any that this project writes."""
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "nothing"
-        raise UserError(str(path), found, "a file of weights")
+        instead = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "nothing"
+        raise UserError(str(path), instead, "a file of weights")
     size = path.stat().st_size
     if size > LARGEST_FILE:
         raise UserError(str(path), f"{size / 1e9:.0f} GB", f"a file of weights of at most {LARGEST_FILE / 1e9:.0f} GB")
@@ -214,16 +214,16 @@ def _refuse_bomb(path: Path) -> None:
         )  # fmt: skip
 
 
-def misfits(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> list[str]:
+def misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
     """One short text for each tensor that is missing, has another shape, or is not expected."""
     problems = []
     for name, tensor in expected.items():
-        if name not in found:
+        if name not in state:
             if not name.endswith(COUNTER):
                 problems.append(f"{name} is missing")
-        elif found[name].shape != tensor.shape:
-            problems.append(f"{name} is {shape(found[name])}, not {shape(tensor)}")
-    return problems + [f"{name} has no place" for name in found if name not in expected]
+        elif state[name].shape != tensor.shape:
+            problems.append(f"{name} is {shape(state[name])}, not {shape(tensor)}")
+    return problems + [f"{name} has no place" for name in state if name not in expected]
 
 
 def shape(tensor: Tensor) -> str:
@@ -272,16 +272,16 @@ def open_weights(named: str, target: NetSpec, padding: str | None = None) -> Wei
     """
     path = Path(named).expanduser()
     if path.is_dir():
-        found = nearest_file(path, target)
+        source = nearest_file(path, target)
     elif path.suffix in SUFFIXES or path.is_file():
-        found = from_file(path)
+        source = from_file(path)
     else:
-        found = from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
-    if padding is None or found.metadata.get("format") == FORMAT:
-        return found
+        source = from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
+    if padding is None or source.metadata.get("format") == FORMAT:
+        return source
     if padding not in get_args(Padding):
         raise UserError("--source-padding", padding, " or ".join(get_args(Padding)))
-    return replace(found, spec=replace(found.spec, padding=padding))  # type: ignore[arg-type]
+    return replace(source, spec=replace(source.spec, padding=padding))  # type: ignore[arg-type]
 
 
 def from_file(path: Path) -> WeightSource:
@@ -300,17 +300,17 @@ def from_file(path: Path) -> WeightSource:
 
 def nearest_file(folder: Path, target: NetSpec) -> WeightSource:
     """Of a folder's files the one whose network is most like ``target``. Raises UserError where none is known."""
-    found: list[WeightSource] = []
+    sources: list[WeightSource] = []
     refused: list[str] = []
     for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
         try:
-            found.append(from_file(path))
+            sources.append(from_file(path))
         except UserError as error:
             refused.append(f"{path.name}: {error.found}")
-    if not found:
+    if not sources:
         what = "; ".join(refused) or f"no file ending in {', '.join(SUFFIXES)}"
         raise UserError(f"--weights {folder}", what, "weights of a known network")
-    return min(found, key=lambda source: distance(source.spec, target))
+    return min(sources, key=lambda source: distance(source.spec, target))
 
 
 def nearest_published(target: NetSpec) -> str:
@@ -381,8 +381,8 @@ def from_torchvision_enum(named: str) -> WeightSource:
 
 def digest(state: Mapping[str, Tensor]) -> str:
     """12 hex digits of names and values."""
-    found = hashlib.sha256()
+    content = hashlib.sha256()
     for name in sorted(state):
-        found.update(name.encode())
-        found.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-    return found.hexdigest()[:12]
+        content.update(name.encode())
+        content.update(state[name].detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    return content.hexdigest()[:12]
