@@ -16,13 +16,12 @@ from scalesearch.design.scaling import published_spec
 from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.layers import BlockPlace, blocks, layers
+from scalesearch.nets.layers import blocks, layers
 from scalesearch.nets.modules import empty_state
 
 # "efficientnet_lite": EfficientNet's names with the squeeze-excitation's place in the block left empty
 Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mobilenet_v3", "mnasnet", "resnet"]
 
-RESNET_CONVOLUTIONS = {"basic": 2, "bottleneck": 3}
 WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")  # left by DataParallel, torch.compile and Lightning
 BODY = ("features.", "blocks.", "_blocks.", "layer")
 
@@ -37,6 +36,11 @@ def require_plain(spec: NetSpec, family: str) -> None:
             )  # fmt: skip
 
 
+def both(path: str, foreign: str) -> dict[str, str]:
+    """A convolution and its batch norm, which lie beside each other at 0 and 1 in both namings."""
+    return {f"{path}.{part}": f"{foreign}.{part}" for part in (0, 1)}
+
+
 def efficientnet_names(spec: NetSpec) -> dict[str, str]:
     """No module is named otherwise: EfficientNet B0–B7 and V2 are the canonical naming."""
     return {}
@@ -47,10 +51,8 @@ def efficientnet_lite_names(spec: NetSpec) -> dict[str, str]:
     names = {}
     for block in blocks(spec):
         if block.stage.block == "mbconv" and not block.stage.se_ratio:
-            depthwise = int(block.expands)
-            for part in (0, 1):
-                # without expansion the depthwise stands at 0 and the project at 2
-                names[f"{block.canonical}.{depthwise + 1}.{part}"] = f"{block.canonical}.{depthwise + 2}.{part}"
+            last = block.layers[-1].number
+            names |= both(f"{block.path}.block.{last}", f"{block.path}.block.{last + 1}")
     return names
 
 
@@ -60,15 +62,13 @@ def mobilenet_v2_names(spec: NetSpec) -> dict[str, str]:
     Raises UserError for squeeze-excitation or fused blocks.
     """
     require_plain(spec, "mobilenet_v2")
-    names, last = {}, 0
+    names = both(f"features.{len(spec.stages) + 1}", f"features.{sum(spec.depths) + 1}")
     for block in blocks(spec):
-        last, project = block.number, 1 + int(block.expands)
-        for part in (0, 1):
-            for layer in range(project):
-                names[f"{block.canonical}.{layer}.{part}"] = f"features.{last}.conv.{layer}.{part}"
-            names[f"{block.canonical}.{project}.{part}"] = f"features.{last}.conv.{project + part}"
-    for part in (0, 1):
-        names[f"features.{len(spec.stages) + 1}.{part}"] = f"features.{last + 1}.{part}"
+        foreign = f"features.{block.number}.conv"
+        for number in range(len(block.layers)):
+            names |= both(f"{block.path}.block.{number}", f"{foreign}.{number}")
+        last = len(block.layers) - 1
+        names |= {f"{block.path}.block.{last}.{part}": f"{foreign}.{last + part}" for part in (0, 1)}
     return names
 
 
@@ -79,21 +79,21 @@ def mnasnet_names(spec: NetSpec) -> dict[str, str]:
     single block without expansion.
     """
     require_plain(spec, "mnasnet")
-    names = {"features.0.0": "layers.0", "features.0.1": "layers.1"}
+    names = {f"features.0.{part}": f"layers.{part}" for part in (0, 1)}
+    names |= {f"features.{len(spec.stages) + 1}.{part}": f"layers.{7 + len(spec.stages) + part}" for part in (0, 1)}
     for block in blocks(spec):
         first = block.number == 1
         if block.expands == first or (first and block.stage.depth != 1):
             raise UserError(
-                f"{spec.name}: {block.canonical}",
+                f"{spec.name}: {block.path}.block",
                 f"expand_ratio {block.stage.expand_ratio:g}, {block.stage.depth} block(s)",
                 "for mnasnet weights: one block without expansion in stage 1, expansion in all others",
             )
         stack = "layers." if first else f"layers.{6 + block.stage_number}.{block.index}.layers."
-        for layer in range(2 + int(block.expands)):
+        for layer in block.layers:
             for part in (0, 1):
-                names[f"{block.canonical}.{layer}.{part}"] = f"{stack}{3 * (layer + int(first)) + part}"
-    for part in (0, 1):
-        names[f"features.{len(spec.stages) + 1}.{part}"] = f"layers.{7 + len(spec.stages) + part}"
+                place = 3 * (layer.number + int(first)) + part
+                names[f"{block.path}.block.{layer.number}.{part}"] = f"{stack}{place}"
     return names
 
 
@@ -104,14 +104,11 @@ def mobilenet_v3_names(spec: NetSpec) -> dict[str, str]:
     """
     if not spec.head.hidden or any(stage.block != "mbconv" for stage in spec.stages):
         raise UserError(spec.name, "no hidden layer or other blocks", "MBConv blocks and a head with a hidden layer")
-    names, last = {"hidden.0": "classifier.0", "classifier.1": "classifier.3"}, 0
+    names = {"hidden.0": "classifier.0", "classifier.1": "classifier.3"}
+    names |= both(f"features.{len(spec.stages) + 1}", f"features.{sum(spec.depths) + 1}")
     for block in blocks(spec):
-        last = block.number
-        for layer in range(3 + int(block.expands)):
-            for leaf in ("0", "1", "fc1", "fc2"):
-                names[f"{block.canonical}.{layer}.{leaf}"] = f"features.{last}.block.{layer}.{leaf}"
-    for part in (0, 1):
-        names[f"features.{len(spec.stages) + 1}.{part}"] = f"features.{last + 1}.{part}"
+        for name in (name for layer in block.layers for name in (layer.path, layer.norm) if name):
+            names[f"{block.path}.{name}"] = f"features.{block.number}.{name}"
     return names
 
 
@@ -128,13 +125,18 @@ def resnet_names(spec: NetSpec) -> dict[str, str]:
             wanted = '"basic" or "bottleneck" for resnet weights'
             raise UserError(f"{spec.name}: stage {block.stage_number}", f'"{block.stage.block}"', wanted)
         foreign = f"layer{block.stage_number}.{block.index}"
-        for number in range(RESNET_CONVOLUTIONS[block.stage.block]):
-            names[f"{block.canonical}.{number}.0"] = f"{foreign}.conv{number + 1}"
-            names[f"{block.canonical}.{number}.1"] = f"{foreign}.bn{number + 1}"
-        if block.shortcut == "projection":
-            for part in (0, 1):
-                names[f"{block.canonical_shortcut}.{part}"] = f"{foreign}.downsample.{part}"
+        for layer in block.layers:
+            if layer.role == "shortcut":
+                names |= both(f"{block.path}.shortcut", f"{foreign}.downsample")
+            else:
+                names[f"{block.path}.{layer.path}"] = f"{foreign}.conv{layer.number + 1}"
+                names[f"{block.path}.{layer.norm}"] = f"{foreign}.bn{layer.number + 1}"
     return names
+
+
+TIMM = {"expand": "conv_pw", "depthwise": "conv_dw", "squeeze": "se.conv_reduce", "excite": "se.conv_expand",
+        "project": "conv_pwl", "fused": "conv_exp"}  # fmt: skip
+TIMM_PLAIN = {**TIMM, "project": "conv_pw", "fused": "conv"}  # blocks without expansion
 
 
 def timm_names(spec: NetSpec) -> dict[str, str]:
@@ -155,29 +157,20 @@ def timm_names(spec: NetSpec) -> dict[str, str]:
     }  # fmt: skip
     for block in blocks(spec):
         foreign = f"blocks.{block.stage_number - 1}.{block.index}"
-        norm = 0
-        for number, layer in enumerate(_timm_layers(block)):
-            path = f"{block.canonical}.{number}"
-            if layer == "se":
-                names |= {f"{path}.fc1": f"{foreign}.se.conv_reduce", f"{path}.fc2": f"{foreign}.se.conv_expand"}
-            else:
-                norm += 1
-                names |= {f"{path}.0": f"{foreign}.{layer}", f"{path}.1": f"{foreign}.bn{norm}"}
+        for layer in block.layers:
+            names[f"{block.path}.{layer.path}"] = f"{foreign}.{(TIMM if block.expands else TIMM_PLAIN)[layer.role]}"
+        for number, norm in enumerate((layer.norm for layer in block.layers if layer.norm), start=1):
+            names[f"{block.path}.{norm}"] = f"{foreign}.bn{number}"
     return names
 
 
-def _timm_layers(block: BlockPlace) -> list[str]:
-    """timm's names of a block's layers, in order."""
-    if block.stage.block == "fused_mbconv":
-        return ["conv_exp", "conv_pwl"] if block.expands else ["conv"]
-    squeeze = ["se"] if block.stage.se_ratio else []
-    if block.expands:
-        return ["conv_pw", "conv_dw", *squeeze, "conv_pwl"]
-    return ["conv_dw", *squeeze, "conv_pw"]  # a depthwise-separable block
+LUKEMELAS = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "squeeze": ("_se_reduce", ""),
+             "excite": ("_se_expand", ""), "project": ("_project_conv", "_bn2")}  # fmt: skip
 
 
 def lukemelas_names(spec: NetSpec) -> dict[str, str]:
-    """{canonical module path: that of ``efficientnet_pytorch``}: blocks counted through from 0.
+    """{canonical module path: that of ``efficientnet_pytorch`` (lukemelas/EfficientNet-PyTorch)}: blocks counted through
+    from 0.
 
     Raises UserError for fused blocks.
     """
@@ -189,18 +182,9 @@ def lukemelas_names(spec: NetSpec) -> dict[str, str]:
     for block in blocks(spec):
         if block.stage.block != "mbconv":
             raise UserError(f"{spec.name}: stage {block.stage_number}", block.stage.block, "mbconv")
-        foreign, number = f"_blocks.{block.number - 1}", 0
-        parts = [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
-        if block.expands:
-            parts.insert(0, ("_expand_conv", "_bn0"))
-        for convolution, norm in parts:
-            if convolution == "_project_conv" and block.stage.se_ratio:
-                names[f"{block.canonical}.{number}.fc1"] = f"{foreign}._se_reduce"
-                names[f"{block.canonical}.{number}.fc2"] = f"{foreign}._se_expand"
-                number += 1
-            names[f"{block.canonical}.{number}.0"] = f"{foreign}.{convolution}"
-            names[f"{block.canonical}.{number}.1"] = f"{foreign}.{norm}"
-            number += 1
+        for layer in block.layers:
+            for own, foreign in zip((layer.path, layer.norm), LUKEMELAS[layer.role], strict=True):
+                names[f"{block.path}.{own}"] = f"_blocks.{block.number - 1}.{foreign}"
     return names
 
 
