@@ -16,7 +16,7 @@ from scalesearch.notebook import html_table
 from scalesearch.units import show_count
 
 EXPONENT = -0.07
-KINDS: dict[BlockKind, str] = {
+BLOCK_WORDS: dict[BlockKind, str] = {
     "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
     "bottleneck": "bottleneck ×{:.3g}",
 }  # fmt: skip
@@ -190,7 +190,7 @@ def spec_html(spec: NetSpec) -> str:
 
 
 def _block(stage: Stage) -> str:
-    return f"{KINDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
+    return f"{BLOCK_WORDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
 
 
 def _squeeze(part: Part) -> str:

@@ -48,7 +48,7 @@ def efficientnet_names(spec: NetSpec) -> dict[str, str]:
 
 def efficientnet_lite_names(spec: NetSpec) -> dict[str, str]:
     """{canonical: foreign} where blocks without squeeze-excitation leave its index empty (project is ``block.3``)."""
-    names = {}
+    names: dict[str, str] = {}
     for block in blocks(spec):
         if block.stage.block == "mbconv" and not block.stage.se_ratio:
             last = block.layers[-1].number
@@ -164,13 +164,14 @@ def timm_names(spec: NetSpec) -> dict[str, str]:
     return names
 
 
-LUKEMELAS = {"expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "squeeze": ("_se_reduce", ""),
-             "excite": ("_se_expand", ""), "project": ("_project_conv", "_bn2")}  # fmt: skip
+LUKEMELAS = {
+    "expand": ("_expand_conv", "_bn0"), "depthwise": ("_depthwise_conv", "_bn1"), "squeeze": ("_se_reduce", ""),
+    "excite": ("_se_expand", ""), "project": ("_project_conv", "_bn2"),
+}  # fmt: skip
 
 
 def lukemelas_names(spec: NetSpec) -> dict[str, str]:
-    """{canonical module path: that of ``efficientnet_pytorch`` (lukemelas/EfficientNet-PyTorch)}: blocks counted through
-    from 0.
+    """{canonical: that of ``efficientnet_pytorch`` (lukemelas/EfficientNet-PyTorch)}: blocks counted through from 0.
 
     Raises UserError for fused blocks.
     """
