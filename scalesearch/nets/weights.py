@@ -20,6 +20,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
+from torchvision.models import get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
@@ -343,8 +344,6 @@ def from_torchvision_enum(named: str) -> WeightSource:
 
     Raises UserError for unknown names, networks that no space describes, and where they cannot be fetched.
     """
-    from torchvision.models import get_model_weights, get_weight, list_models
-
     names = list_models(module=None)
     try:
         weights = get_weight(named) if "." in named else get_model_weights(named).DEFAULT
