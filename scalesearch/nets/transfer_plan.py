@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from scalesearch.notebook import html_table
+from scalesearch.units import show_percent
 
 How = Literal["copied", "cut", "widened", "cut and widened", "fresh"]
 
@@ -98,10 +99,11 @@ class TransferPlan:
     def _repr_html_(self) -> str:
         ways = get_args(How)
         rows = [
-            [name, *(str(counts.get(way, "")) for way in ways), f"{share:.0%}"] for name, counts, share in parts(self)
+            [name, *(str(counts.get(way, "")) for way in ways), show_percent(share, 0)]
+            for name, counts, share in parts(self)
         ]
         kept = "The function is kept." if self.preserved else f"Not kept: {'; '.join(self.losses)}."
-        title = f"{self.coverage:.0%} of the body's values are inherited"
+        title = f"{show_percent(self.coverage, 0)} of the body's values are inherited"
         return html_table(title, ("part", *ways, "inherited"), rows, [kept])
 
 

@@ -70,8 +70,8 @@ def _network(index: int, role: str, triple: tuple[float, float, float], ratio: f
 def facts(count: int, coefficients: Coefficients | None, **training: Any) -> RunFacts:
     """Facts of a run of ``count`` candidates."""
     dropped = (
-        DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5% of 2×"),
-        DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5% of 2×"),
+        DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5 % of 2×"),
+        DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
     )
     return RunFacts(
