@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.api.family import Family, family_of
 from scalesearch.design.family import LARGEST, member
-from scalesearch.design.scaling import PAPER, Coefficients, Rounding
-from scalesearch.design.sizing import meet, size_baseline
+from scalesearch.design.scaling import PAPER, Coefficients, Rounding, meet, size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
@@ -281,7 +280,7 @@ def to_torchvision(network: "MBConvNet") -> "nn.Module":
         UserError: torchvision has no module of this shape; of ResNets and MobileNets it has the published widths alone.
     """
     from scalesearch.nets.export import torchvision_family, torchvision_loaded
-    from scalesearch.nets.naming import to_torchvision as renamed
+    from scalesearch.nets.names import to_torchvision as renamed
 
     spec = network.spec
     state = renamed(spec, network.state_dict(), torchvision_family(spec))

@@ -15,7 +15,7 @@ from scalesearch.study.found import FILE, read_found
 from scalesearch.typed import mistyped
 
 if TYPE_CHECKING:
-    from scalesearch.nets.latency import Latency
+    from scalesearch.nets.measure import Latency
 
 LOG = logging.getLogger(__name__)
 Factors = tuple[float | None, float | None, float | None]
@@ -99,8 +99,8 @@ def timed_member(
     """
     import torch
 
-    from scalesearch.design.sizing import meet_seconds
-    from scalesearch.nets.latency import latency
+    from scalesearch.design.scaling import meet_seconds
+    from scalesearch.nets.measure import latency
     from scalesearch.training.device import choose_device, set_threads
 
     place, before = choose_device(device), torch.get_num_threads()

@@ -12,12 +12,11 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.budget import RESOLUTION_SLACK
 from scalesearch.design.candidates import Enumeration
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Rounding
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Rounding, size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.running.campaign import RETRIES, Bounds
 from scalesearch.running.estimate import Timing, expected_rungs, measure
 from scalesearch.running.provenance import run_facts

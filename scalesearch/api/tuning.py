@@ -18,7 +18,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import write_bytes
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weight_source import WeightSource, open_weights
+from scalesearch.nets.weights import WeightSource, open_weights
 from scalesearch.notebook import html_table
 from scalesearch.running.folder import locked, prepare
 from scalesearch.running.provenance import argument, provenance

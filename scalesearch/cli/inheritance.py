@@ -3,7 +3,7 @@
 from scalesearch.cli.progress import explain, say
 from scalesearch.cli.show import print_table
 from scalesearch.nets.transfer_plan import TransferPlan, parts
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 
 HOW = ("copied", "cut", "widened", "cut and widened", "fresh")
 SHOWN = 4

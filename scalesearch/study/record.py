@@ -17,8 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.candidates import Enumeration
-from scalesearch.design.cost import cost
-from scalesearch.design.score import score
+from scalesearch.design.cost import cost, score
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
 from scalesearch.study.answer import (
