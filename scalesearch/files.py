@@ -1,6 +1,7 @@
 """Files written whole or not at all: a temporary name in the same folder, then a rename."""
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -8,7 +9,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def write_text(path: Path, text: str) -> None:
     """Text in UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Comma-separated rows in UTF-8, atomically; the first is the header."""
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def write_json(path: Path, values: Any) -> None:

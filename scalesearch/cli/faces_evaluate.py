@@ -42,8 +42,7 @@ def evaluate(
 
     Example: scalesearch faces evaluate people/ --strangers others/ --out report
     """
-    from scalesearch.cli.progress import Bar, interruptible
-    from scalesearch.cli.show import print_json
+    from scalesearch.cli.shell import Bar, interruptible, print_json
     from scalesearch.faces.evaluate import (
         every_pair,
         histogram,
@@ -106,7 +105,7 @@ def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | Non
 
 
 def _print_evaluation(values: dict[str, Any], out: Path | None) -> None:
-    from scalesearch.cli.progress import say
+    from scalesearch.cli.shell import say
 
     for note in values["notes"]:
         say(f"Note: {note}")

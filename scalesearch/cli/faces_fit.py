@@ -19,7 +19,7 @@ from scalesearch.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from scalesearch.cli.progress import Bar
+    from scalesearch.cli.shell import Bar
     from scalesearch.training.history import EpochRecord
 
 
@@ -124,8 +124,7 @@ def fit(
     """
     from dataclasses import replace
 
-    from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
-    from scalesearch.cli.show import print_json
+    from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say
     from scalesearch.design.family import named_spec
     from scalesearch.design.scaling import PAPER
     from scalesearch.design.space import load_space

@@ -47,8 +47,7 @@ def enroll(
 
     Example: scalesearch faces enroll people/ --strangers others/ --fpir 0.01
     """
-    from scalesearch.cli.progress import Bar, interruptible, say
-    from scalesearch.cli.show import print_json
+    from scalesearch.cli.shell import Bar, interruptible, print_json, say
     from scalesearch.faces.gallery import add, fitted, save_gallery
     from scalesearch.faces.model_file import load_model
     from scalesearch.faces.threshold import check_rate
@@ -156,8 +155,7 @@ def list_members(gallery: GalleryOption = FOLDER / "gallery.safetensors", json: 
     """Show who is enrolled, and the threshold."""
     import numpy as np
 
-    from scalesearch.cli.progress import say
-    from scalesearch.cli.show import print_json, print_table
+    from scalesearch.cli.shell import print_json, print_table, say
     from scalesearch.faces.gallery import load_gallery
 
     members = load_gallery(gallery)
@@ -182,8 +180,7 @@ def remove(
     A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
     members is fitted anew on those who stay.
     """
-    from scalesearch.cli.progress import say
-    from scalesearch.cli.show import print_json
+    from scalesearch.cli.shell import print_json, say
     from scalesearch.faces.gallery import fitted, load_gallery, save_gallery
     from scalesearch.faces.gallery import remove as without
 

@@ -27,8 +27,7 @@ def identify(
 
     Example: scalesearch faces identify photos/
     """
-    from scalesearch.cli.progress import Bar, interruptible, say
-    from scalesearch.cli.show import print_json, print_table
+    from scalesearch.cli.shell import Bar, interruptible, print_json, print_table, say
     from scalesearch.faces.gallery import load_gallery, require_model
     from scalesearch.faces.identify import identified
     from scalesearch.faces.model_file import load_model

@@ -8,7 +8,7 @@ import typer
 from scalesearch.cli.options import DATA
 
 if TYPE_CHECKING:
-    from scalesearch.cli.progress import Bar
+    from scalesearch.cli.shell import Bar
     from scalesearch.faces.detect import Detector
     from scalesearch.faces.evaluate import Embedded
     from scalesearch.faces.model_file import FaceModel
