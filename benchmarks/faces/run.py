@@ -53,7 +53,7 @@ from scalesearch.faces.threshold import design_effect, fit_threshold, next_inter
 from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss

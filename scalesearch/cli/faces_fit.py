@@ -133,7 +133,7 @@ def fit(
     from scalesearch.faces.photos import read_crowd
     from scalesearch.faces.sampling import steps_per_epoch
     from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, enough_epochs, notes, train
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
     from scalesearch.running.folder import locked, prepare
     from scalesearch.running.provenance import provenance
     from scalesearch.study.config import TrainConfig, validate

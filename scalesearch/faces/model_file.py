@@ -14,8 +14,7 @@ from scalesearch.errors import UserError
 from scalesearch.faces.network import body_state, embedder
 from scalesearch.files import write_bytes
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import digest
-from scalesearch.nets.weights import read_safetensors, require_version, spec_network
+from scalesearch.nets.weights import digest, read_safetensors, require_version, spec_network
 from scalesearch.training.model_file import PIXELS, statistics_of
 
 FORMAT = "scalesearch-faces"

@@ -26,7 +26,7 @@ from scalesearch.faces.sampling import pk_batches, steps_per_epoch
 from scalesearch.faces.start import discriminants, pooled, set_embedding
 from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch
 from scalesearch.training.loop import fit
@@ -275,8 +275,7 @@ def batches(
     def of(epoch: int) -> Iterator[Batch]:
         order = list(pk_batches(crowd.labels, recipe.people, recipe.photos, seed=seed, epoch=epoch))
         found = training_batches(
-            arrays, recipe.config.batch_size, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics,
-            device=device, order=order,
+            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device
         )  # fmt: skip
         for step, (images, labels) in enumerate(found):
             yield recoloured(images, recipe, seed, epoch, step), labels

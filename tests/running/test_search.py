@@ -14,8 +14,7 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import build
-from scalesearch.nets.weight_source import open_weights
-from scalesearch.nets.weights import save_network
+from scalesearch.nets.weights import open_weights, save_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.folder import locked, newest_run
 from scalesearch.running.optuna_view import open_study
