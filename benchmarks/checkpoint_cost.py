@@ -18,7 +18,7 @@ from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 

@@ -27,9 +27,8 @@ from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import choose_device, set_threads, uses_bf16
 from scalesearch.training.loop import Plan, train_epoch
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.out_of_memory import Parts
-from scalesearch.training.step import start
+from scalesearch.training.memory import Parts
+from scalesearch.training.step import classification_loss, start
 
 CLASSES = 1000
 Batches = list[tuple[Tensor, Tensor]]

@@ -1,6 +1,7 @@
 """Files written whole or not at all: a temporary name in the same folder, then a rename."""
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -8,7 +9,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,13 @@ def write_text(path: Path, text: str) -> None:
     """Text in UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Comma-separated rows in UTF-8, atomically; the first is the header."""
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -159,3 +167,38 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(str(path), f"a JSON {type(values).__name__}", what)
     return values
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder and checks that it can be written to. Raises UserError otherwise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            "--run", f"{folder} ({error.strerror})", "a folder that can be written to", "Name another with --run."
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises UserError where another process holds it.
+    """
+    from filelock import FileLock, Timeout  # not needed by commands that only read
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            "--run", f"{folder} in use by another scalesearch process", "a folder of its own for each search",
+            "Wait for that one, or name another folder.",
+        ) from None  # fmt: skip
+    try:
+        yield
+    finally:
+        lock.release()

@@ -29,10 +29,25 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
 from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
-from scalesearch.faces.evaluate import (
+from scalesearch.faces.gallery import (
+    Gallery,
+    Matches,
+    add,
+    design_effect,
+    empty_gallery,
+    fit_threshold,
+    fitted,
+    next_interval,
+    search,
+)
+from scalesearch.faces.model import discriminants, embed, embedder, pooled, set_embedding
+from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
+from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
+from scalesearch.faces.protocols import (
     Embedded,
     every_pair,
     histogram,
+    limit_at,
     listed_pairs,
     open_set,
     open_set_curve,
@@ -41,23 +56,14 @@ from scalesearch.faces.evaluate import (
     roc_curve,
     verification,
 )
-from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fitted, search
-from scalesearch.faces.metrics import limit_at
-from scalesearch.faces.network import embed, embedder
-from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
-from scalesearch.faces.people import list_people
-from scalesearch.faces.photos import Crowd, choose, read_crowd
-from scalesearch.faces.sampling import steps_per_epoch
-from scalesearch.faces.start import discriminants, pooled, set_embedding
-from scalesearch.faces.threshold import design_effect, fit_threshold, next_interval
-from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches
+from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per_epoch
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weight_source import open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.starting import settled
+from scalesearch.training.start import settled
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 PIXELS, DIMENSIONS, EPOCHS, TAIL, LR = 112, 128, 8, 6, 1e-3

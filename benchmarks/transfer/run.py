@@ -30,11 +30,11 @@ from scalesearch.nets.naming import rename
 from scalesearch.nets.timm_names import timm_names
 from scalesearch.nets.weight_source import WeightSource, open_weights
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.evaluate import evaluate
+from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
 from scalesearch.training.sections import reset_tail
-from scalesearch.training.starting import from_source, settled
+from scalesearch.training.start import from_source, settled
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 BATCH, LR, BODY = 32, 3e-3, 0.3

@@ -36,10 +36,10 @@ from scalesearch.running.processes import Processes
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import set_threads
-from scalesearch.training.evaluate import evaluate
+from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.throughput import seconds_per_step
+from scalesearch.training.probes import seconds_per_step
+from scalesearch.training.step import classification_loss
 
 RUNGS = (1, 2, 3, 4, 6, 9, 12, 18)
 IMAGES, BATCH = 4800, 64

@@ -15,32 +15,29 @@ from scalesearch.design.cost import cost
 from scalesearch.design.family import named_spec
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
+from scalesearch.files import locked, prepare, write_bytes
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weight_source import WeightSource, open_weights
 from scalesearch.notebook import html_table
-from scalesearch.running.folder import locked, prepare
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
-from scalesearch.training.auto import Choice, choose_strategy
+from scalesearch.training.classifier import begin, finetune, inherited, inspect, starting, task_of
 from scalesearch.training.distributed import ranks
-from scalesearch.training.finetune import (
-    CHECKPOINT_FILE,
-    MODEL_FILE,
-    Watcher,
-    begin,
-    finetune,
-    inherited,
-    inspect,
-    starting,
-    training_of,
-)
-from scalesearch.training.history import EpochRecord
-from scalesearch.training.lr_range import LrRange, lr_range
+from scalesearch.training.history import EpochRecord, Watcher
+from scalesearch.training.job import CHECKPOINT_FILE, MODEL_FILE
 from scalesearch.training.memory import FLOAT, least_memory, require_memory
 from scalesearch.training.model_file import class_names
-from scalesearch.training.recipe import BODY_RATIO, Recipe, Strength, augmentation
+from scalesearch.training.probes import LrRange, lr_range
+from scalesearch.training.recipe import (
+    BODY_RATIO,
+    Choice,
+    Recipe,
+    Strength,
+    augmentation,
+    choose_strategy,
+    require_weights,
+)
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -239,7 +236,13 @@ def train(prepared: PreparedTuning, device: torch.device, listener: TuneListener
                 raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
             listener.note(f"WARNING ({finding.check}): {finding}")
         metrics = finetune(
-            start, parts, recipe, folder, device, Watcher(listener.step, listener.epoch, listener.note), origin
+            start,
+            parts,
+            recipe,
+            folder,
+            device,
+            Watcher(step=listener.step, epoch=listener.epoch, note=listener.note),
+            origin,
         )
     return FineTuned(folder / MODEL_FILE, metrics)
 
@@ -256,8 +259,7 @@ def find_lr(
     parts, recipe, spec = prepared.parts, prepared.recipe, prepared.subject.spec
     read(parts, spec.resolution, reading)
     start = starting(spec, parts, recipe, prepared.subject.source, device)
-    batches, _, loss = training_of(start, parts, recipe, device)
-    curve = lr_range(start.network, batches, recipe.config, loss, device)
+    curve = lr_range(start.network, task_of(start, parts, recipe, device), recipe.config, device)
     path = prepared.folder / LR_FIGURE
     write_bytes(path, rendered(lr_figure(curve.lrs, curve.losses, curve.suggestion), "png"))
     return curve, path
@@ -292,11 +294,7 @@ def _strategy(asked: TuneOptions, found: Subject, parts: Dataset) -> Choice:
     if asked.strategy == "auto":
         coverage = None if found.plan is None else found.plan.coverage
         return choose_strategy(len(parts.train), len(parts.classes), coverage)
-    if found.source is None and asked.strategy != "full":
-        raise UserError(
-            f"--strategy {asked.strategy}", "no --weights", "weights to freeze",
-            "Give --weights, or --strategy full.",
-        )  # fmt: skip
+    require_weights(asked.strategy, found.source is not None)
     return Choice(asked.strategy, reset_tail=asked.reset_tail)
 
 

@@ -11,13 +11,18 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.weights import load_network
 from scalesearch.notebook import html_table
-from scalesearch.training.calibration import Calibration, calibration
+from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
 from scalesearch.training.device import choose_device
-from scalesearch.training.finetune import EVALUATION_BATCH, evaluate_model, report
+from scalesearch.training.evaluation import (
+    Calibration,
+    calibration,
+    class_accuracy,
+    confusion,
+    image_files,
+    predictions,
+)
 from scalesearch.training.memory import forward_memory, require_memory
-from scalesearch.training.metrics import class_accuracy, confusion
 from scalesearch.training.model_file import DATA, class_names, statistics_of
-from scalesearch.training.predict import image_files, predictions
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,7 +78,7 @@ def folder_source(path: str | Path) -> Source:
 
 def _part_folders(root: Path) -> list[tuple[str, Path]]:
     """(part, folder) pairs: [("", root)] for a folder without parts."""
-    found = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in _entries(root) if _is_part(entry)]
+    found = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in visible(root) if _is_part(entry)]
     if not found:
         return [("", root)]
     parts = [part for part, _ in found]
@@ -96,11 +96,11 @@ def _is_part(entry: os.DirEntry[str]) -> bool:
 
 def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) -> list[_File]:
     files: list[_File] = []
-    for entry in _entries(folder):
+    for entry in visible(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir():
-            found = _files_below(root, Path(entry.path), skipped_links)
+            found = images_below(root, Path(entry.path), skipped_links)
             if not found:
                 kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
                 raise UserError(entry.path, "a class folder without images", f"files of {kinds}", "Remove or fill it.")
@@ -110,14 +110,14 @@ def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) 
     return files
 
 
-def _files_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
+def images_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
     """(path relative to root, size in bytes) of the images in ``folder`` and below, sorted by name."""
     found: list[tuple[str, int]] = []
-    for entry in _entries(folder):
+    for entry in visible(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir(follow_symlinks=False):
-            found += _files_below(root, Path(entry.path), skipped_links)
+            found += images_below(root, Path(entry.path), skipped_links)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
             if not entry.is_file():
                 raise UserError(entry.path, "a pipe, socket or device", "an image", "Remove it.")
@@ -133,7 +133,7 @@ def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def visible(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder that are not hidden, sorted by name."""
     try:
         with os.scandir(folder) as found:
@@ -193,7 +193,7 @@ def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
         ignored = [
-            entry.name for entry in _entries(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
+            entry.name for entry in visible(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
         ]
         if ignored:
             notes.append(f"folders beside train/ were ignored: {', '.join(ignored)}")

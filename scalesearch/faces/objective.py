@@ -8,15 +8,14 @@ Losses and miners are pytorch-metric-learning's, with squared Euclidean distance
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
+from scalesearch.faces import LossName, Mining, missing_extra
 
-Mining = Literal["all", "semi-hard", "batch-hard"]
-LossName = Literal["triplet", "arcface", "cosface", "proxy-nca", "proxy-anchor"]
 MININGS: tuple[Mining, ...] = ("all", "semi-hard", "batch-hard")
 GENTLER: dict[Mining, Mining] = {"batch-hard": "semi-hard", "semi-hard": "all", "all": "all"}
 
@@ -167,8 +166,3 @@ def _losses() -> dict[LossName, Callable[[ObjectiveSettings, int, int], Any]]:
         "proxy-nca": lambda _, people, dimensions: losses.ProxyNCALoss(people, dimensions),
         "proxy-anchor": lambda _, people, dimensions: losses.ProxyAnchorLoss(people, dimensions),
     }
-
-
-def missing_extra(package: str) -> UserError:
-    """The error for a package of the extra ``faces`` that is not there."""
-    return UserError(package, "not installed", "the extra for faces", "Install it: pip install 'scalesearch[faces]'")

@@ -24,9 +24,9 @@ from scalesearch.design.shape import reshape
 from scalesearch.design.sizing import check_buildable
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import locked, prepare, read_json, write_json
 from scalesearch.running.campaign import Bounds, Campaign
-from scalesearch.running.folder import RUN_FILE, locked, prepare
+from scalesearch.running.folder import RUN_FILE
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.search import Listener, check_format
 from scalesearch.running.storage import Storage, storage_url
