@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
     DATA,
     MEMBERS,
@@ -204,8 +205,6 @@ def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":
 
 def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     """The loop's settings, but for what depends on how many people there are."""
-    from scalesearch.training.recipe import require_weights
-
     strategy: Strategy = ("tail" if inherits else "full") if asked.strategy == "auto" else asked.strategy
     require_weights(strategy, inherits)
     config = TrainConfig(

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
-from scalesearch.api.options import OUTPUT, Field, Option, options_of
+from scalesearch.api.options import OUTPUT, TRAINING, Field, Option, options_of
 from scalesearch.cli import complete
 
 O = TypeVar("O")  # noqa: E741
@@ -25,7 +25,7 @@ class Terminal:
     that it takes; the others keep their defaults."""
 
     fvcore: Annotated[bool, Option("Build it and count with fvcore, too.", OUTPUT)] = False
-    find_lr: Annotated[bool, Option("Only suggest a learning rate: draw the loss while the rate rises.", OUTPUT)] = (
+    find_lr: Annotated[bool, Option("Only suggest a learning rate: draw the loss while the rate rises.", TRAINING)] = (
         False
     )
     plan: Annotated[bool, Option("Only print what becomes of every tensor.", OUTPUT)] = False
@@ -70,7 +70,7 @@ def _parameter(field: Field) -> inspect.Parameter:
         name = "--" + field.name.replace("_", "-")
         declared = f"{name}/--no-{name[2:]}" if option.negative else name
         info = typer.Option(declared, *([f"-{option.short}"] if option.short else []), **common)
-    annotation: Any = Annotated[kind, info]  # type: ignore[valid-type]
+    annotation: Any = Annotated[kind, info]
     default = str(field.default) if option.unit and isinstance(field.default, int | float) else field.default
     return inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
 

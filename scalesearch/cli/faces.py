@@ -11,8 +11,7 @@ import typer
 from scalesearch.api import faces as api
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.progress import Bar, EpochProgress, interruptible, say
-from scalesearch.cli.show import print_json, print_table
+from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, print_table, say
 from scalesearch.training.history import EpochRecord, Watcher
 
 if TYPE_CHECKING:

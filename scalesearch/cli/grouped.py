@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scalesearch.cli.options import OUTPUT
+from scalesearch.api.options import OUTPUT
 
 OTHER = "Options"
 EVERYWHERE = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose"}

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the panels of help that options stand in."""
+"""Options of the faces commands, until they are made from options dataclasses, too."""
 
 from pathlib import Path
 from typing import Annotated, Literal

@@ -3,8 +3,7 @@
 import math
 from typing import Any
 
-from scalesearch.cli.progress import say
-from scalesearch.cli.show import print_table
+from scalesearch.cli.shell import print_table, say
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import scale
 from scalesearch.study.answer import Answer

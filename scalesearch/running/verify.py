@@ -263,6 +263,8 @@ def verify(
     data: Dataset,
     workers: Workers,
     listener: Listener,
+    bounds: Bounds | None = None,
+    storage: str | None = None,
 ) -> Verification:
     """Runs what is still to be run, and concludes; the result is in ``verify.json``, too.
 
@@ -270,6 +272,8 @@ def verify(
         networks: of ``scaled``; ``wanted``: their trainings, of ``trials``.
         workers: where trainings run.
         listener: is told of each training as in a search.
+        bounds: of the work; None runs it to its end.
+        storage: a PostgreSQL that coordinators share; None keeps the ledger in the folder.
 
     Raises:
         UserError: the run's folder is in use, or nothing came out that could be compared.
@@ -278,20 +282,22 @@ def verify(
     folder = folder_of(searched, phi)
     prepare(folder)
     plan = searched.plan
-    with locked(searched.folder), contextlib.closing(Storage(storage_url(folder, None), listener.note)) as storage:
+    kept = Storage(storage_url(folder, storage), listener.note)
+    with contextlib.nullcontext() if kept.shared else locked(searched.folder), contextlib.closing(kept):
         kept_rows(searched, phi)  # refuses another search's
-        ledger = Ledger(storage, plan.digest)
-        ledger.free_all()
+        ledger = Ledger(kept, f"{plan.digest}-phi{phi:g}" if kept.shared else plan.digest)
+        if not kept.shared:
+            ledger.free_all()
         work = _Verifying(searched, networks, folder, wanted, listener)
         setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
         before = ledger.finished()
-        check_rows([one.row for one in before], storage.name)
+        check_rows([one.row for one in before], kept.name)
         work.known(before)
         for size in sorted({one.proxy_spec.resolution for one in work.wanted()}):  # once, before workers ask for them
             data.train.at(size, listener.reading)
             data.validation.at(size, listener.reading)
         with contextlib.closing(workers.start(partial(run_trial, setting))) as executor:
-            Campaign(ledger, executor, work, Bounds(), workers.retries, workers.silent_seconds).run()
+            Campaign(ledger, executor, work, bounds or Bounds(), workers.retries, workers.silent_seconds).run()
         found = compare_sizes(searched, networks, phi, wanted, work.results)
         write_json(folder / FILE, {"format": FORMAT, **asdict(found)})
         return found

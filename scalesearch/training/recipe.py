@@ -4,7 +4,6 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from scalesearch.data.batches import Augment
-from scalesearch.errors import UserError
 from scalesearch.study.config import Strategy, TrainConfig
 
 Strength = Literal["light", "medium", "strong"]
@@ -72,11 +71,3 @@ def choose_strategy(images: int, classes: int, coverage: float | None) -> Choice
     if each < PLENTY:
         return Choice("tail", f"{amount}: enough for new last layers on a frozen body", reset_tail=True)
     return Choice("full", f"{amount} are enough to train everything")
-
-
-def require_weights(strategy: Strategy, inherits: bool) -> None:
-    """Raises UserError for a strategy that freezes what nothing was inherited for."""
-    if not inherits and strategy != "full":
-        raise UserError(
-            f"--strategy {strategy}", "no --weights", "weights to freeze", "Give --weights, or --strategy full."
-        )

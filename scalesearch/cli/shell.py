@@ -1,6 +1,8 @@
-"""Progress for people: a bar in a terminal, lines elsewhere; and the question before a long job."""
+"""What commands print: lines and tables for people, JSON for programs; progress, as a bar in a terminal and as lines
+elsewhere; and the question before a long job."""
 
 import contextlib
+import json
 import logging
 import os
 import signal
@@ -19,8 +21,8 @@ from scalesearch.units import show_seconds
 if TYPE_CHECKING:
     from scalesearch.training.history import EpochRecord
 
-
 LOG = logging.getLogger("scalesearch")
+ASK_ABOVE_SECONDS = 600
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
@@ -54,9 +56,44 @@ def detail(text: str) -> None:
     LOG.debug(text)
 
 
-def confirm(seconds: float, ask_above: float, yes: bool) -> None:
+def console() -> Any:
+    """A rich console that fits the terminal; no escape codes when piped or where NO_COLOR asks for none."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    plain = not terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(highlight=False, width=None if terminal else 160, color_system=None if plain else "auto")
+
+
+def print_json(values: Any) -> None:
+    """One JSON document on standard output."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
+
+
+def print_table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, *, result: bool = True
+) -> None:
+    """A table; the first ``texts`` columns are text, the others numbers. --quiet leaves out what is no result."""
+    if not result and asked_quiet():
+        return
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(
+        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False,
+        show_header=any(columns),
+    )  # fmt: skip
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < texts or column == "block" else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*(escape(printable(cell)) for cell in row))
+    console().print(table)
+
+
+def confirm(seconds: float, yes: bool) -> None:
     """Asks before a long job, only where somebody can answer; elsewhere it starts. Leaves with 0 on a no."""
-    if yes or seconds <= ask_above or not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if yes or seconds <= ASK_ABOVE_SECONDS or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return
     if not typer.confirm(f"This will take about {show_seconds(seconds)}. Start?", default=True):
         raise typer.Exit()
@@ -98,8 +135,6 @@ class Bar:
     def __enter__(self) -> "Bar":
         if self.live:
             from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-            from scalesearch.cli.show import console
 
             self._bar = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
