@@ -46,8 +46,7 @@ Strangers = Annotated[
     str | Path | None, Option("Folder with a folder of photos per person, of people who are no members.", STRANGERS)
 ]
 Fpir = Annotated[
-    float,
-    Option("Share of strangers' photos that may be taken for a member: 0.01 is one in a hundred.", STRANGERS),
+    float, Option("Share of strangers' photos that may be taken for a member: 0.01 is one in a hundred.", STRANGERS)
 ]
 Crop = Annotated[
     bool | None,
@@ -285,15 +284,15 @@ def enroll(asked: EnrollOptions) -> Enrolment:
     galleries.check_rate(asked.fpir)
     model, file = load_model(Path(asked.model)), Path(asked.gallery)
     gallery, device = _opened(file, model, must_exist=asked.people is None), choose_device(asked.device)
-    detect = _detector(model.crop if asked.crop is None else asked.crop)
-    crowd = _crowd(asked.people, "PEOPLE", model, detect, asked.skip_broken, asked.reading)
-    if crowd is not None:
+    read, crowd, strangers = _reader(asked, model), None, None
+    if asked.people is not None:
+        crowd = read(asked.people, "PEOPLE")
         vectors = embedding_set(model, crowd, device).vectors
         _check_enrolled(gallery, crowd, vectors, "PEOPLE")
         for label, name in enumerate(crowd.names):
             gallery = galleries.add(gallery, name, vectors[crowd.labels == label])
-    strangers = _crowd(asked.strangers, "--strangers", model, detect, asked.skip_broken, asked.reading)
-    if strangers is not None:
+    if asked.strangers is not None:
+        strangers = read(asked.strangers, "--strangers")
         if both := sorted(set(strangers.names) & set(gallery.names)):
             raise UserError("--strangers", f"people who are members: {', '.join(both[:5])}", "people who are not")
         vectors = embedding_set(model, strangers, device).vectors
@@ -488,8 +487,7 @@ class EvaluateOptions:
     """Which people a model is evaluated on."""
 
     people: Annotated[
-        str | Path,
-        Option("Folder with a folder of photos per person, none of them trained on.", argument=True),
+        str | Path, Option("Folder with a folder of photos per person, none of them trained on.", argument=True)
     ]
     _: KW_ONLY
     model: ModelFile = MODEL
@@ -533,10 +531,9 @@ def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
 
     check_rate(asked.fpir)
     model, device = load_model(Path(asked.model)), choose_device(asked.device)
-    detect = _detector(model.crop if asked.crop is None else asked.crop)
-    people = _crowd(asked.people, "PEOPLE", model, detect, asked.skip_broken, asked.reading)
-    assert people is not None
-    strangers = _crowd(asked.strangers, "--strangers", model, detect, asked.skip_broken, asked.reading)
+    read = _reader(asked, model)
+    people = read(asked.people, "PEOPLE")
+    strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
     _check_disjoint(model, people, strangers)
     known = embedding_set(model, people, device)
     strange = embedding_set(model, strangers, device) if strangers else None
@@ -602,23 +599,17 @@ def _detector(crop: bool) -> "Detector | None":
     return detector() if crop else None
 
 
-def _crowd(
-    folder: str | Path | None,
-    option: str,
-    model: "FaceModel",
-    detect: "Detector | None",
-    skip_broken: bool,
-    reading: Reading | None,
-) -> "Crowd | None":
-    """Everybody in a folder as the model takes them; None for no folder."""
+def _reader(asked: "EnrollOptions | EvaluateOptions", model: "FaceModel") -> "Callable[[str | Path, str], Crowd]":
+    """(folder, option that gave it) → everybody in it, as the model takes them."""
     from scalesearch.faces.photos import list_people, read_crowd
 
-    if folder is None:
-        return None
-    size_px = model.network.spec.resolution
-    return read_crowd(
-        list_people(folder, option), size_px, detect, option=option, skip_broken=skip_broken, progress=reading
-    )
+    size_px, detect = model.network.spec.resolution, _detector(model.crop if asked.crop is None else asked.crop)
+
+    def read(folder: str | Path, option: str) -> "Crowd":
+        people, skip = list_people(folder, option), asked.skip_broken
+        return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
+
+    return read
 
 
 def _values(threshold: "Threshold | None") -> dict[str, Any] | None:

@@ -281,13 +281,10 @@ def confidence(gallery: Gallery, distances: FloatArray) -> FloatArray:
 def save_gallery(path: Path, gallery: Gallery) -> None:
     """One safetensors file, written whole or not at all: tensors, and names and threshold as JSON beside them."""
     header = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "scalesearch_version": version("scalesearch"),
-        "model": gallery.model,
-        "names": json.dumps(list(gallery.names), ensure_ascii=False),
+        "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
+        "model": gallery.model, "names": json.dumps(list(gallery.names), ensure_ascii=False),
         "threshold": json.dumps(gallery.threshold.to_dict() if gallery.threshold else None),
-    }
+    }  # fmt: skip
     tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
     copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, safetensors.numpy.save(copies, metadata=header))

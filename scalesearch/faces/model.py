@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +24,7 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weight_source import digest
 from scalesearch.nets.weights import read_safetensors, require_version, spec_network
 from scalesearch.training.device import autocast
+from scalesearch.training.evaluation import judging
 from scalesearch.training.model_file import PIXELS, statistics_of
 
 FloatArray = npt.NDArray[np.float32]
@@ -76,7 +76,8 @@ def embed(
         flip: average with the mirror image's embedding, and scale to length 1 again.
     """
     vectors: list[FloatArray] = []
-    with _judging(network, device), torch.inference_mode():
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    with judging(network), torch.inference_mode():
         for images in _images(pixels, statistics, device):
             with autocast(device, "auto"):
                 outputs = network(images).float()
@@ -84,18 +85,6 @@ def embed(
                     outputs = functional.normalize(outputs + network(images.flip(-1)).float(), dim=1)
             vectors.append(outputs.cpu().numpy())
     return np.concatenate(vectors)
-
-
-@contextmanager
-def _judging(network: nn.Module, device: torch.device) -> Iterator[None]:
-    """While it lasts, the network is on the device and in evaluation mode; modes are put back afterwards."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
-    try:
-        yield
-    finally:
-        for module, mode in modes:
-            module.training = mode
 
 
 def _images(pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Iterator[Tensor]:
@@ -129,8 +118,9 @@ def pooled(network: MBConvNet, pixels: Pixels, statistics: PixelStatistics, devi
         given.append(inputs[0].double().cpu().numpy())
 
     handle = last_linear(network).register_forward_pre_hook(keep)
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     try:
-        with _judging(network, device), torch.no_grad():
+        with judging(network), torch.no_grad():
             for images in _images(pixels, statistics, device):
                 network(images)
     finally:
@@ -234,15 +224,10 @@ def save_model(
     """Writes an embedder without what only its training needed; returns the digest. It holds no names."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in body_state(network).items()}
     metadata = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "scalesearch_version": version("scalesearch"),
-        "spec": json.dumps(network.spec.to_dict()),
-        PIXELS: json.dumps(asdict(statistics)),
-        "crop": json.dumps(crop),
-        "trained_on": json.dumps(sorted(trained_on)),
-        "facts": json.dumps(dict(facts), allow_nan=False),
-    }
+        "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
+        "spec": json.dumps(network.spec.to_dict()), PIXELS: json.dumps(asdict(statistics)), "crop": json.dumps(crop),
+        "trained_on": json.dumps(sorted(trained_on)), "facts": json.dumps(dict(facts), allow_nan=False),
+    }  # fmt: skip
     write_bytes(path, safetensors.torch.save(state, metadata))
     return digest(state)
 

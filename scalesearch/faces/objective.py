@@ -75,7 +75,7 @@ class Objective(nn.Module):
 
     @property
     def changes(self) -> int:
-        """How often a collapse was found."""
+        """How often there was a collapse."""
         return int(self.counts[1])
 
     def health(self) -> dict[str, float]:

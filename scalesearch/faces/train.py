@@ -26,7 +26,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
-from scalesearch.training.start import Start, from_scratch, from_source, settled
+from scalesearch.training.start import Start, start_of
 
 TINY = 1e-6  # weight of people who have all come, where a batch needs them again
 
@@ -195,11 +195,8 @@ def begin(
     )  # fmt: skip
     arrays, config, fresh = arrays_of(data.train), recipe.config, not continues(folder)
     spec = replace(spec, classes=recipe.dimensions)
-    if source is None:
-        start = from_scratch(spec, arrays, config.seed)
-    else:
-        steps = config.epochs * steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
-        start = from_source(settled(spec, steps), source, arrays, (), device, seed=config.seed, repair=fresh)
+    steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
+    start = start_of(spec, source, arrays, (), config, steps, device, repair=fresh)
     if fresh and recipe.discriminant and source is not None:
         features = pooled(start.network, data.train.pixels, start.statistics, device)
         set_embedding(start.network, *discriminants(features, data.train.labels, recipe.dimensions))

@@ -133,11 +133,9 @@ def architecture_digest(network: nn.Module) -> str:
 def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
     """What must be the same for a run to continue: the settings, the schedule's length, the architecture."""
     return {
-        **training.config.to_dict(),
-        "config_digest": training.config.digest,
-        "steps_per_epoch": steps_per_epoch,
+        **training.config.to_dict(), "config_digest": training.config.digest, "steps_per_epoch": steps_per_epoch,
         "architecture": architecture_digest(training.network),
-    }
+    }  # fmt: skip
 
 
 def save(path: Path, training: Training, state: CheckpointState, steps_per_epoch: int) -> None:
@@ -274,11 +272,9 @@ def check_identity(path: Path, written: Mapping[str, Any], expected: Mapping[str
     """Raise UserError naming each setting that differs between a checkpoint and the run that would continue it."""
     if written["architecture"] != expected["architecture"]:
         raise UserError(
-            f"checkpoint {path}",
-            f"architecture {written['architecture']}",
-            f"{expected['architecture']}, the network to be trained",
-            START_ANEW,
-        )
+            f"checkpoint {path}", f"architecture {written['architecture']}",
+            f"{expected['architecture']}, the network to be trained", START_ANEW,
+        )  # fmt: skip
     written = {**LATER_DEFAULTS, **written}  # what was not a setting yet was as it is by default
     names = [name for name in {**written, **expected} if written.get(name) != expected.get(name)]
     if names:

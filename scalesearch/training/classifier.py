@@ -36,7 +36,7 @@ from scalesearch.training.model_file import class_names, metadata_of, model_card
 from scalesearch.training.preflight import Finding, preflight
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.sections import reset_tail
-from scalesearch.training.start import Start, from_scratch, from_source, settled
+from scalesearch.training.start import Start, start_of
 from scalesearch.training.step import balanced_weights, classification_loss
 
 INHERITANCE_FILE, CARD_FILE = "inheritance.json", "model_card.md"
@@ -80,12 +80,10 @@ def starting(
 ) -> Start:
     """The network that a training starts from; ``repair`` as in ``from_source``."""
     config, arrays = recipe.config, data.train.at(spec.resolution)
-    steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
+    steps = steps_per_epoch(len(arrays), config.batch_size)
     spec = replace(spec, classes=len(data.classes))
-    if source is None:
-        return from_scratch(spec, arrays, config.seed)
-    start = from_source(settled(spec, steps), source, arrays, data.classes, device, seed=config.seed, repair=repair)
-    if recipe.reset_tail and config.strategy == "tail":
+    start = start_of(spec, source, arrays, data.classes, config, steps, device, repair=repair)
+    if source is not None and recipe.reset_tail and config.strategy == "tail":
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(config.seed)
             reset_tail(start.network, config)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,18 @@ class Evaluation:
     probabilities: npt.NDArray[np.float32]
 
 
+@contextmanager
+def judging(network: nn.Module) -> Iterator[None]:
+    """While it lasts, a network is in evaluation mode; every module's own mode is put back afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
 @torch.inference_mode()
 def evaluate(
     network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: Precision = "auto"
@@ -58,25 +71,17 @@ def evaluate(
     Raises UserError when there is no image.
     """
     device = next(network.parameters()).device
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
+    with judging(network):
         parts = [judge(network, images.to(device), labels.to(device), precision) for images, labels in batches]
-    finally:
-        for module, mode in modes:
-            module.training = mode
     if not parts:
         raise UserError("evaluation", "no image", "at least one")
     # one transfer at the end: the GPU never waits for the host between batches
     labels, predictions, hits, losses, probabilities = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Evaluation(
-        top1=float((labels == predictions).double().mean()),
-        top5=float(hits.double().mean()),
-        loss=float(losses.double().mean()),
-        labels=labels.numpy(),
-        predictions=predictions.numpy(),
+        top1=float((labels == predictions).double().mean()), top5=float(hits.double().mean()),
+        loss=float(losses.double().mean()), labels=labels.numpy(), predictions=predictions.numpy(),
         probabilities=probabilities.numpy(),
-    )
+    )  # fmt: skip
 
 
 def judge(network: nn.Module, images: Tensor, labels: Tensor, precision: Precision) -> tuple[Tensor, ...]:
@@ -160,7 +165,7 @@ def calibration(right: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floa
 
 
 @dataclass(frozen=True, eq=False)
-class Prediction:
+class FileProbabilities:
     """Of one file: probabilities float32 (classes,), or why it could not be read."""
 
     file: str
@@ -170,34 +175,35 @@ class Prediction:
 
 def image_files(inputs: Sequence[str]) -> list[str]:
     """Files as given, and all images below given folders, sorted. Raises UserError where there is none."""
-    found: list[str] = []
+    files: list[str] = []
     for given in inputs:
         path = Path(given).expanduser()
         if path.is_dir():
             inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-            found += sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
+            files += sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
         elif path.is_file():
-            found.append(str(path))
+            files.append(str(path))
         else:
-            found_there = "a pipe or device" if path.exists() else "nothing there"
-            raise UserError(given, found_there, "an image or a folder of images")
-    if not found:
+            there = "a pipe or device" if path.exists() else "nothing there"
+            raise UserError(given, there, "an image or a folder of images")
+    if not files:
         raise UserError(", ".join(inputs), "no image", f"files of {' '.join(sorted(e[1:] for e in EXTENSIONS))}")
-    return found
+    return files
 
 
 def predictions(
     network: MBConvNet, statistics: PixelStatistics, files: Sequence[str], batch_size: int, device: torch.device
-) -> Iterator[Prediction]:
+) -> Iterator[FileProbabilities]:
     """One for each file, in order. Images are cut, resized and normalised as for training and evaluation."""
     network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
         read = [_read(file, network.spec.resolution) for file in chunk]
         pixels = [item for item in read if not isinstance(item, str)]
-        found = iter(_probabilities(network, statistics, np.stack(pixels), device) if pixels else ())
+        shares = iter(_probabilities(network, statistics, np.stack(pixels), device) if pixels else ())
         for file, item in zip(chunk, read, strict=True):
-            yield Prediction(file, None, item) if isinstance(item, str) else Prediction(file, next(found))
+            known, error = (None, item) if isinstance(item, str) else (next(shares), "")
+            yield FileProbabilities(file, known, error)
 
 
 def _read(file: str, size_px: int) -> npt.NDArray[np.uint8] | str:
@@ -215,5 +221,5 @@ def _probabilities(
     images: Tensor = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
     with autocast(device, "auto"):
         logits = network(normalised(images, statistics))
-    found: npt.NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
-    return found
+    shares: npt.NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
+    return shares

@@ -32,11 +32,9 @@ class NonFiniteLoss(UserError):  # noqa: N818 (says what happened)
     def __init__(self, epoch: int, step: int, value: float) -> None:
         self.epoch, self.step, self.value = epoch, step, value
         super().__init__(
-            f"training, epoch {epoch}, step {step}",
-            f"loss {value}",
-            "a finite loss",
+            f"training, epoch {epoch}, step {step}", f"loss {value}", "a finite loss",
             "Lower lr, lengthen warmup_epochs, or set clip_grad_norm; with bf16, try precision fp32.",
-        )
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.epoch, self.step, self.value))

@@ -22,11 +22,9 @@ def classifier(network: nn.Module) -> nn.Module:
     head = getattr(network, "classifier", None)
     if not isinstance(head, nn.Module):
         raise UserError(
-            f"network {type(network).__name__}",
-            "no module named classifier",
-            "one, to tell head from body",
+            f"network {type(network).__name__}", "no module named classifier", "one, to tell head from body",
             'Train it with strategy "full" and body_lr_ratio 1.',
-        )
+        )  # fmt: skip
     return head
 
 
@@ -34,23 +32,23 @@ def sections(network: nn.Module) -> tuple[nn.Module, ...]:
     """Stem, every block, last convolution, hidden layer and classifier, as far as there are; of other networks the
     children of ``features`` and the classifier. Raises UserError where there is no classifier."""
     head, features = classifier(network), getattr(network, "features", None)
-    found: list[nn.Module] = []
+    parts: list[nn.Module] = []
     for child in features.children() if isinstance(features, nn.Module) else ():
         blocks = [module for module in child.children() if isinstance(module, Block)]
-        found += blocks or [child]
+        parts += blocks or [child]
     hidden = getattr(network, "hidden", None)
     if isinstance(hidden, nn.Module) and any(True for _ in hidden.parameters()):
-        found.append(hidden)
-    return (*found, head)
+        parts.append(hidden)
+    return (*parts, head)
 
 
-def behind_blocks(found: Sequence[nn.Module]) -> int:
+def behind_blocks(parts: Sequence[nn.Module]) -> int:
     """How many sections follow the last block: a ResNet's classifier only, else the last convolution, too.
 
     Of a network without blocks the last two count.
     """
-    places = [place for place, section in enumerate(found) if isinstance(section, Block)]
-    return len(found) - 1 - places[-1] if places else HEAD_SECTIONS + LAST_CONVOLUTION
+    places = [place for place, section in enumerate(parts) if isinstance(section, Block)]
+    return len(parts) - 1 - places[-1] if places else HEAD_SECTIONS + LAST_CONVOLUTION
 
 
 def trained_sections(
@@ -73,15 +71,15 @@ def trained(network: nn.Module, config: TrainConfig, epoch: int) -> Sequence[nn.
     """The modules that an epoch trains: the whole network, or its last sections."""
     if config.strategy == "full":
         return (network,)
-    found = sections(network)
-    return found[len(found) - trained_sections(config, len(found), epoch, behind_blocks(found)) :]
+    parts = sections(network)
+    return parts[len(parts) - trained_sections(config, len(parts), epoch, behind_blocks(parts)) :]
 
 
 def reset_tail(network: nn.Module, config: TrainConfig) -> None:
     """Gives the last ``tail_blocks`` blocks and what follows them up to the classifier new weights, drawn from torch's
     random state."""
-    found = sections(network)
-    for section in found[-behind_blocks(found) - config.tail_blocks : -HEAD_SECTIONS]:
+    parts = sections(network)
+    for section in parts[-behind_blocks(parts) - config.tail_blocks : -HEAD_SECTIONS]:
         for module in section.modules():
             initialise(module)
             if isinstance(module, nn.BatchNorm2d):
