@@ -19,7 +19,6 @@ from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table
 from scalesearch.running.folder import RUN_FILE, newest_run
-from scalesearch.study.found import FILE, read_found
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -307,6 +306,8 @@ def choose_scaling(
 
 def _searched(folder: Path, given: Coefficients | None, rounding: Rounding | None) -> Scaling:
     """By the coefficients of a search."""
+    from scalesearch.study.found import FILE, read_found
+
     answer = read_found(folder)
     if odd := mistyped(answer):
         raise UserError(str(folder / FILE), f"a damaged file ({odd})", "the coefficients of a search")

@@ -31,7 +31,6 @@ from scalesearch.api.options import (
     seconds,
     takes,
 )
-from scalesearch.design.budget import RESOLUTION_SLACK
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Rounding
 from scalesearch.design.sizing import size_baseline
@@ -382,5 +381,7 @@ def _within(option: str, value: float | None, default: float) -> float:
 
 def _largest_px(baseline: NetSpec, grid: Grid, divisor: float) -> int:
     """The largest side that a candidate can be trained at: γ at most, and the budget's slack."""
+    from scalesearch.design.budget import RESOLUTION_SLACK
+
     gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
     return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)

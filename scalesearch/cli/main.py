@@ -13,7 +13,7 @@ from scalesearch.api.options import NoOptions
 from scalesearch.api.report import ReportOptions
 from scalesearch.api.search import SearchOptions
 from scalesearch.api.verify import VerifyOptions
-from scalesearch.cli import design, faces, finetune, look, search, use, verify
+from scalesearch.cli import design, faces, finetune, grid, look, use, verify
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
@@ -30,7 +30,7 @@ app = typer.Typer(
 COMMANDS = {
     SEARCH: (
         command("baseline", BaselineOptions, design.baseline, "fvcore", "json"),
-        command("grid", SearchOptions, search.grid, "dry_run", "yes", "json"),
+        command("grid", SearchOptions, grid.grid, "dry_run", "yes", "json"),
         command("verify", VerifyOptions, verify.verify, "dry_run", "yes", "json"),
         command("scale", ScaleOptions, design.scale, "json"),
         command("family", FamilyOptions, design.family, "json"),

@@ -1,17 +1,11 @@
 """The command that asks whether φ = 1 transfers."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from scalesearch.api.verify import FIGURE, VerifyJob, VerifyOptions, forecast, prepare, run
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, TrialProgress, confirm, explain, interruptible, print_json, print_table, say
-from scalesearch.units import show_count, show_seconds
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scalesearch.running.verify import Network, Verification
+from scalesearch.cli.shell import Bar, TrialProgress, confirm, explain, interruptible, print_json, say
+from scalesearch.units import show_seconds
 
 
 def verify(asked: VerifyOptions, terminal: Terminal) -> None:
@@ -22,6 +16,7 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
 
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
+    from scalesearch.cli.results import print_networks, print_verification
     from scalesearch.running.search import Listener
 
     job = prepare(asked)
@@ -35,7 +30,7 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
         explain(f"Trainings: {left}")
         explain(f"Folder: {job.folder}")
     if terminal.dry_run:
-        _print_networks(job.networks, terminal.json)
+        print_networks(job.networks, terminal.json)
         return
     confirm(seconds, terminal.yes)
     with interruptible(), Bar(len(job.trials), len(before), quiet=terminal.json) as bar:
@@ -44,7 +39,7 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"folder": str(job.folder), **asdict(verification)})
         return
-    _print(verification)
+    print_verification(verification)
     say(f"Figure: {job.folder / FIGURE}")
     explain("Next: scalesearch report, which shows this, too")
 
@@ -70,57 +65,3 @@ def _introduce(job: VerifyJob) -> None:
         )
     for dimension in job.left_out:
         explain(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
-
-
-def _print_networks(networks: "Sequence[Network]", json: bool) -> None:
-    """What would be trained."""
-    if json:
-        print_json(
-            [
-                {"name": one.spec.name, "control": one.candidate.control, "status": one.status, "ratio": one.ratio,
-                 "macs": one.macs, "spec": one.spec.to_dict()}
-                for one in networks
-            ]
-        )  # fmt: skip
-        return
-    print_table(
-        "Networks to train",
-        ("name", "φ = 1", "α", "β", "γ", "real ×", "FLOPs", "px"),
-        [
-            [_label(one.spec.name, one.candidate.control), one.status, f"{c.alpha:g}", f"{c.beta:g}", f"{c.gamma:g}",
-             f"{one.ratio:.3f}", show_count(one.macs), str(one.spec.resolution)]
-            for one in networks
-            for c in (one.candidate.coefficients,)
-        ],
-    )  # fmt: skip
-
-
-def _print(v: "Verification") -> None:
-    """The networks at both sizes, τ, regret, and what they say."""
-    from scalesearch.api.verified import reading, tau_text
-
-    print_table(
-        f"Scores on {v.images} validation images with 95 % intervals: after {v.epochs_at_one} epochs at φ = 1, "
-        f"{v.epochs} at φ = {v.phi:g}",
-        ("name", "φ = 1", "real ×", "score at 1", "interval", "rank", f"score at {v.phi:g}", "interval", "rank"),
-        [
-            [_label(n.name, n.control), n.status, f"{n.ratio:.2f}",
-             f"{n.at_one.value:.4f}", f"{n.at_one.low:.4f}–{n.at_one.high:.4f}", str(n.rank_at_one),
-             f"{n.at_phi.value:.4f}", f"{n.at_phi.low:.4f}–{n.at_phi.high:.4f}", str(n.rank_at_phi)]
-            for n in sorted(v.networks, key=lambda n: n.rank_at_phi)
-        ],
-    )  # fmt: skip
-    if v.failed:
-        say(f"Without a result at φ = {v.phi:g}: {', '.join(v.failed)}")
-    say(f"Kendall's τ: {tau_text(v)}")
-    if v.regret is not None:
-        r = v.regret
-        say(
-            f"Regret of taking {v.recommended}: {r.value:.4f} in score; {v.networks[r.against].name} minus it "
-            f"{r.gap:+.4f}, 95 % interval {r.low:+.4f} to {r.high:+.4f}"
-        )
-    say(reading(v))
-
-
-def _label(name: str, control: str) -> str:
-    return f"{name} ({control} alone)" if control else name

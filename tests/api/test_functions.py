@@ -10,7 +10,9 @@ import pytest
 import torch
 
 import scalesearch
+from scalesearch.api import finetune, search
 from scalesearch.api.search import usual_folder
+from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
 from tests.conftest import MakeFolder
 
@@ -78,6 +80,26 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
     assert network.spec.digest == model.network().spec.digest
     with pytest.raises(scalesearch.UserError, match="another search"):
         scalesearch.grid(images, space="mbconv_small", target_flops=1.5e6, step=0.5, tolerance=0.3, epochs=2, jobs=1)
+
+
+def test_the_same_word_means_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(
+        (spaces_folder() / "mbconv_small.toml").read_text().replace('"mbconv_small"', '"mine"')
+    )
+    small = finetune.FinetuneOptions("mine.toml", "glyphs", resolution=16)
+    job = finetune.prepare(small)
+    assert (job.spec.name, job.choice.strategy, job.source) == ("mine", "full", None)
+    assert job.spec.stages == scalesearch.baseline("mine.toml").stages
+    scratch = finetune.prepare(dataclasses.replace(small, weights="scratch"))
+    assert (scratch.source, scratch.choice) == (None, job.choice)
+    plan = search.prepare(search.SearchOptions("glyphs", space="mine.toml", weights="scratch")).plan
+    assert plan.weights is None
+    for weights in (None, "scratch"):
+        with pytest.raises(scalesearch.UserError, match="Give --weights, or --strategy full"):
+            scalesearch.finetune("mine.toml", "glyphs", weights=weights, strategy="head")
+    with pytest.raises(scalesearch.UserError, match="released member"):
+        scalesearch.finetune("nowhere.toml", "glyphs")
 
 
 def test_sizes_name_folders_as_people_write_them() -> None:

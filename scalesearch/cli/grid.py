@@ -17,12 +17,12 @@ from scalesearch.cli.shell import (
     print_table,
     say,
 )
-from scalesearch.design.candidates import Enumeration
 from scalesearch.design.cost import cost
 from scalesearch.units import show_count, show_seconds
 
 if TYPE_CHECKING:
     from scalesearch.api.result import SearchResult
+    from scalesearch.design.candidates import Enumeration
 
 
 def grid(asked: SearchOptions, terminal: Terminal) -> None:
@@ -112,7 +112,7 @@ def _say_estimate(job: SearchJob, expected: Forecast) -> None:
     explain(f"Folder: {job.folder}")
 
 
-def _print_candidates(enumeration: Enumeration, json: bool) -> None:
+def _print_candidates(enumeration: "Enumeration", json: bool) -> None:
     if json:
         print_json([asdict(candidate) for candidate in enumeration.candidates])
         return
