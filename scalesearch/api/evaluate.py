@@ -190,8 +190,8 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     files, device = image_files([str(one) for one in given]), choose_device(asked.device)
     _require_memory(network.spec, min(asked.batch_size, len(files)), device)
     named = []
-    for one in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
-        named.append(_prediction(one.file, one.probabilities, one.error, classes, top))
+    for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
+        named.append(_prediction(file, probabilities, error, classes, top))
         reading(len(named), len(files))
     if out is not None and not all(one.error for one in named):
         _write_predictions(out, named, classes)

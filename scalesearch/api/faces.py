@@ -246,30 +246,25 @@ class EnrollOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Enrolment:
-    """A gallery after people were added.
+class GalleryChange:
+    """A gallery after people came or went.
 
     Args:
-        file: where it is; ``members``: what it holds.
-        added: who came.
+        file: where it is; ``gallery``: what it holds.
+        people: who came or went.
+        threshold_kept: whether its threshold is as before.
         notes: what was left out, and what makes the threshold worse than it looks.
     """
 
     file: Path
-    members: "Gallery"
-    added: tuple[str, ...]
-    notes: tuple[str, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "gallery": str(self.file), "people": len(self.members.names), "photos": len(self.members),
-            "added": list(self.added), "threshold": _values(self.members.threshold), "notes": list(self.notes),
-        }  # fmt: skip
+    gallery: "Gallery"
+    people: tuple[str, ...]
+    threshold_kept: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @takes(EnrollOptions)
-def enroll(asked: EnrollOptions) -> Enrolment:
+def enroll(asked: EnrollOptions) -> GalleryChange:
     """Adds people to the gallery, and fits the threshold below which somebody is a member.
 
     Who is already in is replaced. Without strangers, the threshold rests on how near members come to one another.
@@ -303,7 +298,7 @@ def enroll(asked: EnrollOptions) -> Enrolment:
     galleries.save_gallery(file, gallery)
     notes = [*(crowd.notes if crowd else ()), *(strangers.notes if strangers else ())]
     notes += _basis_notes(model, gallery, strangers, crowd)
-    return Enrolment(file, gallery, crowd.names if crowd else (), tuple(notes))
+    return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
 
 
 def _opened(path: Path, model: "FaceModel", *, must_exist: bool) -> "Gallery":
@@ -435,30 +430,8 @@ class RemoveOptions:
     gallery: GalleryFile = GALLERY
 
 
-@dataclass(frozen=True, eq=False)
-class Removal:
-    """A gallery after people were taken out.
-
-    Args:
-        members: who stays.
-        removed: who went.
-        threshold_kept: whether the threshold is as before; else it is fitted anew on those who stay.
-    """
-
-    members: "Gallery"
-    removed: tuple[str, ...]
-    threshold_kept: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "removed": list(self.removed), "people": len(self.members.names), "photos": len(self.members),
-            "threshold": _values(self.members.threshold), "threshold_kept": self.threshold_kept,
-        }  # fmt: skip
-
-
 @takes(RemoveOptions)
-def remove(asked: RemoveOptions) -> Removal:
+def remove(asked: RemoveOptions) -> GalleryChange:
     """Deletes people from the gallery: their names and all their embeddings.
 
     A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
@@ -479,7 +452,7 @@ def remove(asked: RemoveOptions) -> Removal:
     if not stays and len(kept.names) >= 2:
         kept = galleries.fitted(kept, rate)
     galleries.save_gallery(file, kept)
-    return Removal(kept, names, stays)
+    return GalleryChange(file, kept, names, stays)
 
 
 @dataclass(frozen=True)
@@ -610,7 +583,3 @@ def _reader(asked: "EnrollOptions | EvaluateOptions", model: "FaceModel") -> "Ca
         return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
 
     return read
-
-
-def _values(threshold: "Threshold | None") -> dict[str, Any] | None:
-    return threshold.to_dict() if threshold else None

@@ -74,15 +74,19 @@ def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
     """
     with _bar(terminal) as bar:
         result = api.enroll(**vars(replace(asked, reading=bar.reading)))
+    gallery, threshold = result.gallery, result.gallery.threshold
     if terminal.json:
-        print_json(result.to_dict())
+        print_json({
+            "gallery": str(result.file), "people": len(gallery.names), "photos": len(gallery),
+            "added": list(result.people), "threshold": _values(threshold), "notes": list(result.notes),
+        })  # fmt: skip
         return
     for note in result.notes:
         say(f"Note: {note}")
-    enrolled = f"; enrolled {len(result.added)}" if result.added else ""
-    say(f"{result.file}: {len(result.members.names)} people, {len(result.members)} photos{enrolled}")
-    if result.members.threshold:
-        _say_threshold(result.members.threshold)
+    enrolled = f"; enrolled {len(result.people)}" if result.people else ""
+    say(f"{result.file}: {len(gallery.names)} people, {len(gallery)} photos{enrolled}")
+    if threshold:
+        _say_threshold(threshold)
         files = _named("model", asked.model, api.MODEL) + _named("gallery", asked.gallery, api.GALLERY)
         say(f"Next: scalesearch faces identify PHOTOS{files}")
 
@@ -128,8 +132,7 @@ def members(asked: api.MembersOptions, terminal: Terminal) -> None:
     gallery = api.members(**vars(asked))
     people, threshold = gallery.people, gallery.threshold
     if terminal.json:
-        values = threshold.to_dict() if threshold else None
-        print_json({"people": people, "model": gallery.model, "threshold": values})
+        print_json({"people": people, "model": gallery.model, "threshold": _values(threshold)})
         return
     print_table(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
     if threshold:
@@ -145,17 +148,21 @@ def remove(asked: api.RemoveOptions, terminal: Terminal) -> None:
     members is fitted anew on those who stay.
     """
     result = api.remove(**vars(asked))
+    gallery, threshold = result.gallery, result.gallery.threshold
     if terminal.json:
-        print_json(result.to_dict())
+        print_json({
+            "removed": list(result.people), "people": len(gallery.names), "photos": len(gallery),
+            "threshold": _values(threshold), "threshold_kept": result.threshold_kept,
+        })  # fmt: skip
         return
-    say(f"Removed {', '.join(result.removed)}; {len(result.members.names)} people stay")
+    say(f"Removed {', '.join(result.people)}; {len(gallery.names)} people stay")
     say(
         "The threshold stays, too: it was fitted on strangers"
         if result.threshold_kept
         else "The threshold is fitted on who stays:"
     )
-    if result.members.threshold:
-        _say_threshold(result.members.threshold)
+    if threshold:
+        _say_threshold(threshold)
 
 
 def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
@@ -207,6 +214,10 @@ def _interval(interval: tuple[float, float]) -> str:
 def _named(option: str, file: Path | str, default: Path) -> str:
     """The option that names a file, where it is not the default."""
     return "" if Path(file) == default else f" --{option} {file}"
+
+
+def _values(threshold: "Threshold | None") -> dict[str, Any] | None:
+    return threshold.to_dict() if threshold else None
 
 
 def _say_threshold(threshold: "Threshold") -> None:

@@ -7,7 +7,7 @@ Losses and miners are pytorch-metric-learning's, with squared Euclidean distance
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -42,10 +42,6 @@ class ObjectiveSettings:
     margin: float = 0.2
     mining: Mining = "semi-hard"
     recover: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 class Objective(nn.Module):

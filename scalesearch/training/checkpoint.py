@@ -141,10 +141,11 @@ def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
 def save(path: Path, training: Training, state: CheckpointState, steps_per_epoch: int) -> None:
     """Write the state after ``len(state.history)`` epochs and the steps begun since; the old file stays until the new
     one is whole."""
-    tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
-    if training.average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in (state.best or {}).items()}
+    tensors = {
+        f"{kind}.{name}": tensor
+        for kind, network in (*networks(training), ("best", state.best or {}))
+        for name, tensor in network.items()
+    }
     for index, parameter in enumerate(parameters(training.optimizer)):
         # values that are no tensors are options the optimizer leaves unused (None)
         values = training.optimizer.state[parameter].items()
@@ -163,6 +164,12 @@ def save(path: Path, training: Training, state: CheckpointState, steps_per_epoch
         for name, tensor in tensors.items()
     }
     write_bytes(path, safetensors.torch.save(copies, metadata={HEADER: json.dumps(header)}))
+
+
+def networks(training: Training) -> list[tuple[str, Mapping[str, Tensor]]]:
+    """The tensors of the network and, where there is one, of its average, each under its prefix in the file."""
+    averages = [] if training.average is None else [("average", training.average.state_dict())]
+    return [("network", training.network.state_dict()), *averages]
 
 
 def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
@@ -215,18 +222,14 @@ def _state(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: T
 
 def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
     """Raises ValueError where tensors are missing, or not of the shape and type of what they are loaded into."""
-    wanted = {"network.": training.network.state_dict()}
-    if training.average is not None:
-        wanted["average."] = training.average.state_dict()
-    if any(name.startswith("best.") for name in tensors):
-        wanted["best."] = training.result.state_dict()
-    for prefix, expected in wanted.items():
-        tensors_there = part(tensors, prefix)
-        if odd := sorted(expected.keys() ^ tensors_there.keys()):
-            raise ValueError(f"{prefix}{odd[0]} is missing or has no place")
-        for name, tensor in tensors_there.items():
+    best = [("best", training.result.state_dict())] if any(name.startswith("best.") for name in tensors) else []
+    for kind, expected in (*networks(training), *best):
+        there = part(tensors, f"{kind}.")
+        if odd := sorted(expected.keys() ^ there.keys()):
+            raise ValueError(f"{kind}.{odd[0]} is missing or has no place")
+        for name, tensor in there.items():
             if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
-                raise ValueError(f"{prefix}{name} of another shape or type")
+                raise ValueError(f"{kind}.{name} of another shape or type")
     for index, parameter in enumerate(parameters(training.optimizer)):
         state = part(tensors, f"optimizer.{index}.")
         if not state:

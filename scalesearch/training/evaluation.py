@@ -164,15 +164,6 @@ def calibration(right: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floa
     )  # fmt: skip
 
 
-@dataclass(frozen=True, eq=False)
-class FileProbabilities:
-    """Of one file: probabilities float32 (classes,), or why it could not be read."""
-
-    file: str
-    probabilities: npt.NDArray[np.float32] | None
-    error: str = ""
-
-
 def image_files(inputs: Sequence[str]) -> list[str]:
     """Files as given, and all images below given folders, sorted. Raises UserError where there is none."""
     files: list[str] = []
@@ -193,8 +184,10 @@ def image_files(inputs: Sequence[str]) -> list[str]:
 
 def predictions(
     network: MBConvNet, statistics: PixelStatistics, files: Sequence[str], batch_size: int, device: torch.device
-) -> Iterator[FileProbabilities]:
-    """One for each file, in order. Images are cut, resized and normalised as for training and evaluation."""
+) -> Iterator[tuple[str, npt.NDArray[np.float32] | None, str]]:
+    """Of each file in order: its name, probabilities float32 (classes,) or None, and why it could not be read.
+
+    Images are cut, resized and normalised as for training and evaluation."""
     network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
@@ -203,7 +196,7 @@ def predictions(
         shares = iter(_probabilities(network, statistics, np.stack(pixels), device) if pixels else ())
         for file, item in zip(chunk, read, strict=True):
             known, error = (None, item) if isinstance(item, str) else (next(shares), "")
-            yield FileProbabilities(file, known, error)
+            yield file, known, error
 
 
 def _read(file: str, size_px: int) -> npt.NDArray[np.uint8] | str:

@@ -28,8 +28,8 @@ def test_from_training_to_names(make_people: MakePeople, tmp_path: Path) -> None
         make_people("s", people=12, photos=2, first=80),
     )
     enrolled = faces.enroll(members, strangers=strangers, fpir=0.1, **where)
-    assert (len(enrolled.members.names), enrolled.added) == (4, tuple(enrolled.members.names))
-    assert enrolled.members.threshold is not None
+    assert (len(enrolled.people), enrolled.people) == (4, enrolled.gallery.names)
+    assert enrolled.gallery.threshold is not None
     named = faces.identify(members, out=tmp_path / "names.csv", **where)
     assert (named.photos, len(named.rows)) == (16, 16)
     assert (tmp_path / "names.csv").read_text().startswith("file,face,faces,name,member")
