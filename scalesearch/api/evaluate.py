@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.design.spec import NetSpec
-    from scalesearch.training.calibration import Calibration
+    from scalesearch.training.evaluation import Calibration
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
 ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
@@ -86,10 +86,9 @@ def judge(asked: EvaluateOptions) -> EvaluationResult:
     """Evaluates a model file, and writes what ``out`` asks for. Raises UserError where classes differ."""
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.nets.weights import load_network
-    from scalesearch.training.calibration import calibration
+    from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
     from scalesearch.training.device import choose_device
-    from scalesearch.training.finetune import EVALUATION_BATCH, evaluate_model, report
-    from scalesearch.training.metrics import class_accuracy, confusion
+    from scalesearch.training.evaluation import calibration, class_accuracy, confusion
     from scalesearch.training.model_file import DATA
 
     network, metadata = load_network(file_of(asked.model))
@@ -178,8 +177,8 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     """
     from scalesearch.nets.weights import load_network
     from scalesearch.training.device import choose_device
+    from scalesearch.training.evaluation import image_files, predictions
     from scalesearch.training.model_file import class_names, statistics_of
-    from scalesearch.training.predict import image_files, predictions
 
     out = path(asked.out)
     if out is not None and out.suffix not in (".csv", ".json"):
@@ -191,8 +190,8 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     files, device = image_files([str(one) for one in given]), choose_device(asked.device)
     _require_memory(network.spec, min(asked.batch_size, len(files)), device)
     named = []
-    for one in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
-        named.append(_prediction(one.file, one.probabilities, one.error, classes, top))
+    for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
+        named.append(_prediction(file, probabilities, error, classes, top))
         reading(len(named), len(files))
     if out is not None and not all(one.error for one in named):
         _write_predictions(out, named, classes)

@@ -31,9 +31,11 @@ from scalesearch.design.cost import cost
 from scalesearch.design.family import named_spec
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
+from scalesearch.files import locked, write_bytes
+from scalesearch.files import prepare as prepare_folder
 from scalesearch.notebook import html_table
 from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
+from scalesearch.training.history import EpochRecord, Watcher
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -43,10 +45,8 @@ if TYPE_CHECKING:
     from scalesearch.nets.modules import MBConvNet
     from scalesearch.nets.transfer_plan import TransferPlan
     from scalesearch.nets.weights import WeightSource
-    from scalesearch.training.auto import Choice
-    from scalesearch.training.history import EpochRecord
-    from scalesearch.training.lr_range import LrRange
-    from scalesearch.training.recipe import Recipe
+    from scalesearch.training.probes import LrRange
+    from scalesearch.training.recipe import Choice, Recipe
 
 RATES: dict[str, float] = {"adamw": 3e-3, "sgd": 0.05}
 LR_FIGURE = "learning_rate.png"
@@ -152,16 +152,6 @@ class FinetuneJob:
         return steps_per_epoch(len(self.parts.train), self.recipe.config.batch_size)
 
 
-@dataclass(frozen=True)
-class FinetuneListener:
-    """Who is told: ``reading(done, total)`` images, warnings and what changed on the way, each step, each epoch."""
-
-    reading: Callable[[int, int], None]
-    note: Callable[[str], None]
-    step: Callable[[int, int], None]
-    epoch: Callable[["EpochRecord"], None]
-
-
 @dataclass(frozen=True, eq=False)
 class FinetuneResult:
     """A trained model: its file, and what ``metrics.json`` beside it holds."""
@@ -214,14 +204,14 @@ def finetune(asked: FinetuneOptions) -> FinetuneResult:
 
     say = asked.tell or (lambda text: None)
 
-    def epoch(record: "EpochRecord") -> None:
+    def epoch(record: EpochRecord) -> None:
         top1 = record.metrics.get("top1", float("nan"))
         say(f"epoch {record.epoch + 1}/{asked.epochs}, validation {top1:.1%}, loss {record.train_loss:.3f}")
 
     with joined(choose_device(asked.device)) as device:
         job = prepare(asked)
         say(f"Strategy: {job.choice.strategy}" + (f" ({job.choice.why})" if job.choice.why else ""))
-        return run(job, device, FinetuneListener(lambda done, total: None, say, lambda epoch, step: None, epoch))
+        return run(job, device, Watcher(note=say, epoch=epoch))
 
 
 def prepare(asked: FinetuneOptions) -> FinetuneJob:
@@ -261,53 +251,50 @@ def transfer_plan(asked: FinetuneOptions) -> "TransferPlan":
     return plan
 
 
-def run(job: FinetuneJob, device: "torch.device", listener: FinetuneListener) -> FinetuneResult:
+def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneResult:
     """Reads the images, claims the folder, inspects, trains, judges on test; run again, it continues.
 
     Raises:
         UserError: the folder is in use or holds another training, or preflight found what cannot work.
     """
-    from scalesearch.running.folder import locked
-    from scalesearch.running.folder import prepare as prepare_folder
     from scalesearch.running.provenance import argument, provenance
-    from scalesearch.training import finetune as training
+    from scalesearch.training import classifier as training
     from scalesearch.training.distributed import ranks
+    from scalesearch.training.job import MODEL_FILE, continues
 
     _require_memory(job, device)
     prepare_folder(job.folder)
     parts, recipe, folder, spec, source = job.parts, job.recipe, job.folder, job.spec, job.source
     with locked(folder) if ranks().first else contextlib.nullcontext():
-        read(parts, spec.resolution, listener.reading)
+        read(parts, spec.resolution, watcher.reading)
         start = {"start": "scratch"} if source is None or job.plan is None else training.inherited(source, job.plan)
         origin = {
             **provenance(str(device)), "data_argument": argument(job.data), **start, "strategy_why": job.choice.why,
         }  # fmt: skip
-        if (folder / training.CHECKPOINT_FILE).exists():
-            listener.note(f"Continues from the checkpoint in {folder}")
+        if continues(folder):
+            watcher.tell(f"Continues from the checkpoint in {folder}")
         begun = training.begin(spec, parts, recipe, folder, source, device)
         for finding in training.inspect(begun, parts, recipe, folder, source, device):
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
-            listener.note(f"WARNING ({finding.check}): {finding}")
-        watcher = training.Watcher(listener.step, listener.epoch, listener.note)
+            watcher.tell(f"WARNING ({finding.check}): {finding}")
         metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
-    return FinetuneResult(folder / training.MODEL_FILE, metrics)
+    return FinetuneResult(folder / MODEL_FILE, metrics)
 
 
 def find_lr(job: FinetuneJob, device: "torch.device", reading: Callable[[int, int], None]) -> "tuple[LrRange, Path]":
     """The loss while the learning rate rises step by step, and where it is drawn; trains nothing that is kept."""
     from scalesearch.reports.axes import rendered
     from scalesearch.reports.lr_figure import lr_figure
-    from scalesearch.running.folder import prepare as prepare_folder
-    from scalesearch.training.finetune import starting, training_of
-    from scalesearch.training.lr_range import lr_range
+    from scalesearch.training.classifier import starting, task_of
+    from scalesearch.training.probes import lr_range
 
     _require_memory(job, device)
     prepare_folder(job.folder)
     read(job.parts, job.spec.resolution, reading)
     start = starting(job.spec, job.parts, job.recipe, job.source, device)
-    batches, _, loss = training_of(start, job.parts, job.recipe, device)
-    curve = lr_range(start.network, batches, job.recipe.config, loss, device)
+    task = task_of(start, job.parts, job.recipe, device)
+    curve = lr_range(start.network, task, job.recipe.config, device)
     file = job.folder / LR_FIGURE
     write_bytes(file, rendered(lr_figure(curve.lrs, curve.losses, curve.suggestion), "png"))
     return curve, file
@@ -346,7 +333,7 @@ def _start(asked: FinetuneOptions) -> "tuple[Scaling, NetSpec, WeightSource | No
 
 def _strategy(asked: FinetuneOptions, images: int, classes: int, coverage: float | None) -> "Choice":
     """As asked, or by the data."""
-    from scalesearch.training.auto import Choice, choose_strategy
+    from scalesearch.training.recipe import Choice, choose_strategy
 
     if asked.strategy == "auto":
         return choose_strategy(images, classes, coverage)

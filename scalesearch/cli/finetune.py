@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from scalesearch.api.finetune import (
     FinetuneJob,
-    FinetuneListener,
     FinetuneOptions,
     find_lr,
     prepare,
@@ -17,6 +16,7 @@ from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import Bar, EpochProgress, detail, explain, interruptible, print_json, print_table, say
 from scalesearch.cli.use import print_accuracy
 from scalesearch.design.cost import cost
+from scalesearch.training.history import Watcher
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -84,8 +84,8 @@ def _train(job: FinetuneJob, where: "torch.device", json: bool) -> None:
     epochs, steps = job.recipe.config.epochs, job.steps
     with Bar(epochs * steps, 0, quiet=json or not ranks().first) as bar:
         progress = EpochProgress(bar, epochs, steps)
-        listener = FinetuneListener(bar.reading, bar.note, progress.step, progress.epoch)
-        result = run(job, where, listener)
+        watcher = Watcher(reading=bar.reading, step=progress.step, epoch=progress.epoch, note=bar.note)
+        result = run(job, where, watcher)
     if json:
         print_json({**result.metrics, "file": str(result.file)})
         return

@@ -18,7 +18,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.race import BASELINE, Race, Results, Runner, places
 from scalesearch.training.device import set_threads
-from scalesearch.training.throughput import seconds_per_step
+from scalesearch.training.probes import seconds_per_step
 
 STEPS = 8
 EVALUATION = 0.35  # an image judged costs about a third of one trained on

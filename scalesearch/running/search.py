@@ -15,9 +15,9 @@ from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Candidate
 from scalesearch.design.scaling import Coefficients
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import locked, prepare, read_json, write_json
 from scalesearch.running.campaign import Bounds, Campaign
-from scalesearch.running.folder import RUN_FILE, locked, prepare
+from scalesearch.running.folder import RUN_FILE
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.optuna_view import Window
 from scalesearch.running.provenance import add_seconds

@@ -22,9 +22,9 @@ from scalesearch.design.family import member
 from scalesearch.design.scaling import check_buildable
 from scalesearch.design.spec import NetSpec, reshape
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import locked, prepare, read_json, write_json
 from scalesearch.running.campaign import Bounds, Campaign
-from scalesearch.running.folder import RUN_FILE, locked, prepare
+from scalesearch.running.folder import RUN_FILE
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.search import Listener, check_format
 from scalesearch.running.storage import Storage, storage_url

@@ -12,9 +12,8 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
-from scalesearch.files import read_json
+from scalesearch.files import locked, read_json
 from scalesearch.running.executor import Beat
-from scalesearch.running.folder import locked
 from scalesearch.running.search import Listener, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.running.verify import (

@@ -159,8 +159,7 @@ def _face_model(folder: Path) -> Feed:
     import numpy as np
     import torch
 
-    from scalesearch.faces.model_file import load_model
-    from scalesearch.faces.network import embed
+    from scalesearch.faces.model import embed, load_model
 
     def feed(path: Path) -> object:
         model = load_model(path)

@@ -11,46 +11,119 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
-from scalesearch.faces.gallery import Matches, add, empty_gallery, fitted, search
-from scalesearch.faces.metrics import (
-    BoolArray,
-    Pairs,
-    all_pairs,
-    auc,
-    fold_accuracy,
-    limit_at,
-    pairs_of,
-    people_interval,
-    random_folds,
-    rates,
-    tar_at,
-    tar_interval,
-    tpir,
-)
-from scalesearch.faces.network import FloatArray
-from scalesearch.faces.threshold import Threshold, design_effect, next_interval
+from scalesearch.faces.gallery import Matches, Threshold, add, empty_gallery, fitted, search
+from scalesearch.faces.model import EmbeddingSet, FloatArray
+from scalesearch.study.intervals import PAIR_DRAWS, accepted_interval, design_effect, next_interval, people_interval
 
+BoolArray = npt.NDArray[np.bool_]
+Floats = npt.NDArray[np.float64]
+FOLDS = 10
 FARS = (1e-2, 1e-3)
 FPIRS = (0.01, 0.1)
 MOST_PAIRS = 100_000  # beyond so many, intervals come from fewer draws
-MANY_DRAWS, FEW_DRAWS = 500, 100
+FEW_DRAWS = 100
 PAIR_COLUMNS = ("a", "b", "same")
 CURVE_POINTS = 200
 
 
 @dataclass(frozen=True, eq=False)
-class Embedded:
-    """Photos as embeddings: ``names`` of the people, ``labels`` int64 (n,), ``vectors`` float32 (n, D)."""
+class Pairs:
+    """Pairs of photos: squared ``distances`` float32 (n,); who is on them, ``first`` and ``second`` int64 (n,)."""
 
-    names: tuple[str, ...]
-    labels: IntArray
-    vectors: FloatArray
+    distances: FloatArray
+    first: IntArray
+    second: IntArray
 
-    def __len__(self) -> int:
-        return len(self.labels)
+    @property
+    def same(self) -> BoolArray:
+        """Whether both photos show one person."""
+        same: BoolArray = self.first == self.second
+        return same
+
+
+def pairs_of(embeddings: FloatArray, labels: IntArray, left: IntArray, right: IntArray) -> Pairs:
+    """The pairs (left[i], right[i]) of photos."""
+    products = (embeddings[left] * embeddings[right]).sum(1)
+    return Pairs(np.clip(2 - 2 * products, 0, 4), labels[left], labels[right])
+
+
+def all_pairs(embeddings: FloatArray, labels: IntArray) -> Pairs:
+    """Every photo with every other."""
+    left, right = np.triu_indices(len(labels), 1)
+    products = (embeddings @ embeddings.T)[left, right]
+    return Pairs(np.clip(2 - 2 * products, 0, 4), labels[left], labels[right])
+
+
+def rates(pairs: Pairs) -> tuple[Floats, Floats]:
+    """False-accept and true-accept rate (n,) as the threshold passes one pair after the other."""
+    same = pairs.same[np.argsort(pairs.distances, kind="stable")]
+    return np.cumsum(~same) / max(1, int((~same).sum())), np.cumsum(same) / max(1, int(same.sum()))
+
+
+def auc(pairs: Pairs) -> float:
+    """Probability that a pair of one person lies nearer than a pair of two; ties count half."""
+    negative = np.sort(pairs.distances[~pairs.same])
+    positive = pairs.distances[pairs.same]
+    below, upto = (np.searchsorted(negative, positive, side) for side in ("left", "right"))
+    return float(1 - ((below + upto) / 2).mean() / len(negative))
+
+
+def tar_at(pairs: Pairs, far: float) -> float:
+    """Share of the pairs of one person nearer than the ⌊far·n⌋ + 1-th nearest of the n pairs of two."""
+    negative = np.sort(pairs.distances[~pairs.same])
+    limit = negative[min(len(negative) - 1, int(far * len(negative) + 1e-9))]
+    return float((pairs.distances[pairs.same] < limit).mean())
+
+
+def fold_accuracy(pairs: Pairs, folds: IntArray) -> tuple[float, float]:
+    """Mean and standard error over folds of the accuracy at the threshold that is best on all other folds.
+
+    As LFW reports it (Huang et al. 2007): the threshold never sees the pairs that it is judged on.
+
+    Args:
+        folds: int64 (n,), the fold of each pair.
+    """
+    accuracies = []
+    for fold in np.unique(folds):
+        held = folds == fold
+        limit = _best_threshold(pairs.distances[~held], pairs.same[~held])
+        accuracies.append(float(((pairs.distances[held] < limit) == pairs.same[held]).mean()))
+    return float(np.mean(accuracies)), float(np.std(accuracies, ddof=1) / np.sqrt(len(accuracies)))
+
+
+def _best_threshold(distances: FloatArray, same: BoolArray) -> float:
+    """Between two neighbouring distances, where most pairs are on their right side."""
+    order = np.argsort(distances, kind="stable")
+    ordered = np.concatenate(([-1.0], distances[order].astype(np.float64), [5.0]))
+    right = np.concatenate(([0], np.cumsum(np.where(same[order], 1, -1))))
+    between = np.diff(ordered) > 0  # equal distances cannot be told apart
+    best = int(np.where(between, right, -len(order) - 1).argmax())
+    return float((ordered[best] + ordered[best + 1]) / 2)
+
+
+def random_folds(same: BoolArray, seed: int, folds: int = FOLDS) -> IntArray:
+    """A fold for each pair, with as many of one person and of two in each."""
+    folds_of = np.zeros(len(same), np.int64)
+    rng = np.random.default_rng(seed)
+    for kind in (True, False):
+        places = np.flatnonzero(same == kind)
+        folds_of[rng.permutation(places)] = np.arange(len(places)) % folds
+    return folds_of
+
+
+def tpir(right: BoolArray, distances: FloatArray, limit: float) -> float:
+    """Share of members' photos that are let in under the right name."""
+    return float((right & (distances < limit)).mean()) if len(right) else float("nan")
+
+
+def limit_at(stranger_distances: FloatArray, fpir: float) -> float:
+    """The distance below which the share ``fpir`` of these very photos lies, at most."""
+    ordered = np.sort(stranger_distances)
+    return float(ordered[min(len(ordered) - 1, int(fpir * len(ordered) + 1e-9))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +134,8 @@ class OpenSet:
         names: of the members.
         enrolled: int64 (members,), photos enrolled of each.
         truth: int64 (probes,), who is on each shown photo of a member.
-        members: what was found for those.
-        strangers: what was found for the photos of strangers to judge on; ``stranger_people`` says who is on each.
+        members: who is nearest to those.
+        strangers: who is nearest to the photos of strangers to judge on; ``stranger_people`` says who is on each.
         threshold: fitted on the other strangers.
         next_low, next_high: interval of the false-positive rate on just these stranger photos.
     """
@@ -89,7 +162,7 @@ class OpenSet:
         return float((self.strangers.distances < self.threshold.distance).mean())
 
 
-def open_set(people: Embedded, strangers: Embedded | None, fpir: float, seed: int) -> OpenSet:
+def open_set(people: EmbeddingSet, strangers: EmbeddingSet | None, fpir: float, seed: int) -> OpenSet:
     """Divides, enrols, fits and matches (see the head of this file).
 
     Raises UserError where a part comes out empty.
@@ -131,44 +204,44 @@ def open_set(people: Embedded, strangers: Embedded | None, fpir: float, seed: in
     )  # fmt: skip
 
 
-def _of(people: Embedded, chosen: IntArray) -> Embedded:
+def _of(people: EmbeddingSet, chosen: IntArray) -> EmbeddingSet:
     rows = np.isin(people.labels, chosen)
     kept, labels = np.unique(people.labels[rows], return_inverse=True)
-    return Embedded(tuple(people.names[k] for k in kept), labels.astype(np.int64), people.vectors[rows])
+    return EmbeddingSet(tuple(people.names[k] for k in kept), labels.astype(np.int64), people.vectors[rows])
 
 
 def _enrolled(labels: IntArray, rng: np.random.Generator) -> BoolArray:
     """Half of each person's photos, at random, rounded up."""
-    found = np.zeros(len(labels), bool)
+    enrolled = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         own = rng.permutation(np.flatnonzero(labels == label))
-        found[own[: -(-len(own) // 2)]] = True
-    return found
+        enrolled[own[: -(-len(own) // 2)]] = True
+    return enrolled
 
 
-def open_set_values(found: OpenSet) -> dict[str, Any]:
+def open_set_values(division: OpenSet) -> dict[str, Any]:
     """Rank-1, TPIR at fixed and at the fitted threshold, the rate achieved, and each person's share."""
-    right, distances = found.right, found.members.distances
-    inside = right & (distances < found.threshold.distance)
+    right, distances = division.right, division.members.distances
+    inside = right & (distances < division.threshold.distance)
     values: dict[str, Any] = {
-        "members": len(found.names), "probes": len(right), "stranger_photos": len(found.stranger_people),
-        "rank1": float(right.mean()), "rank1_interval": people_interval(right, found.truth),
-        "threshold": found.threshold.to_dict(), "fpir": found.fpir,
-        "fpir_interval": (found.next_low, found.next_high), "tpir": float(inside.mean()),
-        "tpir_interval": people_interval(inside, found.truth), "tpir_at": {},
+        "members": len(division.names), "probes": len(right), "stranger_photos": len(division.stranger_people),
+        "rank1": float(right.mean()), "rank1_interval": people_interval(right, division.truth),
+        "threshold": division.threshold.to_dict(), "fpir": division.fpir,
+        "fpir_interval": (division.next_low, division.next_high), "tpir": float(inside.mean()),
+        "tpir_interval": people_interval(inside, division.truth), "tpir_at": {},
     }  # fmt: skip
     for rate in FPIRS:
-        limit = limit_at(found.strangers.distances, rate)
+        limit = limit_at(division.strangers.distances, rate)
         passed = right & (distances < limit)
         values["tpir_at"][f"{rate:g}"] = {
-            "tpir": tpir(right, distances, limit), "interval": people_interval(passed, found.truth)
+            "tpir": tpir(right, distances, limit), "interval": people_interval(passed, division.truth)
         }  # fmt: skip
     values["per_person"] = [
         {
-            "name": name, "enrolled": int(found.enrolled[label]), "shown": int((found.truth == label).sum()),
-            "rank1": _mean(right[found.truth == label]), "let_in": _mean(inside[found.truth == label]),
+            "name": name, "enrolled": int(division.enrolled[label]), "shown": int((division.truth == label).sum()),
+            "rank1": _mean(right[division.truth == label]), "let_in": _mean(inside[division.truth == label]),
         }
-        for label, name in enumerate(found.names)
+        for label, name in enumerate(division.names)
     ]  # fmt: skip
     return values
 
@@ -177,11 +250,11 @@ def _mean(values: BoolArray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def open_set_curve(found: OpenSet) -> dict[str, list[float]]:
+def open_set_curve(division: OpenSet) -> dict[str, list[float]]:
     """TPIR against FPIR, both on the photos judged: at most 200 points."""
-    limits = np.sort(found.strangers.distances)
+    limits = np.sort(division.strangers.distances)
     places = np.unique(np.geomspace(1, len(limits), CURVE_POINTS).astype(int)) - 1
-    right, distances = found.right, found.members.distances
+    right, distances = division.right, division.members.distances
     return {
         "fpir": [float(place / len(limits)) for place in places],
         "tpir": [tpir(right, distances, float(limits[place])) for place in places],
@@ -240,12 +313,14 @@ def verification(pairs: Pairs, folds: IntArray | None = None, seed: int = 0) -> 
         )
     given = folds is not None and len(np.unique(folds)) > 1 and folds.min() >= 0
     accuracy, error = fold_accuracy(pairs, folds if given and folds is not None else random_folds(same, seed))
-    draws = MANY_DRAWS if len(same) <= MOST_PAIRS else FEW_DRAWS
+    draws = PAIR_DRAWS if len(same) <= MOST_PAIRS else FEW_DRAWS
+    sides = pairs.distances, pairs.first, pairs.second
     return {
         "pairs": len(same), "same": int(same.sum()), "accuracy": accuracy, "accuracy_error": error,
         "folds": "as given" if given else "drawn at random", "auc": auc(pairs),
         "tar": {
-            f"{far:g}": {"tar": tar_at(pairs, far), "interval": tar_interval(pairs, far, draws=draws)} for far in FARS
+            f"{far:g}": {"tar": tar_at(pairs, far), "interval": accepted_interval(*sides, far, draws=draws)}
+            for far in FARS
         },
     }  # fmt: skip
 
@@ -266,13 +341,3 @@ def histogram(pairs: Pairs, bins: int = 40) -> dict[str, list[float]]:
         counts, _ = np.histogram(pairs.distances[chosen], edges)
         shares[name] = (counts / max(1, counts.sum())).tolist()
     return {"edges": edges.tolist(), **shares}
-
-
-def every_pair(people: Embedded) -> Pairs:
-    """Each photo with each other."""
-    return all_pairs(people.vectors, people.labels)
-
-
-def listed_pairs(people: Embedded, left: IntArray, right: IntArray) -> Pairs:
-    """The pairs of a list."""
-    return pairs_of(people.vectors, people.labels, left, right)

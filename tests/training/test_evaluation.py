@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
-from scalesearch.training.evaluate import evaluate
+from scalesearch.training.evaluation import class_accuracy, confusion, evaluate
 from tests.training.toys import ToyNet, toy_batches
 
 
@@ -58,3 +58,19 @@ def test_modes_are_back_after_an_error() -> None:
 def test_no_image() -> None:
     with pytest.raises(UserError, match="no image"):
         evaluate(ToyNet(), [])
+
+
+def test_confusion_and_class_accuracy_by_hand() -> None:
+    labels, predictions = np.array([0, 0, 0, 2, 2]), np.array([0, 1, 0, 2, 0])
+    counts = confusion(labels, predictions, 4)
+    assert counts.tolist() == [[2, 1, 0, 0], [0, 0, 0, 0], [1, 0, 1, 0], [0, 0, 0, 0]]
+    assert class_accuracy(counts) == pytest.approx([2 / 3, np.nan, 1 / 2, np.nan], nan_ok=True)
+
+
+def test_confusion_refuses_foreign_classes_and_lengths() -> None:
+    with pytest.raises(ValueError, match="0 to 1 expected"):
+        confusion(np.array([0, 2]), np.array([0, 1]), 2)
+    with pytest.raises(ValueError, match="0 to 1 expected"):
+        confusion(np.array([0, 1]), np.array([0, -1]), 2)
+    with pytest.raises(ValueError, match="one length"):
+        confusion(np.array([0, 1]), np.array([0]), 2)

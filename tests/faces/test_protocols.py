@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.faces.evaluate import (
-    Embedded,
-    every_pair,
+from scalesearch.faces.model import EmbeddingSet
+from scalesearch.faces.protocols import (
+    all_pairs,
     histogram,
     open_set,
     open_set_curve,
@@ -21,11 +21,11 @@ from scalesearch.faces.evaluate import (
 FILES = {f"p{person}/{photo}.png": 4 * person + photo for person in range(3) for photo in range(4)}
 
 
-def people(count: int, photos: int, seed: int, noise: float = 0.5, prefix: str = "p") -> Embedded:
+def people(count: int, photos: int, seed: int, noise: float = 0.5, prefix: str = "p") -> EmbeddingSet:
     rng = np.random.default_rng(seed)
     vectors = np.repeat(rng.normal(size=(count, 16)), photos, 0) + noise * rng.normal(size=(count * photos, 16))
     vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    return Embedded(tuple(f"{prefix}{n}" for n in range(count)), np.repeat(np.arange(count), photos), vectors)
+    return EmbeddingSet(tuple(f"{prefix}{n}" for n in range(count)), np.repeat(np.arange(count), photos), vectors)
 
 
 def test_members_are_recognised_and_strangers_kept_out() -> None:
@@ -57,7 +57,8 @@ def test_too_few_people_are_refused() -> None:
 
 
 def test_curves_rise() -> None:
-    pairs = every_pair(people(10, 5, 0, noise=1.0))
+    crowd = people(10, 5, 0, noise=1.0)
+    pairs = all_pairs(crowd.vectors, crowd.labels)
     roc, distances = roc_curve(pairs), histogram(pairs)
     assert roc["far"] == sorted(roc["far"])
     assert roc["tar"] == sorted(roc["tar"])
@@ -68,7 +69,8 @@ def test_curves_rise() -> None:
 
 
 def test_verification_takes_given_folds() -> None:
-    pairs = every_pair(people(10, 4, 0, noise=1.0))
+    crowd = people(10, 4, 0, noise=1.0)
+    pairs = all_pairs(crowd.vectors, crowd.labels)
     folds = np.arange(len(pairs.distances)) % 10
     assert verification(pairs, folds)["folds"] == "as given"
     assert verification(pairs)["folds"] == "drawn at random"

@@ -11,10 +11,9 @@ from scalesearch.data.batches import Augment
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.auto import choose_strategy
-from scalesearch.training.loss import balanced_weights, classification_loss
-from scalesearch.training.recipe import Recipe, augmentation
-from scalesearch.training.starting import from_scratch, from_source, settled
+from scalesearch.training.recipe import Recipe, augmentation, choose_strategy
+from scalesearch.training.start import from_scratch, from_source, settled
+from scalesearch.training.step import balanced_weights, classification_loss
 from tests.nets.test_inherit import SMALL, logits, pictures, trained
 
 CPU = torch.device("cpu")

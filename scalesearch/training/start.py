@@ -13,6 +13,7 @@ from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.reconstruct import images_needed, reconstruct
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource
+from scalesearch.study.config import TrainConfig
 from scalesearch.training.model_file import class_names, statistics_of
 
 UNSEEN_EPOCH = 1 << 30  # crops that no epoch of the training draws
@@ -37,6 +38,24 @@ def settled(spec: NetSpec, steps: int) -> NetSpec:
     if spec.batch_norm.momentum * steps >= SETTLED or spec.batch_norm.momentum >= USUAL_MOMENTUM:
         return spec
     return replace(spec, batch_norm=replace(spec.batch_norm, momentum=USUAL_MOMENTUM))
+
+
+def start_of(
+    spec: NetSpec,
+    source: WeightSource | None,
+    arrays: ImageArrays,
+    classes: tuple[str, ...],
+    config: TrainConfig,
+    steps_per_epoch: int,
+    device: torch.device,
+    *,
+    repair: bool,
+) -> Start:
+    """As ``from_scratch`` where there is no source, else as ``from_source``, settled within the training."""
+    if source is None:
+        return from_scratch(spec, arrays, config.seed)
+    spec = settled(spec, config.epochs * steps_per_epoch)
+    return from_source(spec, source, arrays, classes, device, seed=config.seed, repair=repair)
 
 
 def from_scratch(spec: NetSpec, arrays: ImageArrays, seed: int) -> Start:

@@ -4,19 +4,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from scalesearch.faces.metrics import (
+from scalesearch.faces.protocols import (
     Pairs,
     all_pairs,
     auc,
     fold_accuracy,
     limit_at,
-    people_interval,
     random_folds,
     rates,
     tar_at,
-    tar_interval,
     tpir,
 )
+from scalesearch.study.intervals import accepted_interval
 
 
 def noisy_pairs(seed: int = 0, people: int = 12, photos: int = 5) -> Pairs:
@@ -51,7 +50,7 @@ def test_tar_at_far_by_counting() -> None:
 
 def test_the_interval_holds_the_value() -> None:
     pairs = noisy_pairs()
-    low, high = tar_interval(pairs, 0.01, draws=300)
+    low, high = accepted_interval(pairs.distances, pairs.first, pairs.second, 0.01, draws=300)
     assert low < tar_at(pairs, 0.01) < high
     assert 0 <= low < high <= 1
 
@@ -77,16 +76,3 @@ def test_tpir_counts_the_right_name_within_the_limit() -> None:
     assert limit_at(strangers, 0.25) == pytest.approx(0.6)
     right = np.array([True, True, False, True])
     assert tpir(right, np.array([0.1, 0.65, 0.1, 0.59], dtype=np.float32), 0.6) == 0.5
-
-
-def test_an_interval_over_people_is_wider_than_over_photos() -> None:
-    values = np.repeat(np.random.default_rng(0).integers(0, 2, 40), 10)
-    by_people = people_interval(values, np.repeat(np.arange(40), 10))
-    by_photos = people_interval(values, np.arange(400))
-    assert by_people[1] - by_people[0] > 2 * (by_photos[1] - by_photos[0])
-
-
-def test_nothing_or_everything_is_no_certainty() -> None:
-    people = np.repeat(np.arange(8), 3)
-    assert people_interval(np.zeros(24), people) == (0.0, pytest.approx(0.3694, abs=1e-4))  # scipy's binomtest, exact
-    assert people_interval(np.ones(24), people) == (pytest.approx(0.6306, abs=1e-4), 1.0)
