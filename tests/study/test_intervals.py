@@ -48,7 +48,7 @@ def test_wilson_refuses(correct: int, total: int, level: float) -> None:
 
 
 def test_values_and_statistics_need_no_torch() -> None:
-    modules = "scalesearch.study.intervals, scalesearch.study.config, scalesearch.training.checkpoint"
+    modules = "scalesearch.study.intervals, scalesearch.study.config, scalesearch.training.history"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
