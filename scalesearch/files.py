@@ -1,6 +1,7 @@
 """Files written whole or not at all, by a rename from a temporary name in the same folder; read with one error."""
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -8,7 +9,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -55,6 +56,13 @@ def write_text(path: Path, text: str) -> None:
     """Text in UTF-8, atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Comma-separated rows in UTF-8, atomically; the first is the header."""
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    write_text(path, table.getvalue())
 
 
 def write_json(path: Path, values: Any) -> None:
@@ -178,3 +186,38 @@ def load(cls: type[Value], path: Path, what: str, version: int | None = None, ex
     if version is not None and values.pop("format", None) != version:
         raise UserError(str(path), "another format", f"format {version}, as {what} has it", "Update scalesearch.")
     return parse(cls, values, str(path), what, extra)
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder and checks that it can be written to. Raises UserError otherwise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            "--run", f"{folder} ({error.strerror})", "a folder that can be written to", "Name another with --run."
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises UserError where another process holds it.
+    """
+    from filelock import FileLock, Timeout  # not needed by commands that only read
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            "--run", f"{folder} in use by another scalesearch process", "a folder of its own for each search",
+            "Wait for that one, or name another folder.",
+        ) from None  # fmt: skip
+    try:
+        yield
+    finally:
+        lock.release()

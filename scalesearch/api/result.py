@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.family import Family, family_of
+from scalesearch.api.design import Family, Scaling, spanned
 from scalesearch.design.family import LARGEST, member
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
@@ -50,7 +50,7 @@ class SearchResult:
 
     @property
     def winner_set(self) -> tuple[str, ...]:
-        """The candidates that cannot be told from the best, those trained longest first."""
+        """The candidates that are statistically tied with the best, those trained longest first."""
         return tuple(standing.name for standing in self.answer.members)
 
     @property
@@ -64,8 +64,8 @@ class SearchResult:
 
     def family(self, largest: int = LARGEST) -> Family:
         """B0, B1, … by the recommended coefficients: φ = 0 to ``largest``."""
-        found = self.found
-        return family_of(found.baseline, found.coefficients, found.rounding, self.origin, largest)
+        found, folder = self.found, self.folder / "family"
+        return spanned(Scaling(found.baseline, found.coefficients, found.rounding, self.origin, folder), largest)
 
     def scale(self, phi: float) -> NetSpec:
         """The member at any real φ."""
@@ -117,7 +117,7 @@ class SearchResult:
             for row in (networks[s.name],)
         ]  # fmt: skip
         notes = [
-            f"{len(self.winner_set)} of {len(standings)} candidates cannot be told from the best "
+            f"{len(self.winner_set)} of {len(standings)} candidates are statistically tied with the best "
             f"({self.answer.level:.0%}); recommended: {self.coefficients} ({self.answer.recommended}), "
             f"{self.answer.rule}.",
             *([] if self.answer.complete else ["The race is not over: the same call continues it."]),

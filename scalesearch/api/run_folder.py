@@ -150,7 +150,7 @@ def _winners(answer: "Answer") -> "WinnerFacts":
 def _trainings(folder: Path, values: dict[str, Any]) -> list[dict[str, Any]]:
     """The metrics of the members trained in the run's folder, on the data of the search."""
     from scalesearch.files import read_json
-    from scalesearch.training.finetune import METRICS_FILE
+    from scalesearch.training.job import METRICS_FILE
 
     found = []
     for path in sorted(folder.glob(f"models/*/{METRICS_FILE}")):

@@ -1,12 +1,15 @@
-"""A search's results for a terminal: the winner set, a table, the comparison with the controls."""
+"""Results for a terminal: of a search the winner set, a table, the comparison with the controls; of a verification the
+networks at both sizes."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
-from scalesearch.cli.progress import say
-from scalesearch.cli.show import print_table
+from scalesearch.api.verified import reading, tau_text
+from scalesearch.cli.shell import print_json, print_table, say
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import scale
+from scalesearch.running.verify import Network, Verification
 from scalesearch.study.answer import Answer
 from scalesearch.study.comparison import Comparison
 from scalesearch.study.found import Found
@@ -96,3 +99,55 @@ def _comparison(name: str, item: Comparison) -> str:
         f"{name} against {item.dimension} only ({item.control}, {item.epochs} epochs): score {total} = accuracy "
         f"{accuracy} × FLOPs {cost}; lead {item.gap:+.4f} [{item.low:+.4f}, {item.high:+.4f}]: {item.verdict}"
     )
+
+
+def print_networks(networks: Sequence[Network], json: bool) -> None:
+    """What would be trained."""
+    if json:
+        print_json(
+            [
+                {"name": one.spec.name, "control": one.candidate.control, "status": one.status, "ratio": one.ratio,
+                 "macs": one.macs, "spec": one.spec.to_dict()}
+                for one in networks
+            ]
+        )  # fmt: skip
+        return
+    print_table(
+        "Networks to train",
+        ("name", "φ = 1", "α", "β", "γ", "real ×", "FLOPs", "px"),
+        [
+            [_label(one.spec.name, one.candidate.control), one.status, f"{c.alpha:g}", f"{c.beta:g}", f"{c.gamma:g}",
+             f"{one.ratio:.3f}", show_count(one.macs), str(one.spec.resolution)]
+            for one in networks
+            for c in (one.candidate.coefficients,)
+        ],
+    )  # fmt: skip
+
+
+def print_verification(v: Verification) -> None:
+    """The networks at both sizes, τ, regret, and what they say."""
+    print_table(
+        f"Scores on {v.images} validation images with 95 % intervals: after {v.epochs_at_one} epochs at φ = 1, "
+        f"{v.epochs} at φ = {v.phi:g}",
+        ("name", "φ = 1", "real ×", "score at 1", "interval", "rank", f"score at {v.phi:g}", "interval", "rank"),
+        [
+            [_label(n.name, n.control), n.status, f"{n.ratio:.2f}",
+             f"{n.at_one.value:.4f}", f"{n.at_one.low:.4f}–{n.at_one.high:.4f}", str(n.rank_at_one),
+             f"{n.at_phi.value:.4f}", f"{n.at_phi.low:.4f}–{n.at_phi.high:.4f}", str(n.rank_at_phi)]
+            for n in sorted(v.networks, key=lambda n: n.rank_at_phi)
+        ],
+    )  # fmt: skip
+    if v.failed:
+        say(f"Without a result at φ = {v.phi:g}: {', '.join(v.failed)}")
+    say(f"Kendall's τ: {tau_text(v)}")
+    if v.regret is not None:
+        r = v.regret
+        say(
+            f"Regret of taking {v.recommended}: {r.value:.4f} in score; {v.networks[r.against].name} minus it "
+            f"{r.gap:+.4f}, 95 % interval {r.low:+.4f} to {r.high:+.4f}"
+        )
+    say(reading(v))
+
+
+def _label(name: str, control: str) -> str:
+    return f"{name} ({control} alone)" if control else name

@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 from scalesearch.reports.axes import BLUE, FILE, GREEN, GREY, ORANGE, PURPLE, RED, Look, count_axis
 from scalesearch.reports.published import Published
 from scalesearch.reports.tables import shortened
-from scalesearch.training.metrics import wilson_interval
+from scalesearch.study.intervals import wilson_interval
 
 STYLES = {
     "GoogLeNet": ("D", GREY), "ResNet": ("s", "black"), "MobileNetV2": ("v", ORANGE), "MobileNetV3": ("^", RED),

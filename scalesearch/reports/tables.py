@@ -9,7 +9,7 @@ import pandas as pd
 
 from scalesearch.design.candidates import DroppedTriple
 from scalesearch.reports.statistics import failed_trials
-from scalesearch.training.metrics import wilson_interval
+from scalesearch.study.intervals import wilson_interval
 
 NUMBER = re.compile(r"[−-]?\d[\d.,]*( ?(%|M|G|k|×))?")
 Member = Mapping[str, Any]

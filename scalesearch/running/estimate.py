@@ -19,7 +19,7 @@ from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.race import Race, Runner, places
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.training.device import set_threads
-from scalesearch.training.throughput import seconds_per_step
+from scalesearch.training.probes import seconds_per_step
 
 STEPS = 8
 EVALUATION = 0.35  # an image judged costs about a third of one trained on

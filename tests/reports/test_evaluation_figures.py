@@ -3,7 +3,7 @@ import pytest
 
 from scalesearch.reports.axes import rendered
 from scalesearch.reports.evaluation_figures import calibration_figure, confusion_figure
-from scalesearch.training.calibration import calibration
+from scalesearch.training.evaluation import calibration
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 100])

@@ -1,0 +1,229 @@
+"""A verification: which networks of a search are scaled to another φ, their trainings, and whether φ = 1 transfers."""
+
+from dataclasses import KW_ONLY, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from scalesearch.api.options import (
+    MEMORY,
+    WORKERS,
+    Executor,
+    GpusPerTrial,
+    Option,
+    RayAddress,
+    Retries,
+    Run,
+    SkipBroken,
+    Storage,
+    Tell,
+    path,
+    seconds,
+    takes,
+)
+from scalesearch.api.search import Forecast, Jobs, told
+from scalesearch.errors import UserError
+from scalesearch.files import write_bytes
+from scalesearch.running.folder import newest_run
+from scalesearch.study.config import validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scalesearch.data.dataset import Dataset
+    from scalesearch.running.search import Listener
+    from scalesearch.running.verify import Network, Searched, Verification
+    from scalesearch.running.workers import Workers
+    from scalesearch.study.plan import Trial
+
+FIGURE = "transfer.png"
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Which networks of which search are trained again, and how large."""
+
+    run: Run = None
+    _: KW_ONLY
+    phi: Annotated[float, Option("The φ at which they are trained; the search trained φ = 1.")] = 2.0
+    members: Annotated[
+        int, Option("Others of the winner set, besides the recommended one.", minimum=0, maximum=1000)
+    ] = 3  # fmt: skip
+    beaten: Annotated[int, Option("Beaten ones, spread over the ranking.", minimum=0, maximum=1000)] = 2
+    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
+    epochs: Annotated[
+        int | None, Option("Epochs of each training; as many as in the search if left out.", minimum=1)
+    ] = None
+    time_budget: Annotated[
+        float | str | None, Option("Wall time for this call, such as 30m or 2h.", MEMORY, unit="seconds")
+    ] = None  # fmt: skip
+    jobs: Jobs = None
+    executor: Executor = "processes"
+    ray_address: RayAddress = None
+    cpus_per_trial: Annotated[
+        float | None,
+        Option(
+            "Cores that Ray reserves for each training; as many as its threads if left out.", WORKERS, minimum=0.01,
+            maximum=1024,
+        ),
+    ] = None  # fmt: skip
+    gpus_per_trial: GpusPerTrial = 0.0
+    storage: Storage = None
+    retries: Retries = 3
+    skip_broken: SkipBroken = False
+    tell: Tell | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class VerifyJob:
+    """A verification that could start.
+
+    Args:
+        networks: scaled to φ; ``trials``: their trainings.
+        left_out: dimensions whose control cannot be grown so far.
+        epochs_at_one: after which the networks are compared at φ = 1.
+        folder: where the results are kept.
+    """
+
+    asked: VerifyOptions
+    search: "Searched"
+    networks: "tuple[Network, ...]"
+    left_out: tuple[str, ...]
+    trials: "tuple[Trial, ...]"
+    epochs_at_one: int
+    parts: "Dataset"
+    workers: "Workers"
+    folder: Path
+    time_budget: float | None
+
+    @property
+    def side_by_side(self) -> int:
+        """Trainings at a time, on this machine where the cluster decides."""
+        from scalesearch.data.cache import cores
+
+        return self.workers.jobs or max(1, cores() // self.search.plan.threads)
+
+
+@takes(VerifyOptions)
+def verify(asked: VerifyOptions) -> "Verification":
+    """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
+
+    Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
+    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training.
+
+    Raises:
+        UserError: no search there, its images have changed, or an option that cannot be used.
+    """
+    from scalesearch.running.search import Listener
+
+    say = asked.tell or (lambda text: None)
+    job = prepare(asked)
+    timing = None if job.time_budget is None else forecast(job)
+    return run(job, Listener(lambda done, total: None, told(say), say), timing)
+
+
+def prepare(asked: VerifyOptions) -> VerifyJob:
+    """Reads the search, scales its networks, opens its images; trains nothing and writes nothing.
+
+    Raises:
+        UserError: no search there, its images have changed, or an option that cannot be used.
+    """
+    from scalesearch.running.verify import chosen, common_epochs, folder_of, read_searched, scaled, trials
+    from scalesearch.training.memory import require_workers
+
+    folder = path(asked.run) or newest_run()
+    if folder is None:
+        raise UserError(
+            "--run", "nothing searched under runs/", "the folder of a search", 'Run "scalesearch grid" first.'
+        )
+    if asked.executor == "processes":
+        require_workers(asked.jobs or 1)
+    budget, search = seconds(asked.time_budget, "--time-budget"), read_searched(folder)
+    candidates = chosen(search.answer, search.candidates, asked.members, asked.beaten)
+    networks = scaled(search.plan, search.answer, candidates, asked.phi)
+    wanted = trials(search.plan, networks, asked.seeds, asked.epochs)
+    validate(wanted[0].train)
+    taken = [network.candidate for network in networks]
+    return VerifyJob(
+        asked, search, networks, tuple(one.control for one in candidates if one not in taken), wanted,
+        common_epochs(search.results, [one.index for one in taken]), _images(search, wanted, asked.skip_broken),
+        _workers(asked, search.plan.device, search.plan.threads), folder_of(search, asked.phi), budget,
+    )  # fmt: skip
+
+
+def forecast(job: VerifyJob) -> Forecast:
+    """What was trained before, what is left and how long that takes, by timing a few steps."""
+    from scalesearch.running.estimate import measure
+    from scalesearch.running.verify import kept_rows, split_done
+
+    plan, parts = job.search.plan, job.parts
+    before, pending = split_done(job.trials, kept_rows(job.search, job.asked.phi))
+    rung = [(one, one.until) for one in pending]
+    if not pending or (job.workers.kind == "ray" and plan.device != "cpu"):  # this machine may have no GPU to measure
+        return Forecast(before, [rung], None, 0.0)
+    timing = measure(pending, len(parts.train), len(parts.validation), job.side_by_side, plan.device, plan.threads)
+    return Forecast(before, [rung], timing, timing.total([rung]))
+
+
+def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> "Verification":
+    """Trains what is left, concludes, and draws what came out; run again, it continues.
+
+    Args:
+        expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
+    """
+    from scalesearch.running.campaign import Bounds
+    from scalesearch.running.verify import verify as trained
+
+    timing = expected.timing if expected else None
+    bounds = Bounds(job.time_budget, None, lambda one: timing.training(one, one.until) if timing else 0.0)
+    verification = trained(
+        job.search, job.networks, job.asked.phi, job.trials, job.parts, job.workers, listener, bounds,
+        job.asked.storage,
+    )  # fmt: skip
+    _draw(job.folder, verification)
+    return verification
+
+
+def _workers(asked: VerifyOptions, device: str, threads: int) -> "Workers":
+    """As for a search; a training has the threads that it had there."""
+    from scalesearch.data.cache import cores
+    from scalesearch.running.workers import Workers
+    from scalesearch.training.device import choose_device
+
+    gpu, on_ray = device != "cpu", asked.executor == "ray"
+    if gpu and on_ray and not asked.gpus_per_trial:
+        raise UserError("--gpus-per-trial", "0", f"more, since the search ran on {device}")
+    if gpu and not on_ray:
+        choose_device(device)  # says if it is not there
+    usual = None if on_ray else 1 if gpu else max(1, cores() // threads)
+    return Workers(
+        asked.jobs or usual, asked.executor, asked.cpus_per_trial or threads, asked.gpus_per_trial, asked.ray_address,
+        asked.retries,
+    )  # fmt: skip
+
+
+def _images(search: "Searched", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+    """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
+    from scalesearch.data.dataset import dataset, open_data
+
+    plan = search.plan
+    largest_px = max(one.proxy_spec.resolution for one in wanted)
+    parts = dataset(open_data(search.given, skip_broken=skip_broken), largest_px, plan.proxy.images)
+    if parts.digest != plan.data_digest:
+        again = "" if skip_broken else " (with --skip-broken if the search had it)"
+        raise UserError(
+            search.given, f"images of digest {parts.digest}", f"those that were searched on ({plan.data_digest})",
+            f"Bring them back{again}, or search again.",
+        )  # fmt: skip
+    return parts
+
+
+def _draw(folder: Path, verification: "Verification") -> None:
+    """Writes transfer.png and transfer.svg."""
+    from scalesearch.api.verified import transfer
+    from scalesearch.reports.axes import rendered
+    from scalesearch.reports.transfer_figure import transfer_figure
+
+    one = transfer(verification)
+    figure = transfer_figure(one.points, one.phi, one.tau, one.note)
+    write_bytes(folder / FIGURE, rendered(figure, "png"))
+    write_bytes((folder / FIGURE).with_suffix(".svg"), rendered(figure, "svg"))
