@@ -3,16 +3,22 @@
 What a field may hold follows from its type: numbers, text, truth values, ``Literal``, ``None`` and unions of them,
 tuples and sequences (lists in JSON), mappings of text, other dataclasses. A whole number may stand for a float and
 stays one, so that what is written again is the same; a truth value is no number; no number is infinite or NaN.
+
+``parse`` reads what a program wrote and stops at the first mistake. ``check_table`` reads what a person wrote: it holds
+tables against the rules that a dataclass's annotations state, and finds every mistake.
 """
 
 import dataclasses
+import difflib
 import functools
 import math
+import re
 import reprlib
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from scalesearch.errors import SpaceError, UserError
 
@@ -214,3 +220,114 @@ def _expected(kind: Any) -> str:
         fixed = origin is tuple and Ellipsis not in inner
         return f"a list of {len(inner)} values" if fixed else "a list"
     return "a table of values"
+
+
+class _Required:
+    def __repr__(self) -> str:
+        return "required"
+
+
+REQUIRED = _Required()
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What one key may hold: ``expected`` is the sentence shown when ``accepts`` says no.
+
+    In the annotation of a field (``Annotated[int, integer(1, 8)]``); the default is the field's.
+    """
+
+    expected: str
+    accepts: Callable[[Any], bool]
+    default: Any = REQUIRED
+
+
+TABLE = Rule("a table", lambda value: True, default=None)
+NAME = Rule(
+    "a name of letters, digits, dots, dashes and underscores",
+    lambda value: isinstance(value, str) and re.fullmatch(r"\w[\w.+-]{0,99}", value) is not None,
+)
+
+
+def integer(low: int, high: int) -> Rule:
+    """A whole number from ``low`` to ``high``."""
+    return Rule(f"a whole number from {low} to {high}", lambda v: _is_plain(v, int) and low <= v <= high)
+
+
+def odd(low: int, high: int) -> Rule:
+    """An odd whole number (kernels: an even one has no middle)."""
+    return Rule(
+        f"an odd whole number from {low} to {high}", lambda v: _is_plain(v, int) and low <= v <= high and v % 2 == 1
+    )
+
+
+def number(low: float, high: float) -> Rule:
+    """A finite number from ``low`` to ``high``."""
+    return Rule(f"a number from {low:g} to {high:g}", lambda v: _is_plain(v, float) and low <= v <= high)
+
+
+@functools.cache
+def rules(cls: type) -> dict[str, Rule]:
+    """The rule of each field of a dataclass: as annotated, or by its type; parts that are tables pass here."""
+    hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
+    found = {}
+    for field in dataclasses.fields(cls):
+        rule = _rule(hints[field.name])
+        given = rule is TABLE or field.default is dataclasses.MISSING
+        found[field.name] = rule if given else dataclasses.replace(rule, default=field.default)
+    return found
+
+
+def _rule(kind: Any) -> Rule:
+    if get_origin(kind) is Annotated:
+        return next(extra for extra in get_args(kind)[1:] if isinstance(extra, Rule))
+    inner = get_args(kind) if get_origin(kind) in (Union, types.UnionType) else (kind,)
+    choices = [choice for one in inner if get_origin(one) is Literal for choice in get_args(one)]
+    if choices:
+        said = "one of " + ", ".join(map(shown, choices))
+        return Rule(said, lambda v: v in choices or (v is None and type(None) in inner))
+    return Rule("true or false", lambda v: isinstance(v, bool)) if kind is bool else TABLE
+
+
+def check_table(values: Any, known: Mapping[str, Rule], where: str, mistakes: list[str]) -> dict[str, Any]:
+    """The table with defaults filled in; what is wrong is appended to ``mistakes`` and replaced by its default.
+
+    Args:
+        values: what the file holds; None for an empty table.
+        known: key → rule.
+        where: the table's place in the file, ``""`` at the top, else ``"stages[3]"``.
+        mistakes: receives lines like ``stages[3].kernel = 4; expected an odd whole number from 1 to 15``.
+    """
+    if not isinstance(values, dict):
+        if values is not None:
+            mistakes.append(f"{where} = {shown(values)}; expected a table")
+        values = {}
+    prefix = f"{where}." if where else ""
+    for key in values:
+        if key not in known:
+            near = difflib.get_close_matches(key[:MOST_SHOWN], known, n=1)
+            hint = f'did you mean "{near[0]}"?' if near else "known keys: " + ", ".join(known)
+            mistakes.append(f"{prefix}{key[:MOST_SHOWN]}: unknown key; {hint}")
+    checked = {}
+    for key, rule in known.items():
+        if key not in values and rule.default is REQUIRED:
+            mistakes.append(f"{prefix}{key}: missing; expected {rule.expected}")
+        elif key in values and not rule.accepts(values[key]):
+            mistakes.append(f"{prefix}{key} = {shown(values[key])}; expected {rule.expected}")
+        checked[key] = values.get(key, rule.default)
+    return checked
+
+
+def check_tables(
+    values: Any, known: Callable[[Any], Mapping[str, Rule]], where: str, mistakes: list[str], most: int
+) -> list[dict[str, Any]]:
+    """A list of at most ``most`` tables, each held against the rules that it is ``known`` to follow."""
+    if values is None:
+        return []
+    if not isinstance(values, list | tuple):
+        mistakes.append(f"{where}: no list of tables; expected [[{where}]] tables")
+        return []
+    if len(values) > most:
+        mistakes.append(f"{where}: {len(values)} tables; expected at most {most}")
+        return []
+    return [check_table(row, known(row), f"{where}[{index}]", mistakes) for index, row in enumerate(values)]

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.api.family import Family, family_of
 from scalesearch.design.family import LARGEST, member
-from scalesearch.design.scaling import PAPER, Coefficients, Rounding
-from scalesearch.design.sizing import meet, size_baseline
+from scalesearch.design.scaling import PAPER, Coefficients, Rounding, meet, size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError

@@ -9,10 +9,10 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
-from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.running.folder import newest_run
 from scalesearch.study.found import FILE, read_found
+from scalesearch.typed import mistyped
 
 if TYPE_CHECKING:
     from scalesearch.nets.latency import Latency
@@ -99,7 +99,7 @@ def timed_member(
     """
     import torch
 
-    from scalesearch.design.sizing import meet_seconds
+    from scalesearch.design.scaling import meet_seconds
     from scalesearch.nets.latency import latency
     from scalesearch.training.device import choose_device, set_threads
 

@@ -12,8 +12,7 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.budget import RESOLUTION_SLACK
 from scalesearch.design.candidates import Enumeration
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Rounding
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Rounding, size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError

@@ -63,7 +63,7 @@ def baseline(
     from scalesearch.cli.progress import detail, explain, say
     from scalesearch.cli.show import print_json, print_spec
     from scalesearch.design.cost import cost
-    from scalesearch.design.sizing import size_baseline
+    from scalesearch.design.scaling import size_baseline
     from scalesearch.design.space import load_space
     from scalesearch.units import parse_flops
 
@@ -136,7 +136,7 @@ def scale(
     from scalesearch.cli.progress import detail, explain, say
     from scalesearch.cli.show import print_json, print_spec
     from scalesearch.design.family import member, member_row, write_spec
-    from scalesearch.design.sizing import meet
+    from scalesearch.design.scaling import meet
     from scalesearch.units import parse_flops
 
     if sum(wanted is not None for wanted in (phi, flops, latency)) != 1:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from scalesearch.cli.progress import asked_quiet
-from scalesearch.design.cost import cost
-from scalesearch.design.parts import COLUMNS
-from scalesearch.design.parts import spec_lines as spec_lines
+from scalesearch.design.cost import COLUMNS, cost
+from scalesearch.design.cost import spec_lines as spec_lines
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import printable
 from scalesearch.units import show_count

@@ -17,12 +17,12 @@ import safetensors.numpy
 from safetensors import SafetensorError, safe_open
 
 from scalesearch.data.source import IntArray
-from scalesearch.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.faces.network import FloatArray
 from scalesearch.faces.threshold import Threshold, fit_threshold
 from scalesearch.files import write_bytes
 from scalesearch.nets.weights import require_version
+from scalesearch.typed import mistyped
 
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1

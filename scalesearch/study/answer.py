@@ -17,8 +17,8 @@ import numpy as np
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
+from scalesearch.design.cost import EXPONENT
 from scalesearch.design.scaling import Coefficients, Rounding, check_coefficients
-from scalesearch.design.score import EXPONENT
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json

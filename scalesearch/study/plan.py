@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
-from scalesearch.design.cost import cost
+from scalesearch.design.cost import cost, score
 from scalesearch.design.scaling import Coefficients, Rounding
-from scalesearch.design.score import score
 from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError

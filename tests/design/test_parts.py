@@ -1,7 +1,6 @@
 import pytest
 
-from scalesearch.design.cost import cost
-from scalesearch.design.parts import parts
+from scalesearch.design.cost import cost, parts
 from scalesearch.design.space import load_space, space_names
 
 

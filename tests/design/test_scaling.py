@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 from scalesearch.design.budget import RESOLUTION_SLACK, Target, round_to_budget, spread_depths
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, published_spec, scale
-from scalesearch.design.shape import reshape, shape_of
 from scalesearch.design.space import load_space, space_names
-from scalesearch.design.spec import round_width
+from scalesearch.design.spec import reshape, round_width, shape_of
 from scalesearch.errors import UserError
 
 B0 = load_space("efficientnet_b0")

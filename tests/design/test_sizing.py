@@ -3,8 +3,7 @@
 import pytest
 
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import PAPER, scale
-from scalesearch.design.sizing import MEASUREMENTS, meet_seconds
+from scalesearch.design.scaling import MEASUREMENTS, PAPER, meet_seconds, scale
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError

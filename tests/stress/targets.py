@@ -81,11 +81,9 @@ def _predict(folder: Path) -> Feed:
 def _space(folder: Path) -> Feed:
     """As ``baseline``, ``grid --dry-run``, ``scale`` and ``family`` take a space."""
     from scalesearch.design.candidates import enumerate_candidates
-    from scalesearch.design.cost import cost
+    from scalesearch.design.cost import cost, spec_lines
     from scalesearch.design.family import member
-    from scalesearch.design.parts import spec_lines
-    from scalesearch.design.scaling import PAPER
-    from scalesearch.design.sizing import size_baseline
+    from scalesearch.design.scaling import PAPER, size_baseline
     from scalesearch.design.space import load_space
 
     def feed(path: Path) -> object:
