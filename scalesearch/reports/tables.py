@@ -165,7 +165,7 @@ def standings(record: Record) -> Table:
         for row in (networks[s.name],)
     ]  # fmt: skip
     columns = ("candidate", "α", "β", "γ", "FLOPs", "epochs", "seeds", "score", "95 % interval", "status")
-    return table("Where each candidate stands", columns, rows)
+    return table("Where each candidate stands", columns, rows, optional=("seeds", "FLOPs"))
 
 
 def comparisons(answer: Answer) -> Table:

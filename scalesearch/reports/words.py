@@ -345,7 +345,8 @@ def answer_lines(record: Record) -> tuple[str, ...]:
         f"{counted(failed, 'training')} failed; the report gives the reasons." if failed else "",
         *winner_set(record),
         *(comparison(answer.recommended, item) for item in answer.comparisons),
-        bought(answer), unequal_cost(record), warning and f"WARNING: {warning}", "" if record.complete else NOT_FINISHED,
+        bought(answer), unequal_cost(record), warning and f"WARNING: {warning}",
+        "" if record.complete else NOT_FINISHED,
     ]  # fmt: skip
     return tuple(line for line in lines if line)
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from scalesearch.reports.axes import rendered
-from scalesearch.reports.evaluation_figures import calibration_figure, confusion_figure
+from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+from scalesearch.reports.figures.formats import rendered
 from scalesearch.training.calibration import calibration
 
 
