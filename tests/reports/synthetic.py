@@ -202,7 +202,10 @@ def compared(
     return SizeComparison(name, control, status, 4.0, BASE_MACS * 4, 300, one, other, 1, 1, 2, 2, 0.5)
 
 
-def verification(*networks: SizeComparison, tau: Interval | None = Interval(1.0, 0.1, 1.0)) -> Verification:
+AGREEMENT = Interval(1.0, 0.1, 1.0)
+
+
+def verification(*networks: SizeComparison, tau: Interval | None = AGREEMENT) -> Verification:
     """A verification at φ = 2."""
     return Verification(
         2.0, 3, 3, 3, True, VALIDATION_IMAGES, 102, networks, (), networks[0].name, networks[0].name, tau, 0.8, None,

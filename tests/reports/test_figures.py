@@ -20,7 +20,7 @@ from scalesearch.reports.figures.score_grid import grid_figure
 from scalesearch.reports.figures.winners import controls_figure, winner_figure
 from scalesearch.reports.published import Published
 from scalesearch.reports.words import accuracy_note
-from tests.reports.synthetic import answer, curve, early, judged, members, record, rows, trained
+from tests.reports.synthetic import answer, curve, early, members, record, rows, trained
 
 PUBLISHED = (
     Published("ResNet", "resnet18", "IMAGENET1K_V1", 0.69758, 1_814_000_000, 11_689_512, 224),

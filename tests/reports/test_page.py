@@ -106,8 +106,8 @@ def test_every_id_is_unique_and_every_reference_leads_somewhere(tree: Element) -
 def test_the_story_is_told_top_down(tree: Element) -> None:
     assert [one.whole_text() for one in tree.all("h1")] == ["Compound scaling for Flowers"]
     assert [one.whole_text() for one in tree.all("h2")] == [
-        "Accuracy against FLOPs", "Which are statistically tied with the best", "Against one dimension alone", "The grid",
-        "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
+        "Accuracy against FLOPs", "Which are statistically tied with the best", "Against one dimension alone",
+        "The grid", "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
         "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
     ]  # fmt: skip
     places = [one.attributes["href"] for one in tree.all("nav")[0].all("a")]
