@@ -7,8 +7,6 @@ from pathlib import Path
 
 from scalesearch.errors import UserError
 
-RUN_FILE = "run.json"
-
 
 def prepare(folder: Path) -> None:
     """Makes the folder and checks that it can be written to. Raises UserError otherwise."""
@@ -43,9 +41,3 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-def newest_run(root: Path = Path("runs")) -> Path | None:
-    """The folder under ``root`` whose search finished a trial last, or None where nothing was searched."""
-    found = sorted(root.glob("*/coefficients.json"), key=lambda path: path.stat().st_mtime)
-    return found[-1].parent if found else None

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
@@ -18,6 +19,8 @@ from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Runner
 from scalesearch.study.row import BASELINE, Key, Row
 from scalesearch.typed import parse
+
+_enumerated = lru_cache(maxsize=4)(enumerate_candidates)  # up to a second for a fine grid; asked for by every reader
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,7 @@ class SearchPlan:
 
     def enumerate(self) -> Enumeration:
         """The candidates: the same list every time."""
-        return enumerate_candidates(self.baseline, self.grid, self.rounding, self.real_tolerance)
+        return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance)
 
 
 @dataclass(frozen=True)

@@ -195,17 +195,24 @@ def read_record(folder: Path) -> Record:
     values = read_json(path, WHAT)
     check_format(folder, values)
     plan = SearchPlan.from_dict(values.get("plan"), f"{path}: plan")
+    provenance = parse(Provenance, values, str(path), WHAT, extra=True)
+    _check_plan(path, plan, provenance, values)
     # the answer before the rows: a search that runs meanwhile writes rows first, so none can be missing
     answer = read_answer(folder)
     recommendation = read_recommendation(folder) if answer is not None else None
     rows = read_rows(folder, plan.digest)
-    provenance = parse(Provenance, values, str(path), WHAT, extra=True)
     record = Record(
         folder, plan, provenance, rows, read_results(folder, rows), answer, recommendation, read_verifications(folder),
         _trainings(folder, provenance.source_digest),
     )  # fmt: skip
-    _check(record, values)
+    _check(record)
     return record
+
+
+def newest_run(root: Path = Path("runs")) -> Path | None:
+    """The folder under ``root`` whose search finished a trial last, or None where nothing was searched."""
+    paths = sorted(root.glob(f"*/{RECOMMENDATION_FILE}"), key=lambda path: path.stat().st_mtime)
+    return paths[-1].parent if paths else None
 
 
 def answered(record: Record) -> tuple[Answer, Recommendation]:
@@ -245,9 +252,8 @@ def _trainings(folder: Path, source_digest: str) -> tuple[MemberTraining, ...]:
     return tuple(read)
 
 
-def _check(record: Record, values: Mapping[str, Any]) -> None:
+def _check(record: Record) -> None:
     """Raises UserError where the files of a run do not go together."""
-    _check_plan(record, values)
     for row in record.rows:
         _check_row(record, row)
     if record.answer is not None and record.recommendation is not None:
@@ -255,18 +261,19 @@ def _check(record: Record, values: Mapping[str, Any]) -> None:
         _check_recommendation(record, record.answer, record.recommendation)
 
 
-def _check_plan(record: Record, values: Mapping[str, Any]) -> None:
-    plan, found = record.plan, record.enumeration
-    sums = {
-        "plan_digest": plan.digest, "candidates": len(found.candidates), "nominal": found.nominal,
-        "images.validation": plan.validation, "classes": plan.baseline.classes,
-    }  # fmt: skip
-    stated = {**values, "images.validation": record.provenance.images.validation}
-    for name, value in sums.items():
-        if stated.get(name) != value:
-            raise UserError(
-                f"{record.folder / RUN_FILE}: {name}", f"{stated.get(name)}", f"{value}, as the plan beside it says"
-            )
+def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Mapping[str, Any]) -> None:
+    """Whether what ``run.json`` says beside the plan follows from it."""
+    enumeration = plan.enumerate()
+    checks = (
+        ("plan_digest", values.get("plan_digest"), plan.digest),
+        ("candidates", values.get("candidates"), len(enumeration.candidates)),
+        ("nominal", values.get("nominal"), enumeration.nominal),
+        ("images.validation", provenance.images.validation, plan.validation),
+        ("classes", provenance.classes, plan.baseline.classes),
+    )
+    for name, stated, follows in checks:
+        if stated != follows:
+            raise UserError(f"{path}: {name}", f"{stated}", f"{follows}, which follows from the plan beside it")
 
 
 def _check_row(record: Record, row: Row) -> None:
