@@ -6,7 +6,7 @@ from collections.abc import Collection
 import pandas as pd
 
 from scalesearch.errors import UserError
-from scalesearch.study.intervals import wilson_interval
+from scalesearch.study.statistics import wilson_interval
 
 LEVEL_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 SEED_COLUMNS = ("seed", "status", "reason", "top1", "correct", "images", "score", "train_loss", "seconds")

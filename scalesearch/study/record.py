@@ -33,6 +33,7 @@ from scalesearch.study.plan import SearchPlan
 from scalesearch.study.race import Results
 from scalesearch.study.row import BASELINE, Key, Row, TrialResult, parse_rows
 from scalesearch.study.statistics import Bools
+from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
 from scalesearch.study.verification import Verification, read_verifications
 from scalesearch.typed import parse
 
@@ -149,6 +150,28 @@ class Record:
     def enumeration(self) -> Enumeration:
         """What the plan's grid comes to."""
         return self.plan.enumerate()
+
+    @cached_property
+    def summaries(self) -> tuple[NetworkSummary, ...]:
+        """One for each network with a result: those trained longest first, then by score."""
+        return summarise(self.rows, self.results, self.answer)
+
+    @cached_property
+    def rungs(self) -> tuple[NetworkSummary, ...]:
+        """One for each network and number of epochs with a result."""
+        return rung_summaries(self.rows, self.results, self.answer)
+
+    @property
+    def leader(self) -> NetworkSummary | None:
+        """The recommended candidate, or the first one where there is no answer yet; None while nothing has a result."""
+        candidates = [one for one in self.summaries if not one.is_baseline]
+        name = self.answer.recommended if self.answer else ""
+        return next((one for one in candidates if one.row.name == name), candidates[0] if candidates else None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the race has been run to its end."""
+        return self.recommendation is not None and self.recommendation.complete
 
     @property
     def commands(self) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource, save_network
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.intervals import wilson_interval
+from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks
 from scalesearch.training.evaluation import Evaluation, evaluate
 from scalesearch.training.history import EpochRecord, History, Watcher

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, betabinom
 
-from scalesearch.study.intervals import (
+from scalesearch.study.statistics import (
     design_effect,
     intraclass_correlation,
     long_run_interval,
@@ -48,7 +48,7 @@ def test_wilson_refuses(correct: int, total: int, level: float) -> None:
 
 
 def test_values_and_statistics_need_no_torch() -> None:
-    modules = "scalesearch.study.intervals, scalesearch.study.config, scalesearch.training.history"
+    modules = "scalesearch.study.statistics, scalesearch.study.config, scalesearch.training.history"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

@@ -14,7 +14,6 @@ from scalesearch.study.answer import conclude, recommend
 from scalesearch.study.plan import runners
 from scalesearch.study.race import advance, usual
 from scalesearch.study.record import answered, newest_run, packed, read_record
-from scalesearch.study.summary import summarise
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 Edit = Callable[[dict[str, Any]], object]
@@ -38,7 +37,11 @@ def test_a_run_of_the_first_version_is_read_whole() -> None:
     assert len(record.rows) == len(record.results) == recommendation.done == 12
     assert record.provenance.images.validation == record.plan.validation
     assert record.commands[0].startswith("scalesearch grid")
-    assert [one.row.name for one in summarise(record.rows, record.results, answer)][:2] == ["baseline", "c002"]
+    assert [one.row.name for one in record.summaries] == ["baseline", "c002", "c000", "c001"]
+    assert len(record.rungs) == 8
+    assert record.complete
+    assert record.leader is not None
+    assert record.leader.row.name == "c002"
 
 
 def test_the_answer_of_the_first_version_follows_from_its_predictions() -> None:
