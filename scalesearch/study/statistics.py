@@ -38,7 +38,6 @@ Ints = NDArray[np.int64]
 Range = tuple[float, float]  # of an interval: low, high
 LEVEL = 0.9  # of the winner set
 LEVEL_95 = 0.95  # of every interval that is printed
-Z_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 DRAWS = 2000
 PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
 TINY = 1e-12  # error of a gap that is the same on every image
@@ -236,17 +235,26 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
     return inside
 
 
-def wilson_interval(correct: float, images: float) -> Interval:
-    """A share of ``images`` with its 95 % interval (Wilson 1927, JASA 22(158)); never beyond 0 and 1.
+def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> Interval:
+    """A proportion with Wilson's score interval, without continuity correction (Wilson 1927, JASA 22(158)).
 
-    >>> wilson_interval(8, 10)
-    Interval(value=0.8, low=0.4901..., high=0.9433...)
+    Args:
+        correct: successes, 0 to ``total``.
+        total: trials, at least 1; neither need be whole, where trials that depend on one another count as fewer.
+        level: coverage, between 0 and 1.
+
+    >>> interval = wilson_interval(81, 263)
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.2553, 0.3662)
     """
-    share, z2 = correct / images, Z_95 * Z_95
-    centre = (share + z2 / (2 * images)) / (1 + z2 / images)
-    half = Z_95 / (1 + z2 / images) * float(np.sqrt(share * (1 - share) / images + z2 / (4 * images * images)))
+    if not 0 <= correct <= total or total < 1 or not 0 < level < 1:
+        raise ValueError(f"no interval for {correct} of {total} at level {level}")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, scale = correct / total, 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5 / scale
     # at 0 and 1 they are equal but for the last binary digit
-    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def accuracy_interval(correct: Bools) -> Interval:

@@ -29,16 +29,16 @@ from scalesearch.study.statistics import (
     ],
 )
 def test_wilson_published_values(correct: int, total: int, expected: tuple[float, float]) -> None:
-    assert wilson_interval(correct, total) == pytest.approx(expected, abs=5e-5)
+    interval = wilson_interval(correct, total)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=5e-5)
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.01, 0.999))
 def test_wilson_holds_the_share_and_mirrors(counts: tuple[int, int], level: float) -> None:
     correct, total = counts
-    low, high = wilson_interval(correct, total, level)
-    assert 0 <= low <= correct / total + 1e-12
-    assert correct / total - 1e-12 <= high <= 1
-    assert wilson_interval(total - correct, total, level) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+    interval, mirrored = wilson_interval(correct, total, level), wilson_interval(total - correct, total, level)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - interval.high, 1 - interval.low), abs=1e-9)
 
 
 @pytest.mark.parametrize(("correct", "total", "level"), [(1, 0, 0.9), (3, 2, 0.9), (-1, 2, 0.9), (1, 2, 1.0)])
