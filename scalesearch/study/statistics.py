@@ -11,9 +11,11 @@ left out with probability 1 − level at most, however many candidates there are
 Hsu 1984, Ann. Statist. 12(3)).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,6 @@ Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 LEVEL = 0.9  # of the winner set
 LEVEL_95 = 0.95  # of every interval that is printed
-Z_95 = 1.959963984540054  # standard errors on either side of a 95 % interval
 DRAWS = 2000
 TINY = 1e-12  # error of a gap that is the same on every image
 _AT_ONCE = 128  # draws made, and images summed, in one go
@@ -222,15 +223,17 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
     return inside
 
 
-def wilson_interval(correct: float, images: float) -> Interval:
-    """A share of ``images`` with its 95 % interval (Wilson 1927, JASA 22(158)); never beyond 0 and 1.
+def wilson_interval(correct: float, images: float, level: float = LEVEL_95) -> Interval:
+    """A share of ``images`` with its interval (Wilson 1927, JASA 22(158)); never beyond 0 and 1.
 
     >>> wilson_interval(8, 10)
     Interval(value=0.8, low=0.4901..., high=0.9433...)
     """
-    share, z2 = correct / images, Z_95 * Z_95
-    centre = (share + z2 / (2 * images)) / (1 + z2 / images)
-    half = Z_95 / (1 + z2 / images) * float(np.sqrt(share * (1 - share) / images + z2 / (4 * images * images)))
+    if not 0 <= correct <= images or not images > 0 or not 0 < level < 1:
+        raise ValueError(f"no interval for {correct} of {images} at level {level}")
+    z, share = NormalDist().inv_cdf(0.5 + level / 2), correct / images
+    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
+    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
     # at 0 and 1 they are equal but for the last binary digit
     return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
 
