@@ -11,7 +11,7 @@ import typer
 from scalesearch.api import faces as api
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, print_table, say
+from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say, show_rows
 from scalesearch.training.history import EpochRecord, Watcher
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
         return
     if asked.out is None:
         title = "Photos" if len(rows) <= SHOWN else f"The first {SHOWN} (all with --out or --json)"
-        print_table(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
+        show_rows(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
     members = sum(row["member"] for row in rows)
     say(f"{result.photos} photos, {sum(not row['error'] for row in rows)} faces: {members} of members")
     if members:
@@ -134,7 +134,7 @@ def members(asked: api.MembersOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"people": people, "model": gallery.model, "threshold": _values(threshold)})
         return
-    print_table(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
+    show_rows(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
     if threshold:
         _say_threshold(threshold)
     else:
@@ -177,38 +177,15 @@ def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
         return
     for note in values["notes"]:
         say(f"Note: {note}")
-    pairs, known = values["verification"], values["open_set"]
-    say(f"Verification, {pairs['pairs']} pairs ({pairs['same']} of one person), folds {pairs['folds']}:")
-    say(f"  accuracy {pairs['accuracy']:.1%} ± {pairs['accuracy_error']:.1%} (10 folds), AUC {pairs['auc']:.3f}")
-    for far, one in pairs["tar"].items():
-        say(f"  TAR at FAR {far}: {_share(one['tar'], one['interval'])}")
-    say(f"Identification, {known['members']} members, {known['probes']} photos of them shown:")
-    say(f"  rank-1 {_share(known['rank1'], known['rank1_interval'])}")
-    for rate, one in known["tpir_at"].items():
-        say(f"  TPIR at FPIR {rate}: {_share(one['tpir'], one['interval'])}")
-    threshold = known["threshold"]
-    say(
-        f"Threshold {threshold['distance']:.3f} fitted on {threshold['photos']} photos of {threshold['people']} "
-        f"strangers for {threshold['fpir']:g}:"
-    )
-    say(
-        f"  on {known['stranger_photos']} photos of other strangers {known['fpir']:.1%} are false positives (predicted "
-        f"{_interval(known['fpir_interval'])}); {_share(known['tpir'], known['tpir_interval'])} of members' photos are "
-        "recognised"
-    )
+    from scalesearch.reports.face_figures import evaluation_tables
+
+    for title, rows in evaluation_tables(values):
+        show_rows(title, ("measure", "value"), rows)
     say("Brackets: 95 % intervals, people resampled")
     if asked.out is not None:
         say(
             f"Written: {asked.out}/evaluation.json, evaluation.md, per_person.csv, roc.png, distances.png, open_set.png"
         )
-
-
-def _share(value: float, interval: tuple[float, float]) -> str:
-    return f"{value:.1%} {_interval(interval)}"
-
-
-def _interval(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
 def _named(option: str, file: Path | str, default: Path) -> str:

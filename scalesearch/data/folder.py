@@ -78,7 +78,7 @@ def folder_source(path: str | Path) -> Source:
 
 def _part_folders(root: Path) -> list[tuple[str, Path]]:
     """(part, folder) pairs: [("", root)] for a folder without parts."""
-    folders = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in visible(root) if _is_part(entry)]
+    folders = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in entries(root) if _is_part(entry)]
     if not folders:
         return [("", root)]
     parts = [part for part, _ in folders]
@@ -96,7 +96,7 @@ def _is_part(entry: os.DirEntry[str]) -> bool:
 
 def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) -> list[_File]:
     files: list[_File] = []
-    for entry in visible(folder):
+    for entry in entries(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir():
@@ -113,7 +113,7 @@ def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) 
 def images_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
     """(path relative to root, size in bytes) of the images in ``folder`` and below, sorted by name."""
     images: list[tuple[str, int]] = []
-    for entry in visible(folder):
+    for entry in entries(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir(follow_symlinks=False):
@@ -133,7 +133,7 @@ def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
         return False
 
 
-def visible(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder that are not hidden, sorted by name."""
     try:
         with os.scandir(folder) as listed:
@@ -193,7 +193,7 @@ def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
         ignored = [
-            entry.name for entry in visible(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
+            entry.name for entry in entries(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
         ]
         if ignored:
             notes.append(f"folders beside train/ were ignored: {', '.join(ignored)}")

@@ -19,7 +19,7 @@ from PIL import Image
 
 from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE, cores
-from scalesearch.data.folder import EXTENSIONS, images_below, visible
+from scalesearch.data.folder import EXTENSIONS, entries, images_below
 from scalesearch.data.image import read_rgb, square
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
@@ -70,11 +70,11 @@ def list_people(folder: str | Path, option: str) -> People:
     if not root.is_dir():
         raise UserError(f"{option} {folder}", "a file" if root.exists() else "no such folder", LAYOUT)
     root = root.resolve()
-    entries = visible(root)
-    folders = [entry for entry in entries if entry.is_dir(follow_symlinks=False)]
+    inside = entries(root)
+    folders = [entry for entry in inside if entry.is_dir(follow_symlinks=False)]
     loose = [
         entry.name
-        for entry in entries
+        for entry in inside
         if entry.is_file(follow_symlinks=False) and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
     ]
     photos = {
