@@ -17,8 +17,9 @@ that start at zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1); channels 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
@@ -82,9 +83,8 @@ def inherit(
         classifier: whether to take the classifier too, where it has as many classes.
     """
     network = build(spec, seed=seed)
-    chosen = _Selection(state, selection)
-    pairings = _pair(source, spec, chosen)
-    maps = _channel_maps(source, spec, pairings, chosen)
+    pairings = _pair(source, spec, partial(_importance, state, selection))
+    maps = _channel_maps(source, spec, pairings, state, selection)
     whole = classifier and source.classes == spec.classes
     usable = [pairing if _is_usable(pairing, state, whole) else replace(pairing, source=None) for pairing in pairings]
     work = _Inheritance(source, state, spec, network.state_dict(), usable, maps)
@@ -197,24 +197,17 @@ def _first_shortcuts(spec: NetSpec) -> list[Shortcut]:
     return [block.shortcut for block in blocks(spec) if block.index == 0]
 
 
-@dataclass(frozen=True, eq=False)
-class _Selection:
-    """The source's tensors and how important each channel is."""
-
-    state: State
-    selection: Selection
-
-    def importance(self, layer: Layer) -> Tensor:
-        """Of each channel that a layer writes, float (channels,)."""
-        weight = self.state[f"{layer.path}.weight"].float()
-        if self.selection == "leading":
-            return torch.arange(len(weight), 0, -1).float()
-        if self.selection == "batch_norm" and layer.norm:
-            return self.state[f"{layer.norm}.weight"].float().abs()
-        return weight.flatten(1).square().sum(1).sqrt()
+def _importance(state: State, selection: Selection, layer: Layer) -> Tensor:
+    """Of each channel that a layer writes, float (channels,)."""
+    weight = state[f"{layer.path}.weight"].float()
+    if selection == "leading":
+        return torch.arange(len(weight), 0, -1).float()
+    if selection == "batch_norm" and layer.norm:
+        return state[f"{layer.norm}.weight"].float().abs()
+    return weight.flatten(1).square().sum(1).sqrt()
 
 
-def _pair(source: NetSpec, spec: NetSpec, chosen: _Selection) -> list[Pairing]:
+def _pair(source: NetSpec, spec: NetSpec, importance: Callable[[Layer], Tensor]) -> list[Pairing]:
     """Each layer of the target with its source layer: by stage, block and role."""
     of = {(layer.stage, layer.block, layer.role): layer for layer in layers(source)}
     places: dict[tuple[int, int], tuple[int, int]] = {(0, 0): (0, 0)}
@@ -224,7 +217,7 @@ def _pair(source: NetSpec, spec: NetSpec, chosen: _Selection) -> list[Pairing]:
             continue
         given = source.stages[match].depth
         last = {block: role for (s, block, role), layer in of.items() if s == match + 1 and layer.closes}
-        scores = [float(chosen.importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
+        scores = [float(importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
         for block, twin in enumerate(match_blocks(scores, stage.depth)):
             if block >= given:
                 new.add((number, block))
@@ -237,11 +230,13 @@ def _pair(source: NetSpec, spec: NetSpec, chosen: _Selection) -> list[Pairing]:
     ]
 
 
-def _channel_maps(source: NetSpec, spec: NetSpec, pairings: list[Pairing], chosen: _Selection) -> Maps:
+def _channel_maps(
+    source: NetSpec, spec: NetSpec, pairings: Sequence[Pairing], state: State, selection: Selection
+) -> Maps:
     """For each set of the target's channels its source channels, chosen by all layers that write them together."""
     written: dict[Channels, list[Layer]] = {}
     for layer in layers(source):
-        if f"{layer.path}.weight" in chosen.state:
+        if f"{layer.path}.weight" in state:
             written.setdefault(layer.writes, []).append(layer)
     sizes = _sizes(spec)
     maps: dict[Channels, ChannelMap] = {}
@@ -249,7 +244,7 @@ def _channel_maps(source: NetSpec, spec: NetSpec, pairings: list[Pairing], chose
         if pairing.source is None or pairing.target.writes in maps or pairing.source.writes not in written:
             continue
         # channels are judged together, on the scale of each layer's own mean
-        scores = [chosen.importance(layer) for layer in written[pairing.source.writes]]
+        scores = [_importance(state, selection, layer) for layer in written[pairing.source.writes]]
         score = torch.stack([one / one.mean().clamp(min=1e-12) for one in scores]).sum(0)
         maps[pairing.target.writes] = ChannelMap(pairing.source.writes, _chosen(score, sizes[pairing.target.writes]))
     image = torch.arange(spec.in_channels)
