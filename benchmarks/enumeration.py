@@ -11,8 +11,7 @@ import statistics
 import time
 
 from scalesearch.design.candidates import Enumeration, enumerate_candidates
-from scalesearch.design.scaling import Rounding
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Rounding, size_baseline
 from scalesearch.design.space import Grid, SearchSpace, load_space, space_names
 
 

@@ -16,8 +16,7 @@ from statistics import median
 
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import dataset, open_data
-from scalesearch.design.scaling import Coefficients
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Coefficients, size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.running.executor import mapped
 from scalesearch.running.provenance import hardware, versions

@@ -14,8 +14,7 @@ from functools import partial
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Coefficients, scale
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Coefficients, scale, size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.running.executor import mapped
 from scalesearch.running.processes import Processes

@@ -23,7 +23,7 @@ from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
 from scalesearch.design.candidates import Candidate, enumerate_candidates
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.nets.modules import build
 

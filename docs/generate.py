@@ -18,7 +18,8 @@ sys.path.insert(0, str(HERE.parent))
 
 from scalesearch.cli.main import app  # noqa: E402
 from scalesearch.design import space  # noqa: E402
-from scalesearch.design.schema import REQUIRED, Rule  # noqa: E402
+from scalesearch.design.spec import OF_BLOCK, BatchNorm, Head, NetSpec, Stage, Stem  # noqa: E402
+from scalesearch.typed import REQUIRED, TABLE, Rule, rules  # noqa: E402
 
 NOTE = "<!-- Written by docs/generate.py from the code. Do not edit: change the code and run it again. -->"
 KINDS = {int: "whole number", float: "number", str: "text", Path: "path"}
@@ -79,14 +80,14 @@ MEANINGS: dict[str, dict[str, str]] = {
     },
 }
 TABLES: tuple[tuple[str, str, Mapping[str, Rule], str], ...] = (
-    ("", "At the top", space.TOP, "Keys of the file itself, before the first table."),
-    ("batch_norm", "`[batch_norm]`", space.BATCH_NORM, "May be left out."),
-    ("stem", "`[stem]`", space.STEM, "The first convolution."),
-    ("stages", "`[[stages]]`", space.STAGE, "One table for each stage, from input to output; at least one."),
-    ("head", "`[head]`", space.HEAD, "What follows the last stage."),
-    ("grid", "`[grid]`", space.GRID, "May be left out. The options `--step` and `--tolerance` go before it."),
+    ("", "At the top", rules(NetSpec), "Keys of the file itself, before the first table."),
+    ("batch_norm", "`[batch_norm]`", rules(BatchNorm), "May be left out."),
+    ("stem", "`[stem]`", rules(Stem), "The first convolution."),
+    ("stages", "`[[stages]]`", rules(Stage), "One table for each stage, from input to output; at least one."),
+    ("head", "`[head]`", rules(Head), "What follows the last stage."),
+    ("grid", "`[grid]`", rules(space.Grid), "May be left out. The options `--step` and `--tolerance` go before it."),
     (
-        "published", "`[[published]]`", space.PUBLISHED,
+        "published", "`[[published]]`", rules(space.Published),
         "May be left out: released members by their multipliers, for `family --published` and names like "
         "`efficientnet_b3`. Each may have a `batch_norm` of its own.",
     ),
@@ -211,8 +212,8 @@ def space_page() -> str:
         "mistakes of a file are reported at once.", "",
         f"Shipped: {', '.join(f'`{name}`' for name in space.space_names())}.",
     ]  # fmt: skip
-    for key, title, rules, text in TABLES:
-        shown = {name: rule for name, rule in rules.items() if rule is not space.ANY}
+    for key, title, known, text in TABLES:
+        shown = {name: rule for name, rule in known.items() if rule is not TABLE}
         if set(shown) != set(MEANINGS[key]):
             raise SystemExit(f"docs/generate.py: meanings of {title} differ: {set(shown) ^ set(MEANINGS[key])}")
         lines += ["", f"## {title}", "", text, "", "| key | holds | default | meaning |", "|---|---|---|---|"]
@@ -227,8 +228,8 @@ def _block_rules() -> list[str]:
     """Where a block kind has bounds of its own."""
     lines = ["", "Some kinds of block have bounds and defaults of their own:", ""]
     lines += ["| block | key | holds | default |", "|---|---|---|---|"]
-    for block, rules in space.OF_BLOCK.items():
-        for name, rule in rules.items():
+    for block, own in OF_BLOCK.items():
+        for name, rule in own.items():
             lines.append(f"| `{block}` | `{name}` | {_code(rule.expected)} | {_rule_default(rule)} |")
     return lines
 

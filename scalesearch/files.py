@@ -1,4 +1,4 @@
-"""Files written whole or not at all: a temporary name in the same folder, then a rename."""
+"""Files written whole or not at all, by a rename from a temporary name in the same folder; read with one error."""
 
 import contextlib
 import csv
@@ -11,9 +11,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch.errors import UserError
+from scalesearch.typed import parse
+
+Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -91,13 +94,13 @@ def require_regular(path: Path, what: str) -> int:
     Raises UserError where it is no file.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(str(path), reason, what) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(str(path), "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device", what)
-    return found.st_size
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(str(path), "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device", what)
+    return status.st_size
 
 
 def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
@@ -125,10 +128,10 @@ def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -
         if declared > LARGEST_ARRAYS:
             raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            found = {name: kept[name] for name in names}
-        if not all(isinstance(array, np.ndarray) for array in found.values()):  # an entry that is none is bytes
+            arrays = {name: kept[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # an entry that is none is bytes
             raise ValueError("entries that are no arrays")
-        return found
+        return arrays
     except MemoryError:
         raise UserError(where, "an array of more memory than there is", what) from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
@@ -162,11 +165,27 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (OSError, ValueError, RecursionError) as error:
-        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UserError(str(path), found, what) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(str(path), reason, what) from None
     if not isinstance(values, dict):
         raise UserError(str(path), f"a JSON {type(values).__name__}", what)
     return values
+
+
+def load(cls: type[Value], path: Path, what: str, version: int | None = None, extra: bool = False) -> Value:
+    """A value of the dataclass ``cls`` from a JSON file; ``what`` names it in the error (see ``typed.parse``).
+
+    Args:
+        version: what its field ``format`` must hold; None: it has none.
+        extra: allow keys that no field has.
+
+    Raises:
+        UserError: missing, unreadable, of another format, or a field that is not what ``cls`` declares.
+    """
+    values = read_json(path, what)
+    if version is not None and values.pop("format", None) != version:
+        raise UserError(str(path), "another format", f"format {version}, as {what} has it", "Update scalesearch.")
+    return parse(cls, values, str(path), what, extra)
 
 
 def prepare(folder: Path) -> None:

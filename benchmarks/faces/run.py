@@ -56,7 +56,7 @@ from scalesearch.faces.protocols import (
 from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per_epoch
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.intervals import design_effect, next_interval
 from scalesearch.training.loop import Task, fit

@@ -26,9 +26,8 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import rename
-from scalesearch.nets.timm_names import timm_names
-from scalesearch.nets.weight_source import WeightSource, open_weights
+from scalesearch.nets.names import rename, timm_names
+from scalesearch.nets.weights import WeightSource, open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import Task, fit

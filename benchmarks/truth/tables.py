@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.score import score
+from scalesearch.design.cost import score
 from scalesearch.study.race import Runner
 
 Bools = NDArray[np.bool_]

@@ -26,7 +26,7 @@ from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.candidates import enumerate_candidates
 from scalesearch.design.cost import cost
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import atomic, write_json

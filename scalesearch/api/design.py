@@ -10,21 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 from scalesearch.api.options import MEMORY, NETWORK, OUTPUT, SCALING, Option, Run, macs, path, seconds, takes
 from scalesearch.design.cost import cost
 from scalesearch.design.family import LARGEST, Member, member, member_row, write_spec
-from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_coefficients, published_spec
-from scalesearch.design.sizing import meet, meet_seconds, size_baseline
+from scalesearch.design.scaling import (
+    PAPER,
+    Coefficients,
+    Rounding,
+    check_coefficients,
+    meet,
+    meet_seconds,
+    published_spec,
+    size_baseline,
+)
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
-from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table
 from scalesearch.running.folder import RUN_FILE, newest_run
+from scalesearch.typed import mistyped
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from scalesearch.nets.latency import Latency
+    from scalesearch.nets.measure import Latency
 
 LOG = logging.getLogger(__name__)
 USUAL_SPACE = "efficientnet_b0"
@@ -344,7 +352,7 @@ def _of_latency(
     """
     import torch
 
-    from scalesearch.nets.latency import latency
+    from scalesearch.nets.measure import latency
     from scalesearch.training.device import choose_device, set_threads
 
     place, before = choose_device(device), torch.get_num_threads()

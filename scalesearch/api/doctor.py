@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.data.cache import cores
-from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.data.dataset import CACHE_VARIABLE, cache_root
 from scalesearch.running.provenance import hardware
 from scalesearch.training.device import choose_device, uses_bf16
 from scalesearch.training.memory import available_memory

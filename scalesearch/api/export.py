@@ -91,7 +91,7 @@ def to_torchvision(network: "MBConvNet") -> "nn.Module":
         UserError: torchvision has no module of this shape; of ResNets and MobileNets it has the published widths alone.
     """
     from scalesearch.nets.export import torchvision_family, torchvision_loaded
-    from scalesearch.nets.naming import to_torchvision as renamed
+    from scalesearch.nets.names import to_torchvision as renamed
 
     spec = network.spec
     state = renamed(spec, network.state_dict(), torchvision_family(spec))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from scalesearch.faces.model import FaceModel, FloatArray
     from scalesearch.faces.photos import Crowd, Detector
     from scalesearch.faces.train import FaceData
-    from scalesearch.nets.weight_source import WeightSource
+    from scalesearch.nets.weights import WeightSource
 
 FOLDER = Path("runs/faces")
 MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
@@ -192,7 +192,7 @@ def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":
     from scalesearch.design.family import named_spec
     from scalesearch.design.scaling import PAPER
     from scalesearch.design.space import load_space
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
 
     spec = named_spec(asked.model, load_space("efficientnet_b0").baseline, PAPER, "budget")
     spec, weights = replace(spec, resolution=asked.resolution), inherited(asked.weights)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from scalesearch.data.dataset import Dataset
     from scalesearch.nets.modules import MBConvNet
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weight_source import WeightSource
+    from scalesearch.nets.weights import WeightSource
     from scalesearch.training.probes import LrRange
     from scalesearch.training.recipe import Choice, Recipe
 
@@ -316,7 +316,7 @@ def require_weights(strategy: str, inherits: bool) -> None:
 def _start(asked: FinetuneOptions) -> "tuple[Scaling, NetSpec, WeightSource | None, TransferPlan | None]":
     """The network and what it inherits, for its own number of classes."""
     from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
 
     scaling, spec, weights = choose_scaling(path(asked.run)), asked.model, inherited(asked.weights)
     if isinstance(spec, str):

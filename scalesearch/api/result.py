@@ -10,7 +10,6 @@ from scalesearch.api.design import Family, Scaling, spanned
 from scalesearch.design.family import LARGEST, member
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
-from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.files import read_json
 from scalesearch.notebook import html_table
@@ -18,6 +17,7 @@ from scalesearch.running.folder import RUN_FILE
 from scalesearch.study.answer import Answer, read_answer
 from scalesearch.study.found import Found, read_found
 from scalesearch.study.kept import read_rows
+from scalesearch.typed import mistyped
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:

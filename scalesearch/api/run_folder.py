@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
+from scalesearch.typed import mistyped
 
 if TYPE_CHECKING:
     import pandas as pd

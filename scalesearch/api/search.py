@@ -32,8 +32,7 @@ from scalesearch.api.options import (
     takes,
 )
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Rounding
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import Rounding, size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
@@ -360,7 +359,7 @@ def _plan(
 
 def _weights(asked: SearchOptions, baseline: NetSpec) -> "PlannedWeights | None":
     """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
     from scalesearch.study.plan import Weights
 
     named = inherited(asked.weights)

@@ -14,9 +14,8 @@ from scalesearch.api.design import (
 )
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import console, detail, explain, print_json, print_table, say
-from scalesearch.design.cost import cost
+from scalesearch.design.cost import COLUMNS, cost, spec_lines
 from scalesearch.design.family import member_row
-from scalesearch.design.parts import COLUMNS, spec_lines
 from scalesearch.design.scaling import published_name
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
@@ -48,7 +47,7 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
 
 
 def _fvcore(spec: NetSpec) -> dict[str, Any]:
-    from scalesearch.nets.count import fvcore_count
+    from scalesearch.nets.measure import fvcore_count
 
     count = fvcore_count(spec)
     return {"fvcore_macs": count.macs, "fvcore_total": count.total, "fvcore_uncounted": list(count.uncounted)}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weight_source import WeightSource
+    from scalesearch.nets.weights import WeightSource
 
 HOW = ("copied", "cut", "widened", "cut and widened", "fresh")
 SHOWN = 4

@@ -24,8 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.cost import block_operators, classifier_operators
-from scalesearch.design.shape import Shape, scaled_head
-from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.design.spec import NetSpec, Shape, Stage, nearest_width, scaled_head
 
 RESOLUTION_SLACK = 0.08
 WIDTH_SLACK = 0.12
@@ -45,7 +44,7 @@ class Target:
 
 
 @dataclass(frozen=True)
-class Rounded:
+class BudgetFit:
     """The shape chosen for a target and its exact multiply-adds."""
 
     shape: Shape
@@ -71,7 +70,7 @@ class _Widths:
     classifier: int
 
 
-def round_to_budget(spec: NetSpec, targets: Sequence[Target]) -> list[Rounded]:
+def round_to_budget(spec: NetSpec, targets: Sequence[Target]) -> list[BudgetFit]:
     """The best rounding for each target, in order; many targets share their tables.
 
     Args:
@@ -80,7 +79,7 @@ def round_to_budget(spec: NetSpec, targets: Sequence[Target]) -> list[Rounded]:
     """
     order = sorted(range(len(targets)), key=lambda i: (targets[i].width, targets[i].resolution))
     depths = {depth: _depth_options(spec, depth) for depth in {target.depth for target in targets}}
-    chosen: dict[int, Rounded] = {}
+    chosen: dict[int, BudgetFit] = {}
     for width, same_width in groupby(order, key=lambda i: targets[i].width):
         options = _width_options(spec, width)
         for resolution, same in groupby(same_width, key=lambda i: targets[i].resolution):
@@ -96,7 +95,7 @@ def _round_group(
     depth_options: dict[float, tuple[Ints, Floats]],
     resolution: float,
     targets: list[Target],
-) -> Iterable[Rounded]:
+) -> Iterable[BudgetFit]:
     """Targets of one width and one resolution multiplier: score every rounding, keep the least loss of each."""
     sides = _resolution_options(spec.resolution * resolution)
     side_departure = 2 * np.abs(np.log(sides / (spec.resolution * resolution)))
@@ -110,7 +109,7 @@ def _round_group(
         w, s, d = np.unravel_index(int(np.argmin(loss)), loss.shape)
         option = options[w]
         shape = Shape(option.stem, option.widths, tuple(int(n) for n in depths[d]), option.head, int(sides[s]))
-        yield Rounded(shape, int(macs[w, s, d]))
+        yield BudgetFit(shape, int(macs[w, s, d]))
 
 
 def _resolution_options(resolution: float) -> Ints:
@@ -156,10 +155,10 @@ def _width_options(spec: NetSpec, width: float) -> list[_Widths]:
     shares = np.linspace(1 - slack, 1 + slack, 49 if slack else 1)
     options: dict[tuple[int, ...], _Widths] = {}
     for share in shares:
-        widths = tuple(_nearest(stage.width * width * share, spec.width_divisor) for stage in spec.stages)
+        widths = tuple(nearest_width(stage.width * width * share, spec.width_divisor) for stage in spec.stages)
         stem = spec.stem.width
         if spec.stem.scaled and width != 1:
-            stem = _nearest(spec.stem.width * width * share, spec.width_divisor)
+            stem = nearest_width(spec.stem.width * width * share, spec.width_divisor)
         if width == 1:
             widths = spec.widths
         head = spec.head.width if width == 1 else scaled_head(spec, widths, width * float(share))
@@ -170,10 +169,6 @@ def _width_options(spec: NetSpec, width: float) -> list[_Widths]:
             )
             options[key] = _weigh(spec, stem, widths, head, 2 * departure / len(widths))
     return list(options.values())
-
-
-def _nearest(width: float, divisor: int) -> int:
-    return max(divisor, int(width / divisor + 0.5) * divisor)
 
 
 def _weigh(spec: NetSpec, stem: int, widths: tuple[int, ...], head: int, departure: float) -> _Widths:

@@ -10,10 +10,10 @@ from scalesearch.design.budget import Target, round_to_budget
 from scalesearch.design.controls import DIMENSIONS, controls
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import Coefficients, Rounding, released_shape
-from scalesearch.design.shape import Shape, reshape, shape_of
 from scalesearch.design.space import Grid, check_grid
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
+from scalesearch.units import show_percent
 
 SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
 MOST_PER_AXIS = 310  # values of α, β or γ
@@ -57,7 +57,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Dropped:
+class DroppedTriple:
     """A nominal triple left out: its network's real cost ratio lies outside the tolerance, or it is the baseline."""
 
     coefficients: Coefficients
@@ -70,7 +70,7 @@ class Enumeration:
     """What a grid comes to: ``nominal`` triples met αβ²γ² ≈ 2; ``candidates`` are trained; ``dropped`` say why not."""
 
     candidates: tuple[Candidate, ...]
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedTriple, ...]
     nominal: int
 
     @property
@@ -90,7 +90,7 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
         expected = f"a step that leaves at most {MOST_PER_AXIS} values from 1 to {grid.maximum:g}"
         raise UserError("--step", f"{grid.step:g}", expected)
     values = np.round(1 + grid.step * np.arange(per_axis), 10)
-    found: list[Coefficients] = []
+    triples: list[Coefficients] = []
     nearest = math.inf
     for alpha in values.tolist():  # a plane at a time: all of it would take gigabytes where the step is small
         beta, gamma = np.meshgrid(values, values, indexing="ij")
@@ -98,19 +98,19 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
         nearest = min(nearest, float(misses.min()))
         # 1e-9: a triple exactly on the tolerance belongs, whatever its last binary digit
         inside = misses <= grid.tolerance + 1e-9
-        if len(found) + int(inside.sum()) > MOST_TRIPLES:
+        if len(triples) + int(inside.sum()) > MOST_TRIPLES:
             raise UserError(
                 "--step, --tolerance", f"{grid.step:g} and {grid.tolerance:g}, more than {MOST_TRIPLES} triples",
                 "a grid that a search can list", "Make the step larger or the tolerance smaller.",
             )  # fmt: skip
         rows = zip(beta[inside].tolist(), gamma[inside].tolist(), strict=True)
-        found += [Coefficients(alpha, b, c, SEARCH_RATIO) for b, c in rows]
-    if not found:
+        triples += [Coefficients(alpha, b, c, SEARCH_RATIO) for b, c in rows]
+    if not triples:
         raise UserError(
             "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}",
             "No triple of this grid is nearer to αβ²γ² = 2. Widen the tolerance or make the step smaller.",
         )  # fmt: skip
-    return tuple(found)
+    return tuple(triples)
 
 
 def enumerate_candidates(
@@ -144,12 +144,12 @@ def enumerate_candidates(
         groups.setdefault(place, []).append(coefficients)
         macs.setdefault(place, count)
     candidates: list[Candidate] = []
-    dropped: list[Dropped] = []
+    dropped: list[DroppedTriple] = []
     for shape, members in groups.items():
         ratio = macs[shape] / base
         reason = "" if shape in names else _why_dropped(shape, baseline, ratio, real_tolerance)
         if reason:
-            dropped += [Dropped(member, ratio, reason) for member in members]
+            dropped += [DroppedTriple(member, ratio, reason) for member in members]
             continue
         members = list(dict.fromkeys(members))  # noqa: PLW2901 (a control's own triple may be on the grid, too)
         members.sort(key=lambda c: (abs(c.nominal_ratio - SEARCH_RATIO), c.alpha, c.beta, c.gamma))
@@ -195,5 +195,5 @@ def _why_dropped(shape: Shape, baseline: NetSpec, ratio: float, real_tolerance: 
     if shape == shape_of(baseline):
         return "rounds to the baseline itself"
     if real_tolerance is not None and abs(ratio / SEARCH_RATIO - 1) > real_tolerance + 1e-9:
-        return f"no rounding within ±{real_tolerance:.0%} of {SEARCH_RATIO:g}×"
+        return f"no rounding within ±{show_percent(real_tolerance, 0)} of {SEARCH_RATIO:g}×"
     return ""

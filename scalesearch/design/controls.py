@@ -12,8 +12,7 @@ from typing import Literal
 
 from scalesearch.design.budget import ERROR_WEIGHT, spread_depths
 from scalesearch.design.cost import cost
-from scalesearch.design.shape import Shape, reshape, scaled_head, shape_of
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scaled_head, shape_of
 
 Dimension = Literal["depth", "width", "resolution"]
 DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
@@ -98,8 +97,8 @@ def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     seen: set[tuple[int, ...]] = set()
     for percent in range(102, round(100 * LARGEST) + 1, 2):
         factor = percent / 100
-        base = tuple(_nearest(stage.width * factor, divisor) for stage in spec.stages)
-        stem = _nearest(spec.stem.width * factor, divisor) if spec.stem.scaled else spec.stem.width
+        base = tuple(nearest_width(stage.width * factor, divisor) for stage in spec.stages)
+        stem = nearest_width(spec.stem.width * factor, divisor) if spec.stem.scaled else spec.stem.width
         plain = Shape(stem, base, spec.depths, scaled_head(spec, base, factor), spec.resolution)
         if not NEAR[0] < cost(reshape(spec, plain)).macs / macs < NEAR[1]:
             continue
@@ -128,7 +127,3 @@ def _moved(values: Sequence[int], places: Sequence[int], least: Sequence[int], s
                 changed[less] -= step
             if all(value >= low for value, low in zip(changed, least, strict=True)):
                 yield tuple(changed)
-
-
-def _nearest(width: float, divisor: int) -> int:
-    return max(divisor, int(width / divisor + 0.5) * divisor)

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Coefficients, Rounding, published_name, published_spec, scale
-from scalesearch.design.sizing import check_buildable
-from scalesearch.design.space import load_space, parse_space, space_names
+from scalesearch.design.scaling import Coefficients, Rounding, check_buildable, published_name, published_spec, scale
+from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
@@ -71,7 +70,7 @@ def read_spec(path: Path) -> NetSpec:
     values = read_json(path, "a network's spec")
     if values.get("format") != SPEC_FORMAT or not isinstance(values.get("spec"), dict):
         raise UserError(str(path), "another kind of JSON", f"a spec of format {SPEC_FORMAT}, as scale writes it")
-    spec = parse_space(values["spec"], str(path)).baseline
+    spec = NetSpec.from_dict(values["spec"], str(path))
     check_buildable(spec, str(path))
     return spec
 

@@ -1,10 +1,18 @@
-"""A network as a value: every number that decides its architecture, nothing else."""
+"""A network as a value: every number that decides its architecture, nothing else.
+
+The annotations of fields bound what a file may say (``typed.rules``): absurd values are refused before anything is
+built from them. ``Shape`` is the few numbers of a spec that scaling changes.
+"""
 
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from scalesearch.errors import SpaceError
+from scalesearch.typed import NAME, TABLE, Rule, check_table, check_tables, integer, number, odd, rules
 
 Activation = Literal["silu", "relu6", "relu", "hardswish"]
 Padding = Literal["symmetric", "same"]
@@ -18,14 +26,15 @@ RESNET_BLOCKS: tuple[BlockKind, ...] = ("basic", "bottleneck")  # their activati
 LATER = ("max_pool", "activation", "squeeze", "hidden")
 POOL_STRIDE = 2
 SQUEEZE_DIVISOR = 8
+MOST_TABLES = 64  # stages, or released members
 
 
 @dataclass(frozen=True)
 class BatchNorm:
     """Batch-norm settings (torch's meaning of ``momentum``: weight of the new batch)."""
 
-    eps: float = 1e-5
-    momentum: float = 0.1
+    eps: Annotated[float, number(1e-12, 1)] = 1e-5
+    momentum: Annotated[float, number(0, 1)] = 0.1
 
 
 @dataclass(frozen=True)
@@ -35,9 +44,9 @@ class Stem:
     ``max_pool``: a 3×3 max-pool of stride 2 follows (ResNet), padded symmetrically whatever the convolutions are.
     """
 
-    width: int
-    kernel: int = 3
-    stride: int = 2
+    width: Annotated[int, integer(1, 8192)]
+    kernel: Annotated[int, odd(1, 15)] = 3
+    stride: Annotated[int, integer(1, 8)] = 2
     scaled: bool = True
     max_pool: bool = False
 
@@ -62,12 +71,12 @@ class Stage:
     ``activation``: other than the network's.
     """
 
-    width: int
-    depth: int
-    kernel: int = 3
-    stride: int = 1
-    expand_ratio: float = 6
-    se_ratio: float = 0.25
+    width: Annotated[int, integer(1, 16384)]
+    depth: Annotated[int, integer(1, 256)]
+    kernel: Annotated[int, odd(1, 15)] = 3
+    stride: Annotated[int, integer(1, 8)] = 1
+    expand_ratio: Annotated[float, number(1, 32)] = 6
+    se_ratio: Annotated[float, number(0, 4)] = 0.25
     block: BlockKind = "mbconv"
     depth_scaled: bool = True
     activation: Activation | None = None
@@ -85,9 +94,9 @@ class Head:
     ``follows_last_stage``: keeps its ratio to the last stage's rounded width (torchvision's EfficientNet).
     """
 
-    width: int
+    width: Annotated[int, integer(0, 65536)]
     scaling: HeadScaling = "scaled"
-    hidden: int = 0
+    hidden: Annotated[int, integer(0, 65536)] = 0
 
 
 @dataclass(frozen=True)
@@ -97,19 +106,19 @@ class NetSpec:
     ``drop_path`` is the stochastic-depth probability of the last block (linear from 0 at the first).
     """
 
-    name: str
-    resolution: int
+    name: Annotated[str, NAME]
+    resolution: Annotated[int, integer(8, 4096)]
     stem: Stem
     stages: tuple[Stage, ...]
     head: Head
     activation: Activation = "silu"
     padding: Padding = "symmetric"
     batch_norm: BatchNorm = BatchNorm()
-    width_divisor: int = 8
-    dropout: float = 0.2
-    drop_path: float = 0.2
-    in_channels: int = 3
-    classes: int = 1000
+    width_divisor: Annotated[int, integer(1, 64)] = 8
+    dropout: Annotated[float, number(0, 0.95)] = 0.2
+    drop_path: Annotated[float, number(0, 0.95)] = 0.2
+    in_channels: Annotated[int, integer(1, 64)] = 3
+    classes: Annotated[int, integer(1, 1_000_000)] = 1000
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -145,17 +154,49 @@ class NetSpec:
             "head": _written(self.head),
         }
 
-    def _repr_html_(self) -> str:
-        from scalesearch.design.parts import spec_html
-
-        return spec_html(self)
-
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "NetSpec":
-        """The inverse of ``to_dict``. Raises SpaceError on foreign values and on absurd sizes."""
-        from scalesearch.design.space import spec_of  # which is built on this module
+    def from_dict(cls, values: Any, where: str = "a network's spec") -> "NetSpec":
+        """The inverse of ``to_dict``. Raises SpaceError with all mistakes: foreign values, absurd sizes."""
+        mistakes: list[str] = []
+        spec = read_network(values, mistakes)
+        if spec is None:
+            raise SpaceError(where, tuple(mistakes))
+        return spec
 
-        return spec_of(values, "a network's spec")
+
+NO_SQUEEZE = Rule("0: a ResNet's block has no squeeze-excitation", lambda value: value == 0, default=0)
+# a block kind's own bounds and defaults, where they are not a stage's
+OF_BLOCK: dict[str, dict[str, Rule]] = {
+    kind: {"expand_ratio": dataclasses.replace(number(0.01, 32), default=inner), "se_ratio": NO_SQUEEZE}
+    for kind, inner in (("basic", 1), ("bottleneck", 0.25))
+}
+
+
+def read_network(values: Any, mistakes: list[str], others: Collection[str] = ()) -> NetSpec | None:
+    """A network from tables; None where something was wrong, which is appended to ``mistakes``.
+
+    Args:
+        values: as ``NetSpec.to_dict`` gives them, JSON keeps them or a person wrote them in TOML.
+        others: keys of the same table that are not the network's.
+    """
+    before = len(mistakes)
+    top = check_table(values, rules(NetSpec) | dict.fromkeys(others, TABLE), "", mistakes)
+    kinds: dict[str, Any] = {"batch_norm": BatchNorm, "stem": Stem, "head": Head}
+    tables = {key: check_table(top[key], rules(kind), key, mistakes) for key, kind in kinds.items()}
+    stages = check_tables(top["stages"], _stage_rules, "stages", mistakes, MOST_TABLES)
+    if not stages:
+        mistakes.append("stages: missing; expected at least one [[stages]] table")
+    if len(mistakes) > before:
+        return None
+    parts: dict[str, Any] = {key: kind(**tables[key]) for key, kind in kinds.items()}
+    own = {name: top[name] for name in rules(NetSpec)}
+    return NetSpec(**{**own, **parts, "stages": tuple(Stage(**stage) for stage in stages)})
+
+
+def _stage_rules(row: Any) -> dict[str, Rule]:
+    """The rules of a stage's block kind."""
+    kind = row.get("block") if isinstance(row, dict) else None
+    return rules(Stage) | (OF_BLOCK.get(kind, {}) if isinstance(kind, str) else {})
 
 
 def _written(part: Stem | Stage | Head) -> dict[str, Any]:
@@ -189,8 +230,67 @@ def round_width(width: float, divisor: int) -> int:
     return rounded + divisor if rounded < 0.9 * width else rounded
 
 
+def nearest_width(width: float, divisor: int) -> int:
+    """Nearest multiple of ``divisor``, halves up, at least one."""
+    return max(divisor, int(width / divisor + 0.5) * divisor)
+
+
 def shortcut_of(stage: Stage, width_in: int, stride: int) -> Shortcut:
     """What is added to a block's branch: its input, a 1×1 projection of it (ResNet's blocks only), or nothing."""
     if stride == 1 and width_in == stage.width:
         return "identity"
     return "projection" if stage.block in RESNET_BLOCKS else "none"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Channels of stem, stages and head, blocks per stage, side of the input in pixels."""
+
+    stem: int
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    head: int
+    resolution: int
+
+
+def shape_of(spec: NetSpec) -> Shape:
+    """The shape of a spec; ``reshape(spec, shape_of(spec)) == spec``."""
+    return Shape(spec.stem.width, spec.widths, spec.depths, spec.head.width, spec.resolution)
+
+
+def reshape(spec: NetSpec, shape: Shape) -> NetSpec:
+    """``spec`` with another shape; every other setting kept. Written out: it runs ten thousand times a search."""
+    stem, head = spec.stem, spec.head
+    stages = tuple(
+        Stage(
+            width, depth, s.kernel, s.stride, s.expand_ratio, s.se_ratio, s.block, s.depth_scaled, s.activation,
+            s.squeeze,
+        )
+        for s, width, depth in zip(spec.stages, shape.widths, shape.depths, strict=True)
+    )  # fmt: skip
+    return NetSpec(
+        name=spec.name,
+        resolution=shape.resolution,
+        stem=Stem(shape.stem, stem.kernel, stem.stride, stem.scaled, stem.max_pool),
+        stages=stages,
+        head=Head(shape.head, head.scaling, head.hidden),
+        activation=spec.activation,
+        padding=spec.padding,
+        batch_norm=spec.batch_norm,
+        width_divisor=spec.width_divisor,
+        dropout=spec.dropout,
+        drop_path=spec.drop_path,
+        in_channels=spec.in_channels,
+        classes=spec.classes,
+    )
+
+
+def scaled_head(spec: NetSpec, widths: tuple[int, ...], width: float) -> int:
+    """The head's channels for stages of ``widths`` and a multiplier ``width``, by the spec's rule."""
+    head = spec.head
+    if head.scaling == "fixed" or head.width == 0:
+        return head.width
+    if head.scaling == "follows_last_stage":
+        return round(head.width * widths[-1] / spec.stages[-1].width)
+    factor = max(1.0, width) if head.scaling == "grows_only" else width
+    return round_width(head.width * factor, spec.width_divisor)

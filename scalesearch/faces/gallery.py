@@ -22,13 +22,13 @@ from safetensors import SafetensorError, safe_open
 
 from scalesearch.data.arrays import Progress
 from scalesearch.data.source import IntArray
-from scalesearch.design.typed import mistyped
 from scalesearch.errors import UserError
 from scalesearch.faces.model import FaceModel, FloatArray, embed
 from scalesearch.faces.photos import NO_FACE, Detector, read_shots
 from scalesearch.files import write_bytes
 from scalesearch.nets.weights import require_version
 from scalesearch.study.intervals import design_effect, long_run_interval, next_interval
+from scalesearch.typed import mistyped
 
 Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"

@@ -21,8 +21,7 @@ from scalesearch.errors import UserError
 from scalesearch.faces.photos import Crowd
 from scalesearch.files import write_bytes
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import digest
-from scalesearch.nets.weights import read_safetensors, require_version, spec_network
+from scalesearch.nets.weights import digest, read_safetensors, require_version, spec_network
 from scalesearch.training.device import autocast
 from scalesearch.training.evaluation import judging
 from scalesearch.training.model_file import PIXELS, statistics_of

@@ -21,7 +21,7 @@ from scalesearch.faces.photos import Crowd, choose, few
 from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
@@ -313,8 +313,7 @@ def batches(
     def of(epoch: int) -> Iterator[Batch]:
         order = list(pk_batches(crowd.labels, recipe.people, recipe.photos, seed=seed, epoch=epoch))
         varied = training_batches(
-            arrays, recipe.config.batch_size, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics,
-            device=device, order=order,
+            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device
         )  # fmt: skip
         for step, (images, labels) in enumerate(varied):
             yield recoloured(images, recipe, seed, epoch, step), labels

@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from scalesearch.design.candidates import Dropped
+from scalesearch.design.candidates import DroppedTriple
+from scalesearch.design.cost import EXPONENT
 from scalesearch.design.scaling import Coefficients, Rounding
-from scalesearch.design.score import EXPONENT
 from scalesearch.design.spec import NetSpec
 
 Bounds = tuple[float, float]
@@ -49,7 +49,7 @@ class SpaceFacts:
     rounding: Rounding
     triples: int
     networks: int
-    dropped: tuple[Dropped, ...]
+    dropped: tuple[DroppedTriple, ...]
     exponent: float = EXPONENT
 
 

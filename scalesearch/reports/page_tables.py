@@ -7,8 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalesearch.design.cost import cost
-from scalesearch.design.parts import parts
+from scalesearch.design.cost import cost, parts
 from scalesearch.design.spec import NetSpec
 from scalesearch.reports.published import Published
 from scalesearch.reports.tables import NUMBER, count_text, interval_text, percent

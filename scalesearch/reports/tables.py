@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from scalesearch.design.candidates import Dropped
+from scalesearch.design.candidates import DroppedTriple
 from scalesearch.reports.statistics import failed_trials
 from scalesearch.study.intervals import wilson_interval
 
@@ -163,7 +163,7 @@ def _family_row(member: Member) -> tuple[object, ...]:
     )  # fmt: skip
 
 
-def drop_reasons(dropped: Sequence[Dropped]) -> pd.DataFrame:
+def drop_reasons(dropped: Sequence[DroppedTriple]) -> pd.DataFrame:
     """How many triples each reason took, most first, and the real cost ratios among them."""
     groups: dict[str, list[float]] = {}
     for item in dropped:

@@ -10,7 +10,7 @@ import torch
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
-from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.modules import build
 from scalesearch.running.executor import Beat, Here, mapped
 from scalesearch.running.processes import Processes

@@ -13,8 +13,8 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
-from scalesearch.nets.count import fvcore_count
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.measure import fvcore_count
+from scalesearch.nets.weights import open_weights
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measured, Trial
 from scalesearch.training.checkpoint import epochs_begun

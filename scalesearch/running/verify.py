@@ -17,12 +17,10 @@ from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import controls
-from scalesearch.design.cost import cost
+from scalesearch.design.cost import cost, score
 from scalesearch.design.family import member
-from scalesearch.design.score import score
-from scalesearch.design.shape import reshape
-from scalesearch.design.sizing import check_buildable
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.scaling import check_buildable
+from scalesearch.design.spec import NetSpec, reshape
 from scalesearch.errors import UserError
 from scalesearch.files import locked, prepare, read_json, write_json
 from scalesearch.running.campaign import Bounds, Campaign

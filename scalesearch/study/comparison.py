@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from scalesearch.design.controls import EQUAL_COST
-from scalesearch.design.score import EXPONENT
+from scalesearch.design.cost import EXPONENT
 from scalesearch.study.statistics import Bools, SeedSpread, weigh
 
 Verdict = Literal["won", "lost", "not shown", "bought"]

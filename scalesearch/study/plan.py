@@ -8,9 +8,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
-from scalesearch.design.cost import Cost, cost
+from scalesearch.design.cost import Cost, cost, score
 from scalesearch.design.scaling import Coefficients, Rounding
-from scalesearch.design.score import score
 from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
@@ -24,7 +23,7 @@ class Weights:
     """What every network of a search inherits from.
 
     Args:
-        name: as ``nets.weight_source.open_weights`` takes it, so that workers can open it.
+        name: as ``nets.weights.open_weights`` takes it, so that workers can open it.
         padding: the source's, where it is not as known.
         digest: of its tensors.
     """

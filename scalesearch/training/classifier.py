@@ -23,8 +23,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import write_json, write_text
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weight_source import WeightSource
-from scalesearch.nets.weights import save_network
+from scalesearch.nets.weights import WeightSource, save_network
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.intervals import wilson_interval
 from scalesearch.training.distributed import ranks

@@ -12,7 +12,7 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.reconstruct import images_needed, reconstruct
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.model_file import class_names, statistics_of
 

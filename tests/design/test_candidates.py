@@ -3,10 +3,8 @@ from collections import Counter
 import pytest
 
 from scalesearch.design.candidates import enumerate_candidates, nominal_triples
-from scalesearch.design.cost import cost
-from scalesearch.design.scaling import PAPER, Coefficients, scale
-from scalesearch.design.score import score
-from scalesearch.design.sizing import meet, size_baseline
+from scalesearch.design.cost import cost, score
+from scalesearch.design.scaling import PAPER, Coefficients, meet, scale, size_baseline
 from scalesearch.design.space import Grid, load_space, space_names
 from scalesearch.errors import UserError
 

@@ -5,9 +5,9 @@ import pytest
 from scalesearch.design.candidates import enumerate_candidates
 from scalesearch.design.controls import EQUAL_COST, controls
 from scalesearch.design.cost import cost
-from scalesearch.design.shape import reshape, shape_of
-from scalesearch.design.sizing import size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space, space_names
+from scalesearch.design.spec import reshape, shape_of
 
 SIZES = [
     *((name, None) for name in space_names()),

@@ -125,7 +125,7 @@ def test_binary_file_and_missing_file(tmp_path: Path) -> None:
 
 def test_design_imports_no_torch() -> None:
     code = (
-        "import sys, scalesearch.design.candidates, scalesearch.design.sizing;"
+        "import sys, scalesearch.design.candidates, scalesearch.design.scaling;"
         "print([m for m in ('torch', 'optuna', 'matplotlib', 'pandas') if m in sys.modules])"
     )
     assert (

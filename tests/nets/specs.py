@@ -5,9 +5,8 @@ from dataclasses import replace
 import torch
 from torch import nn
 
-from scalesearch.design.shape import Shape, reshape
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import BatchNorm, Head, NetSpec, Stage, Stem
+from scalesearch.design.spec import BatchNorm, Head, NetSpec, Shape, Stage, Stem, reshape
 
 
 def mnasnet_b1() -> NetSpec:

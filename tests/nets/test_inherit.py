@@ -7,9 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from scalesearch.design.scaling import PAPER, scale
-from scalesearch.design.shape import reshape, shape_of
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, reshape, shape_of
 from scalesearch.nets.inherit import Selection, inherit
 from scalesearch.nets.layers import layers
 from scalesearch.nets.modules import MBConvNet, build

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from scalesearch.design.scaling import PAPER, scale
-from scalesearch.design.shape import reshape, shape_of
+from scalesearch.design.spec import reshape, shape_of
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.reconstruct import images_needed, reconstruct

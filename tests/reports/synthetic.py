@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from scalesearch.design.candidates import Dropped
+from scalesearch.design.candidates import DroppedTriple
+from scalesearch.design.cost import score
 from scalesearch.design.scaling import Coefficients
-from scalesearch.design.score import score
 from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts, WinnerFacts
 
 TARGET, BASE_MACS, VALIDATION_IMAGES = 400e6, 385_814_752, 2000
@@ -70,9 +70,9 @@ def _network(index: int, role: str, triple: tuple[float, float, float], ratio: f
 def facts(count: int, coefficients: Coefficients | None, **training: Any) -> RunFacts:
     """Facts of a run of ``count`` candidates."""
     dropped = (
-        Dropped(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5% of 2×"),
-        Dropped(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5% of 2×"),
-        Dropped(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
+        DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5 % of 2×"),
+        DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5 % of 2×"),
+        DroppedTriple(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
     )
     return RunFacts(
         name="flowers-grid",

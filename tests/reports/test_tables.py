@@ -1,7 +1,7 @@
 import pandas as pd
 import pytest
 
-from scalesearch.design.candidates import Dropped
+from scalesearch.design.candidates import DroppedTriple
 from scalesearch.design.scaling import Coefficients
 from scalesearch.reports.statistics import summarise
 from scalesearch.reports.tables import (
@@ -66,7 +66,7 @@ def test_family_shows_accuracy_only_where_somebody_measured_it() -> None:
 
 def test_drop_reasons_are_counted_most_first() -> None:
     c = Coefficients(1.0, 1.0, 1.4)
-    table = drop_reasons([Dropped(c, 1.0, "b"), Dropped(c, 2.5, "a"), Dropped(c, 2.75, "a")])
+    table = drop_reasons([DroppedTriple(c, 1.0, "b"), DroppedTriple(c, 2.5, "a"), DroppedTriple(c, 2.75, "a")])
     assert table.to_numpy().tolist() == [["a", 2, "2.50–2.75"], ["b", 1, "1.00"]]
 
 

@@ -15,8 +15,7 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.files import locked
 from scalesearch.nets.modules import build
-from scalesearch.nets.weight_source import open_weights
-from scalesearch.nets.weights import save_network
+from scalesearch.nets.weights import open_weights, save_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.folder import newest_run
 from scalesearch.running.optuna_view import open_study

@@ -18,9 +18,8 @@ from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.design.cost import cost
 from scalesearch.design.family import write_spec
 from scalesearch.design.scaling import Coefficients
-from scalesearch.design.shape import Shape, reshape
 from scalesearch.design.space import Grid, load_space, spaces_folder
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, Shape, reshape
 from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
 from scalesearch.faces.model import embedder, save_model
 from scalesearch.nets.modules import build

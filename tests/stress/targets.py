@@ -81,11 +81,9 @@ def _predict(folder: Path) -> Feed:
 def _space(folder: Path) -> Feed:
     """As ``baseline``, ``grid --dry-run``, ``scale`` and ``family`` take a space."""
     from scalesearch.design.candidates import enumerate_candidates
-    from scalesearch.design.cost import cost
+    from scalesearch.design.cost import cost, spec_lines
     from scalesearch.design.family import member
-    from scalesearch.design.parts import spec_lines
-    from scalesearch.design.scaling import PAPER
-    from scalesearch.design.sizing import size_baseline
+    from scalesearch.design.scaling import PAPER, size_baseline
     from scalesearch.design.space import load_space
 
     def feed(path: Path) -> object:
@@ -119,7 +117,7 @@ def _model(folder: Path) -> Feed:
 def _weights(folder: Path) -> Feed:
     """As ``--weights`` opens it: whose tensors they are, and a network that inherits."""
     from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
     from scalesearch.training.model_file import class_names, statistics_of
     from tests.stress.originals import small_spec
 

@@ -9,7 +9,7 @@ import torch
 from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment
 from scalesearch.design.scaling import PAPER, scale
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.recipe import Recipe, augmentation, choose_strategy
 from scalesearch.training.start import from_scratch, from_source, settled

@@ -1,5 +1,7 @@
-"""fvcore's own count of a built network: the measured twin of ``design.cost``."""
+"""What a built network costs: fvcore's own count, the measured twin of ``design.cost``, and the time a pass takes."""
 
+import statistics
+import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,9 +12,15 @@ from torch import nn
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.modules import build
+from scalesearch.units import show_percent
 
 # in eval mode these only move or keep numbers; fvcore does not know them and would list them as uncounted
 NO_ARITHMETIC = ("aten::pad", "aten::dropout_")
+WARM_UP = 3
+REPEATS = 15
+LONGEST_SECONDS = 3.0  # of one measurement, after which fewer repeats have to do
+FEWEST = 3
+BUSY = 0.2  # spread from which something else must be running
 
 
 @dataclass(frozen=True)
@@ -68,3 +76,57 @@ def fvcore_count(spec: NetSpec) -> FvcoreCount:
             activations=int(sum(outputs)),
             uncounted=tuple(sorted(analysis.unsupported_ops())),
         )
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Median wall seconds of one forward pass, and how it was measured; ``spread``: the middle half of the passes, from
+    its shortest to its longest, over the median."""
+
+    seconds: float
+    spread: float
+    batch_size: int
+    repeats: int
+    device: str
+    threads: int
+
+    def __str__(self) -> str:
+        images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
+        where = f"{self.threads} threads" if self.device == "cpu" else self.device
+        busy = f"; the machine was busy: passes differ by {show_percent(self.spread, 0)}" if self.spread > BUSY else ""
+        return f"median of {self.repeats} warm passes of {images}, float32, channels last, {where}{busy}"
+
+
+@torch.inference_mode()
+def latency(spec: NetSpec, batch_size: int, device: torch.device, repeats: int = REPEATS) -> Latency:
+    """Times the network of a spec, in evaluation mode, on random images with torch's current number of threads.
+
+    Fresh weights do as well as trained ones: what a pass costs does not depend on values. Passes that warm up caches
+    and kernels are not counted, and of the others the median, since what else runs on a machine only ever adds time.
+
+    Args:
+        batch_size: images of a pass, at the spec's resolution.
+        repeats: passes that count, fewer where they would take more than 3 s together.
+    """
+    network = build(spec, seed=0).eval()
+    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    images = torch.zeros(batch_size, spec.in_channels, spec.resolution, spec.resolution, device=device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    first = min(_seconds(network, images) for _ in range(WARM_UP))
+    count = max(FEWEST, min(repeats, int(LONGEST_SECONDS / max(first, 1e-9))))
+    low, middle, high = statistics.quantiles((_seconds(network, images) for _ in range(count)), method="inclusive")
+    return Latency(middle, (high - low) / middle, batch_size, count, str(device), torch.get_num_threads())
+
+
+def _seconds(network: torch.nn.Module, images: torch.Tensor) -> float:
+    _wait(images.device)
+    began = time.perf_counter()
+    network(images)
+    _wait(images.device)
+    return time.perf_counter() - began
+
+
+def _wait(device: torch.device) -> None:
+    """Until a GPU has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -12,7 +12,7 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import Head, NetSpec, Stage
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import build
-from scalesearch.nets.naming import (
+from scalesearch.nets.names import (
     Family,
     efficientnet_lite_names,
     from_torchvision,
@@ -20,9 +20,9 @@ from scalesearch.nets.naming import (
     mobilenet_v2_names,
     mobilenet_v3_names,
     resnet_names,
+    timm_names,
     to_torchvision,
 )
-from scalesearch.nets.timm_names import timm_names
 from tests.nets.specs import efficientnet_v2_s, images, mnasnet_b1, randomise, tiny, tiny_plain
 
 

@@ -1,6 +1,8 @@
 """fvcore against the closed form, operator by operator, and against its own published figures."""
 
 import logging
+from dataclasses import replace
+from itertools import chain, repeat
 
 import pytest
 import torch
@@ -10,7 +12,8 @@ from hypothesis import strategies as st
 from scalesearch.design.cost import cost, operators
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import Head, NetSpec, Stage, Stem
-from scalesearch.nets.count import fvcore_count, without_jit_warnings
+from scalesearch.nets import measure as module
+from scalesearch.nets.measure import WARM_UP, fvcore_count, latency, without_jit_warnings
 from scalesearch.nets.modules import build
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 
@@ -110,3 +113,26 @@ def test_counting_prints_and_logs_nothing(capfd: pytest.CaptureFixture[str], cap
         fvcore_count(tiny())
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
+
+
+SPEC = replace(load_space("mbconv_small").baseline, resolution=16, classes=3)
+
+
+def test_the_median_of_warm_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that gives each pass its time: slow ones that warm up, then a few that something else slowed."""
+    passes = [1.0] * (WARM_UP - 1) + [0.5] + [0.02, 0.01, 0.01, 0.09, 0.01]
+    ticks = chain.from_iterable((0.0, taken) for taken in chain(passes, repeat(0.01)))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    found = latency(SPEC, 2, torch.device("cpu"), repeats=5)
+    assert (found.seconds, found.batch_size, found.repeats) == (0.01, 2, 5)
+    assert found.spread == pytest.approx(1.0)
+    assert f"2 images, float32, channels last, {torch.get_num_threads()} threads; the machine was busy" in str(found)
+
+
+def test_long_passes_are_repeated_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    ticks = chain.from_iterable((0.0, taken) for taken in repeat(2.0))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    found = latency(SPEC, 1, torch.device("cpu"))
+    assert (found.seconds, found.repeats, found.spread) == (2.0, module.FEWEST, 0.0)
+    assert "one image" in str(found)
+    assert "busy" not in str(found)
