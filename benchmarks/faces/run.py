@@ -58,7 +58,7 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import open_weights
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.intervals import design_effect, next_interval
+from scalesearch.study.statistics import design_effect, next_interval
 from scalesearch.training.loop import Task, fit
 from scalesearch.training.start import settled
 from scalesearch.training.step import classification_loss

@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 from tables import Bools, Table, read_table
 
-from scalesearch.study.race import BASELINE, Item, Race, Results, Rung, State, advance, exhaustive, usual
+from scalesearch.study.race import Race, Results, Rung, State, advance, exhaustive, usual
+from scalesearch.study.row import BASELINE
 
 FULL = 18
 Ints = NDArray[np.int64]
@@ -58,17 +59,16 @@ def draw(table: Table, rng: np.random.Generator) -> Draw:
 
 def race(table: Table, world: Draw, rungs: Race) -> tuple[State, float]:
     """Our search on the table: the same ``advance`` that a real one uses."""
-    results: dict[Item, Bools | None] = {}
+    results = Results()
     reached: dict[tuple[int, int], int] = {}
     baseline, compute = table.names.index("baseline"), 0.0
     while True:
-        found: Results = results
-        state = advance(rungs, table.runners(), found)
+        state = advance(rungs, table.runners(), results)
         if not state.wanted:
             return state, compute / FULL
         for number, seed, epochs in state.wanted:
             place = baseline if number == BASELINE else number
-            results[number, seed, epochs] = world.right(table, place, seed, epochs)
+            results.add((number, seed, epochs), world.right(table, place, seed, epochs))
             compute += table.work[place] * (epochs - reached.get((number, seed), 0))
             reached[number, seed] = epochs
 
@@ -221,9 +221,9 @@ def sets(table: Table, repeats: int) -> None:
     print(f"{'search':24}{'holds the best':>15}{'size':>7} of {len(table.candidates)}")
     for name, rungs in races.items():
         rng = np.random.default_rng(0)
-        found = [race(table, draw(table, rng), rungs)[0].inside for _ in range(repeats)]
-        held = np.mean([any(place.number == best for place in inside) for inside in found])
-        print(f"{name:24}{held:15.0%}{np.mean([len(inside) for inside in found]):7.1f}")
+        winner_sets = [race(table, draw(table, rng), rungs)[0].inside for _ in range(repeats)]
+        held = np.mean([any(place.number == best for place in inside) for inside in winner_sets])
+        print(f"{name:24}{held:15.0%}{np.mean([len(inside) for inside in winner_sets]):7.1f}")
 
 
 def main() -> None:

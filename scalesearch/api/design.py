@@ -23,10 +23,8 @@ from scalesearch.design.scaling import (
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import read_json
 from scalesearch.notebook import html_table
-from scalesearch.running.folder import RUN_FILE, newest_run
-from scalesearch.typed import mistyped
+from scalesearch.study.record import answered, newest_run, read_record
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -314,20 +312,15 @@ def choose_scaling(
 
 def _searched(folder: Path, given: Coefficients | None, rounding: Rounding | None) -> Scaling:
     """By the coefficients of a search."""
-    from scalesearch.study.found import FILE, read_found
-
-    answer = read_found(folder)
-    if odd := mistyped(answer):
-        raise UserError(str(folder / FILE), f"a damaged file ({odd})", "the coefficients of a search")
-    state = "" if answer.complete else f", search unfinished: {answer.done} of {answer.total} trials"
+    record = read_record(folder, counted=False)
+    _, chosen = answered(record)
+    state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"
     origin = f"Coefficients given: {given}; baseline of {folder}" if given else (
-        f"Coefficients searched on {answer.data} in {folder} ({answer.coefficients}{state}; accuracy "
-        f"{answer.top1:.1%} on the search's validation images)"
+        f"Coefficients searched on {chosen.data} in {folder} ({chosen.coefficients}{state}; accuracy "
+        f"{chosen.top1:.1%} on the search's validation images)"
     )  # fmt: skip
-    record = folder / RUN_FILE  # of a folder it holds the absolute path; it may be gone
-    data = read_json(record, "a run of scalesearch").get("data_argument") if record.exists() else None
-    coefficients = given or answer.coefficients
-    return Scaling(answer.baseline, coefficients, rounding or answer.rounding, origin, folder / "family", data)
+    coefficients, data = given or chosen.coefficients, record.provenance.data_argument
+    return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data)
 
 
 def _given(alpha: float | None, beta: float | None, gamma: float | None) -> Coefficients | None:

@@ -119,8 +119,8 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
-    from scalesearch.reports.axes import rendered
-    from scalesearch.reports.evaluation_figures import calibration_figure, confusion_figure
+    from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+    from scalesearch.reports.figures.formats import rendered
 
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
     write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})

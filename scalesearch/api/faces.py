@@ -549,8 +549,8 @@ def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | Non
 
 
 def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:
-    from scalesearch.reports.axes import rendered
     from scalesearch.reports.face_figures import distance_figure, evaluation_markdown, open_set_figure, roc_figure
+    from scalesearch.reports.figures.formats import rendered
 
     values, curves = evaluation.values, evaluation.curves
     _write_rows(out / "per_person.csv", values["open_set"]["per_person"])

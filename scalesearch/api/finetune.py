@@ -284,8 +284,8 @@ def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneR
 
 def find_lr(job: FinetuneJob, device: "torch.device", reading: Callable[[int, int], None]) -> "tuple[LrRange, Path]":
     """The loss while the learning rate rises step by step, and where it is drawn; trains nothing that is kept."""
-    from scalesearch.reports.axes import rendered
-    from scalesearch.reports.lr_figure import lr_figure
+    from scalesearch.reports.figures.curves import lr_figure
+    from scalesearch.reports.figures.formats import rendered
     from scalesearch.training.classifier import starting, task_of
     from scalesearch.training.probes import lr_range
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from scalesearch.api.options import Option, path, takes
 from scalesearch.errors import UserError
-from scalesearch.running.folder import newest_run
+from scalesearch.study.record import newest_run, read_record
 
 if TYPE_CHECKING:
-    from scalesearch.reports.paper import Derived, Released
+    from scalesearch.reports.published import Derived, Released
 
 
 @dataclass(frozen=True)
@@ -47,24 +47,19 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
 
 def write_reports(asked: ReportOptions) -> tuple[Path, ...]:
     """What ``report`` does."""
-    from scalesearch.api.run_folder import read_run
-    from scalesearch.reports.comparison import Run
-    from scalesearch.reports.comparison_report import write_comparison
-    from scalesearch.reports.facts import Rates
-    from scalesearch.reports.findings import findings
+    from scalesearch.reports.comparison import write_comparison
     from scalesearch.reports.report import write_report
+    from scalesearch.reports.words import Rates
 
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
     newest = newest_run()
     folders = [Path(one) for one in given] if given else [newest] if newest else []
     if not folders:
         raise UserError("report", "no search under runs/", "a search's folder", "Run a search first.")
-    runs = [read_run(folder, Rates(asked.watts, asked.price_per_hour)) for folder in folders]
-    first, out = runs[0], path(asked.out)
-    if len(runs) == 1:
-        return tuple(write_report(out or first.folder / "report", first.results, first.facts, first.family))
-    compared = [Run(one.facts.name, findings(one.results, one.facts), one.facts) for one in runs]
-    return write_comparison(out or first.folder / "comparison", compared)
+    records, rates, out = list(map(read_record, folders)), Rates(asked.watts, asked.price_per_hour), path(asked.out)
+    if len(records) == 1:
+        return write_report(out or folders[0] / "report", records[0], rates)
+    return write_comparison(out or folders[0] / "comparison", records, rates)
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ class PaperFigures:
 
 def paper() -> PaperFigures:
     """Rebuilds the published family, B0…B7 as released and φ = 0…7 of the formula, beside the paper's figures."""
-    from scalesearch.reports.paper import derived, explanations, released
+    from scalesearch.reports.published import derived, explanations, released
 
     family, formula = released(), derived()
     return PaperFigures(family, formula, explanations(family, formula))

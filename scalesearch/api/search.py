@@ -37,18 +37,17 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.units import show_count
+from scalesearch.units import show_count, show_percent
 
 if TYPE_CHECKING:
     from scalesearch.api.result import SearchResult
     from scalesearch.data.dataset import Dataset
     from scalesearch.data.source import Source
     from scalesearch.design.candidates import Enumeration
+    from scalesearch.running.carry_out import Listener
     from scalesearch.running.estimate import Timing
-    from scalesearch.running.search import Listener
     from scalesearch.running.workers import Workers
-    from scalesearch.study.plan import SearchPlan, Trial
-    from scalesearch.study.plan import Weights as PlannedWeights
+    from scalesearch.study.plan import Inheritance, SearchPlan, Trial
     from scalesearch.study.race import Race
     from scalesearch.study.row import Row
 
@@ -194,7 +193,7 @@ def grid(asked: SearchOptions) -> "SearchResult":
     Raises:
         UserError: an option that cannot be used, or a folder that holds another search.
     """
-    from scalesearch.running.search import Listener
+    from scalesearch.running.carry_out import Listener
 
     job = prepare(asked)
     say = asked.tell or (lambda text: None)
@@ -206,9 +205,8 @@ def told(say: Tell) -> "Callable[[Row, int, int], None]":
     """Says a line about each training that ended: its row, how many are done, and of how many."""
 
     def finished(row: "Row", done: int, total: int) -> None:
-        result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
-        epochs = f"{row['epochs']} of {row['full_epochs']} epochs"
-        say(f"{done}/{total} {row['name']} seed {row['seed']}, {epochs}: {result}")
+        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
+        say(f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: {result}")
 
     return finished
 
@@ -245,12 +243,11 @@ def forecast(job: SearchJob) -> Forecast:
     from scalesearch.running.estimate import expected_rungs, measure
     from scalesearch.running.search import recorded
     from scalesearch.study.plan import runners
-    from scalesearch.study.row import key
 
     plan, parts = job.plan, job.parts
     before = recorded(job.folder, plan, job.asked.storage)
     candidates = runners(plan, job.enumeration.candidates)
-    rungs = expected_rungs(job.race, plan, candidates, {key(row): None for row in before})
+    rungs = expected_rungs(job.race, plan, candidates, [row.key for row in before])
     pending = [one for rung in rungs for one, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
@@ -271,7 +268,7 @@ def run(job: SearchJob, listener: "Listener", timing: "Timing | None" = None) ->
     from scalesearch.api.result import read_result
     from scalesearch.running.campaign import Bounds
     from scalesearch.running.provenance import run_facts
-    from scalesearch.running.search import search
+    from scalesearch.running.search import RaceAgenda, search
     from scalesearch.study.race import open_places
 
     plan, race, asked = job.plan, job.race, job.asked
@@ -280,11 +277,9 @@ def run(job: SearchJob, listener: "Listener", timing: "Timing | None" = None) ->
     bounds = Bounds(
         job.time_budget, asked.trials, lambda one: timing.training(one, one.until) if timing else 0.0
     )  # fmt: skip
-    rows = search(
-        job.folder, plan, job.enumeration.candidates, job.parts, facts, job.workers, listener, races, bounds,
-        asked.storage,
-    )  # fmt: skip
-    return read_result(job.folder, rows)
+    agenda = RaceAgenda(plan, job.enumeration.candidates, races)
+    search(job.folder, agenda, job.parts, facts, job.workers, listener, bounds, asked.storage)
+    return read_result(job.folder)
 
 
 def _workers(asked: SearchOptions) -> "tuple[str, Workers]":
@@ -357,17 +352,17 @@ def _plan(
     ), parts  # fmt: skip
 
 
-def _weights(asked: SearchOptions, baseline: NetSpec) -> "PlannedWeights | None":
+def _weights(asked: SearchOptions, baseline: NetSpec) -> "Inheritance | None":
     """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
     from scalesearch.nets.weights import open_weights
-    from scalesearch.study.plan import Weights
+    from scalesearch.study.plan import Inheritance
 
     named = inherited(asked.weights)
     if named is None:
         return None
     source = open_weights(named, baseline, asked.source_padding)
     file = Path(source.name)
-    return Weights(str(file.resolve()) if file.exists() else source.name, asked.source_padding, source.digest)
+    return Inheritance(str(file.resolve()) if file.exists() else source.name, asked.source_padding, source.digest)
 
 
 def _within(option: str, value: float | None, default: float) -> float:

@@ -22,20 +22,18 @@ from scalesearch.api.options import (
 )
 from scalesearch.api.search import Forecast, Jobs, told
 from scalesearch.errors import UserError
-from scalesearch.files import write_bytes
-from scalesearch.running.folder import newest_run
 from scalesearch.study.config import validate
+from scalesearch.study.record import Record, answered, newest_run, read_record
+from scalesearch.study.verification import Verification, chosen, common_epochs, folder_of, scaled, trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from scalesearch.data.dataset import Dataset
-    from scalesearch.running.search import Listener
-    from scalesearch.running.verify import Network, Searched, Verification
+    from scalesearch.running.carry_out import Listener
+    from scalesearch.running.verify import VerificationAgenda
     from scalesearch.running.workers import Workers
     from scalesearch.study.plan import Trial
-
-FIGURE = "transfer.png"
 
 
 @dataclass(frozen=True)
@@ -78,17 +76,16 @@ class VerifyJob:
     """A verification that could start.
 
     Args:
-        networks: scaled to φ; ``trials``: their trainings.
+        record: of the search; ``agenda``: its networks at φ, and their trainings.
         left_out: dimensions whose control cannot be grown so far.
         epochs_at_one: after which the networks are compared at φ = 1.
         folder: where the results are kept.
     """
 
     asked: VerifyOptions
-    search: "Searched"
-    networks: "tuple[Network, ...]"
+    record: Record
+    agenda: "VerificationAgenda"
     left_out: tuple[str, ...]
-    trials: "tuple[Trial, ...]"
     epochs_at_one: int
     parts: "Dataset"
     workers: "Workers"
@@ -100,20 +97,21 @@ class VerifyJob:
         """Trainings at a time, on this machine where the cluster decides."""
         from scalesearch.data.cache import cores
 
-        return self.workers.jobs or max(1, cores() // self.search.plan.threads)
+        return self.workers.jobs or max(1, cores() // self.record.plan.threads)
 
 
 @takes(VerifyOptions)
-def verify(asked: VerifyOptions) -> "Verification":
+def verify(asked: VerifyOptions) -> Verification | None:
     """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
 
     Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
-    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training.
+    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training. Gives None where the time budget
+    ended it before two networks could be compared.
 
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    from scalesearch.running.search import Listener
+    from scalesearch.running.carry_out import Listener
 
     say = asked.tell or (lambda text: None)
     job = prepare(asked)
@@ -127,7 +125,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    from scalesearch.running.verify import chosen, common_epochs, folder_of, read_searched, scaled, trials
+    from scalesearch.running.verify import VerificationAgenda
     from scalesearch.training.memory import require_workers
 
     folder = path(asked.run) or newest_run()
@@ -137,26 +135,30 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
         )
     if asked.executor == "processes":
         require_workers(asked.jobs or 1)
-    budget, search = seconds(asked.time_budget, "--time-budget"), read_searched(folder)
-    candidates = chosen(search.answer, search.candidates, asked.members, asked.beaten)
-    networks = scaled(search.plan, search.answer, candidates, asked.phi)
-    wanted = trials(search.plan, networks, asked.seeds, asked.epochs)
+    budget, record = seconds(asked.time_budget, "--time-budget"), read_record(folder)
+    plan, (answer, _) = record.plan, answered(record)
+    candidates = chosen(answer, record.enumeration.candidates, asked.members, asked.beaten)
+    networks = scaled(plan, answer, candidates, asked.phi)
+    wanted = trials(plan, networks, asked.seeds, asked.epochs)
     validate(wanted[0].train)
-    taken = [network.candidate for network in networks]
+    scalable = [network.candidate for network in networks]
     return VerifyJob(
-        asked, search, networks, tuple(one.control for one in candidates if one not in taken), wanted,
-        common_epochs(search.results, [one.index for one in taken]), _images(search, wanted, asked.skip_broken),
-        _workers(asked, search.plan.device, search.plan.threads), folder_of(search, asked.phi), budget,
+        asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),
+        tuple(one.control for one in candidates if one not in scalable),
+        common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked.skip_broken),
+        _workers(asked, plan.device, plan.threads), folder_of(folder, asked.phi), budget,
     )  # fmt: skip
 
 
 def forecast(job: VerifyJob) -> Forecast:
     """What was trained before, what is left and how long that takes, by timing a few steps."""
     from scalesearch.running.estimate import measure
-    from scalesearch.running.verify import kept_rows, split_done
+    from scalesearch.running.verify import recorded
 
-    plan, parts = job.search.plan, job.parts
-    before, pending = split_done(job.trials, kept_rows(job.search, job.asked.phi))
+    plan, parts = job.record.plan, job.parts
+    before = recorded(job.record, job.agenda, job.asked.storage)
+    done = {row.key for row in before}
+    pending = [one for one in job.agenda.trials if one.key not in done]
     rung = [(one, one.until) for one in pending]
     if not pending or (job.workers.kind == "ray" and plan.device != "cpu"):  # this machine may have no GPU to measure
         return Forecast(before, [rung], None, 0.0)
@@ -164,22 +166,21 @@ def forecast(job: VerifyJob) -> Forecast:
     return Forecast(before, [rung], timing, timing.total([rung]))
 
 
-def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> "Verification":
+def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> Verification | None:
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 
     Args:
         expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
     """
+    from scalesearch.reports.report import write_transfer
     from scalesearch.running.campaign import Bounds
     from scalesearch.running.verify import verify as trained
 
     timing = expected.timing if expected else None
     bounds = Bounds(job.time_budget, None, lambda one: timing.training(one, one.until) if timing else 0.0)
-    verification = trained(
-        job.search, job.networks, job.asked.phi, job.trials, job.parts, job.workers, listener, bounds,
-        job.asked.storage,
-    )  # fmt: skip
-    _draw(job.folder, verification)
+    verification = trained(job.record, job.agenda, job.parts, job.workers, listener, bounds, job.asked.storage)
+    if verification is not None:
+        write_transfer(job.folder, verification)
     return verification
 
 
@@ -201,29 +202,17 @@ def _workers(asked: VerifyOptions, device: str, threads: int) -> "Workers":
     )  # fmt: skip
 
 
-def _images(search: "Searched", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+def _images(record: Record, wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
     from scalesearch.data.dataset import dataset, open_data
 
-    plan = search.plan
+    plan, given = record.plan, record.provenance.data_argument
     largest_px = max(one.proxy_spec.resolution for one in wanted)
-    parts = dataset(open_data(search.given, skip_broken=skip_broken), largest_px, plan.proxy.images)
+    parts = dataset(open_data(given, skip_broken=skip_broken), largest_px, plan.proxy.images)
     if parts.digest != plan.data_digest:
         again = "" if skip_broken else " (with --skip-broken if the search had it)"
         raise UserError(
-            search.given, f"images of digest {parts.digest}", f"those that were searched on ({plan.data_digest})",
+            given, f"images of digest {parts.digest}", f"those that were searched on ({plan.data_digest})",
             f"Bring them back{again}, or search again.",
         )  # fmt: skip
     return parts
-
-
-def _draw(folder: Path, verification: "Verification") -> None:
-    """Writes transfer.png and transfer.svg."""
-    from scalesearch.api.verified import transfer
-    from scalesearch.reports.axes import rendered
-    from scalesearch.reports.transfer_figure import transfer_figure
-
-    one = transfer(verification)
-    figure = transfer_figure(one.points, one.phi, one.tau, one.note)
-    write_bytes(folder / FIGURE, rendered(figure, "png"))
-    write_bytes((folder / FIGURE).with_suffix(".svg"), rendered(figure, "svg"))

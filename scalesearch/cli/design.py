@@ -4,7 +4,6 @@ or fvcore's count is asked for."""
 from typing import Any
 
 from scalesearch.api.design import (
-    FAMILY_COLUMNS,
     BaselineOptions,
     FamilyOptions,
     ScaleOptions,
@@ -13,8 +12,8 @@ from scalesearch.api.design import (
     member_of,
 )
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import console, detail, explain, print_json, print_table, say
-from scalesearch.design.cost import COLUMNS, cost, spec_lines
+from scalesearch.cli.shell import console, detail, explain, print_json, say, show
+from scalesearch.design.cost import cost
 from scalesearch.design.family import member_row
 from scalesearch.design.scaling import published_name
 from scalesearch.design.space import load_space
@@ -37,7 +36,7 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"spec": spec.to_dict(), **vars(cost(spec)), "digest": spec.digest, **counts})
         return
-    print_spec(f"{spec.name}, φ = 0", spec)
+    _print_spec(f"{spec.name}, φ = 0", spec)
     if counts:
         say(f"fvcore counts {counts['fvcore_macs']:,} in convolution and linear operators.")
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
@@ -77,7 +76,7 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
         print_json({**values, "coefficients": result.scaling.origin, **timed})
     else:
         explain(result.scaling.origin)
-        print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
+        _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
         if timing is not None:
             say(f"{timing.seconds * 1e3:.3g} ms ({timing})")
     result.write()
@@ -105,21 +104,25 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"coefficients": result.origin, "members": result.rows()})
         return
+    from scalesearch.reports import tables
+
     if asked.published:
-        print_table(f"Released members of {result.name} (rounded by hand, no φ)", FAMILY_COLUMNS, result.cells())
+        show(tables.family(result.members, caption=f"Released members of {result.name} (rounded by hand, no φ)"))
         first = published_name(load_space(result.name), result.members[0].name)
         explain(f"Next: scalesearch finetune --model {first} --weights imagenet --data PATH")
         return
     explain(result.origin)
-    print_table(f"Family of {result.name}", FAMILY_COLUMNS, result.cells())
+    show(tables.family(result.members, caption=f"Family of {result.name}"))
     say(f"Written: {result.folder}/b0.json to b{len(result) - 1}.json")
     explain("Next: scalesearch finetune --model b1")
 
 
-def print_spec(title: str, spec: NetSpec) -> None:
+def _print_spec(title: str, spec: NetSpec) -> None:
     """A network's parts and totals."""
+    from scalesearch.reports import tables
+
     sizes = cost(spec)
-    print_table(title, COLUMNS, spec_lines(spec))
+    show(tables.stages(spec, title))
     console().print(
         f"{spec.resolution} px, {spec.classes} classes: [bold]{show_count(sizes.macs)}[/] FLOPs "
         f"({sizes.macs:,} multiply-adds of convolution and linear operators), {show_count(sizes.params)} parameters, "

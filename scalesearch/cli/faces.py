@@ -11,7 +11,7 @@ import typer
 from scalesearch.api import faces as api
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, print_table, say
+from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say, show_rows
 from scalesearch.training.history import EpochRecord, Watcher
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
         return
     if asked.out is None:
         title = "Photos" if len(rows) <= SHOWN else f"The first {SHOWN} (all with --out or --json)"
-        print_table(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
+        show_rows(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
     members = sum(row["member"] for row in rows)
     say(f"{result.photos} photos, {sum(not row['error'] for row in rows)} faces: {members} of members")
     if members:
@@ -134,7 +134,7 @@ def members(asked: api.MembersOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"people": people, "model": gallery.model, "threshold": _values(threshold)})
         return
-    print_table(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
+    show_rows(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
     if threshold:
         _say_threshold(threshold)
     else:
@@ -180,7 +180,7 @@ def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
     from scalesearch.reports.face_figures import evaluation_tables
 
     for title, rows in evaluation_tables(values):
-        print_table(title, ("measure", "value"), rows)
+        show_rows(title, ("measure", "value"), rows)
     say("Brackets: 95 % intervals, people resampled")
     if asked.out is not None:
         say(

@@ -13,7 +13,7 @@ from scalesearch.api.finetune import (
     transfer_plan,
 )
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, EpochProgress, detail, explain, interruptible, print_json, print_table, say
+from scalesearch.cli.shell import Bar, EpochProgress, detail, explain, interruptible, print_json, say, show
 from scalesearch.cli.use import print_accuracy
 from scalesearch.design.cost import cost
 from scalesearch.training.history import Watcher
@@ -110,10 +110,9 @@ def _find_lr(job: FinetuneJob, where: "torch.device", json: bool) -> None:
 
 def _print_plan(source: "WeightSource", plan: "TransferPlan") -> None:
     """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
-    from scalesearch.nets.transfer_plan import parts
+    from scalesearch.reports import tables
 
-    rows = [[name, *(str(counts.get(how, "")) for how in HOW), f"{share:.0%}"] for name, counts, share in parts(plan)]
-    print_table(f"Weights from {source.name} ({source.spec.name})", ("part", *HOW, "inherited"), rows, result=False)
+    show(tables.inheritance(source, plan), result=False)
     kept = (
         "the function is kept"
         if plan.preserved
@@ -127,23 +126,10 @@ def _print_plan(source: "WeightSource", plan: "TransferPlan") -> None:
 
 def _print_whole_plan(plan: "TransferPlan") -> None:
     """A row for every tensor of the target, and the source's tensors that are not used."""
-    rows = [
-        [
-            row.name,
-            row.how,
-            row.source or "",
-            _shape(row.source_shape),
-            _shape(row.shape),
-            f"{row.kept / row.values:.0%}",
-        ]
-        for row in plan.tensors
-    ]
-    print_table("Every tensor", ("tensor", "how", "from", "was", "is", "inherited"), rows)
+    from scalesearch.reports import tables
+
+    show(tables.inherited_tensors(plan))
     say(f"Not used: {', '.join(plan.unused) or 'nothing'}")
-
-
-def _shape(sides: tuple[int, ...]) -> str:
-    return "×".join(map(str, sides))
 
 
 def _few(names: "tuple[str, ...] | list[str]") -> str:

@@ -14,8 +14,8 @@ from scalesearch.cli.shell import (
     explain,
     interruptible,
     print_json,
-    print_table,
     say,
+    show,
 )
 from scalesearch.design.cost import cost
 from scalesearch.units import show_count, show_seconds
@@ -23,6 +23,8 @@ from scalesearch.units import show_count, show_seconds
 if TYPE_CHECKING:
     from scalesearch.api.result import SearchResult
     from scalesearch.design.candidates import Enumeration
+
+SHOWN = 12  # candidates
 
 
 def grid(asked: SearchOptions, terminal: Terminal) -> None:
@@ -40,7 +42,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 
       scalesearch grid --target-flops 400M
     """
-    from scalesearch.running.search import Listener
+    from scalesearch.running.carry_out import Listener
     from scalesearch.study.race import planned
 
     job = prepare(asked)
@@ -59,7 +61,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     with interruptible(), Bar(total, len(before), quiet=terminal.json) as bar:
         progress = TrialProgress(bar, before, baseline.classes, seconds)
         result = run(job, Listener(bar.reading, progress.finished, bar.note), expected.timing)
-    _conclude(result, job.plan.proxy.describe(baseline), terminal.json)
+    _conclude(result, terminal.json)
 
 
 def _introduce(job: SearchJob) -> None:
@@ -116,26 +118,19 @@ def _print_candidates(enumeration: "Enumeration", json: bool) -> None:
     if json:
         print_json([asdict(candidate) for candidate in enumeration.candidates])
         return
-    print_table(
-        "Candidates",
-        ("name", "α", "β", "γ", "αβ²γ²", "real ×", "FLOPs", "px", "triples α/β/γ"),
-        [
-            [f"c{c.index:03d}", f"{c.coefficients.alpha:g}", f"{c.coefficients.beta:g}", f"{c.coefficients.gamma:g}",
-             f"{c.nominal_ratio:.2f}", f"{c.real_ratio:.3f}", show_count(c.macs), str(c.spec.resolution),
-             " ".join(f"{t.alpha:g}/{t.beta:g}/{t.gamma:g}" for t in c.triples)]
-            for c in enumeration.candidates
-        ],
-    )  # fmt: skip
+    from scalesearch.reports import tables
+
+    show(tables.enumeration(enumeration))
 
 
-def _conclude(result: "SearchResult", trained: str, json: bool) -> None:
+def _conclude(result: "SearchResult", json: bool) -> None:
     """The winner set, the recommended member, and what to type next."""
-    from scalesearch.cli.results import print_results
-
     if json:
         print_json(result.to_dict())
         return
-    print_results(list(result.rows), result.found, trained, result.answer)
-    if not result.answer.complete:
-        say("The race is not over: the same command continues it.")
+    from scalesearch.reports import tables, words
+
+    show(tables.candidates(result.record, most=SHOWN))
+    for line in words.answer_lines(result.record):
+        say(line)
     explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")

@@ -9,12 +9,10 @@ from scalesearch.api.options import NoOptions
 from scalesearch.api.report import ReportOptions, write_reports
 from scalesearch.api.report import paper as paper_figures
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import explain, print_json, print_table, say
-from scalesearch.design.scaling import PAPER
+from scalesearch.cli.shell import explain, print_json, say, show, show_rows
 
 if TYPE_CHECKING:
     from scalesearch.api.doctor import Health
-    from scalesearch.reports.paper import Printed, Released
 
 
 def report(asked: ReportOptions, terminal: Terminal) -> None:
@@ -49,38 +47,12 @@ def paper(_: NoOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json(figures.to_dict())
         return
-    print_table(
-        "B0…B7 as released: the paper (arXiv:1905.11946, table 2), torchvision's weights, our count",
-        ("name", "width", "depth", "px", "params: paper", "torchvision", "ours", "FLOPs: paper", "torchvision", "ours",
-         "ours/paper", "× b0", "φ by FLOPs"),
-        [
-            [one.name, f"{one.width:g}", f"{one.depth:g}", str(one.resolution), f"{one.params.printed}M",
-             f"{one.torchvision.params:,}", f"{one.ours.params:,}", f"{one.flops.printed}B", _torchvision_flops(one),
-             f"{one.ours.macs / 1e9:.3f}G", _difference(one.flops), f"{one.ratio:.2f}", f"{one.phi:.2f}"]
-            for one in figures.released
-        ],
-    )  # fmt: skip
-    print_table(
-        f"φ = 0…7 by the formula ({PAPER})",
-        ("φ", "px", "params", "FLOPs", "× φ = 0", "2^φ", "(αβ²γ²)^φ"),
-        [
-            [str(one.phi), str(one.resolution), f"{one.cost.params:,}", f"{one.cost.macs / 1e9:.3f}G",
-             f"{one.ratio:.2f}", f"{2**one.phi}", f"{PAPER.nominal_ratio**one.phi:.2f}"]
-            for one in figures.formula
-        ],
-    )  # fmt: skip
+    from scalesearch.reports import tables
+
+    show(tables.released(figures.released))
+    show(tables.formula(figures.formula))
     for note in figures.notes:
         say(f"- {note}")
-
-
-def _torchvision_flops(one: "Released") -> str:
-    entry = one.torchvision
-    at = f" @{entry.resolution}" if entry.resolution != one.resolution else ""
-    return f"{entry.macs / 1e9:.3f}G{at}"
-
-
-def _difference(printed: "Printed") -> str:
-    return "rounds to it" if printed.agrees else f"{100 * printed.difference:+.1f} %"
 
 
 def doctor(_: NoOptions, terminal: Terminal) -> None:
@@ -111,4 +83,4 @@ def _print_health(health: "Health") -> None:
         "Variables": health.variables, "What will be used": health.used,
     }  # fmt: skip
     for title, values in sections.items():
-        print_table(title, ("", ""), [[name, value] for name, value in values.items()], texts=2)
+        show_rows(title, ("", ""), values.items())

@@ -9,16 +9,18 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from scalesearch.errors import RunInterruptedError, printable
-from scalesearch.units import show_seconds
+from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
+    from scalesearch.reports.tables import Table
+    from scalesearch.study.row import Row
     from scalesearch.training.history import EpochRecord
 
 LOG = logging.getLogger("scalesearch")
@@ -71,24 +73,20 @@ def print_json(values: Any) -> None:
     print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
 
 
-def print_table(
-    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int = 1, *, result: bool = True
-) -> None:
-    """A table; the first ``texts`` columns are text, the others numbers. --quiet leaves out what is no result."""
-    if not result and asked_quiet():
-        return
-    from rich.markup import escape
-    from rich.table import Table
+def show(table: "Table", result: bool = True) -> None:
+    """A table as wide as the terminal. --quiet leaves out what is no result."""
+    from scalesearch.reports.render import terminal
 
-    table = Table(
-        title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False,
-        show_header=any(columns),
-    )  # fmt: skip
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number < texts or column == "block" else "right", no_wrap=True)
-    for row in rows:
-        table.add_row(*(escape(printable(cell)) for cell in row))
-    console().print(table)
+    if result or not asked_quiet():
+        screen = console()
+        screen.print(terminal(table, screen.width))
+
+
+def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table that only commands have."""
+    from scalesearch.reports.tables import table
+
+    show(table(title, columns, rows))
 
 
 def confirm(seconds: float, yes: bool) -> None:
@@ -181,38 +179,39 @@ class Bar:
 class TrialProgress:
     """Trainings done, who is ahead, and time left if nobody is beaten."""
 
-    def __init__(self, bar: Bar, before: Sequence[dict[str, Any]], classes: int, expected_seconds: float) -> None:
+    def __init__(self, bar: Bar, before: "Sequence[Row]", classes: int, expected_seconds: float) -> None:
         self._bar, self._classes, self._expected = bar, classes, expected_seconds
-        self._best: dict[str, Any] | None = None
+        self._best: Row | None = None
         self._began = time.monotonic()
         for row in before:
             self._consider(row)
 
-    def _consider(self, row: dict[str, Any]) -> None:
+    def _consider(self, row: "Row") -> None:
         """Accuracies after different numbers of epochs cannot be compared: those trained longer come first."""
-        if row["role"] == "candidate" and row["status"] == "done":
-            best = self._best
-            if best is None or (row["epochs"], row["score"]) > (best["epochs"], best["score"]):
-                self._best = row
+        best = self._best
+        ahead = best is None or (row.epochs, row.score or 0.0) > (best.epochs, best.score or 0.0)
+        if row.role == "candidate" and row.status == "done" and ahead:
+            self._best = row
 
-    def finished(self, row: dict[str, Any], done: int, total: int) -> None:
+    def finished(self, row: "Row", done: int, total: int) -> None:
         """After each trial."""
+        from scalesearch.study.summary import near_chance
+
         self._consider(row)
         left = max(0.0, self._expected - (time.monotonic() - self._began))
         best = self._best
-        text = (
-            f"ahead {best['name']} α {best['alpha']:g} β {best['beta']:g} γ {best['gamma']:g}" if best else "Training"
-        )
+        text = f"ahead {best.name} α {best.alpha:g} β {best.beta:g} γ {best.gamma:g}" if best else "Training"
         self._bar.show(text, done, f"{show_seconds(left)} left")
-        trained = row["status"] == "done" and row["epochs"] == row["full_epochs"]
-        if row["role"] == "baseline" and trained and row["top1"] < 1.5 / self._classes:
+        trained = row.top1 is not None and row.epochs == row.full_epochs
+        if row.role == "baseline" and trained and near_chance(row.top1 or 0.0, self._classes):
             self._bar.note(
-                f"WARNING: the baseline is at {row['top1']:.1%}, no better than guessing: candidates trained like it "
-                "may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a smaller --space."
+                f"WARNING: the baseline is at {show_percent(row.top1 or 0.0)}, no better than guessing: candidates "
+                "trained like it may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a "
+                "smaller --space."
             )
-        result = f"accuracy {row['top1']:.1%}" if row["status"] == "done" else f"failed: {row['reason']}"
+        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
         self._bar.line(
-            f"{done}/{total} {row['name']} seed {row['seed']}, {row['epochs']} of {row['full_epochs']} epochs: "
+            f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: "
             f"{result}; {text}; about {show_seconds(left)} left"
         )
 

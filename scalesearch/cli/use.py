@@ -6,7 +6,7 @@ from typing import Any
 from scalesearch.api.evaluate import EvaluateOptions, Prediction, PredictOptions, file_of, judge, name_images
 from scalesearch.api.export import ExportOptions, write_export
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, explain, interruptible, print_json, print_table, say
+from scalesearch.cli.shell import Bar, explain, interruptible, print_json, say, show_rows
 from scalesearch.errors import UserError
 
 SHOWN = 20
@@ -22,7 +22,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
         print_json(result.to_dict())
         return
     print_accuracy(result.values, result.part)
-    print_table("Per class", ("class", "images", "accuracy"), result.rows())
+    show_rows("Per class", ("class", "images", "accuracy"), result.rows())
     error = f"{result.calibration.ece:.1%}"
     say(f"Expected calibration error {error}: how far stated probabilities are from the share right")
     if asked.out is not None:
@@ -71,7 +71,7 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
 def _print_predictions(named: list[Prediction]) -> None:
     title = "Predictions" if len(named) <= SHOWN else f"Predictions, the first {SHOWN} (all with --out or --json)"
     rows = [[one.file, one.label or "", f"{one.probability:.1%}"] for one in named if one.probability is not None]
-    print_table(title, ("file", "class", "probability"), rows[:SHOWN])
+    show_rows(title, ("file", "class", "probability"), rows[:SHOWN])
 
 
 def export(asked: ExportOptions, terminal: Terminal) -> None:

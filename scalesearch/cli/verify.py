@@ -1,10 +1,13 @@
 """The command that asks whether φ = 1 transfers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 
-from scalesearch.api.verify import FIGURE, VerifyJob, VerifyOptions, forecast, prepare, run
+from scalesearch.api.verify import VerifyJob, VerifyOptions, forecast, prepare, run
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, TrialProgress, confirm, explain, interruptible, print_json, say
+from scalesearch.cli.shell import Bar, TrialProgress, confirm, explain, interruptible, print_json, say, show
+from scalesearch.study.record import answered
+from scalesearch.study.verification import ScaledCandidate
 from scalesearch.units import show_seconds
 
 
@@ -16,8 +19,8 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
 
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
-    from scalesearch.cli.results import print_networks, print_verification
-    from scalesearch.running.search import Listener
+    from scalesearch.reports import tables, words
+    from scalesearch.running.carry_out import Listener
 
     job = prepare(asked)
     if not terminal.json:
@@ -30,27 +33,32 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
         explain(f"Trainings: {left}")
         explain(f"Folder: {job.folder}")
     if terminal.dry_run:
-        print_networks(job.networks, terminal.json)
+        _print_networks(job.agenda.networks, terminal.json)
         return
     confirm(seconds, terminal.yes)
-    with interruptible(), Bar(len(job.trials), len(before), quiet=terminal.json) as bar:
-        progress = TrialProgress(bar, before, job.search.plan.baseline.classes, seconds)
+    with interruptible(), Bar(len(job.agenda.trials), len(before), quiet=terminal.json) as bar:
+        progress = TrialProgress(bar, before, job.record.plan.baseline.classes, seconds)
         verification = run(job, Listener(bar.reading, progress.finished, bar.note), expected)
     if terminal.json:
-        print_json({"folder": str(job.folder), **asdict(verification)})
+        print_json({"folder": str(job.folder), **(asdict(verification) if verification else {})})
         return
-    print_verification(verification)
-    say(f"Figure: {job.folder / FIGURE}")
+    if verification is None:
+        say("Nothing can be compared yet: the same command continues it.")
+        return
+    show(tables.verification(verification))
+    for line in words.verification(verification):
+        say(line)
+    say(f"Figure: {job.folder / 'transfer.png'}")
     explain("Next: scalesearch report, which shows this, too")
 
 
 def _introduce(job: VerifyJob) -> None:
     """What will be compared with what."""
-    plan, answer, phi, epochs = job.search.plan, job.search.answer, job.asked.phi, job.trials[0].until
+    plan, (answer, _), phi, epochs = job.record.plan, answered(job.record), job.asked.phi, job.agenda.trials[0].until
     full, before = plan.train.epochs, job.epochs_at_one
     state = "" if answer.complete else ", search unfinished"
-    explain(f"Search {job.search.folder} on {plan.data}: {answer.recommended} recommended{state}")
-    ratios = [network.ratio for network in job.networks]
+    explain(f"Search {job.record.folder} on {plan.data}: {answer.recommended} recommended{state}")
+    ratios = [network.ratio for network in job.agenda.networks]
     explain(
         f"{len(ratios)} networks at φ = {phi:g}, {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs "
         f"({max(ratios) / min(ratios) - 1:.1%} apart), each trained as in the search: "
@@ -65,3 +73,19 @@ def _introduce(job: VerifyJob) -> None:
         )
     for dimension in job.left_out:
         explain(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
+
+
+def _print_networks(networks: Sequence[ScaledCandidate], json: bool) -> None:
+    """What would be trained."""
+    from scalesearch.reports import tables
+
+    if not json:
+        show(tables.scaled(networks))
+        return
+    print_json(
+        [
+            {"name": one.spec.name, "control": one.candidate.control, "status": one.status, "ratio": one.ratio,
+             "macs": one.macs, "spec": one.spec.to_dict()}
+            for one in networks
+        ]
+    )  # fmt: skip

@@ -46,6 +46,11 @@ class Candidate:
     control: str = ""
 
     @property
+    def name(self) -> str:
+        """Such as c004."""
+        return f"c{self.index:03d}"
+
+    @property
     def coefficients(self) -> Coefficients:
         """The triple that stands for this network."""
         return self.triples[0]

@@ -1,5 +1,5 @@
 """The members: a name and embeddings each, in one file, searched by one matrix product; and from which distance on
-somebody is not a member, fitted on strangers, with the error it will have on others (see ``study.intervals``).
+somebody is not a member, fitted on strangers, with the error it will have on others (see ``study.statistics``).
 
 The file holds names and embeddings, nothing of the photos, and of strangers only how near they came.
 """
@@ -27,7 +27,7 @@ from scalesearch.faces.model import FaceModel, FloatArray, embed
 from scalesearch.faces.photos import NO_FACE, Detector, read_shots
 from scalesearch.files import write_bytes
 from scalesearch.nets.weights import require_version
-from scalesearch.study.intervals import design_effect, long_run_interval, next_interval
+from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
 from scalesearch.typed import mistyped
 
 Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 from scalesearch.faces.gallery import Matches, Threshold, add, empty_gallery, fitted, search
 from scalesearch.faces.model import EmbeddingSet, FloatArray
-from scalesearch.study.intervals import PAIR_DRAWS, accepted_interval, design_effect, next_interval, people_interval
+from scalesearch.study.statistics import PAIR_DRAWS, accepted_interval, design_effect, next_interval, people_interval
 
 BoolArray = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]

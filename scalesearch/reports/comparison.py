@@ -1,63 +1,84 @@
-"""Several searches side by side: what was asked of each, what came out, and whether their numbers can be compared."""
+"""Several searches side by side: what was asked of each, what came out, and whether their numbers can be compared.
+
+Written as a folder: comparison.md, comparison.html and, where all saw the same images, a figure.
+"""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
+from pathlib import Path
 
-import pandas as pd
+from scalesearch.files import write_bytes
+from scalesearch.reports import words
+from scalesearch.reports.figures.accuracy import runs_figure
+from scalesearch.reports.figures.axes import FILE
+from scalesearch.reports.figures.drawings import Drawing
+from scalesearch.reports.figures.formats import rendered
+from scalesearch.reports.page import Section, html, plate, rendered_page, tables_section
+from scalesearch.reports.render import markdown
+from scalesearch.reports.report import KINDS
+from scalesearch.reports.tables import Table, table
+from scalesearch.reports.words import NO_RATES, Rates
+from scalesearch.study.record import Record
+from scalesearch.study.row import Row
+from scalesearch.units import counted, show_count, show_percent
 
-from scalesearch.reports.facts import RunFacts
-from scalesearch.reports.findings import Findings
-from scalesearch.reports.sections import spent, trained_text
-from scalesearch.reports.tables import count_text, interval_text, percent
-
-Key = str | tuple[float, ...]
-ASKED = (
-    ("data", lambda f: f"{f.data.name}, digest {f.data.digest}"),
-    ("validation images", lambda f: f"{f.data.validation_images}"),
-    ("search space", lambda f: f"{f.space.name}, baseline {f.space.digest}"),
-    ("T", lambda f: f"{count_text(f.space.target_macs)} FLOPs"),
-    ("grid", lambda f: f"step {f.space.step:g}, |αβ²γ² − 2| ≤ {f.space.tolerance:g}, rounding {f.space.rounding}"),
-    ("trained", lambda f: f"up to {f.training.epochs} epochs on {f.training.train_images} images, {_size(f)}"),
-    ("settings", lambda f: f.training.settings),
-)  # what decides a search's numbers
-
-
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One search of the comparison, under a name of its own."""
-
-    name: str
-    found: Findings
-    facts: RunFacts
+Identity = str | tuple[float, ...]
+Runs = Mapping[str, Record]  # under names of their own
+HEADINGS = ("Side by side", "Winner sets", "Recommended ones elsewhere")
 
 
-def named(runs: Sequence[Run]) -> tuple[Run, ...]:
+def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_RATES) -> tuple[Path, ...]:
+    """Writes the comparison of at least two searches; returns the files written, comparison.html last."""
+    runs = named(records)
+    drawing = _drawing(runs)
+    artefacts: dict[str, bytes] = {}
+    if drawing:
+        drawn = drawing.draw(FILE)
+        artefacts = {f"{drawing.name}.{kind}": rendered(drawn, kind) for kind in KINDS}
+    shown = (overview(runs, rates), overlaps(runs), abroad(runs))
+    artefacts["comparison.md"] = _markdown(runs, drawing, shown).encode()
+    artefacts["comparison.html"] = _page(runs, drawing, shown).encode()
+    for name, content in artefacts.items():
+        write_bytes(folder / name, content)
+    return tuple(folder / name for name in artefacts)
+
+
+def asked(record: Record) -> dict[str, str]:
+    """What decides a search's numbers."""
+    plan, divisor = record.plan, record.plan.proxy.resolution_divisor
+    size = f"at 1/{divisor:g} of the resolution" if divisor > 1 else "at full size"
+    trained = f"up to {counted(plan.proxy.epochs, 'epoch')} on {record.provenance.images.train} images"
+    return {
+        "data": f"{plan.data}, digest {plan.data_digest}",
+        "validation images": f"{plan.validation}",
+        "search space": f"{plan.space}, baseline {plan.baseline.digest}",
+        "T": f"{show_count(plan.target_macs)} FLOPs",
+        "grid": f"step {plan.grid.step:g}, |αβ²γ² − 2| ≤ {plan.grid.tolerance:g}, rounding {plan.rounding}",
+        "trained": f"{trained}, {size}",
+        "settings": words.settings(plan),
+    }
+
+
+def named(records: Sequence[Record]) -> Runs:
     """The runs, those of one name told apart by their number."""
-    names = [run.name for run in runs]
-    return tuple(
-        replace(run, name=f"{run.name} ({number})") if names.count(run.name) > 1 else run
-        for number, run in enumerate(runs, start=1)
-    )
+    names = [words.run_name(record) for record in records]
+    own = [f"{name} ({number})" if names.count(name) > 1 else name for number, name in enumerate(names, start=1)]
+    return dict(zip(own, records, strict=True))
 
 
-def verdict(runs: Sequence[Run]) -> str:
+def verdict(runs: Runs) -> str:
     """Whether accuracies can be compared, and if not, why."""
-    return " ".join(part for part in (_verdict(runs), _lengths(runs)) if part)
+    epochs = [record.leader.row.epochs for record in runs.values() if record.leader]
+    lengths = ""
+    if len(set(epochs)) > 1:
+        listed = ", ".join(map(str, epochs))
+        lengths = f" The candidates in front were trained for {listed} epochs: their accuracies do not compare, either."
+    return f"{_verdict(runs)}{lengths}"
 
 
-def _lengths(runs: Sequence[Run]) -> str:
-    """A warning where the leading candidates were not trained for as long as each other; else nothing."""
-    epochs = [row["epochs"] for row in map(leading, runs) if row is not None]
-    if len(set(epochs)) < 2:
-        return ""
-    listed = ", ".join(map(str, epochs))
-    return f"The candidates in front were trained for {listed} epochs: their accuracies do not compare, either."
-
-
-def _verdict(runs: Sequence[Run]) -> str:
-    differing = [what for what, text in ASKED if len({text(run.facts) for run in runs}) > 1]
+def _verdict(runs: Runs) -> str:
+    searches = [asked(record) for record in runs.values()]
+    differing = [what for what in searches[0] if len({search[what] for search in searches}) > 1]
     if not same_images(runs):
         return (
             "**Different images (their digests differ): accuracies and scores cannot be compared between these "
@@ -75,128 +96,138 @@ def _verdict(runs: Sequence[Run]) -> str:
     )
 
 
-def same_images(runs: Sequence[Run]) -> bool:
+def same_images(runs: Runs) -> bool:
     """Whether all were judged on the same validation images."""
-    return len({(run.facts.data.digest, run.facts.data.validation_images) for run in runs}) == 1
+    return len({(record.plan.data_digest, record.plan.validation) for record in runs.values()}) == 1
 
 
-def overview(runs: Sequence[Run]) -> pd.DataFrame:
+def overview(runs: Runs, rates: Rates = NO_RATES) -> Table:
     """A column a run: what was asked, what came out, what it took."""
-    rows = [(what, *(text(run.facts) for run in runs)) for what, text in ASKED]
-    outcomes = [_outcome(run) for run in runs]
-    rows += [(what, *(outcome.get(what, "") for outcome in outcomes)) for what in outcomes[0]]
-    took = [dict(spent(run.found, run.facts)) for run in runs]
-    rows += [(what, *(one.get(what, "") for one in took)) for what in took[0] if any(one.get(what) for one in took)]
-    return pd.DataFrame(rows, columns=["what", *(run.name for run in runs)])
+    rows: list[tuple[str, ...]] = []
+    for tell in (asked, _outcome, lambda record: dict(words.spent(record, rates))):
+        told = [tell(record) for record in runs.values()]
+        rows += [(what, *(one.get(what, "") for one in told)) for what in told[0]]
+    return table("What was asked, what came out, what it took", ("what", *runs), rows, prose=True)
 
 
-def overlaps(runs: Sequence[Run]) -> pd.DataFrame:
+def overlaps(runs: Runs) -> Table:
     """For each pair of runs: how far their winner sets agree, among the candidates that both have results of."""
     rows = []
-    for one, other in combinations(runs, 2):
-        matching = _keys(one, other)
-        mine, theirs = ({matching[side][name] for name in _members(run)} for side, run in enumerate((one, other)))
-        common = set(matching[0].values()) & set(matching[1].values())
+    for (one, first), (other, second) in combinations(runs.items(), 2):
+        mine, theirs = _identities(first, second), _identities(second, first)
+        ours = {mine[summary.row.name] for summary in first.summaries if summary.member}
+        others = {theirs[summary.row.name] for summary in second.summaries if summary.member}
+        common = set(mine.values()) & set(theirs.values())
         rows.append(
-            (f"{one.name} and {other.name}", len(common), len(mine & theirs & common), len((mine - theirs) & common),
-             len((theirs - mine) & common), "same network" if _same_baseline(one, other) else "same α, β, γ")
+            (f"{one} and {other}", len(common), len(ours & others & common), len((ours - others) & common),
+             len((others - ours) & common), "same network" if _same_baseline(first, second) else "same α, β, γ")
         )  # fmt: skip
-    columns = [
-        "runs",
-        "candidates of both",
-        "in both sets",
-        "in the first's only",
-        "in the second's only",
-        "matched by",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = (
+        "runs", "candidates of both", "in both sets", "in the first's only", "in the second's only", "matched by",
+    )  # fmt: skip
+    return table("How far the sets agree, among candidates that both searches have results of", columns, rows)
 
 
-def abroad(runs: Sequence[Run]) -> pd.DataFrame:
+def abroad(runs: Runs) -> Table:
     """How each run's recommended candidate, or the one ahead, stands in the other runs."""
     rows = []
-    for one in runs:
-        row = leading(one)
-        if row is None:
-            continue
-        for other in runs:
-            if other is not one:
-                own, theirs = _keys(one, other)
-                twins = [name for name, key in theirs.items() if key == own[row["name"]]]
-                rows.append((f"{row['name']} of {one.name}", _triple(row), other.name, _standing(other, twins)))
-    return pd.DataFrame(rows, columns=["candidate", "α/β/γ", "in", "it is"])
+    for one, record in runs.items():
+        for other, elsewhere in runs.items():
+            if record.leader is not None and other != one:
+                row = record.leader.row
+                identity, theirs = _identities(record, elsewhere)[row.name], _identities(elsewhere, record)
+                twin = next((name for name, its in theirs.items() if its == identity), "")
+                rows.append((f"{row.name} of {one}", _triple(row), other, _standing(elsewhere, twin)))
+    caption = "Each search's candidate in the others"
+    return table(caption, ("candidate", "α/β/γ", "in", "it is"), rows, prose=True)
 
 
-def leading(run: Run) -> Mapping[Any, Any] | None:
-    """The row of the recommended candidate, or of the one ahead; None while nothing has a result."""
-    number = run.found.best if run.found.recommended is None else run.found.recommended
-    rows = run.found.summary[run.found.summary["role"] == "candidate"]
-    found: list[dict[Any, Any]] = rows[rows["candidate"] == number].to_dict("records")
-    return found[0] if found else None
-
-
-def _outcome(run: Run) -> dict[str, str]:
+def _outcome(record: Record) -> dict[str, str]:
     """What came out; the same keys for every run."""
-    facts, row = run.facts, leading(run)
-    done = f"{run.found.finished} of {facts.space.networks}"
-    baseline = run.found.summary[run.found.summary["role"] == "baseline"].to_dict("records")
-    winners = facts.winners
-    size = f"{len(winners.members)} at {percent(winners.level, 0)}" if winners else ""
-    alone = "; ".join(f"{c['dimension']}: {c['verdict']}" for c in winners.comparisons) if winners else ""
+    answer, leader = record.answer, record.leader
+    baseline = next((one for one in record.summaries if one.is_baseline), None)
+    tied = words.tied(answer, len(record.enumeration.candidates)) if answer else ""
     return {
-        "candidates with a result": done if facts.coefficients else f"{done}, not finished",
-        "recommended α/β/γ": _triple(row) if row else "",
-        "network": f"{row['name']}: {count_text(row['macs'])} FLOPs, {count_text(row['params'])} parameters, "
-        f"{row['resolution']} px" if row else "",
-        "accuracy": _accuracy(row) if row else "",
-        "score": f"{row['score']:.4f}" if row else "",
-        "baseline's accuracy": _accuracy(baseline[0]) if baseline else "",
-        "winner set": size,
-        "against one dimension": alone,
-    }  # fmt: skip
+        "candidates with a result": words.progress(record) + ("" if record.complete else "; not finished"),
+        "recommended α/β/γ": _triple(leader.row) if leader else "",
+        "network": words.network(leader) if leader else "",
+        "accuracy": words.accuracy(leader) if leader else "",
+        "score": f"{leader.score:.4f}" if leader else "",
+        "baseline's accuracy": words.accuracy(baseline) if baseline else "",
+        "winner set": f"{tied} at {show_percent(answer.level, 0)}" if answer else "",
+        "against one dimension": words.verdicts(answer) if answer else "",
+    }
 
 
-def _accuracy(row: Mapping[Any, Any]) -> str:
-    return f"{percent(row['accuracy'])} ({interval_text(row['low'], row['high'])}; {trained_text(row)})"
+def _triple(row: Row) -> str:
+    return f"{row.alpha:.4g}/{row.beta:.4g}/{row.gamma:.4g}"
 
 
-def _size(facts: RunFacts) -> str:
-    training = facts.training
-    return f"at 1/{training.resolution_divisor:g} of the resolution" if training.is_proxy else "at full size"
+def _same_baseline(one: Record, other: Record) -> bool:
+    return one.plan.baseline.digest == other.plan.baseline.digest
 
 
-def _triple(row: Mapping[Any, Any]) -> str:
-    return f"{row['alpha']:.4g}/{row['beta']:.4g}/{row['gamma']:.4g}"
-
-
-def _members(run: Run) -> list[str]:
-    done = run.found.summary[run.found.summary["member"]]
-    return [str(name) for name in done["name"]]
-
-
-def _same_baseline(one: Run, other: Run) -> bool:
-    return one.facts.space.digest == other.facts.space.digest
-
-
-def _keys(one: Run, other: Run) -> tuple[dict[str, Key], dict[str, Key]]:
+def _identities(record: Record, other: Record) -> dict[str, Identity]:
     """What a candidate is recognised by in the other run: its network, or its triple where baselines differ."""
-    by_network = _same_baseline(one, other)
-    return _keyed(one, by_network), _keyed(other, by_network)
-
-
-def _keyed(run: Run, by_network: bool) -> dict[str, Key]:
-    rows = run.found.summary[run.found.summary["role"] == "candidate"].to_dict("records")
+    by_network = _same_baseline(record, other)
+    rows = [one.row for one in record.summaries if not one.is_baseline]
     return {
-        row["name"]: row["digest"] if by_network else tuple(round(row[name], 6) for name in ("alpha", "beta", "gamma"))
+        row.name: row.digest if by_network else (round(row.alpha, 6), round(row.beta, 6), round(row.gamma, 6))
         for row in rows
     }
 
 
-def _standing(run: Run, names: Sequence[str]) -> str:
-    if not names:
+def _standing(record: Record, name: str) -> str:
+    """How a candidate stands in a run; an empty name: it is none there."""
+    if not name:
         return "not a candidate, or without a result"
-    standings = run.facts.winners.standings if run.facts.winners else ()
-    words = {"member": "in the set", "undecided": "in the set, undecided", "beaten": "beaten"}
-    found = [words[item["status"]] for item in standings if item["name"] == names[0]]
-    first = "recommended" if run.facts.winners and run.facts.winners.recommended == names[0] else ""
-    return f"{names[0]}, {first or (found[0] if found else 'not judged yet')}"
+    standings = record.answer.standings if record.answer else ()
+    status = [words.STATUS[standing.status] for standing in standings if standing.name == name]
+    if record.answer and record.answer.recommended == name:
+        status = ["recommended"]
+    return f"{name}, {status[0] if status else 'not judged yet'}"
+
+
+def _title(runs: Runs) -> str:
+    return f"Searches compared: {', '.join(runs)}"
+
+
+def _drawing(runs: Runs) -> Drawing | None:
+    """The figure, where accuracies share an axis by right and there are any."""
+    if not same_images(runs) or not any(record.summaries for record in runs.values()):
+        return None
+    caption = "Accuracy of what each search recommends and of its baseline, with 95 % intervals"
+    said = "; ".join(f"{name}: {_accuracies(record)}" for name, record in runs.items())
+    return Drawing("accuracies", caption, said, lambda look: runs_figure(runs, look))
+
+
+def _accuracies(record: Record) -> str:
+    shown = [record.leader, *(one for one in record.summaries if one.is_baseline)]
+    return " against ".join(words.accuracy(one) for one in shown if one)
+
+
+def _markdown(runs: Runs, drawing: Drawing | None, shown: Sequence[Table]) -> str:
+    parts = [f"# {words.plain(_title(runs))}", verdict(runs)]
+    if drawing:
+        parts.append(f"![{drawing.caption}]({drawing.name}.png)")
+    for heading, one in zip(HEADINGS, shown, strict=True):
+        parts += [f"## {heading}", markdown(one)]
+    commands = (f"{words.plain(name)}:\n\n```\n{_commands(record)}\n```" for name, record in runs.items())
+    return "\n\n".join([*parts, "## Reproduce", *commands]) + "\n"
+
+
+def _commands(record: Record) -> str:
+    return "\n".join(record.commands)
+
+
+def _page(runs: Runs, drawing: Drawing | None, shown: Sequence[Table]) -> str:
+    asked, sets, elsewhere = shown
+    sections = [
+        Section("overview", HEADINGS[0], plates=(plate(drawing),) if drawing else (), tables=(asked,)),
+        tables_section("sets", HEADINGS[1], sets),
+        tables_section("elsewhere", HEADINGS[2], elsewhere),
+    ]
+    return rendered_page(
+        "comparison.html", title=_title(runs), verdict=html(verdict(runs)), sections=sections,
+        commands=[(name, _commands(record)) for name, record in runs.items()],
+    )  # fmt: skip

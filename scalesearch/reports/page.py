@@ -8,33 +8,19 @@ from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markdown_it import MarkdownIt
 from markupsafe import Markup
 
-from scalesearch.reports import answer, sections
-from scalesearch.reports.axes import PAGE, PHONE
-from scalesearch.reports.drawings import Drawing
-from scalesearch.reports.facts import RunFacts
-from scalesearch.reports.findings import Findings, accuracy_note
-from scalesearch.reports.inline_svg import inline_svg
-from scalesearch.reports.markup import html
-from scalesearch.reports.page_tables import (
-    Table,
-    candidates_table,
-    frame_table,
-    published_table,
-    stages_table,
-)
+from scalesearch.design.family import Member
+from scalesearch.reports import tables, words
+from scalesearch.reports.figures.axes import PAGE, PHONE
+from scalesearch.reports.figures.drawings import Drawing
+from scalesearch.reports.figures.formats import inline_svg
 from scalesearch.reports.published import best_published
-from scalesearch.reports.tables import (
-    Member,
-    comparison_table,
-    count_text,
-    drop_reasons,
-    failures,
-    family_table,
-    interval_text,
-    percent,
-)
+from scalesearch.reports.tables import Table
+from scalesearch.reports.words import NO_RATES, Rates
+from scalesearch.study.record import Record
+from scalesearch.units import show_percent
 
 
 @dataclass(frozen=True)
@@ -58,19 +44,26 @@ class Section:
     folded: tuple[Table, ...] = ()
 
 
-def report_page(found: Findings, facts: RunFacts, family: Sequence[Member], figures: Sequence[Drawing]) -> str:
-    """The whole page, from whatever is known so far."""
+def report_page(
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates = NO_RATES
+) -> str:  # fmt: skip
+    """The whole page, from whatever is known so far; ``members``: of the family, none while unfinished."""
+    notes = (words.guessing(record), words.source(record), words.target(record))
     return rendered_page(
         "report.html",
-        title=f"Compound scaling for {facts.data.name}",
-        facts=facts,
-        state=_state(found, facts),
-        question=html(answer.question(facts)),
-        factors=_factors(found, facts),
-        key_facts=_key_facts(found, facts),
-        notes=_notes(found, facts),
-        sections=list(_sections(found, facts, family, {one.name: one for one in figures})),
-        commands=facts.command.splitlines(),
+        title=f"Compound scaling for {record.plan.data}",
+        name=words.run_name(record),
+        date=record.provenance.date,
+        state=words.state(record),
+        question=html(words.question(record)),
+        factors=_factors(record),
+        key_facts=_key_facts(record, rates),
+        notes=[html(note) for note in notes if note],
+        sections=[
+            *_search_sections(record, {one.name: plate(one) for one in figures}, members),
+            tables_section("provenance", "Provenance", tables.provenance(record, rates)),
+        ],
+        commands=record.commands,
     )
 
 
@@ -90,6 +83,21 @@ def _environment() -> Environment:
     )  # fmt: skip
 
 
+def html(source: str) -> Markup:
+    """Paragraphs, lists and emphasis of markdown; raw HTML in it stays text.
+
+    >>> print(html("**a** <b> [x](javascript:1)"))
+    <p><strong>a</strong> &lt;b&gt; [x](javascript:1)</p>
+    """
+    return Markup(_parser().render(source).strip())
+
+
+@cache
+def _parser() -> MarkdownIt:
+    # html: raw HTML is escaped. Images would be loaded from wherever a name says, links could lead anywhere.
+    return MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink"])
+
+
 def plate(drawing: Drawing) -> Plate:
     """A figure for both widths."""
     wide, narrow = (
@@ -99,85 +107,40 @@ def plate(drawing: Drawing) -> Plate:
     return Plate(drawing.caption, wide, narrow)
 
 
-def _state(found: Findings, facts: RunFacts) -> str:
-    """Empty for a finished search, else how far it is."""
-    if facts.coefficients is not None:
-        return ""
-    if found.finished == facts.space.networks:
-        return "Not finished: every candidate has a result, but the race has not been run to its end."
-    failed = f", {found.broken} failed" if found.broken else ""
-    return f"Not finished: {found.finished} of {facts.space.networks} candidates have a result{failed}."
+def tables_section(key: str, heading: str, *shown: Table, text: str = "") -> Section:
+    """A section of tables under some sentences of markdown."""
+    return Section(key, heading, html(text), tables=shown)
 
 
-def _factors(found: Findings, facts: RunFacts) -> list[tuple[str, str, str]]:
+def _factors(record: Record) -> list[tuple[str, str, str]]:
     """(dimension, letter, value) of the answer, or of the candidate ahead; none while there is none."""
-    if found.best is None:
+    if record.leader is None:
         return []
-    rows = found.summary[found.summary["role"] == "candidate"]
-    row = rows[rows["candidate"] == (found.best if found.recommended is None else found.recommended)].iloc[0]
-    names = (("depth", "α", "alpha"), ("width", "β", "beta"), ("resolution", "γ", "gamma"))
-    return [(dimension, letter, f"{row[name]:.4g}") for dimension, letter, name in names]
+    row = record.leader.row
+    listed = (("depth", "α", row.alpha), ("width", "β", row.beta), ("resolution", "γ", row.gamma))
+    return [(dimension, letter, f"{value:.4g}") for dimension, letter, value in listed]
 
 
-def _key_facts(found: Findings, facts: RunFacts) -> list[tuple[str, str]]:
+def _key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
     """What somebody wants to know first, as (what, value)."""
-    lines = []
-    if found.best is not None:
-        rows = found.summary[found.summary["role"] == "candidate"]
-        number = found.best if found.recommended is None else found.recommended
-        row = rows[rows["candidate"] == number].iloc[0]
-        lines.append(
-            ("Network recommended" if found.recommended is not None else "Ahead so far",
-             f"{row['name']}: {count_text(row['macs'])} FLOPs ({row['real_ratio']:.2f} × the baseline), "
-             f"{count_text(row['params'])} parameters, {row['resolution']} px")
-        )  # fmt: skip
-        lines.append(("Its accuracy", _accuracy(row)))
-    for base in found.summary[found.summary["role"] == "baseline"].to_dict("records"):
-        lines.append(("The baseline's", f"{_accuracy(base)}, at {count_text(base['macs'])} FLOPs"))
-    winners = facts.winners
-    if winners is not None and winners.standings:
-        text = f"{len(winners.members)} of {facts.space.networks} candidates cannot be told from the best"
-        lines.append((f"Winner set at {percent(winners.level, 0)}", text))
-    if winners is not None and winners.comparisons:
-        verdicts = [f"{item['dimension']}: {item['verdict']}" for item in winners.comparisons]
-        lines.append(("Against one dimension alone", "; ".join(verdicts)))
-    return [*lines, *((what.capitalize(), value) for what, value in sections.spent(found, facts) if value)]
+    lines, answer = [], record.answer
+    if record.leader is not None:
+        head = "Network recommended" if record.complete else "Ahead so far"
+        lines += [(head, words.network(record.leader)), ("Its accuracy", words.accuracy(record.leader))]
+    for one in record.summaries:
+        if one.is_baseline:
+            lines += [("The baseline", words.network(one)), ("Its accuracy", words.accuracy(one))]
+    if answer is not None:
+        tied = words.tied(answer, len(record.enumeration.candidates))
+        lines.append((f"Winner set at {show_percent(answer.level, 0)}", tied))
+        if answer.comparisons:
+            lines.append(("Against one dimension alone", words.verdicts(answer)))
+    return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]
 
 
-def _accuracy(row: Any) -> str:
-    return (
-        f"{percent(row['accuracy'])} top-1 (95 % interval {interval_text(row['low'], row['high'])}; {row['correct']} "
-        f"of {row['images']} validation images, {sections.trained_text(row)})"
-    )
-
-
-def _notes(found: Findings, facts: RunFacts) -> list[Markup]:
-    """What must be known before the numbers are believed."""
-    return [html(text) for text in (answer.guessing(found, facts), answer.source(facts), answer.target(facts)) if text]
-
-
-def _sections(
-    found: Findings, facts: RunFacts, family: Sequence[Member], figures: dict[str, Drawing]
-) -> Iterator[Section]:
+def _search_sections(record: Record, plates: dict[str, Plate], members: Sequence[Member]) -> Iterator[Section]:
     """In the order in which the page tells its story."""
-    plates = {name: plate(drawing) for name, drawing in figures.items()}
-    winners = facts.winners
-    if "accuracy_flops" in plates:
-        text = html(
-            "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
-            "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
-        )
-        yield Section("accuracy", "Accuracy against FLOPs", text, (plates["accuracy_flops"],))
-    if winners is not None and winners.standings:
-        told = answer.winner_set(winners, facts.space.networks, facts.coefficients is not None)
-        yield Section("winners", "Which cannot be told from the best", html(told), (plates["winner_set"],))
-    if winners is not None and winners.comparisons:
-        text = html(
-            "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
-            f"by validation image.\n\n{answer.bought(winners)}"
-        )
-        table = frame_table("The recommended candidate against its controls", comparison_table(winners.comparisons))
-        yield Section("controls", "Against one dimension alone", text, (plates["controls"],), (table,))
+    yield from _answer_sections(record, plates)
     if "score_grid" in plates:
         yield Section("grid", "The grid", plates=(plates["score_grid"],))
     curves = tuple(plates[name] for name in ("learning_curves", "member_curves") if name in plates)
@@ -185,45 +148,54 @@ def _sections(
         yield Section("curves", "Learning curves", plates=curves)
     transfers = tuple(plates[name] for name in plates if name.startswith("transfer_phi"))
     if transfers:
-        said = "\n\n".join(f"φ = {one.phi:g}, {one.note}: {one.said}" for one in facts.transfers)
-        yield Section("transfer", "Does φ = 1 transfer?", html(said), transfers)
-    yield _family(family, facts, plates.get("family"))
-    if len(found.summary):
-        status = {item["name"]: item["status"] for item in winners.standings} if winners else {}
-        note = accuracy_note(found, facts)
-        yield Section(
-            "candidates", "All candidates", html(f"{note[0].upper()}{note[1:]}. A heading sorts the table."),
-            tables=(candidates_table(found.summary, status),),
-        )  # fmt: skip
-    if facts.network is not None:
-        name = "Recommended" if facts.coefficients is not None else "Ahead so far"
-        yield Section("network", "The network", tables=(stages_table(facts.network, f"{name}: {facts.network.name}"),))
-    yield Section("cost", "What the candidates cost", html(sections.cost_section(found, facts)))
-    yield Section(
-        "dropped", "Triples dropped", html(sections.grid_text(facts)),
-        tables=(frame_table("Reasons", drop_reasons(facts.space.dropped)),) if facts.space.dropped else (),
-    )  # fmt: skip
-    if len(found.failed):
-        yield Section(
-            "failed",
-            "Failed trials",
-            tables=(frame_table("Trials without a result", failures(found.results), prose=True),),
+        said = "\n\n".join(map(words.verification_text, record.verifications))
+        compared = tuple(map(tables.verification, record.verifications))
+        yield Section("transfer", "Does φ = 1 transfer?", html(said), transfers, folded=compared)
+    yield _family(record, members, plates.get("family"))
+    if record.summaries:
+        text = f"{words.accuracy_source(record)} A heading sorts the table."
+        yield tables_section("candidates", "All candidates", tables.candidates(record), text=text)
+    if record.answer is not None:
+        name = f"{'Recommended' if record.complete else 'Ahead so far'}: {record.answer.recommended}"
+        spec = next(c.spec for c in record.enumeration.candidates if c.name == record.answer.recommended)
+        yield tables_section("network", "The network", tables.stages(spec, name))
+    text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"
+    yield tables_section("cost", "What the candidates cost", text=text)
+    dropped = record.enumeration.dropped
+    listed = [tables.dropped(dropped)] if dropped else []
+    yield tables_section("dropped", "Triples dropped", *listed, text=words.grid(record))
+    failures = tables.failures(record.rows)
+    if failures.rows:
+        yield tables_section("failed", "Failed trials", failures)
+
+
+def _answer_sections(record: Record, plates: dict[str, Plate]) -> Iterator[Section]:
+    if "accuracy_flops" in plates:
+        text = html(
+            "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
+            "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
         )
-    yield Section("provenance", "Provenance", tables=(_provenance(found, facts),))
+        yield Section("accuracy", "Accuracy against FLOPs", text, (plates["accuracy_flops"],))
+    if record.answer is None:
+        return
+    heading = f"Which are {words.TIED}"
+    yield Section("winners", heading, html(words.winner_markdown(record, record.answer)), (plates["winner_set"],))
+    if record.answer.comparisons:
+        text = html(
+            "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
+            f"by validation image.\n\n{words.bought(record.answer)}"
+        )
+        table = tables.comparisons(record.answer)
+        yield Section("controls", "Against one dimension alone", text, (plates["controls"],), (table,))
 
 
-def _family(family: Sequence[Member], facts: RunFacts, figure: Plate | None) -> Section:
-    published = (published_table(best_published()),)
-    if not family:
-        text = html("The family follows from the coefficients, once the search is finished.")
-        return Section("family", "The family", text, folded=published)
+def _family(record: Record, members: Sequence[Member], figure: Plate | None) -> Section:
+    published = (tables.published(best_published()),)
+    if not members:
+        return Section("family", "The family", html(words.NO_FAMILY), folded=published)
     text = html(
         "Published accuracies are ImageNet's, yours are on your own test images: they have axes of their own and "
         "cannot be compared."
     )
-    table = frame_table("Members by the coefficients found", family_table(family))
+    table = tables.family(members, record.trainings, "Members by the coefficients found")
     return Section("family", "The family", text, (figure,) if figure else (), (table,), published)
-
-
-def _provenance(found: Findings, facts: RunFacts) -> Table:
-    return frame_table("Where every number comes from", sections.provenance(found, facts), prose=True)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.running.executor import Died, Executor
+from scalesearch.running.executor import Death, Executor
 from scalesearch.running.ledger import BEAT_SECONDS, SILENT_SECONDS, Claim, Ledger
 from scalesearch.running.trial import Assignment, Outcome
-from scalesearch.study.kept import packed
-from scalesearch.study.plan import Measured, Trial
-from scalesearch.study.row import Finished, Key, Row, key
+from scalesearch.study.plan import Measurement, Trial, nothing_measured
+from scalesearch.study.record import packed
+from scalesearch.study.row import Key, Row, TrialResult
 
 RETRIES = 3
 POLL_SECONDS = 1.0
@@ -28,10 +28,10 @@ class Work(Protocol):
     def assignment(self, one: Trial) -> Assignment:
         """A training with what a worker needs for it."""
 
-    def row(self, one: Trial, measured: Measured) -> Row:
+    def row(self, one: Trial, measurement: Measurement) -> Row:
         """The line of a training's result."""
 
-    def heard(self, finished: Sequence[Finished]) -> None:
+    def heard(self, finished: Sequence[TrialResult]) -> None:
         """Takes results in, ours and those of other coordinators, each once."""
 
     def note(self, text: str) -> None:
@@ -125,9 +125,9 @@ class Campaign:
         self._ledger.free_silent(self._silent_seconds)
         self._hear(self._ledger.finished(self._known))
 
-    def _hear(self, finished: Sequence[Finished]) -> None:
-        new = [one for one in finished if key(one.row) not in self._known]
-        self._known |= {key(one.row) for one in new}
+    def _hear(self, finished: Sequence[TrialResult]) -> None:
+        new = [one for one in finished if one.row.key not in self._known]
+        self._known |= {one.row.key for one in new}
         if new:
             self._work.heard(new)
 
@@ -151,28 +151,30 @@ class Campaign:
             self._executor.submit(self._work.assignment(one))
         return begun
 
-    def _settle(self, one: Trial, outcome: Outcome | Died) -> None:
+    def _settle(self, one: Trial, outcome: Outcome | Death) -> None:
         _, claim = self._running[one.key]
-        if isinstance(outcome, Died):
-            self._work.note(f"{one.name} seed {one.seed}: {outcome.reason}; it is run again from its checkpoint")
+        if isinstance(outcome, Death):
+            self._work.note(f"{one.name} seed {one.train.seed}: {outcome.reason}; it is run again from its checkpoint")
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
             del self._running[one.key]
             return
-        failed = bool(outcome.measured.reason)
+        failed = bool(outcome.measurement.reason)
         content = b"" if failed else packed(outcome.labels, outcome.predictions)
-        self._store(one, claim, outcome.measured, content)
+        self._store(one, claim, outcome.measurement, content)
         del self._running[one.key]
 
     def _give_up(self, one: Trial, claim: Claim) -> None:
         reason = f"given up after {claim.deaths} tries: {claim.reason}"
-        self._store(one, claim, Measured.of_nothing(one, reason), b"")
+        self._store(one, claim, nothing_measured(one, reason), b"")
 
-    def _store(self, one: Trial, claim: Claim, measured: Measured, predictions: bytes) -> None:
-        row = self._work.row(one, measured)
+    def _store(self, one: Trial, claim: Claim, measurement: Measurement, predictions: bytes) -> None:
+        row = self._work.row(one, measurement)
         if self._ledger.finish(claim, row, predictions):
-            self._hear([Finished(row, predictions)])
+            self._hear([TrialResult(row, predictions)])
         else:
-            self._work.note(f"{one.name} seed {one.seed} was taken over by another coordinator; its result counts")
+            self._work.note(
+                f"{one.name} seed {one.train.seed} was taken over by another coordinator; its result counts"
+            )
 
 
 @contextlib.contextmanager

@@ -1,7 +1,7 @@
 """How long a search will take, from short measurements on this machine, made as the search itself will run."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import mean, median
 
@@ -16,7 +16,8 @@ from scalesearch.running.executor import Beat, Here, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.race import BASELINE, Race, Results, Runner, places
+from scalesearch.study.race import Race, Runner, places
+from scalesearch.study.row import BASELINE, Key
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
 
@@ -124,7 +125,7 @@ def _probe(probe: Probe, _beat: Beat) -> tuple[list[float], float, float]:
 
 
 def expected_rungs(
-    race: Race, plan: SearchPlan, runners: Sequence[Runner], results: Results
+    race: Race, plan: SearchPlan, runners: Sequence[Runner], done: Collection[Key]
 ) -> list[list[tuple[Trial, int]]]:
     """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
 
@@ -132,14 +133,16 @@ def expected_rungs(
     them.
     """
     candidates = plan.enumerate().candidates
-    reached = {(n, seed): max(e for m, s, e in results if (m, s) == (n, seed)) for n, seed, _ in results}
+    reached: dict[tuple[int, int], int] = {}
+    for n, seed, epochs in done:
+        reached[n, seed] = max(epochs, reached.get((n, seed), 0))
     rungs: list[list[tuple[Trial, int]]] = []
     for rung in race.rungs:
         entrants = (BASELINE, *(r.number for r in runners[: places(rung, len(runners))]))
         rungs.append([])
         for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
-            done = reached.get(key, 0)
-            if done < rung.epochs:
-                rungs[-1].append((trial(plan, candidates, (*key, rung.epochs)), rung.epochs - done))
+            before = reached.get(key, 0)
+            if before < rung.epochs:
+                rungs[-1].append((trial(plan, candidates, (*key, rung.epochs)), rung.epochs - before))
                 reached[key] = rung.epochs
     return rungs

@@ -17,7 +17,7 @@ STALLED_SECONDS = 600.0  # without a beat; a step of a network that a CPU is ask
 
 
 @dataclass(frozen=True)
-class Died:
+class Death:
     """What comes back in place of a result: the worker ended, hung or raised something unforeseen.
 
     ``begun``: whether it had begun on the job; a worker that ends before that says nothing about the job.
@@ -49,7 +49,7 @@ class FailedStarts:
 
     def note(self, result: object) -> None:
         """Takes in how a job ended. Raises WorkerDiedError when it is one too many."""
-        if not isinstance(result, Died) or result.begun:
+        if not isinstance(result, Death) or result.begun:
             self._count = 0
             return
         self._count += 1
@@ -70,7 +70,7 @@ class Executor(Protocol[Job, Result]):
     def submit(self, job: Job) -> None:
         """Gives a job to a free slot."""
 
-    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         """What has ended since it was asked last; waits for the first one, at most so long.
 
         Raises:
@@ -94,7 +94,7 @@ class Here(Generic[Job, Result]):
     def submit(self, job: Job) -> None:
         self._job.append(job)
 
-    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         if not self._job:
             return []
         job = self._job.pop()
@@ -104,14 +104,14 @@ class Here(Generic[Job, Result]):
         self._job.clear()
 
 
-def answered(run: Run[Job, Result], job: Job, beat: Beat) -> Result | Died:
+def answered(run: Run[Job, Result], job: Job, beat: Beat) -> Result | Death:
     """A job's result, or what it died of; our own errors are raised."""
     try:
         return run(job, beat)
     except ScaleSearchError:
         raise
     except Exception as error:  # a bug, or an odd failure of the machine: the other jobs go on
-        return Died(f"{type(error).__name__}: {error}".splitlines()[0])
+        return Death(f"{type(error).__name__}: {error}".splitlines()[0])
 
 
 def mapped(executor: Executor[Job, Result], jobs: Iterable[Job]) -> Iterator[tuple[Job, Result]]:
@@ -132,6 +132,6 @@ def mapped(executor: Executor[Job, Result], jobs: Iterable[Job]) -> Iterator[tup
                 return
             for job, result in executor.ended(1.0):
                 running -= 1
-                if isinstance(result, Died):
+                if isinstance(result, Death):
                     raise WorkerDiedError(result.reason)
                 yield job, result

@@ -4,7 +4,7 @@ A row goes free → running → done or failed, and from running back to free wh
 Every claim has a number; a result is taken only from the claim that the row still has, in the same transaction that
 stores it. So a coordinator that was thought dead and comes back cannot add a second result.
 
-Only values are stored: rows as JSON, predictions as NumPy arrays. Optuna's study (``search.study``) shows them.
+Only values are stored: rows as JSON, predictions as NumPy arrays. Optuna's study (``running.optuna_view``) shows them.
 """
 
 import json
@@ -41,7 +41,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from scalesearch.errors import UserError
 from scalesearch.running.owner import new_owner, surely_gone
 from scalesearch.running.storage import Storage
-from scalesearch.study.row import Finished, Key, Row, key
+from scalesearch.study.row import Key, Row, TrialResult, parse_row
 
 FORMAT = 1
 BEAT_SECONDS = 10.0
@@ -96,11 +96,11 @@ class Ledger:
         storage.once()
         with storage.alone():
             storage.do(_make_tables)
-        found = storage.do(lambda connection: connection.execute(select(func.max(LEDGERS.c.format))).scalar())
-        if found != FORMAT:
-            newer = found is not None and found > FORMAT
+        version = storage.do(lambda connection: connection.execute(select(func.max(LEDGERS.c.format))).scalar())
+        if version != FORMAT:
+            newer = version is not None and version > FORMAT
             do = "Update scalesearch." if newer else "Use another database."
-            raise UserError(storage.name, f"a ledger of format {found}", f"format {FORMAT}", do)
+            raise UserError(storage.name, f"a ledger of format {version}", f"format {FORMAT}", do)
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -153,11 +153,11 @@ class Ledger:
 
     def finish(self, claim: Claim, row: Row, predictions: bytes) -> bool:
         """Stores a result; False where the claim was lost to another coordinator, whose result counts."""
-        state = DONE if row["status"] == "done" else FAILED
+        state = DONE if row.status == "done" else FAILED
         statement = (
             update(TRIALS)
             .where(*self._held(claim), _T.state == RUNNING)
-            .values(state=state, row=json.dumps(row, allow_nan=False), predictions=predictions)
+            .values(state=state, row=json.dumps(row.to_dict(), allow_nan=False), predictions=predictions)
         )
         # a server may have stored it and gone away before it said so: the second try finds it
         ours = select(_T.id).where(*self._held(claim), _T.state.in_((DONE, FAILED)))
@@ -182,28 +182,33 @@ class Ledger:
             _T.claims == claim.number, _T.owner == self.owner,
         )  # fmt: skip
 
-    def finished(self, known: Collection[Key] = ()) -> list[Finished]:
+    def finished(self, known: Collection[Key] = ()) -> list[TrialResult]:
         """The trainings that are over, but for those known, by candidate, seed and epochs."""
         over = select(*_KEY).where(self._mine, _T.state.in_((DONE, FAILED)))
         keys = [key for key in self.storage.do(_all(over)) if tuple(key) not in known]
-        found: list[Finished] = []
+        results: list[TrialResult] = []
         for some in _some(keys):
             chosen = select(*_KEY, _T.row, _T.predictions).where(
                 self._mine, tuple_(*_KEY).in_([tuple(one) for one in some])
             )
-            found += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
-        return sorted(found, key=lambda one: key(one.row))
+            results += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
+        return sorted(results, key=lambda one: one.row.key)
 
-    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> Finished:
+    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> TrialResult:
         """A stored result. Raises UserError where it is damaged, or that of another training."""
         try:
-            found = Finished(json.loads(row), bytes(memoryview(predictions)))
-            if key(found.row) != (candidate, seed, epochs):
-                raise ValueError(f"the row of {key(found.row)} at {(candidate, seed, epochs)}")
-        except (TypeError, ValueError, KeyError, RecursionError) as error:
+            result = TrialResult(parse_row(json.loads(row), self.storage.name), bytes(memoryview(predictions)))
+            if result.row.key != (candidate, seed, epochs):
+                raise ValueError(f"the row of {result.row.key} at {(candidate, seed, epochs)}")
+        except (TypeError, ValueError, RecursionError) as error:
             expected, do = "the trainings of a search", "Restore a copy, or search in another --run."
             raise UserError(self.storage.name, f"a damaged row ({error!r})", expected, do) from None
-        return found
+        return result
+
+    def ended(self) -> int:
+        """How many trainings are over."""
+        counted = select(func.count()).where(self._mine, _T.state.in_((DONE, FAILED)))
+        return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
 
     def running(self) -> int:
         """How many are claimed, by anybody."""

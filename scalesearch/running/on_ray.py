@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal
 from scalesearch.errors import ScaleSearchError, UserError
 from scalesearch.running.executor import (
     STALLED_SECONDS,
-    Died,
+    Death,
     FailedStarts,
     Job,
     Result,
@@ -125,7 +125,7 @@ class OnRay(Generic[Job, Result]):
         self._tasks.append(_Task(self._submitted, job, answer))
         self._submitted += 1
 
-    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         end = time.monotonic() + timeout_seconds
         while True:
             rest = max(0.0, end - time.monotonic())
@@ -234,7 +234,7 @@ class OnRay(Generic[Job, Result]):
             task.machine = heard.get(task.number, task.machine)
         return heard
 
-    def _judged(self, task: _Task[Job]) -> tuple[Job, Result | Died]:
+    def _judged(self, task: _Task[Job]) -> tuple[Job, Result | Death]:
         try:
             result = self._result(task)
         finally:
@@ -242,13 +242,13 @@ class OnRay(Generic[Job, Result]):
         self._failed_starts.note(result)
         return task.job, result
 
-    def _result(self, task: _Task[Job]) -> Result | Died:
+    def _result(self, task: _Task[Job]) -> Result | Death:
         try:
             kind, content = self._ray.get(task.answer, timeout=None if task.ended_for is None else 0)
         except self._ray.exceptions.RayError as error:
             if task.ended_for is not None:
-                return Died(task.ended_for)
-            return Died(_reason(self._ray.exceptions, error), self._has_begun(task))
+                return Death(task.ended_for)
+            return Death(_reason(self._ray.exceptions, error), self._has_begun(task))
         if kind == "error":
             raise content
         return content  # type: ignore[no-any-return]

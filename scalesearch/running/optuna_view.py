@@ -6,7 +6,7 @@ rung: (candidate, seed, epochs), added when it is over.
 
 Optuna's pruners are not used: they compare a trial's intermediate value with those of others (median, successive
 halving) or with the best trial's (Wilcoxon, threshold), each without the others' noise, seeds or the number of
-comparisons made, and they end a trial for good; the race (``search.race``) asks whether a candidate is beaten.
+comparisons made, and they end a trial for good; the race (``study.race``) asks whether a candidate is beaten.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from sqlalchemy import NullPool
 
 from scalesearch.running.storage import Storage
-from scalesearch.study.row import Row, key
+from scalesearch.study.row import Row
 
 LARGEST = 1_000_000
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
@@ -47,7 +47,7 @@ class Window:
             with self._storage.alone():
                 study = self._opened()
                 shown = {_key(trial) for trial in study.get_trials(deepcopy=False)}
-                study.add_trials([_trial(row) for row in rows if key(row) not in shown])
+                study.add_trials([_trial(row) for row in rows if row.key not in shown])
         except Exception as error:  # SQLAlchemy, sqlite3, alembic and Optuna each raise their own kinds here
             self._note(f"The Optuna study lags behind ({str(error).splitlines()[0]}); the results are kept.")
             self._note = lambda text: None
@@ -76,13 +76,13 @@ def _key(trial: FrozenTrial) -> tuple[int, ...]:
 
 
 def _trial(row: Row) -> FrozenTrial:
-    done = row["status"] == "done"
+    done = row.status == "done"
     trial = create_trial(
         state=TrialState.COMPLETE if done else TrialState.FAIL,
-        value=row["score"] if done else None,
-        params={name: row[name] for name in DISTRIBUTIONS},
+        value=row.score if done else None,
+        params={name: getattr(row, name) for name in DISTRIBUTIONS},
         distributions=DISTRIBUTIONS,
-        user_attrs={"row": row},
+        user_attrs={"row": row.to_dict()},
     )
-    trial.datetime_start = datetime.now() - timedelta(seconds=row["seconds"])
+    trial.datetime_start = datetime.now() - timedelta(seconds=row.seconds)
     return trial

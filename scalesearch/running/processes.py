@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from typing import Any, Generic, Literal
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.running.executor import STALLED_SECONDS, Beat, Died, FailedStarts, Job, Result, Run, answered
+from scalesearch.running.executor import STALLED_SECONDS, Beat, Death, FailedStarts, Job, Result, Run, answered
 
 BEAT_SECONDS = 1.0
 START_SECONDS = 120.0  # at least, for a process to load its libraries on a machine that has much else to do
@@ -50,7 +50,7 @@ class Processes(Generic[Job, Result]):
     def __init__(self, run: Run[Job, Result], workers: int, stalled_seconds: float = STALLED_SECONDS) -> None:
         self._run, self._most, self._stalled_seconds = run, workers, stalled_seconds
         self._workers: list[_Worker[Job]] = []
-        self._ended: queue.SimpleQueue[tuple[_Worker[Job], Result | Died | BaseException]] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[tuple[_Worker[Job], Result | Death | BaseException]] = queue.SimpleQueue()
         self._failed_starts = FailedStarts()
 
     def free(self) -> int:
@@ -61,7 +61,7 @@ class Processes(Generic[Job, Result]):
         worker.job, worker.heard = job, time.monotonic()
         worker.inbox.put(job)
 
-    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Died]]:
+    def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         self._kill_stalled()
         found = []
         with contextlib.suppress(queue.Empty):
@@ -89,7 +89,7 @@ class Processes(Generic[Job, Result]):
         threading.Thread(target=self._serve, args=(worker, theirs), daemon=True).start()
         return worker
 
-    def _judged(self, worker: _Worker[Job], result: Result | Died | BaseException) -> tuple[Job, Result | Died]:
+    def _judged(self, worker: _Worker[Job], result: Result | Death | BaseException) -> tuple[Job, Result | Death]:
         """A job with how it ended; a worker that is gone is forgotten."""
         job, worker.job = worker.job, None
         assert job is not None
@@ -121,7 +121,7 @@ class Processes(Generic[Job, Result]):
                 self._ended.put((worker, _listen(worker)))
         except (EOFError, OSError) as error:  # the pipe's other end is gone, or no process could be started
             worker.gone = True
-            self._ended.put((worker, Died(self._epitaph(worker, error), worker.begun)))
+            self._ended.put((worker, Death(self._epitaph(worker, error), worker.begun)))
         except Exception as error:  # a job that cannot be pickled
             worker.gone = True
             self._ended.put((worker, error))

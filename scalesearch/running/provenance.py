@@ -13,7 +13,7 @@ from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
-from scalesearch.running.folder import RUN_FILE
+from scalesearch.study.record import RUN_FILE
 
 OURS = ("scalesearch", "__main__.py", "-c", "")  # what the command line is started as
 PACKAGES = ("scalesearch", "torch", "torchvision", "fvcore", "optuna", "numpy", "pillow")

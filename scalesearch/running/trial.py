@@ -16,7 +16,7 @@ from scalesearch.errors import UserError
 from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.executor import Beat
-from scalesearch.study.plan import Measured, Trial
+from scalesearch.study.plan import Measurement, Trial
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluation import Evaluation, evaluate
@@ -53,7 +53,7 @@ class Assignment:
 class Outcome:
     """Measurements, and each validation image's label and prediction (int64, empty for a failed trial)."""
 
-    measured: Measured
+    measurement: Measurement
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
 
@@ -74,13 +74,13 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     except (NonFiniteLoss, TooLittleMemory, RuntimeError) as error:  # torch raises RuntimeError for much of its own
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
-        return Outcome(Measured(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
+        return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
     correct = int((found.labels == found.predictions).sum())
     seconds = time.perf_counter() - began
-    measured = Measured(
+    measurement = Measurement(
         count.macs, count.total, correct, len(found.labels), loss, seconds, note=notes[-1] if notes else ""
     )
-    return Outcome(measured, found.labels, found.predictions)
+    return Outcome(measurement, found.labels, found.predictions)
 
 
 def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]) -> tuple[Evaluation, float]:

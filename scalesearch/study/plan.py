@@ -5,21 +5,26 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
-from scalesearch.design.cost import Cost, cost, score
+from scalesearch.design.cost import cost, score
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import BASELINE, Item, Runner
+from scalesearch.study.race import Runner
+from scalesearch.study.row import BASELINE, Key, Row
+from scalesearch.typed import parse
+
+_enumerated = lru_cache(maxsize=4)(enumerate_candidates)  # up to a second for a fine grid; asked for by every reader
 
 
 @dataclass(frozen=True)
-class Weights:
+class Inheritance:
     """What every network of a search inherits from.
 
     Args:
@@ -61,7 +66,7 @@ class SearchPlan:
     proxy: Proxy
     train: TrainConfig
     device: str
-    weights: Weights | None = None
+    weights: Inheritance | None = None
     threads: int = 1
 
     @property
@@ -80,59 +85,47 @@ class SearchPlan:
         return values
 
     @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "SearchPlan":
-        """The inverse of ``to_dict``. Raises TypeError or KeyError on foreign values."""
-        return cls(
-            **{
-                **values,
-                "baseline": NetSpec.from_dict(values["baseline"]),
-                "grid": Grid(**values["grid"]),
-                "proxy": Proxy(**values["proxy"]),
-                "train": TrainConfig.from_dict(values["train"]),
-                "weights": Weights(**values["weights"]) if "weights" in values else None,
-            }
-        )
+    def from_dict(cls, values: Any, where: str = "a search's plan") -> "SearchPlan":
+        """The inverse of ``to_dict``. Raises UserError, naming ``where`` they are from, on foreign values."""
+        return parse(cls, values, where, "the plan of a search")
 
     def enumerate(self) -> Enumeration:
         """The candidates: the same list every time."""
-        return enumerate_candidates(self.baseline, self.grid, self.rounding, self.real_tolerance)
+        return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One network, one seed, trained up to ``until`` epochs: the unit that is run exactly once."""
+    """One network, one seed, trained up to ``until`` epochs: the unit that is run exactly once.
+
+    Args:
+        candidate: the number of the grid's candidate, −1 for the baseline; ``name`` such as c004.
+        spec, proxy_spec: at full size, and as trained.
+        train: of a full training, with this trial's seed.
+    """
 
     candidate: int
-    seed: int
     name: str
     spec: NetSpec
     proxy_spec: NetSpec
-    coefficients: Coefficients
     train: TrainConfig
     until: int
-    weights: Weights | None = None
+    weights: Inheritance | None = None
 
     @property
-    def key(self) -> Item:
-        """What identifies it in the study and in the race."""
-        return (self.candidate, self.seed, self.until)
-
-    @property
-    def file(self) -> str:
-        """Name of its predictions, without the ending."""
-        return f"{self.name}-seed{self.seed}-e{self.until}"
+    def key(self) -> Key:
+        """What identifies it in the ledger and in the race."""
+        return (self.candidate, self.train.seed, self.until)
 
 
-def trial(plan: SearchPlan, candidates: Sequence[Candidate], item: Item) -> Trial:
-    """The trial of an item: candidate −1 is the baseline."""
-    number, seed, until = item
-    if number == BASELINE:
-        name, spec, coefficients = "baseline", plan.baseline, Coefficients(1, 1, 1)
-    else:
-        name, spec, coefficients = f"c{number:03d}", candidates[number].spec, candidates[number].coefficients
+def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
+    """The trial of a key: candidate −1 is the baseline."""
+    number, seed, until = key
+    name, spec = (
+        ("baseline", plan.baseline) if number == BASELINE else (candidates[number].name, candidates[number].spec)
+    )
     train = replace(plan.train, seed=seed)
-    proxy = plan.proxy.spec(spec)
-    return Trial(number, seed, name, replace(spec, name=name), proxy, coefficients, train, until, plan.weights)
+    return Trial(number, name, replace(spec, name=name), plan.proxy.spec(spec), train, until, plan.weights)
 
 
 def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Runner, ...]:
@@ -154,7 +147,7 @@ def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> li
 
 def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
     """Raises UserError naming what differs when a run folder holds another search."""
-    with contextlib.suppress(TypeError, KeyError, UserError):  # of a form that this version does not know
+    with contextlib.suppress(UserError):  # of a form that this version does not know
         old = SearchPlan.from_dict(old).to_dict()
     differing = differences(old, new.to_dict())
     if differing:
@@ -165,10 +158,10 @@ def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Measurement:
     """What a worker found out about a trial. Accuracies are of the proxy, on validation images.
 
-    ``reason`` is empty for a finished trial and says why one failed. ``seconds`` is wall time of this portion.
+    ``reason`` is empty for a trial that ended well and says why one failed. ``seconds`` is wall time of this portion.
     ``note`` says what was odd about it.
     """
 
@@ -181,51 +174,50 @@ class Measured:
     reason: str = ""
     note: str = ""
 
-    @classmethod
-    def of_nothing(cls, trial: Trial, reason: str) -> "Measured":
-        """Of a trial that nobody could measure."""
-        return cls(cost(trial.spec).macs, 0, 0, 0, 0.0, 0.0, reason)
+
+def nothing_measured(one: Trial, reason: str) -> Measurement:
+    """Of a trial that no worker could measure."""
+    return Measurement(cost(one.spec).macs, 0, 0, 0, 0.0, 0.0, reason)
 
 
-def row(plan: SearchPlan, trial: Trial, candidate: Candidate | None, measured: Measured) -> dict[str, Any]:
-    """One line of the results table: a candidate's design, its measurements, and the score that joins them."""
-    sizes: Cost = cost(trial.spec)
-    base = cost(plan.baseline).macs
-    failed = bool(measured.reason)
+def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measured: Measurement) -> Row:
+    """A candidate's design (None: the baseline's), its measurements, and the score that joins them."""
+    sizes, failed = cost(one.spec), bool(measured.reason)
     top1 = None if failed else measured.correct / measured.images
-    return {
-        "candidate": trial.candidate,
-        "role": "baseline" if candidate is None else "candidate",
-        "control": candidate.control if candidate else "",
-        "name": trial.name,
-        "digest": trial.spec.digest,
-        "alpha": trial.coefficients.alpha,
-        "beta": trial.coefficients.beta,
-        "gamma": trial.coefficients.gamma,
-        "triples": "; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
-        "nominal_ratio": candidate.nominal_ratio if candidate else 1.0,
-        "real_ratio": sizes.macs / base,
-        "macs": measured.macs,
-        "fvcore_total": measured.fvcore_total,
-        "params": sizes.params,
-        "activations": sizes.activations,
-        "resolution": trial.spec.resolution,
-        "blocks": sum(trial.spec.depths),
-        "seed": trial.seed,
-        "status": "failed" if failed else "done",
-        "reason": measured.reason,
-        "top1": top1,
-        "correct": measured.correct,
-        "images": measured.images,
-        "score": None if top1 is None else score(top1, measured.macs, plan.target_macs),
-        "proxy_resolution": trial.proxy_spec.resolution,
-        "proxy_macs": cost(trial.proxy_spec).macs,
-        "epochs": trial.until,
-        "full_epochs": trial.train.epochs,
-        "train_loss": None if failed else measured.train_loss,
-        "seconds": measured.seconds,
-        "note": measured.note,
-    }
+    multipliers = candidate.coefficients if candidate else Coefficients(1, 1, 1)
+    return Row(
+        candidate=one.candidate,
+        role="candidate" if candidate else "baseline",
+        control=candidate.control if candidate else "",
+        name=one.name,
+        digest=one.spec.digest,
+        alpha=multipliers.alpha,
+        beta=multipliers.beta,
+        gamma=multipliers.gamma,
+        triples="; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
+        nominal_ratio=candidate.nominal_ratio if candidate else 1.0,
+        real_ratio=sizes.macs / cost(plan.baseline).macs,
+        macs=measured.macs,
+        fvcore_total=measured.fvcore_total,
+        params=sizes.params,
+        activations=sizes.activations,
+        resolution=one.spec.resolution,
+        blocks=sum(one.spec.depths),
+        seed=one.train.seed,
+        status="failed" if failed else "done",
+        reason=measured.reason,
+        top1=top1,
+        correct=measured.correct,
+        images=measured.images,
+        score=None if top1 is None else score(top1, measured.macs, plan.target_macs),
+        proxy_resolution=one.proxy_spec.resolution,
+        proxy_macs=cost(one.proxy_spec).macs,
+        epochs=one.until,
+        full_epochs=one.train.epochs,
+        train_loss=None if failed else measured.train_loss,
+        seconds=measured.seconds,
+        note=measured.note,
+    )
 
 
 def _short(value: Any) -> str:

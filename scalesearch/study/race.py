@@ -1,26 +1,35 @@
-"""The race: which training comes next, who is out, who is still in. Pure: results in, decisions out.
+"""The race: which training comes next, who is out, who is still in. Results in, decisions out.
 
 Candidates run in rungs, each rung with more epochs (of the same training, paused and continued) or more seeds. After a
 rung a candidate is out only if it is statistically beaten there; of those still in, the most promising enter the next
 rung first, as many as the rung has places. Who gets no place is not out: it is in the answer's set as undecided, and
 more budget gives it its turn (``open_places``).
 
-Everything is computed anew from the results each time, so an interrupted race continues where it was, and a race that
-is given more budget keeps every training it has.
+Everything follows from the results alone, so an interrupted race continues where it was, and a race that is given more
+budget keeps every training it has.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scalesearch.study.statistics import LEVEL, Bools, Evidence, SeedSpread, not_beaten, seed_spread, weigh
-
-BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
-Item = tuple[int, int, int]  # candidate, seed, epochs: one training up to a rung
-Results = Mapping[Item, Bools | None]  # which validation images were right; None for a training that failed
+from scalesearch.study.row import BASELINE, Key
+from scalesearch.study.statistics import (
+    LEVEL,
+    Bools,
+    Evidence,
+    Floats,
+    Interval,
+    Sample,
+    SeedSpread,
+    not_beaten,
+    resample,
+    sample,
+    seed_spread,
+    weigh,
+)
 
 
 @dataclass(frozen=True)
@@ -53,17 +62,15 @@ class Place:
     """Where a candidate stands, by its furthest rung.
 
     Args:
-        rung: its furthest, from 0; −1 before the first.
+        rung: its furthest, from 0.
         inside: not beaten.
-        score: mean over seeds; ``low`` and ``high`` its 95 % interval.
+        score: mean over seeds, with its 95 % interval.
     """
 
     number: int
     rung: int
     inside: bool
-    score: float
-    low: float
-    high: float
+    score: Interval
 
 
 @dataclass(frozen=True)
@@ -72,11 +79,12 @@ class State:
 
     Args:
         wanted: trainings to run now, most wanted first; empty when the race is over.
-        places: every candidate with a result, those that went furthest first, then by score.
+        places: every candidate with a result, those that went furthest first, then by score; of a rung that is not
+            over, those are judged that were trained in it.
         spread: between seeds, as the furthest rung showed it; None where nothing is known of it.
     """
 
-    wanted: tuple[Item, ...]
+    wanted: tuple[Key, ...]
     places: tuple[Place, ...]
     spread: SeedSpread | None
 
@@ -84,6 +92,74 @@ class State:
     def inside(self) -> tuple[Place, ...]:
         """The winner set so far."""
         return tuple(place for place in self.places if place.inside)
+
+
+class Results:
+    """Which validation images each training got right, None where it failed; a training's result never changes.
+
+    What is computed from a result is kept beside it, so that every further result costs its own images alone.
+    """
+
+    def __init__(self, known: Mapping[Key, Bools | None] | None = None) -> None:
+        self._right: dict[Key, Bools | None] = {}
+        self._seeds: dict[tuple[int, int], dict[int, Bools]] = {}
+        self._resampled: dict[Key, Floats] = {}
+        self._samples: dict[tuple[int, int, tuple[int, ...]], Sample] = {}
+        self.verdicts: dict[int, tuple[object, Verdicts]] = {}  # the last of each rung, with what was asked
+        for key, right in (known or {}).items():
+            self.add(key, right)
+
+    def __contains__(self, key: Key) -> bool:
+        return key in self._right
+
+    def __len__(self) -> int:
+        return len(self._right)
+
+    def __iter__(self) -> Iterator[Key]:
+        """(candidate, seed, epochs) of every training."""
+        return iter(self._right)
+
+    def add(self, key: Key, right: Bools | None) -> None:
+        """Takes a result in."""
+        number, seed, epochs = key
+        self._right[key] = right
+        if right is not None:
+            self._seeds.setdefault((number, epochs), {})[seed] = right
+
+    def seeds(self, number: int, epochs: int) -> Mapping[int, Bools]:
+        """Seed → which images were right, of one candidate at one number of epochs, by seed; failed ones are not in."""
+        return dict(sorted(self._seeds.get((number, epochs), {}).items()))
+
+    def numbers(self, epochs: int) -> list[int]:
+        """The candidates, the baseline among them, with a result at a number of epochs."""
+        return sorted(number for number, reached in self._seeds if reached == epochs)
+
+    def sample(self, number: int, epochs: int, seeds: Collection[int] | None = None) -> Sample:
+        """What a candidate's trainings showed at a number of epochs, with all its seeds or some of them."""
+        right = self.seeds(number, epochs)
+        chosen = tuple(right if seeds is None else sorted(seeds))
+        place = (number, epochs, chosen)
+        if place not in self._samples:
+            for seed in chosen:
+                if (number, seed, epochs) not in self._resampled:
+                    self._resampled[number, seed, epochs] = resample(right[seed])
+            self._samples[place] = sample(
+                np.stack([right[seed] for seed in chosen]),
+                [self._resampled[number, seed, epochs] for seed in chosen],
+            )
+        return self._samples[place]
+
+    def spread(self, epochs: int) -> SeedSpread | None:
+        """Between seeds, of everything trained for so long, the baseline included."""
+        return seed_spread([self.sample(number, epochs) for number in self.numbers(epochs)])
+
+
+@dataclass(frozen=True)
+class Verdicts:
+    """How a rung came out: where each candidate stands, and the spread between seeds."""
+
+    places: tuple[Place, ...]
+    spread: SeedSpread | None
 
 
 def usual(epochs: int, seeds: int = 1, level: float = LEVEL) -> Race:
@@ -125,46 +201,41 @@ def places(rung: Rung, candidates: int) -> int:
     return max(1, math.ceil(rung.share * candidates - 1e-9))
 
 
-def advance(race: Race, runners: Sequence[Runner], results: Results, final: bool = False) -> State:
-    """Replays the race on the results: what to train next, or how it ended.
+def advance(race: Race, runners: Sequence[Runner], results: Results) -> State:
+    """What to train next, and where everybody stands: one pass over the rungs, each judged once.
 
     Each rung's test has a share of the level's error, so that the best candidate is lost with probability
     1 − level at most over all rungs (Bonferroni).
-
-    Args:
-        final: no further training will come: judges the part of a rung that is there.
     """
     level = 1 - (1 - race.level) / len(race.rungs)
     field = list(runners)
-    found: dict[int, Place] = {}
+    standing: dict[int, Place] = {}
     spread: SeedSpread | None = None
-    wanted: tuple[Item, ...] = ()
+    wanted: tuple[Key, ...] = ()
     for number, rung in enumerate(race.rungs):
         entrants = field[: places(rung, len(runners))]
         wanted = tuple(
-            item
+            key
             for seed in range(rung.seeds)
-            for item in ((n, seed, rung.epochs) for n in (BASELINE, *(r.number for r in entrants)))
-            if item not in results
+            for key in ((n, seed, rung.epochs) for n in (BASELINE, *(r.number for r in entrants)))
+            if key not in results
         )
-        if wanted and not final:
-            break
         if wanted:
-            rung, entrants = _finished_part(rung, entrants, results)  # noqa: PLW2901
-        judged = [r for r in entrants if all(results[r.number, s, rung.epochs] is not None for s in range(rung.seeds))]
+            rung, entrants = _trained_part(rung, entrants, results)  # noqa: PLW2901
+        judged = [r for r in entrants if _well(r, rung, results)]
         if not judged:
             break
-        correct = [_correct(results, r.number, rung) for r in judged]
-        spread = seed_spread([*correct, *_baseline(results, rung)]) or spread
-        evidence = weigh(correct, [r.factor for r in judged], spread)
-        found |= _placed(judged, number, evidence, not_beaten(evidence, level))
-        field = sorted((r for r in judged if found[r.number].inside), key=lambda r: -found[r.number].score)
-        if wanted or sum(place.inside for place in found.values()) == 1:
+        verdicts = _verdicts(number, rung, judged, level, spread, results)
+        spread = verdicts.spread
+        standing |= {place.number: place for place in verdicts.places}
+        field = sorted((r for r in judged if standing[r.number].inside), key=lambda r: -standing[r.number].score.value)
+        if wanted or sum(place.inside for place in standing.values()) == 1:
             break
-    return State(wanted, _ordered(found), spread)
+    ordered = sorted(standing.values(), key=lambda p: (-p.rung, not p.inside, -p.score.value, p.number))
+    return State(wanted, tuple(ordered), spread)
 
 
-def _finished_part(rung: Rung, entrants: Sequence[Runner], results: Results) -> tuple[Rung, list[Runner]]:
+def _trained_part(rung: Rung, entrants: Sequence[Runner], results: Results) -> tuple[Rung, list[Runner]]:
     """The entrants that have been trained in the rung, with as many seeds as all of them have."""
     counts = {
         r.number: next((s for s in range(rung.seeds) if (r.number, s, rung.epochs) not in results), rung.seeds)
@@ -174,24 +245,40 @@ def _finished_part(rung: Rung, entrants: Sequence[Runner], results: Results) -> 
     return replace(rung, seeds=min((counts[r.number] for r in there), default=1)), there
 
 
-def _baseline(results: Results, rung: Rung) -> list[Bools]:
-    """The baseline's results at a rung, where it has several seeds: they tell of the spread between seeds, too."""
-    known = [results.get((BASELINE, seed, rung.epochs)) for seed in range(rung.seeds)]
-    return [np.stack([one for one in known if one is not None])] if any(one is not None for one in known) else []
+def _well(runner: Runner, rung: Rung, results: Results) -> bool:
+    """Whether none of the rung's trainings of a runner failed."""
+    return all(seed in results.seeds(runner.number, rung.epochs) for seed in range(rung.seeds))
 
 
-def _placed(judged: Sequence[Runner], rung: int, evidence: Evidence, inside: NDArray[np.bool_]) -> dict[int, Place]:
-    found = {}
-    for place, runner in enumerate(judged):
-        low, high = evidence.interval(place)
-        found[runner.number] = Place(runner.number, rung, bool(inside[place]), float(evidence.scores[place]), low, high)
-    return found
+def _verdicts(
+    number: int, rung: Rung, judged: Sequence[Runner], level: float, before: SeedSpread | None, results: Results
+) -> Verdicts:
+    """How the runners stand in a rung; judged once for the same trainings.
+
+    Args:
+        before: the spread between seeds that an earlier rung showed, for a rung that cannot show its own.
+    """
+    repeats = _repeats(rung, results)
+    question = (rung, tuple(judged), level, before, repeats)
+    asked, verdicts = results.verdicts.get(number, (None, Verdicts((), None)))
+    if asked != question:
+        seeds = range(rung.seeds)
+        samples = [results.sample(r.number, rung.epochs, seeds) for r in judged]
+        spread = seed_spread([*samples, *repeats]) or before
+        evidence = weigh(samples, [r.factor for r in judged], spread)
+        inside = not_beaten(evidence, level)
+        verdicts = Verdicts(_placed(judged, number, evidence, inside), spread)
+        results.verdicts[number] = (question, verdicts)
+    return verdicts
 
 
-def _correct(results: Results, number: int, rung: Rung) -> Bools:
-    """(seeds, images) of a candidate at a rung; all there and none failed."""
-    return np.stack([np.asarray(results[number, seed, rung.epochs], dtype=bool) for seed in range(rung.seeds)])
+def _repeats(rung: Rung, results: Results) -> tuple[Sample, ...]:
+    """The baseline's trainings of a rung: where it has several seeds, they tell of the spread between them, too."""
+    seeds = [seed for seed in results.seeds(BASELINE, rung.epochs) if seed < rung.seeds]
+    return (results.sample(BASELINE, rung.epochs, seeds),) if seeds else ()
 
 
-def _ordered(places: dict[int, Place]) -> tuple[Place, ...]:
-    return tuple(sorted(places.values(), key=lambda p: (-p.rung, not p.inside, -p.score, p.number)))
+def _placed(judged: Sequence[Runner], rung: int, evidence: Evidence, inside: Bools) -> tuple[Place, ...]:
+    return tuple(
+        Place(runner.number, rung, bool(inside[place]), evidence.interval(place)) for place, runner in enumerate(judged)
+    )

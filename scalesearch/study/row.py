@@ -1,56 +1,112 @@
-"""The columns of a row of results, for those that read rows from files: what each must hold."""
+"""A row of results: one network, one seed, trained up to a number of epochs."""
 
-import math
 import re
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
 
-Row = dict[str, Any]
-Key = tuple[int, int, int]  # (candidate, seed, epochs); candidate −1 is the baseline
+from scalesearch.errors import UserError
+from scalesearch.typed import parse
+
+BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
+Key = tuple[int, int, int]  # (candidate, seed, epochs): one training up to a rung
+_NAME = re.compile(r"[\w-]{1,40}")  # it names files
 
 
 @dataclass(frozen=True)
-class Finished:
+class Row:
+    """One training. FLOPs, parameters and activations are the full-size network's, accuracies the proxy's.
+
+    Args:
+        candidate: its number, −1 for the baseline; ``name`` such as c004.
+        control: the one dimension that it scales, or empty.
+        digest: of the full-size network.
+        alpha, beta, gamma, triples: its multipliers, and all grid triples that come to the same network.
+        nominal_ratio, real_ratio: αβ²γ², and multiply-adds over the baseline's.
+        macs, fvcore_total: multiply-adds of convolution and linear operators, and fvcore's own total.
+        resolution, proxy_resolution: side in pixels, of the full-size network and as trained.
+        status: "failed" comes with a ``reason`` and without accuracy and score.
+        top1, correct, images: of the validation images, the share and number that are right, and how many there are.
+        score: top1 · (FLOPs / T)^−0.07.
+        epochs, full_epochs: of this training, and of one to the end.
+        seconds: wall time of the epochs since the last rung.
+        note: what was odd about it.
+    """
+
+    candidate: int
+    role: Literal["baseline", "candidate"]
+    control: str
+    name: str
+    digest: str
+    alpha: float
+    beta: float
+    gamma: float
+    triples: str
+    nominal_ratio: float
+    real_ratio: float
+    macs: int
+    fvcore_total: int
+    params: int
+    activations: int
+    resolution: int
+    blocks: int
+    seed: int
+    status: Literal["done", "failed"]
+    reason: str
+    top1: float | None
+    correct: int
+    images: int
+    score: float | None
+    proxy_resolution: int
+    proxy_macs: int
+    epochs: int
+    full_epochs: int
+    train_loss: float | None
+    seconds: float
+    note: str
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise ValueError(f"name {self.name!r:.40}")
+        if (self.top1 is None or self.score is None) != (self.status == "failed"):
+            raise ValueError(f"a {self.status} training with accuracy {self.top1}")
+        if self.status == "done" and not 0 <= self.correct <= self.images > 0:
+            raise ValueError(f"{self.correct} of {self.images} images right")
+        if min(self.macs, self.params, self.epochs) < 1 or min(self.seed, self.candidate + 1) < 0:
+            raise ValueError(f"{self.macs} multiply-adds, {self.params} parameters, {self.epochs} epochs")
+
+    @property
+    def key(self) -> Key:
+        """What identifies the training."""
+        return (self.candidate, self.seed, self.epochs)
+
+    @property
+    def file(self) -> str:
+        """Name of its predictions, without the ending."""
+        return f"{self.name}-seed{self.seed}-e{self.epochs}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return asdict(self)
+
+
+def parse_row(values: Any, where: str) -> Row:
+    """A row read from ``where``. Raises UserError for what no row can hold."""
+    return parse(Row, values, where, "the trainings of a search", extra=True)
+
+
+def parse_rows(lines: Sequence[Any], where: str) -> tuple[Row, ...]:
+    """The rows of a file, each training once. Raises UserError otherwise."""
+    rows = tuple(parse_row(line, f"{where}: row {number}") for number, line in enumerate(lines))
+    twice = len(rows) - len({row.key for row in rows})
+    if twice:
+        raise UserError(where, f"{twice} trainings twice", "each training once", "Continue the search to mend it.")
+    return rows
+
+
+@dataclass(frozen=True)
+class TrialResult:
     """A training that is over: its row, and its predictions as the bytes of an ``.npz``, empty for a failed one."""
 
     row: Row
     predictions: bytes
-
-
-def key(row: Row) -> Key:
-    """What a row is of."""
-    return (row["candidate"], row["seed"], row["epochs"])
-
-
-NUMBER = (int, float)
-COLUMNS: dict[str, tuple[type, ...]] = {
-    "candidate": (int,), "role": (str,), "control": (str,), "name": (str,), "digest": (str,), "alpha": NUMBER,
-    "beta": NUMBER, "gamma": NUMBER, "triples": (str,), "nominal_ratio": NUMBER, "real_ratio": NUMBER, "macs": (int,),
-    "fvcore_total": (int,), "params": (int,), "activations": (int,), "resolution": (int,), "blocks": (int,),
-    "seed": (int,), "status": (str,), "reason": (str,), "top1": (*NUMBER, type(None)), "correct": (int,),
-    "images": (int,), "score": (*NUMBER, type(None)), "proxy_resolution": (int,), "proxy_macs": (int,),
-    "epochs": (int,), "full_epochs": (int,), "train_loss": (*NUMBER, type(None)), "seconds": NUMBER, "note": (str,),
-}  # fmt: skip
-LARGEST = 2**53  # what every reader of JSON takes exactly
-_NAME = re.compile(r"[\w-]{1,40}")  # it names files
-
-
-def oddity(row: Any) -> str:
-    """What is wrong with a row, such as "seed: a str"; empty where nothing is."""
-    if not isinstance(row, dict):
-        return f"a {type(row).__name__} instead of a row"
-    for name, kinds in COLUMNS.items():
-        value = row.get(name)
-        if name not in row or isinstance(value, bool) or not isinstance(value, kinds):
-            return f"{name}: {type(value).__name__ if name in row else 'missing'}"
-        if isinstance(value, NUMBER) and not -2 < value < LARGEST:
-            return f"{name}: {value:.6g}" if math.isfinite(value) else f"{name}: {value}"
-    if row["status"] not in ("done", "failed") or row["role"] not in ("baseline", "candidate"):
-        return f"status {row['status']!r:.30}, role {row['role']!r:.30}"
-    if (row["top1"] is None or row["score"] is None) != (row["status"] == "failed"):
-        return f"a {row['status']} training with accuracy {row['top1']}"
-    if row["status"] == "done" and not 0 <= row["correct"] <= row["images"] > 0:
-        return f"{row['correct']} of {row['images']} images right"
-    if row["macs"] < 1 or row["params"] < 1:
-        return f"{row['macs']} multiply-adds, {row['params']} parameters"
-    return "" if _NAME.fullmatch(row["name"]) else f"name {row['name']!r:.40}"

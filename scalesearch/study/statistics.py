@@ -1,28 +1,127 @@
-"""The winner set: the candidates that the data cannot tell from the best one, at a stated level.
+"""Every interval of the project, and the tests that rest on resampling. NumPy only.
 
-Every candidate was judged on the same validation images, so comparisons are paired image by image. Two things vary:
-which images were drawn (bootstrap over images, the same draw for all candidates) and the training's seed. A seed's
-effect beyond what its images show is estimated from the networks trained more than once, pooled over all of them.
+Networks are judged on the same images, so they are compared image by image. Two things might have come out otherwise:
+which images were drawn (bootstrap over images, the same draw for all networks) and the seed of a training. What a seed
+moves beyond its single images is estimated from the networks trained more than once, pooled over all of them
+(bootstrap over crossed factors: Owen 2007, Ann. Appl. Stat. 1(2)).
 
-A candidate is in the set unless some other one beats it: its largest studentised gap to another one exceeds the level's
-quantile of that same maximum under resampling. So the candidate that is truly best is left out with probability
-1 − level at most, however many candidates there are (multiple comparisons with the best: Hsu 1984, Ann. Statist. 12(3);
-bootstrap over crossed factors: Owen 2007, Ann. Appl. Stat. 1(2)).
+The winner set: a candidate is in it unless some other one beats it, that is unless its largest studentised gap to
+another one exceeds the level's quantile of that same maximum under resampling. So the candidate that is truly best is
+left out with probability 1 − level at most, however many candidates there are (multiple comparisons with the best:
+Hsu 1984, Ann. Statist. 12(3)).
+
+A threshold on distances is put at the k-th smallest of m stranger photos' distances. For photos drawn independently the
+rate at which others come nearer then follows Beta(k, m + 1 − k) exactly, whatever the distances' distribution (an order
+statistic of uniform numbers), with mean k/(m + 1); and the number among n further photos a beta-binomial distribution.
+
+Photos of one stranger resemble each other, so they count as fewer: m is divided by the design effect 1 + (c − 1)·r,
+where c is the mean number of photos that a photo's stranger has and r the correlation between the distances of one
+stranger's photos (intraclass, of their normal scores). In the tail that matters, photos are less correlated than
+over all, so this errs towards wide intervals.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from scalesearch.errors import ScaleSearchError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-LEVEL = 0.9
+Numbers = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Range = tuple[float, float]  # of an interval: low, high
+LEVEL = 0.9  # of the winner set
+LEVEL_95 = 0.95  # of every interval that is printed
 DRAWS = 2000
+PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
 TINY = 1e-12  # error of a gap that is the same on every image
+_AT_ONCE = 128  # draws made, and images summed, in one go
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and the interval it comes with; what the interval means is said where it is made."""
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, eq=False)
+class ImageDraws:
+    """How often each image is drawn, (images, draws), and the generator's state after drawing, for what follows."""
+
+    counts: NDArray[np.uint8]
+    state: dict[str, Any]
+
+
+@lru_cache(maxsize=2)
+def image_draws(images: int, draws: int = DRAWS, seed: int = 0) -> ImageDraws:
+    """Bootstrap draws of images: made once for each number of images, the same in every process.
+
+    A count takes a byte: that an image is drawn 256 times has a probability below 1e-500.
+    """
+    rng, counts = np.random.default_rng(seed), np.empty((images, draws), np.uint8)
+    shares = np.full(images, 1 / images)
+    for start in range(0, draws, _AT_ONCE):  # the same stream as all at once, without eight bytes a count
+        some = min(_AT_ONCE, draws - start)
+        counts[:, start : start + some] = rng.multinomial(images, shares, size=some).T
+    return ImageDraws(counts, dict(rng.bit_generator.state))
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """What the trainings of one network showed on the same images.
+
+    Args:
+        accuracy: mean over seeds.
+        resampled: the mean accuracy if the images were drawn again, (draws,).
+        seeds, images: behind it.
+        excess: variance of the accuracy between seeds less what flips of single images explain, 0 with one seed.
+    """
+
+    accuracy: float
+    resampled: Floats
+    seeds: int
+    images: int
+    excess: float
+
+
+def resample(right: Bools, draws: int = DRAWS) -> Floats:
+    """The share of images that are right in each draw of the images; ``right`` is of one training, (images,)."""
+    counts, sums = image_draws(len(right), draws).counts, np.zeros(draws, np.int64)
+    places = np.flatnonzero(right)
+    for start in range(0, len(places), _AT_ONCE):  # that many bytes add up to less than 2^16
+        sums += np.add.reduce(counts[places[start : start + _AT_ONCE]], axis=0, dtype=np.uint16)
+    return sums / len(right)
+
+
+def sample(correct: Bools, resampled: Sequence[Floats] = (), draws: int = DRAWS) -> Sample:
+    """The trainings of one network put together.
+
+    Args:
+        correct: which images each got right, (seeds, images).
+        resampled: of ``resample``, one for each seed, where they are known already.
+
+    Raises:
+        ScaleSearchError: no training, or no image.
+    """
+    seeds, images = correct.shape
+    if not correct.size:
+        raise ScaleSearchError("networks must be judged on the same images, at least one (none is there)")
+    columns = list(resampled) or [resample(one, draws) for one in correct]
+    accuracies = correct.mean(axis=1, dtype=np.float64)
+    excess = 0.0
+    if seeds > 1:
+        flips = correct.var(axis=0, ddof=1, dtype=np.float64).mean() / images
+        excess = float(accuracies.var(ddof=1) - flips)
+    return Sample(float(accuracies.mean()), np.mean(columns, axis=0), seeds, images, excess)
 
 
 @dataclass(frozen=True)
@@ -33,9 +132,20 @@ class SeedSpread:
     freedom: int
 
 
+def seed_spread(samples: Sequence[Sample]) -> SeedSpread | None:
+    """Spread between seeds beyond binomial noise of the images, pooled over networks; None with one seed each.
+
+    The accuracy of a run varies with its seed for two reasons: single images flip, which the bootstrap over images
+    already carries, and the whole network is better or worse. The flips' share of the variance is taken off.
+    """
+    freedom = sum(one.seeds - 1 for one in samples)
+    excess = sum((one.seeds - 1) * one.excess for one in samples)
+    return SeedSpread(float(np.sqrt(max(0.0, excess / freedom))), freedom) if freedom else None
+
+
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What is known of ``n`` candidates: scores and how they would move if images and seeds were drawn again.
+    """What is known of ``n`` networks: scores and how they would move if images and seeds were drawn again.
 
     Args:
         scores: mean score over seeds, (n,).
@@ -51,68 +161,54 @@ class Evidence:
     image: float
     spread: SeedSpread | None
 
-    def interval(self, place: int, level: float = 0.95) -> tuple[float, float]:
-        """A candidate's score and how far it reaches: percentiles of its resampled values."""
-        tails = np.quantile(self.deviations[:, place], [(1 - level) / 2, (1 + level) / 2])
-        return float(self.scores[place] + tails[0]), float(self.scores[place] + tails[1])
+    def interval(self, place: int, level: float = LEVEL_95) -> Interval:
+        """A network's score and how far it reaches: percentiles of its resampled values."""
+        return percentiles(float(self.scores[place]), self.scores[place] + self.deviations[:, place], level)
 
-    def gap(self, better: int, worse: int, level: float = 0.95) -> tuple[float, float, float]:
-        """Score of one minus score of the other, and its interval."""
-        gaps = self.deviations[:, better] - self.deviations[:, worse]
-        low, high = np.quantile(gaps, [(1 - level) / 2, (1 + level) / 2])
+    def gap(self, better: int, worse: int, level: float = LEVEL_95) -> Interval:
+        """Score of one minus score of the other, paired image by image."""
         gap = float(self.scores[better] - self.scores[worse])
-        return gap, gap + float(low), gap + float(high)
+        return percentiles(gap, gap + self.deviations[:, better] - self.deviations[:, worse], level)
+
+    def part(self, places: slice) -> "Evidence":
+        """The same draws for some of the networks."""
+        return replace(
+            self, scores=self.scores[places], deviations=self.deviations[:, places], seeds=self.seeds[places]
+        )
 
 
-def weigh(
-    correct: Sequence[Bools], factors: Sequence[float], spread: SeedSpread | None, draws: int = DRAWS, seed: int = 0
-) -> Evidence:
-    """Resamples images and seeds.
+def percentiles(value: float, draws: Floats, level: float = LEVEL_95) -> Interval:
+    """A value with the percentiles of its resampled values; draws that are not defined (NaN) are left out."""
+    low, high = np.nanquantile(draws, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high))
+
+
+def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSpread | None) -> Evidence:
+    """Networks put side by side, each with the seeds' part drawn for itself.
 
     Args:
-        correct: for each candidate, which images it got right: (its seeds, images), the same images for all.
+        samples: of each network, all of the same images.
         factors: what turns each accuracy into a score, (FLOPS / T)^−0.07; all 1 compares accuracies.
         spread: between seeds, of these networks or of others trained alike (``seed_spread``); None leaves it out.
-        seed: of the resampling; the same values in, the same evidence out.
 
     Raises:
-        ScaleSearchError: no candidate, no image, or candidates judged on different numbers of images.
+        ScaleSearchError: no network, or networks judged on different numbers of images.
     """
-    sizes = {one.shape[1] for one in correct}
-    if len(sizes) != 1 or 0 in sizes or any(len(one) == 0 for one in correct):
-        raise ScaleSearchError(f"candidates must be judged on the same images, at least one (found {sorted(sizes)})")
-    (images,) = sizes
-    rng = np.random.default_rng(seed)
-    means = np.stack([one.mean(axis=0, dtype=np.float64) for one in correct])  # (n, images)
-    accuracies = means.mean(axis=1)
-    weights = rng.multinomial(images, np.full(images, 1 / images), size=draws) / images
-    deviations = weights @ means.T - accuracies
-    seeds = np.array([len(one) for one in correct])
+    sizes = {(one.images, len(one.resampled)) for one in samples}
+    if len(sizes) != 1:
+        shown = sorted(images for images, _ in sizes)
+        raise ScaleSearchError(f"networks must be judged on the same images, at least one (found {shown})")
+    ((images, draws),) = sizes
+    accuracies, scale = np.array([one.accuracy for one in samples]), np.asarray(factors, dtype=np.float64)
+    deviations = np.stack([one.resampled for one in samples], axis=1) - accuracies
+    seeds = np.array([one.seeds for one in samples])
     if spread is not None:
+        rng = np.random.default_rng()
+        rng.bit_generator.state = image_draws(images, draws).state
         # few degrees of freedom: the deviation itself is uncertain, so it is drawn, too
         sd = spread.sd * np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=(draws, 1)))
         deviations += sd * rng.standard_normal(deviations.shape) / np.sqrt(seeds)
-    scale = np.asarray(factors, dtype=np.float64)
     return Evidence(accuracies * scale, deviations * scale, seeds, float(scale.max()) / images, spread)
-
-
-def seed_spread(correct: Sequence[Bools]) -> SeedSpread | None:
-    """Spread between seeds beyond binomial noise of the images, pooled over networks; None with one seed each.
-
-    The accuracy of a run varies with its seed for two reasons: single images flip, which the bootstrap over images
-    already carries, and the whole network is better or worse. The flips' share of the variance is taken off.
-
-    Args:
-        correct: for each network, which images it got right: (its seeds, images).
-    """
-    excess, freedom = 0.0, 0
-    for one in correct:
-        count, images = one.shape
-        if count > 1:
-            flips = one.var(axis=0, ddof=1, dtype=np.float64).mean() / images
-            excess += (count - 1) * float(one.mean(axis=1, dtype=np.float64).var(ddof=1) - flips)
-            freedom += count - 1
-    return SeedSpread(float(np.sqrt(max(0.0, excess / freedom))), freedom) if freedom else None
 
 
 def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
@@ -120,16 +216,236 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
 
     A gap of less than one image beats nobody: it comes from the cost factor alone.
     """
-    count = len(evidence.scores)
-    inside = np.ones(count, bool)
-    for place in range(count):
-        others = np.arange(count) != place
-        gaps = evidence.scores[others] - evidence.scores[place]
+    scores, columns = evidence.scores, np.ascontiguousarray(evidence.deviations.T)
+    inside = np.ones(len(scores), bool)
+    for place, score in enumerate(scores):
+        gaps = np.delete(scores, place) - score
         better = gaps > evidence.image
         if not better.any():
             continue
-        resampled = evidence.deviations[:, others] - evidence.deviations[:, [place]]
-        errors = np.maximum(resampled.std(axis=0), TINY)
-        limit = np.quantile((resampled / errors).max(axis=1), level)
-        inside[place] = (gaps[better] / errors[better]).max() <= max(limit, 0.0)
+        resampled = np.delete(columns, place, axis=0) - columns[place]
+        errors = np.maximum(resampled.std(axis=1), TINY)
+        largest = (gaps[better] / errors[better]).max()
+        # the maximum over all others is at least that over any one of them, so one quantile may settle it
+        nearest = int(np.flatnonzero(better)[(gaps[better] / errors[better]).argmax()])
+        if largest <= np.quantile(resampled[nearest] / errors[nearest], level):
+            continue
+        resampled /= errors[:, None]
+        inside[place] = largest <= max(np.quantile(resampled.max(axis=0), level), 0.0)
     return inside
+
+
+def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> Interval:
+    """A proportion with Wilson's score interval, without continuity correction (Wilson 1927, JASA 22(158)).
+
+    Args:
+        correct: successes, 0 to ``total``.
+        total: trials, at least 1; neither need be whole, where trials that depend on one another count as fewer.
+        level: coverage, between 0 and 1.
+
+    >>> interval = wilson_interval(81, 263)
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.2553, 0.3662)
+    """
+    if not 0 <= correct <= total or total < 1 or not 0 < level < 1:
+        raise ValueError(f"no interval for {correct} of {total} at level {level}")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, scale = correct / total, 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5 / scale
+    # at 0 and 1 they are equal but for the last binary digit
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+
+
+def accuracy_interval(correct: Bools) -> Interval:
+    """The mean accuracy of one network's trainings with its 95 % interval: how far it reaches for other images.
+
+    The seeds share their images, so their hits are not independent: k seeds are worth between one and k times the
+    images. How many they are worth follows from the variance of each image's mean over the seeds (the design effect;
+    Korn & Graubard 1998, Survey Methodology 24(2)), and Wilson's interval is taken for so many. With one seed it is
+    Wilson's of the images. That other seeds would come out otherwise is not in it: it is in a score's interval.
+
+    Args:
+        correct: which images each training got right, (seeds, images).
+    """
+    seeds, images = correct.shape
+    means = correct.mean(axis=0, dtype=np.float64)
+    accuracy, variance = float(means.mean()), float(means.var())
+    if seeds == 1 or variance == 0:
+        return wilson_interval(accuracy * images, images)
+    worth = min(float(seeds), accuracy * (1 - accuracy) / variance)
+    return wilson_interval(accuracy * images * worth, images * worth)
+
+
+def kendall_tau(first: Floats, second: Floats) -> Floats:
+    """Kendall's τ-b between the last axes of two arrays, (…, n) each; NaN where one side is all ties.
+
+    τ-b = (concordant − discordant pairs) / √(pairs untied in the first × pairs untied in the second)
+    (Kendall 1945, Biometrika 33(3)).
+    """
+    left, right = np.triu_indices(first.shape[-1], 1)
+    signs = [np.sign(scores[..., left] - scores[..., right]) for scores in (first, second)]
+    untied = [(sign != 0).sum(axis=-1) for sign in signs]
+    with np.errstate(invalid="ignore"):
+        tau: Floats = (signs[0] * signs[1]).sum(axis=-1) / np.sqrt(untied[0] * untied[1])
+    return tau
+
+
+def rank_agreement(first: Evidence, second: Evidence) -> Interval | None:
+    """τ-b between the scores at two sizes, and percentiles of it over the draws; None where τ is not defined.
+
+    The interval says how far τ would move with other images and seeds, for these networks. Noise shuffles close
+    networks and so pulls τ towards 0, in the measured τ and once more in each draw: an interval above 0 shows
+    agreement, but the true τ may lie above its upper end, and one around 0 does not show that there is none
+    (simulated: 94–97 % coverage where the orders are unrelated, hardly any where they are the same and the networks
+    close). ``repeat_tau`` says what could be had at best.
+
+    Args:
+        first, second: of the same networks in the same order, drawn together (parts of one ``weigh``).
+    """
+    tau = float(kendall_tau(first.scores, second.scores)) if len(first.scores) > 1 else np.nan
+    if np.isnan(tau):
+        return None
+    return percentiles(tau, kendall_tau(first.scores + first.deviations, second.scores + second.deviations))
+
+
+def repeat_tau(evidence: Evidence) -> float | None:
+    """The mean τ-b between two draws of the same networks: what one size would agree with itself, trained again.
+
+    A yardstick for ``rank_agreement``; a little too high, since the measured scores, which spread wider than the true
+    ones, stand for them. None where τ is not defined.
+    """
+    if len(evidence.scores) < 2:
+        return None
+    draws = evidence.scores + evidence.deviations
+    taus = kendall_tau(draws, np.roll(draws, 1, axis=0))
+    return None if np.isnan(taus).all() else float(np.nanmean(taus))
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What was lost by taking the recommended network.
+
+    Args:
+        against: place of the best among the others.
+        value: its score minus the recommended one's; 0 where the recommended one is the best itself.
+        gap, low, high: that difference as it is, negative where the recommended one leads, and its 95 % interval,
+            paired by image.
+    """
+
+    against: int
+    value: float
+    gap: float
+    low: float
+    high: float
+
+
+def regret(evidence: Evidence, recommended: int) -> Regret | None:
+    """The best other network's score minus the recommended one's; None where there is no other.
+
+    The interval is that of the two networks' paired difference. It takes the better one as given, though it was picked
+    by its score: among near equals the regret is biased upwards, so it may be read as a bound.
+
+    Args:
+        recommended: its place.
+    """
+    others = [place for place in range(len(evidence.scores)) if place != recommended]
+    if not others:
+        return None
+    against = max(others, key=lambda place: evidence.scores[place])
+    gap = evidence.gap(against, recommended)
+    return Regret(against, max(0.0, gap.value), gap.value, gap.low, gap.high)
+
+
+def people_interval(values: ArrayLike, people: Ints, *, level: float = LEVEL_95) -> Range:
+    """Interval of a mean over photos when people are resampled with all their photos.
+
+    Where all are 0 or all 1 there is nothing to resample: then it is the exact binomial one (Clopper & Pearson 1934)
+    with people for trials.
+
+    Args:
+        values: (n,), one a photo.
+        people: int64 (n,), who is on it.
+    """
+    _, groups = np.unique(people, return_inverse=True)
+    sums, counts = np.bincount(groups, np.asarray(values, float)), np.bincount(groups)
+    end = 1 - ((1 - level) / 2) ** (1 / len(sums))  # where none of so many happened
+    if not sums.any():
+        return 0.0, end
+    if np.array_equal(sums, counts):
+        return 1 - end, 1.0
+    drawn = np.random.default_rng(0).integers(0, len(sums), (PEOPLE_DRAWS, len(sums)))
+    return _quantiles(sums[drawn].sum(1) / counts[drawn].sum(1), level)
+
+
+def accepted_interval(distances: Numbers, first: Ints, second: Ints, far: float, *, draws: int = PAIR_DRAWS) -> Range:
+    """95 % interval of the share of pairs of one person that are accepted where ``far`` of the pairs of two are.
+
+    People are resampled; a pair counts as often as both its people were drawn.
+
+    Args:
+        distances: (n,), of pairs of photos.
+        first, second: int64 (n,), who is on them.
+    """
+    order = np.argsort(distances, kind="stable")
+    people, places = np.unique(np.concatenate((first[order], second[order])), return_inverse=True)
+    left, right = places[: len(order)], places[len(order) :]
+    same = left == right
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, len(people), len(people)), minlength=len(people)).astype(np.float32)
+        weights = np.where(same, times[left], times[left] * times[right])
+        accepted = np.cumsum(np.where(same, 0, weights))
+        stop = int(np.searchsorted(accepted, far * accepted[-1], side="right"))
+        total = float(weights[same].sum())
+        shares.append(float(weights[:stop][same[:stop]].sum()) / total if total else 0.0)
+    return _quantiles(np.array(shares))
+
+
+def design_effect(distances: Numbers, people: Ints) -> float:
+    """How many photos count as one: 1 + (c − 1)·r, at least 1 (Kish 1965, Survey Sampling, section 5.4)."""
+    _, counts = np.unique(people, return_counts=True)
+    mean_size = float((counts.astype(float) ** 2).sum() / counts.sum())
+    return 1 + (mean_size - 1) * intraclass_correlation(distances, people)
+
+
+def intraclass_correlation(distances: Numbers, people: Ints) -> float:
+    """Of the distances' normal scores, by one-way analysis of variance; between 0 and 1, 1 where it cannot be told."""
+    count = len(distances)
+    _, groups, counts = np.unique(people, return_inverse=True, return_counts=True)
+    k = len(counts)
+    if k < 2 or count == k:
+        return 1.0
+    ranks = np.argsort(np.argsort(distances, kind="stable"), kind="stable")
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((rank + 0.5) / count) for rank in ranks.tolist()])
+    means = np.bincount(groups, scores) / counts
+    between = float((counts * (means - scores.mean()) ** 2).sum()) / (k - 1)
+    within = float(((scores - means[groups]) ** 2).sum()) / (count - k)
+    size = (count - float((counts.astype(float) ** 2).sum()) / count) / (k - 1)
+    total = between + (size - 1) * within
+    return 1.0 if total <= 0 else min(1.0, max(0.0, (between - within) / total))
+
+
+def long_run_interval(place: int, count: int, effect: float, level: float = LEVEL_95) -> Range:
+    """Of the rate at the ``place``-th smallest of ``count`` distances: quantiles of Beta(k, m + 1 − k)."""
+    return _quantiles(_rates(place, count, effect, np.random.default_rng(0)), level)
+
+
+def next_interval(
+    place: int, count: int, effect: float, further: int, further_effect: float, level: float = LEVEL_95
+) -> Range:
+    """Of the rate among ``further`` photos: of their beta-binomial distribution, by draws with a fixed seed."""
+    rng = np.random.default_rng(0)
+    worth = max(1, round(further / further_effect))
+    return _quantiles(rng.binomial(worth, _rates(place, count, effect, rng)) / worth, level)
+
+
+def _rates(place: int, count: int, effect: float, rng: np.random.Generator) -> Floats:
+    return rng.beta(place / effect, (count + 1 - place) / effect, THRESHOLD_DRAWS)
+
+
+def _quantiles(values: Numbers, level: float = LEVEL_95) -> Range:
+    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)

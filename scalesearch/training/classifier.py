@@ -25,7 +25,7 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource, save_network
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.intervals import wilson_interval
+from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks
 from scalesearch.training.evaluation import Evaluation, evaluate
 from scalesearch.training.history import EpochRecord, History, Watcher
@@ -212,9 +212,9 @@ def _few(names: tuple[str, ...]) -> str:
 def report(result: Evaluation) -> dict[str, Any]:
     """An evaluation as plain values: top-1 with its Wilson 95 % interval, top-5, loss, counts."""
     correct, images = int((result.labels == result.predictions).sum()), len(result.labels)
-    low, high = wilson_interval(correct, images)
+    top1 = wilson_interval(correct, images)
     return {
-        "top1": result.top1, "low": low, "high": high, "top5": result.top5, "loss": result.loss,
+        "top1": result.top1, "low": top1.low, "high": top1.high, "top5": result.top5, "loss": result.loss,
         "correct": correct, "images": images,
     }  # fmt: skip
 

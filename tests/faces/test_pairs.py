@@ -15,7 +15,7 @@ from scalesearch.faces.protocols import (
     tar_at,
     tpir,
 )
-from scalesearch.study.intervals import accepted_interval
+from scalesearch.study.statistics import accepted_interval
 
 
 def noisy_pairs(seed: int = 0, people: int = 12, photos: int = 5) -> Pairs:

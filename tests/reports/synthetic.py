@@ -1,138 +1,213 @@
-"""Results as a search would leave them, without training: accuracies drawn around a known optimum."""
+"""Records as a search would leave them, without training: accuracies drawn around a known optimum."""
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from scalesearch.design.candidates import DroppedTriple
-from scalesearch.design.cost import score
+from scalesearch.design.candidates import Candidate, DroppedTriple, Enumeration
+from scalesearch.design.cost import cost, score
+from scalesearch.design.family import Member, family
 from scalesearch.design.scaling import Coefficients
-from scalesearch.reports.facts import DataFacts, RunFacts, SpaceFacts, TrainingFacts, WinnerFacts
+from scalesearch.design.space import Grid, load_space
+from scalesearch.study.answer import Answer, Comparison, Recommendation, Standing, Verdict
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import SearchPlan
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Results
+from scalesearch.study.record import EpochMetrics, ImageCounts, MemberTraining, Provenance, Record, TestAccuracy
+from scalesearch.study.row import BASELINE, Row
+from scalesearch.study.statistics import Interval
+from scalesearch.study.summary import summarise
+from scalesearch.study.verification import SizeComparison, Verification, VerifiedStatus
 
 TARGET, BASE_MACS, VALIDATION_IMAGES = 400e6, 385_814_752, 2000
+SPEC = load_space("efficientnet_b0").baseline
+FACTORS = Coefficients(1.2, 1.1, 1.15, 2.0)
+COMMAND = "scalesearch grid --target-flops 400M --data flowers --seeds 1"
 
 
 def triples(count: int) -> list[tuple[float, float, float]]:
     """The first ``count`` (α, β, γ) with αβ²γ² near 2, on the coarsest grid that has as many, spread over it."""
     for step in (0.1, 0.05):
         values = [round(1 + step * i, 2) for i in range(round(1 / step) + 1)]
-        found = [(a, b, c) for a in values for b in values for c in values if abs(a * b * b * c * c - 2) <= 0.1]
-        if len(found) >= count:
-            return [found[i * len(found) // count] for i in range(count)]
+        near = [(a, b, c) for a in values for b in values for c in values if abs(a * b * b * c * c - 2) <= 0.1]
+        if len(near) >= count:
+            return [near[i * len(near) // count] for i in range(count)]
     raise ValueError(f"no grid here has {count} triples")
 
 
-def results(count: int, seeds: int = 1, *, failed: tuple[int, ...] = (), noise: float = 0.01) -> pd.DataFrame:
-    """``count`` candidates and the baseline, ``seeds`` trials each; those in ``failed`` have no result."""
+def rows(count: int, seeds: int = 1, *, failed: tuple[int, ...] = (), noise: float = 0.01) -> tuple[Row, ...]:
+    """``count`` candidates and the baseline, ``seeds`` trainings each of 3 epochs; those in ``failed`` have no
+    result."""
     rng = np.random.default_rng(count)
-    rows = [_network(-1, "baseline", (1.0, 1.0, 1.0), 1.0)]
-    rows += [_network(i, "candidate", t, 2 * (1 + rng.uniform(-0.05, 0.05))) for i, t in enumerate(triples(count))]
-    trials = []
-    for row in rows:
-        a, b, c = row["alpha"], row["beta"], row["gamma"]
-        level = 0.56 if row["role"] == "baseline" else 0.62 - 0.1 * ((a - 1.2) ** 2 + (b - 1.1) ** 2 + (c - 1.15) ** 2)
+    networks = [_network(BASELINE, (1.0, 1.0, 1.0), 1.0)]
+    networks += [_network(i, t, 2 * (1 + rng.uniform(-0.05, 0.05))) for i, t in enumerate(triples(count))]
+    trainings = []
+    for values in networks:
+        number, a, b, c = (values[name] for name in ("candidate", "alpha", "beta", "gamma"))
+        level = 0.56 if number == BASELINE else 0.62 - 0.1 * ((a - 1.2) ** 2 + (b - 1.1) ** 2 + (c - 1.15) ** 2)
         for seed in range(seeds):
-            broke = row["candidate"] in failed
             correct = round(VALIDATION_IMAGES * min(1.0, max(0.0, level + noise * rng.standard_normal())))
-            top1 = math.nan if broke else correct / VALIDATION_IMAGES
-            trials.append(
-                {
-                    **row,
-                    "seed": seed,
-                    "status": "failed" if broke else "done",
-                    "reason": "loss is not finite | epoch 2" if broke else "",
-                    "top1": top1,
-                    "correct": math.nan if broke else correct,
-                    "images": math.nan if broke else VALIDATION_IMAGES,
-                    "score": math.nan if broke else score(top1, row["macs"], TARGET),
-                    "train_loss": math.nan if broke else 1.2,
-                    "seconds": 40.5,
-                }
-            )
-    return pd.DataFrame(trials)
+            one = Row(
+                **values, seed=seed, status="failed", reason="loss is not finite | epoch 2", top1=None, correct=0,
+                images=0, score=None, train_loss=None, seconds=40.5, epochs=3, full_epochs=3, note="",
+            )  # fmt: skip
+            trainings.append(one if number in failed else judged(one, correct))
+    return tuple(trainings)
 
 
-def _network(index: int, role: str, triple: tuple[float, float, float], ratio: float) -> dict[str, Any]:
+def _network(number: int, triple: tuple[float, float, float], ratio: float) -> dict[str, Any]:
     a, b, c = triple
     macs = round(BASE_MACS * ratio)
     return {
-        "candidate": index, "role": role, "control": "resolution" if a == b == 1 and index >= 0 else "",
-        "name": f"c{index:03d}" if index >= 0 else "b0", "digest": f"{index + 1:012x}",
+        "candidate": number, "role": "baseline" if number == BASELINE else "candidate",
+        "control": "resolution" if a == b == 1 and number >= 0 else "",
+        "name": f"c{number:03d}" if number >= 0 else "baseline", "digest": f"{number + 1:012x}",
         "alpha": a, "beta": b, "gamma": c, "triples": f"{a:g}/{b:g}/{c:g}", "nominal_ratio": a * b**2 * c**2,
         "real_ratio": ratio, "macs": macs, "fvcore_total": round(macs * 1.04), "params": round(5_288_548 * a * b**2),
         "activations": round(6_700_000 * ratio), "resolution": round(224 * c), "blocks": round(16 * a),
-        "proxy_resolution": round(32 * c), "proxy_macs": macs // 49, "epochs": 3, "full_epochs": 3,
+        "proxy_resolution": round(32 * c), "proxy_macs": macs // 49,
     }  # fmt: skip
 
 
-def facts(count: int, coefficients: Coefficients | None, **training: Any) -> RunFacts:
-    """Facts of a run of ``count`` candidates."""
+def judged(row: Row, correct: int, images: int = VALIDATION_IMAGES, epochs: int = 3) -> Row:
+    """A training that got so many images right."""
+    top1 = correct / images
+    return replace(
+        row, status="done", reason="", top1=top1, correct=correct, images=images,
+        score=score(top1, row.macs, TARGET), train_loss=1.2, epochs=epochs,
+    )  # fmt: skip
+
+
+def early(trainings: Sequence[Row], fewer: int = 200) -> tuple[Row, ...]:
+    """The same networks after one epoch."""
+    return tuple(judged(row, row.correct - fewer, epochs=1) for row in trainings if row.status == "done")
+
+
+def right(row: Row) -> Any:
+    """Which images a training got right: easy ones by all networks, the others by chance."""
+    ease = np.linspace(0, 1, row.images) + 0.1 * np.random.default_rng([row.candidate + 1, row.seed]).random(row.images)
+    return np.argsort(np.argsort(ease)) < row.correct
+
+
+def results(trainings: Sequence[Row]) -> Results:
+    return Results({row.key: right(row) if row.status == "done" else None for row in trainings})
+
+
+def listed(trainings: Sequence[Row], count: int | None = None) -> Enumeration:
+    """The candidates of the rows, and others up to ``count``."""
+    networks = {row.candidate: row for row in trainings if row.candidate != BASELINE}
+    some = Row(**_network(0, (2.0, 1.0, 1.0), 2.0), seed=0, status="failed", reason="", top1=None, correct=0, images=0,
+               score=None, train_loss=None, seconds=0, epochs=3, full_epochs=3, note="")  # fmt: skip
+    candidates = []
+    for number in range(len(networks) if count is None else count):
+        row = networks.get(number, some)
+        factors = Coefficients(row.alpha, row.beta, row.gamma)
+        candidates.append(Candidate(number, SPEC, (factors,), row.macs, row.real_ratio, row.control))
     dropped = (
         DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
     )
-    return RunFacts(
-        name="flowers-grid",
-        command="scalesearch grid --target-flops 400M --data flowers --seeds 1",
-        data=DataFacts("Flowers", 102, 8000, VALIDATION_IMAGES, 1000, "0123456789ab"),
-        space=SpaceFacts("efficientnet_b0", "ba9876543210", TARGET, 0.1, 0.1, "budget", count + 10, count, dropped),
-        training=TrainingFacts(
-            **{"is_proxy": True, "resolution_divisor": 7, "epochs": 3, "train_images": 8000} | training
-        ),
-        winners=None,
-        coefficients=coefficients,
-        versions=(("scalesearch", "0.1.0"), ("torch", "2.15.0")),
-        hardware="2 CPU cores",
-        date="2026-01-31",
-        seconds=7440,
+    return Enumeration(tuple(candidates), dropped, len(candidates) + 10)
+
+
+PLAN = SearchPlan(
+    space="efficientnet_b0", baseline=SPEC, grid=Grid(step=0.1, maximum=2.0, tolerance=0.1), rounding="budget",
+    real_tolerance=0.05, target_macs=TARGET, data="Flowers", data_digest="0123456789ab", validation=VALIDATION_IMAGES,
+    proxy=Proxy(7, 3, 8000), train=TrainConfig(3), device="cpu",
+)  # fmt: skip
+PROVENANCE = Provenance(
+    command=COMMAND, versions={"scalesearch": "0.1.0", "torch": "2.15.0"}, hardware="2 CPU cores", date="2026-01-31",
+    data_argument="flowers", classes=102, images=ImageCounts(8000, VALIDATION_IMAGES, 1000), source_digest="s",
+    storage="", seconds=7440,
+)  # fmt: skip
+
+
+def record(
+    trainings: Sequence[Row], answer: Answer | None = None, *, complete: bool = False, count: int | None = None,
+    plan: SearchPlan = PLAN, provenance: Provenance = PROVENANCE, folder: Path = Path("/runs/flowers-grid"),
+    verifications: tuple[Verification, ...] = (), tested: tuple[MemberTraining, ...] = (),
+) -> Record:  # fmt: skip
+    """A run's record; its plan's grid is said to come to ``count`` candidates, those of the rows if None."""
+    recommendation = None
+    if answer is not None:
+        best = next(row for row in trainings if row.name == answer.recommended)
+        factors = Coefficients(best.alpha, best.beta, best.gamma, 2.0)
+        recommendation = Recommendation(
+            factors, "budget", SPEC, plan.space, plan.data, TARGET, best.name, best.score or 0.0, best.top1 or 0.0, 9,
+            9 if complete else 10,
+        )  # fmt: skip
+    made = Record(
+        folder, plan, provenance, tuple(trainings), results(trainings), answer, recommendation, verifications, tested
     )
+    vars(made)["enumeration"] = listed(trainings, count)  # in place of the plan's own
+    return made
 
 
-def answer(frame: pd.DataFrame, beaten: int = 2, verdict: str = "won") -> WinnerFacts:
-    """An answer to the frame: the ``beaten`` worst are out, the next one undecided."""
-    done = frame[(frame["role"] == "candidate") & (frame["status"] == "done")]
-    ranked = done.groupby("name")["score"].mean().sort_values(ascending=False)
-    names = list(ranked.index)
-    inside = len(names) - beaten
+def answer(trainings: Sequence[Row], beaten: int = 2, verdict: Verdict = "won") -> Answer:
+    """An answer to the rows: the ``beaten`` worst are out, the next one undecided."""
+    ranked = [one for one in summarise(trainings, results(trainings)) if not one.is_baseline]
+    inside = len(ranked) - beaten
     standings = tuple(
-        {
-            "name": name, "control": "", "epochs": 3 if place < inside - 1 else 1, "seeds": 1,
-            "status": "beaten" if place >= inside else "undecided" if 0 < inside - 1 == place else "member",
-            "score": float(ranked[name]), "low": float(ranked[name]) - 0.01, "high": float(ranked[name]) + 0.01,
-        }
-        for place, name in enumerate(names)
+        Standing(
+            one.row.name, "", "beaten" if place >= inside else "undecided" if 0 < inside - 1 == place else "member",
+            3 if place < inside - 1 else 1, 1, one.score, one.score - 0.01, one.score + 0.01,
+        )
+        for place, one in enumerate(ranked)
     )  # fmt: skip
-    comparison = {
-        "control": "c001", "dimension": "width", "epochs": 3, "seeds": 1, "accuracy": 0.6, "control_accuracy": 0.58,
-        "gap": 0.0123, "low": 0.0012, "high": 0.0234, "accuracy_part": math.log(1.04), "cost_part": math.log(0.99),
-        "cost_ratio": 1.155, "verdict": verdict,
-    }  # fmt: skip
-    return WinnerFacts(0.9, standings, names[0], "the highest score", (comparison,), 0.0123, ((1, 2), (3, 1)))
+    comparison = Comparison(
+        control="c001", dimension="width", epochs=3, seeds=1, accuracy=0.6, control_accuracy=0.58, gap=0.0123,
+        low=0.0012, high=0.0234, accuracy_part=math.log(1.04), cost_part=math.log(0.99), cost_ratio=1.155,
+        verdict=verdict,
+    )  # fmt: skip
+    rungs = ((1, 2), (3, 1))
+    return Answer(0.9, standings, ranked[0].row.name, (comparison,), 0.0123, True, rungs, "the highest score")
 
 
-def winner(frame: pd.DataFrame) -> Coefficients:
-    """The coefficients of the candidate with the highest mean score."""
-    done = frame[(frame["role"] == "candidate") & (frame["status"] == "done")]
-    best = done.groupby("candidate")["score"].mean().idxmax()
-    row = done[done["candidate"] == best].iloc[0]
-    return Coefficients(row["alpha"], row["beta"], row["gamma"], 2.0)
+@cache
+def members() -> tuple[Member, ...]:
+    """B0…B6 by coefficients that nobody searched."""
+    return family(SPEC, FACTORS, "budget")
 
 
-def family(tested: int = 0) -> list[dict[str, Any]]:
-    """Members b0…b6; the first ``tested`` with a test result."""
-    members = []
-    for phi in range(7):
-        member: dict[str, Any] = {
-            "name": f"b{phi}", "phi": phi, "resolution": round(224 * 1.15**phi), "macs": round(BASE_MACS * 2.01**phi),
-            "params": round(5_288_548 * 1.5**phi), "activations": round(6_700_000 * 1.9**phi), "ratio": 2.01**phi,
-            "widths": [16, 24, 40, 80, 112, 192, 320], "depths": [1, 2, 2, 3, 3, 4, 1],
-        }  # fmt: skip
-        if phi < tested:
-            correct = 880 + 12 * phi - phi * phi
-            source = "fine-tuned" if phi < 4 else "from scratch"
-            member |= {"correct": correct, "images": 1000, "top1": correct / 1000, "source": source, "path": f"b{phi}/"}
-        members.append(member)
-    return members
+def trained(family: Sequence[Member], count: int) -> tuple[MemberTraining, ...]:
+    """The first ``count`` members with a test result."""
+    trainings = []
+    for phi, one in enumerate(family[:count]):
+        correct = 880 + 12 * phi - phi * phi
+        test = TestAccuracy(correct / 1000, correct, 1000)
+        start, folder = "imagenet" if phi < 4 else "scratch", Path(f"models/{one.name}")
+        trainings.append(MemberTraining(one.name, cost(one.spec).macs, start, "s", COMMAND, test, (), folder))
+    return tuple(trainings)
+
+
+def curve(name: str, *top1: float) -> MemberTraining:
+    """A member's training from scratch, with its accuracy after each epoch."""
+    history = tuple(EpochMetrics(epoch, {"top1": share}) for epoch, share in enumerate(top1))
+    return MemberTraining(name, 1, "scratch", "s", COMMAND, TestAccuracy(0.5, 1, 2), history)
+
+
+def compared(
+    name: str, status: VerifiedStatus, at: float = 0.6, control: str = "", interval: tuple[float, float] = (0.05, 0.05)
+) -> SizeComparison:
+    """A network of score ``at`` at φ = 1, and 0.1 more at φ."""
+    below, above = interval
+    one, other = (Interval(value, value - below, value + above) for value in (at, at + 0.1))
+    return SizeComparison(name, control, status, 4.0, BASE_MACS * 4, 300, one, other, 1, 1, 2, 2, 0.5)
+
+
+AGREEMENT = Interval(1.0, 0.1, 1.0)
+
+
+def verification(*networks: SizeComparison, tau: Interval | None = AGREEMENT) -> Verification:
+    """A verification at φ = 2."""
+    return Verification(
+        2.0, 3, 3, 3, True, VALIDATION_IMAGES, 102, networks, (), networks[0].name, networks[0].name, tau, 0.8, None,
+        0.01,
+    )  # fmt: skip

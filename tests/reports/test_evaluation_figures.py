@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from scalesearch.training.calibration import calibration
 
-from scalesearch.reports.axes import rendered
-from scalesearch.reports.evaluation_figures import calibration_figure, confusion_figure
-from scalesearch.training.evaluation import calibration
+from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+from scalesearch.reports.figures.formats import rendered
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 100])

@@ -7,20 +7,31 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from scalesearch.design.space import load_space
-from scalesearch.reports.drawings import drawings
-from scalesearch.reports.facts import Curve, Rates, RunFacts, Transfer, TransferPoint
-from scalesearch.reports.findings import findings
-from scalesearch.reports.inline_svg import COLOURS
+from scalesearch.design.family import Member
+from scalesearch.reports.figures.drawings import drawings
+from scalesearch.reports.figures.formats import COLOURS
 from scalesearch.reports.page import report_page
-from scalesearch.reports.report import write_report
-from scalesearch.reports.statistics import summarise
-from scalesearch.reports.tables import Member, percent
+from scalesearch.reports.report import family_members, write_report
+from scalesearch.reports.words import NO_RATES, Rates
+from scalesearch.study.record import Record
+from scalesearch.study.row import Row
+from scalesearch.units import show_percent
 from tests.reports.pages import Element, everything, read
-from tests.reports.synthetic import answer, facts, family, results, winner
+from tests.reports.synthetic import (
+    PLAN,
+    PROVENANCE,
+    answer,
+    compared,
+    curve,
+    early,
+    members,
+    record,
+    rows,
+    trained,
+    verification,
+)
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -28,45 +39,30 @@ CHROMIUM = next(
 STYLE = (Path(__file__).parents[2] / "scalesearch/reports/templates/style.css").read_text()
 
 
-TRANSFER = Transfer(
-    2.0,
-    (
-        TransferPoint("c003", "recommended", "", 0.6, (0.55, 0.65), 0.7, (0.65, 0.75)),
-        TransferPoint("c001", "beaten", "width", 0.5, (0.45, 0.55), 0.6, (0.55, 0.65)),
-    ),
-    "Kendall's τ 1.00 [0.10, 1.00]",
-    "3 epochs at φ = 1 and 2",
-    "The order carries over.",
-)
+VERIFIED = verification(compared("c003", "recommended", 0.6), compared("c001", "beaten", 0.5, "width"))
 
 
-def raced(count: int) -> pd.DataFrame:
+def raced(count: int) -> tuple[Row, ...]:
     """Results of ``count`` candidates after 3 epochs, and of all but the last after 1 epoch, too."""
-    late = results(count)
-    early = late.assign(epochs=1, top1=late["top1"] - 0.1, correct=late["correct"] - 200, score=late["score"] - 0.1)
-    return pd.concat([early[early["candidate"] < count - 1], late], ignore_index=True)
+    late = rows(count)
+    return (*early([row for row in late if row.candidate < count - 1]), *late)
 
 
-def page_of(frame: pd.DataFrame, run: RunFacts, members: list[Member] | tuple[()] = ()) -> str:
-    found = findings(frame, run)
-    return report_page(found, run, members, list(drawings(found, run, members)))
-
-
-@pytest.fixture(scope="module")
-def finished() -> tuple[str, pd.DataFrame, RunFacts]:
-    frame = raced(12)
-    run = replace(
-        facts(12, winner(frame[frame["epochs"] == 3])),
-        winners=answer(frame[frame["epochs"] == 3]),
-        network=load_space("efficientnet_b0").baseline,
-        transfers=(TRANSFER,),
-        curves=(Curve("b1", (1, 2, 3), (0.5, 0.75, 0.7)),),
-    )
-    return page_of(frame, run, family(tested=2)), frame, run
+def page_of(run: Record, family: tuple[Member, ...] = (), rates: Rates = NO_RATES) -> str:
+    return report_page(run, family, list(drawings(run, family)), rates)
 
 
 @pytest.fixture(scope="module")
-def tree(finished: tuple[str, pd.DataFrame, RunFacts]) -> Element:
+def finished() -> tuple[str, Record]:
+    run = record(
+        raced(12), answer(rows(12)), complete=True, verifications=(VERIFIED,),
+        tested=(*trained(members(), 2), curve("b1", 0.5, 0.75, 0.7)),
+    )  # fmt: skip
+    return page_of(run, members()), run
+
+
+@pytest.fixture(scope="module")
+def tree(finished: tuple[str, Record]) -> Element:
     return read(finished[0])
 
 
@@ -75,7 +71,7 @@ def by_id(tree: Element, key: str) -> Element:
     return found
 
 
-def test_nothing_is_loaded_from_anywhere(finished: tuple[str, pd.DataFrame, RunFacts], tree: Element) -> None:
+def test_nothing_is_loaded_from_anywhere(finished: tuple[str, Record], tree: Element) -> None:
     text = finished[0]
     assert len(text.encode()) < 1_500_000
     for one in everything(tree):
@@ -110,8 +106,8 @@ def test_every_id_is_unique_and_every_reference_leads_somewhere(tree: Element) -
 def test_the_story_is_told_top_down(tree: Element) -> None:
     assert [one.whole_text() for one in tree.all("h1")] == ["Compound scaling for Flowers"]
     assert [one.whole_text() for one in tree.all("h2")] == [
-        "Accuracy against FLOPs", "Which cannot be told from the best", "Against one dimension alone", "The grid",
-        "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
+        "Accuracy against FLOPs", "Which are statistically tied with the best", "Against one dimension alone",
+        "The grid", "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
         "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
     ]  # fmt: skip
     places = [one.attributes["href"] for one in tree.all("nav")[0].all("a")]
@@ -119,9 +115,9 @@ def test_the_story_is_told_top_down(tree: Element) -> None:
 
 
 def test_figures_are_described_from_the_data_and_their_text_is_text(
-    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
+    finished: tuple[str, Record], tree: Element
 ) -> None:
-    _, frame, run = finished
+    run = finished[1]
     drawn = tree.all("svg")
     assert len(drawn) == 2 * 8  # eight figures, for wide windows and for phones
     for svg in drawn:
@@ -130,24 +126,26 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
         assert svg.attributes["aria-labelledby"] == f"{title.attributes['id']} {description.attributes['id']}"
         assert len(svg.all("text")) > 5
     said = {svg.all("title")[0].attributes["id"]: svg.all("desc")[0].text for svg in drawn}
-    best = summarise(frame).query("role == 'candidate'").iloc[0]
-    assert f"Recommended {best['name']}: {percent(best['accuracy'])} (" in said["accuracy_flops-wide-title"]
+    best = run.leader
+    assert best is not None
+    assert f"Recommended {best.row.name}: {show_percent(best.accuracy.value)} (" in said["accuracy_flops-wide-title"]
     assert "width only: lead +0.0123 (+0.0012 to +0.0234)" in said["controls-wide-title"]
     assert "11 candidates after 1 epoch" not in said["score_grid-wide-title"]
     assert "12 candidates after 3 epochs" in said["score_grid-wide-title"]
-    first = summarise(frame[frame["epochs"] == 1]).query(f"name == '{best['name']}'").iloc[0]
-    assert f"{best['name']}: {percent(first['accuracy'])} after 1 epoch, " in said["learning_curves-wide-title"]
+    first = next(one for one in run.rungs if one.row.epochs == 1 and one.row.name == best.row.name)
+    told = f"{best.row.name}: {show_percent(first.accuracy.value)} after 1 epoch, "
+    assert told in said["learning_curves-wide-title"]
     assert "Tested on Flowers: b0 88.0 %, b1 89.1 %" in said["family-wide-title"]
     assert said["transfer_phi2-wide-title"] == (
         "c003 (recommended): 0.600 and 0.700; c001 (beaten, width only): 0.500 and 0.600"
     )
-    assert "The order carries over." in by_id(tree, "transfer").whole_text()
+    assert "The order at φ = 1 carries over" in by_id(tree, "transfer").whole_text()
     assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
-    assert run.winners is not None
-    assert all(item["name"] in said["winner_set-wide-title"] for item in run.winners.standings)
+    assert run.answer is not None
+    assert all(one.name in said["winner_set-wide-title"] for one in run.answer.standings)
 
 
-def test_figures_take_the_page_s_colours_in_both_modes(finished: tuple[str, pd.DataFrame, RunFacts]) -> None:
+def test_figures_take_the_page_s_colours_in_both_modes(finished: tuple[str, Record]) -> None:
     text = finished[0]
     drawn = "".join(re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL))
     for colour in COLOURS:
@@ -198,32 +196,30 @@ def test_tables_have_captions_and_headings_with_scope(tree: Element) -> None:
         assert {len(row.children) for row in table.all("tbody")[0].all("tr")} == {columns}
 
 
-def test_every_candidate_has_a_row_with_the_numbers_it_sorts_by(
-    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
-) -> None:
+def test_every_candidate_has_a_row_with_the_numbers_it_sorts_by(finished: tuple[str, Record], tree: Element) -> None:
     (table,) = by_id(tree, "candidates").all("table")
     assert table.attributes["class"] == "sortable"
     names = [head.text for head in table.all("thead")[0].all("th")]
-    summary = summarise(finished[1]).set_index("name")
-    rows = table.all("tbody")[0].all("tr")
-    assert [row.children[0].text for row in rows] == list(summary.index)
-    for row in rows:
-        wanted = summary.loc[row.children[0].text]
-        for column, name in (
-            ("accuracy", "accuracy"),
-            ("FLOPs", "macs"),
-            ("params", "params"),
-            ("95 % interval", "low"),
+    summaries = {one.row.name: one for one in finished[1].summaries}
+    shown = table.all("tbody")[0].all("tr")
+    assert [row.children[0].text for row in shown] == list(summaries)
+    for row in shown:
+        one = summaries[row.children[0].text]
+        for column, value in (
+            ("accuracy", one.accuracy.value),
+            ("FLOPs", one.row.macs),
+            ("params", one.row.params),
+            ("95 % interval", one.accuracy.low),
         ):
-            assert float(row.children[names.index(column)].attributes["data-sort"]) == wanted[name]
-    statuses = [row.children[names.index("status")].text.partition(",")[0] for row in rows]
+            assert float(row.children[names.index(column)].attributes["data-sort"]) == value
+    statuses = [row.children[names.index("status")].text.partition(",")[0] for row in shown]
     assert (statuses.count("beaten"), statuses.count("undecided"), statuses.count("in the set")) == (2, 1, 9)
 
 
 def test_stages_add_up_and_published_networks_are_imagenet_s(tree: Element) -> None:
     rows = [[cell.text for cell in row.children] for row in by_id(tree, "network").all("tbody")[0].all("tr")]
     assert rows[1][:6] == ["1", "MBConv1 3×3 /1", "0.25", "16", "1", "112"]
-    assert rows[-1] == ["all", "", "", "", "16", "", "386 M", "100.0 %", "5.29 M", "6.75 M"]
+    assert rows[-1] == ["all", "", "", "", "16", "", "386M", "100.0 %", "5.29M", "6.75M"]
     published = by_id(tree, "family").all("table")[-1]
     assert "ImageNet top-1" in [head.text for head in published.all("th")]
     listed = {row.children[0].text: row.children[2].text for row in published.all("tbody")[0].all("tr")}
@@ -231,34 +227,29 @@ def test_stages_add_up_and_published_networks_are_imagenet_s(tree: Element) -> N
     assert "cannot be compared" in by_id(tree, "family").whole_text()
 
 
-def test_the_answer_stands_first_and_the_command_last(
-    finished: tuple[str, pd.DataFrame, RunFacts], tree: Element
-) -> None:
-    run = finished[2]
-    assert run.coefficients is not None
+def test_the_answer_stands_first_and_the_command_last(finished: tuple[str, Record], tree: Element) -> None:
+    run = finished[1]
+    assert run.recommendation is not None
+    factors = run.recommendation.coefficients
     values = [one.text for one in tree.all("header")[0].all("span") if one.attributes["class"] == "value"]
-    assert values == [
-        f"{value:.4g}" for value in (run.coefficients.alpha, run.coefficients.beta, run.coefficients.gamma)
-    ]
+    assert values == [f"{value:.4g}" for value in (factors.alpha, factors.beta, factors.gamma)]
     told = tree.all("dl")[0].whole_text()
-    assert "10 of 12 candidates cannot be told from the best" in told
+    assert "10 of 12 candidates are statistically tied with the best" in told
     assert "95 % interval" in told
     assert "2 h 4 min" in told
-    assert by_id(tree, "reproduce").all("code")[0].text == run.command
+    assert by_id(tree, "reproduce").all("code")[0].text == run.commands[0]
     assert "0, digest" not in told
 
 
 def test_names_are_text_wherever_they_come_from() -> None:
     evil = '"><script>alert(1)</script><img src=http://x.example/y>${7*7}'
-    frame = results(4, failed=(2,))
-    frame.loc[frame["candidate"] == 2, "reason"] = evil
-    frame.loc[frame["candidate"] == 1, "name"] = evil
-    run = facts(4, None)
-    run = replace(
-        run, name=evil, command=f"scalesearch grid --data {evil}", hardware=evil, winners=answer(frame),
-        data=replace(run.data, name=evil),
+    trainings = [replace(row, reason=evil) if row.reason else row for row in rows(4, failed=(2,))]
+    made = replace(PROVENANCE, command=f"scalesearch grid --data {evil}", hardware=evil, versions={"torch": evil})
+    run = record(
+        trainings, answer(trainings), plan=replace(PLAN, data=evil, space=evil), provenance=made,
+        folder=Path("/runs") / evil.replace("/", "|"), tested=trained(members(), 1),
     )  # fmt: skip
-    tree = read(page_of(frame, run, family(tested=1)))
+    tree = read(page_of(run, members()))
     (script,) = tree.all("script")
     assert "alert" not in script.text
     assert not tree.all("img")
@@ -266,41 +257,45 @@ def test_names_are_text_wherever_they_come_from() -> None:
     assert tree.whole_text().count(evil) > 6
 
 
-@pytest.mark.parametrize("rows", [0, 1, 5])
-def test_a_search_that_has_only_begun(rows: int) -> None:
-    frame = results(7).iloc[:rows]
-    text = page_of(frame, facts(25, None))
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_a_search_that_has_only_begun(count: int) -> None:
+    text = page_of(record(rows(7)[:count], count=25))
     tree = read(text)
-    assert f"Not finished: {max(0, rows - 1)} of 25 candidates have a result" in tree.whole_text()
+    assert f"Not finished: {max(0, count - 1)} of 25 candidates have a result" in tree.whole_text()
     assert not re.search(r"\bnan\b", re.sub(r"<script>.*</script>", "", text, flags=re.DOTALL), flags=re.IGNORECASE)
-    assert ("Ahead so far" in tree.whole_text()) == (rows > 1)
+    assert ("Ahead so far" in tree.whole_text()) == (count > 1)
     assert "Learning curves" not in tree.whole_text()
     assert "once the search is finished" in tree.whole_text()
 
 
 def test_every_candidate_measured_once_but_the_race_still_open() -> None:
-    frame = results(4)
-    tree = read(page_of(frame, replace(facts(4, None), winners=answer(frame, beaten=1))))
+    tree = read(page_of(record(rows(4), answer(rows(4), beaten=1))))
     assert "every candidate has a result, but the race has not been run to its end" in tree.whole_text()
     assert "Ahead so far: " in by_id(tree, "winners").whole_text()
 
 
 def test_energy_and_price_only_where_asked() -> None:
-    frame, run = results(2), facts(2, None)
-    assert "estimated" not in page_of(frame, run)
-    told = read(page_of(frame, replace(run, rates=Rates(watts=30, price_per_hour=1.5)))).all("dl")[0].whole_text()
+    run = record(rows(2))
+    assert "estimated" not in page_of(run)
+    told = read(page_of(run, rates=Rates(watts=30, price_per_hour=1.5))).all("dl")[0].whole_text()
     assert "62 Wh at 30 W throughout" in told  # 7440 seconds
     assert "3.10 at 1.5 an hour" in told
 
 
 def test_the_same_values_give_the_same_page_and_figures(tmp_path: Path) -> None:
-    frame = results(3)
-    run = replace(facts(3, None), winners=answer(frame, beaten=1))
-    written = [write_report(tmp_path / name, frame, run, []) for name in ("a", "b")]
+    written = [
+        write_report(tmp_path / name, record(rows(3), answer(rows(3), beaten=1))) for name in ("a", "b")
+    ]  # fmt: skip
     kinds = [path.suffix for path in written[0]]
     assert {".html", ".pdf", ".png", ".svg", ".md", ".csv"} <= set(kinds)
     for one, other in zip(*written, strict=True):
         assert one.read_bytes() == other.read_bytes()
+
+
+def test_the_family_of_a_finished_search_follows_from_its_coefficients() -> None:
+    run = record(rows(3), answer(rows(3)), complete=True)
+    assert [one.name for one in family_members(run)] == [f"b{phi}" for phi in range(7)]
+    assert family_members(record(rows(3), answer(rows(3)))) == ()
 
 
 CHECK = """
@@ -330,9 +325,9 @@ phone.onload = () => {{ told.textContent = phone.contentDocument.body.dataset.to
 
 @pytest.mark.skipif(not CHROMIUM, reason="no chromium here")
 def test_in_a_browser_tables_sort_and_a_phone_needs_no_sideways_scrolling(
-    finished: tuple[str, pd.DataFrame, RunFacts], tmp_path: Path
+    finished: tuple[str, Record], tmp_path: Path
 ) -> None:
-    text, frame, _ = finished
+    text, run = finished
     page = tmp_path / "page.html"
     checked = re.sub(r'<meta http-equiv="Content-Security[^>]*>', "", text).replace("</body>", CHECK)
     page.write_text(PHONE.format(html.escape(checked)))  # a window may not be as narrow as a phone, a frame may
@@ -345,7 +340,7 @@ def test_in_a_browser_tables_sort_and_a_phone_needs_no_sideways_scrolling(
     told = re.search(r'<output id="told">([^<]*)</output>', ended.stdout)
     assert told is not None
     up, down, names, width, figures = told[1].split("; ")
-    ranked = list(summarise(frame).sort_values("accuracy", ascending=False, kind="stable")["name"])
+    ranked = [one.row.name for one in sorted(run.summaries, key=lambda one: -one.accuracy.value)]
     assert up.split()[:2] == ["accuracy", "descending"]
     assert up.split()[2] == ranked[0]
     assert down.split()[:2] == ["accuracy", "ascending"]

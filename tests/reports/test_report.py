@@ -1,6 +1,7 @@
 import json
 import re
 import xml.etree.ElementTree as ET
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,30 +9,43 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from scalesearch.design.scaling import Coefficients
+from scalesearch.design.family import family
 from scalesearch.errors import UserError
 from scalesearch.reports.report import write_report
-from scalesearch.reports.statistics import summarise
-from tests.reports.synthetic import answer, facts, family, results, winner
+from scalesearch.reports.tables import RESULT_COLUMNS, family_values
+from scalesearch.study.answer import Answer
+from scalesearch.study.record import Record
+from scalesearch.study.row import Row
+from tests.reports.synthetic import PLAN, answer, judged, record, rows, trained
 
 NAMES = ("accuracy_flops", "winner_set", "controls", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
 
 
+def finished(trainings: Sequence[Row], told: Answer) -> Record:
+    """A finished search whose first two members were trained, too."""
+    run = record(trainings, told, complete=True)
+    assert run.recommendation is not None
+    chosen = run.recommendation
+    members = family(chosen.baseline, chosen.coefficients, chosen.rounding)
+    return record(trainings, told, complete=True, tested=trained(members, 2))
+
+
 @pytest.fixture(scope="module")
-def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
+def complete(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Record]:
     folder = tmp_path_factory.mktemp("run") / "report"
-    frame = results(12, seeds=2, failed=(4,))
-    write_report(folder, frame, replace(facts(12, winner(frame)), winners=answer(frame)), family(tested=2))
-    return folder, frame
+    trainings = rows(12, seeds=2, failed=(4,))
+    run = finished(trainings, answer(trainings))
+    write_report(folder, run)
+    return folder, run
 
 
 def markdown(folder: Path) -> str:
     return (folder / "report.md").read_text(encoding="utf-8")
 
 
-def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame]) -> None:
-    folder, frame = complete
+def test_every_file_is_there_and_reads_back(complete: tuple[Path, Record]) -> None:
+    folder, run = complete
     assert {path.name for path in folder.iterdir()} == {
         *FIGURES,
         "results.csv",
@@ -39,15 +53,14 @@ def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame])
         "report.md",
         "report.html",
     }
-    pd.testing.assert_frame_equal(
-        pd.read_csv(folder / "results.csv", keep_default_na=False, na_values={c: [""] for c in ("top1", "score")})[
-            ["candidate", "seed", "top1", "score", "reason"]
-        ],
-        frame[["candidate", "seed", "top1", "score", "reason"]],
-        check_dtype=False,
-        rtol=0,
-    )
-    assert json.loads((folder / "family.json").read_text(encoding="utf-8")) == family(tested=2)
+    frame = pd.DataFrame([row.to_dict() for row in run.rows], columns=list(RESULT_COLUMNS))
+    assert (folder / "results.csv").read_text() == frame.to_csv(index=False, lineterminator="\n")
+    kept = json.loads((folder / "family.json").read_text(encoding="utf-8"))
+    assert [one["name"] for one in kept] == [f"b{phi}" for phi in range(7)]
+    assert [(one["correct"], one["source"]) for one in kept if "correct" in one] == [
+        (880, "fine-tuned"), (891, "fine-tuned"),
+    ]  # fmt: skip
+    assert family_values((), ()) == []
     for name in FIGURES:
         if name.endswith("png"):
             with Image.open(folder / name) as image:
@@ -58,40 +71,38 @@ def test_every_file_is_there_and_reads_back(complete: tuple[Path, pd.DataFrame])
             assert ET.parse(folder / name).getroot().tag.endswith("svg")
 
 
-def test_report_names_the_figures_that_exist(complete: tuple[Path, pd.DataFrame]) -> None:
+def test_report_names_the_figures_that_exist(complete: tuple[Path, Record]) -> None:
     folder, _ = complete
     named = re.findall(r"!\[[^]]+\]\(([^)]+)\)", markdown(folder))
     assert named == [f"{name}.png" for name in NAMES]
 
 
-def test_numbers_in_the_report_are_those_of_the_frame(complete: tuple[Path, pd.DataFrame]) -> None:
-    folder, frame = complete
+def test_numbers_in_the_report_are_those_of_the_record(complete: tuple[Path, Record]) -> None:
+    folder, run = complete
     text = markdown(folder)
-    found = winner(frame)
-    assert f"depth α = {found.alpha:g}, width β = {found.beta:g}, resolution γ = {found.gamma:g}" in text
-    assert "11 of 12 candidates done, 1 failed" in text
-    best = summarise(frame).query("role == 'candidate'").iloc[0]
-    trials = frame[frame["candidate"] == best["candidate"]]
-    correct, images = int(trials["correct"].sum()), int(trials["images"].sum())
+    assert run.recommendation is not None
+    best, chosen = run.leader, run.recommendation.coefficients
+    assert best is not None
+    assert f"depth α = {chosen.alpha:g}, width β = {chosen.beta:g}, resolution γ = {chosen.gamma:g}" in text
+    assert "11 of 12 candidates have a result, 1 failed" in text
+    trainings = [row for row in run.rows if row.candidate == best.row.candidate]
+    correct, images = sum(row.correct for row in trainings), sum(row.images for row in trainings)
     assert f"{100 * correct / images:.1f} % top-1" in text
     assert f"{correct} of {images} validation images, 3 epochs, summed over 2 seeds" in text
-    assert "**Winner set at 90 %:** 9 of 12 candidates cannot be told from the best" in text
-    assert "Beaten: 2 (after 1 epoch)" in text
+    assert "**Winner set at 90 %:** 9 of 12 candidates are statistically tied with the best (" in text
+    assert "2 are beaten (after 1 epoch)" in text
     assert "Undecided: 1 of the set" in text
     assert "seeds, beyond what the images show: 1.23 points" in text
     assert re.search(r"width only \(c001\).*\+3\.0 % .*\+4\.0 % .*−1\.0 % .*1\.155.*\+0\.0012 to \+0\.0234.*won", text)
-    real = frame.loc[frame["role"] == "candidate", "real_ratio"]
-    assert f"{real.min():.3f} to {real.max():.3f}" in text
-    for row in summarise(frame).query("role == 'candidate'").head(10).to_dict("records"):
+    real = [row.real_ratio for row in run.rows if row.role == "candidate"]
+    assert f"{min(real):.3f} to {max(real):.3f}" in text
+    for one in [one for one in run.summaries if not one.is_baseline][:10]:
         assert re.search(
-            rf"\| {row['name']} +\|.*\| +{100 * row['correct'] / row['images']:.1f} % \|.*\| +{row['score']:.4f} \|",
-            text,
+            rf"\| {one.row.name} +\| +{100 * one.correct / one.images:.1f} % \|.*\| +{one.score:.4f} \|", text
         )
 
 
-def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(
-    complete: tuple[Path, pd.DataFrame],
-) -> None:
+def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(complete: tuple[Path, Record]) -> None:
     text = markdown(complete[0])
     assert "**Accuracy comes from a proxy:**" in text
     assert "1/7 of its resolution, at most 3 epochs on 8000 images" in text
@@ -102,69 +113,60 @@ def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(
     assert "rounds to the baseline itself" in text
     assert "loss is not finite \\| epoch 2" in text
     assert "```\nscalesearch grid --target-flops 400M --data flowers --seeds 1\n```" in text
-    for fact in ("0123456789ab", "ba9876543210", "torch 2.15.0", "2 CPU cores", "2026-01-31", "2 h 4 min"):
+    for fact in ("0123456789ab", PLAN.baseline.digest, "torch 2.15.0", "2 CPU cores", "2026-01-31", "2 h 4 min"):
         assert fact in text
 
 
 def test_nothing_done(tmp_path: Path) -> None:
-    frame = results(3, failed=(-1, 0, 1, 2))
-    written = write_report(tmp_path, frame, facts(25, None), [])
+    written = write_report(tmp_path, record(rows(3, failed=(-1, 0, 1, 2)), count=25))
     assert [path.name for path in written] == ["results.csv", "family.json", "report.md", "report.html"]
     text = markdown(tmp_path)
-    assert "**not finished: 0 of 25 done, 3 failed.**" in text
+    assert "**Not finished: 0 of 25 candidates have a result, 3 failed.**" in text
     assert not re.search(r"\bnan\b", text.lower())
 
 
 def test_no_rows_yet(tmp_path: Path) -> None:
-    write_report(tmp_path, results(3).iloc[:0], facts(25, None), [])
-    assert "**not finished: 0 of 25 done.**" in markdown(tmp_path)
+    write_report(tmp_path, record([], count=25))
+    assert "**Not finished: 0 of 25 candidates have a result.**" in markdown(tmp_path)
 
 
 def test_one_done_of_many_with_the_baseline_lost(tmp_path: Path) -> None:
-    frame = results(7, failed=(-1, 1, 2, 3, 4, 5, 6))
-    frame.loc[frame["candidate"] == 1, "status"] = "done"
-    frame.loc[frame["candidate"] == 1, "reason"] = ""
-    write_report(tmp_path, frame, facts(25, None), [])
+    write_report(tmp_path, record(rows(7, failed=(-1, 1, 2, 3, 4, 5, 6)), count=25))
     text = markdown(tmp_path)
-    assert "**not finished: 1 of 25 done, 6 failed.**" in text
+    assert "**Not finished: 1 of 25 candidates have a result, 6 failed.**" in text
     assert "Best so far: c000" in text
-    assert "no accuracy was recorded" in text
     assert not (tmp_path / "family.png").exists()
     assert "best so far" not in text.split("## Figures")[0]
 
 
 def test_bought_wins_and_an_unknown_spread_are_said(tmp_path: Path) -> None:
-    frame = results(5)
-    winners = replace(answer(frame, verdict="bought"), seed_sd=None)
-    write_report(tmp_path, frame, replace(facts(5, None), winners=winners), [])
+    trainings = rows(5)
+    write_report(tmp_path, record(trainings, replace(answer(trainings, verdict="bought"), seed_sd=None)))
     text = markdown(tmp_path)
     assert "**Bought:** as accurate as the control or more, but at more FLOPs" in text
     assert "spread between seeds is unknown" in text
 
 
 def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:
-    frame = results(1).query("role == 'candidate'")
-    write_report(tmp_path, frame, facts(1, None, is_proxy=False, resolution_divisor=1, epochs=30), [])
+    plan = replace(PLAN, proxy=replace(PLAN.proxy, resolution_divisor=1, epochs=30))
+    write_report(tmp_path, record([row for row in rows(1) if row.role == "candidate"], plan=plan))
     text = markdown(tmp_path)
     assert "**Accuracy comes from a short training at full size:**" in text
     assert "comes from a proxy" not in text
 
 
+def test_a_ranking_near_chance_is_called_one(tmp_path: Path) -> None:
+    trainings = [judged(row, 25) for row in rows(3)]
+    write_report(tmp_path, record(trainings, answer(trainings)))
+    assert "**No candidate is clearly above guessing: this ranking says nothing.**" in markdown(tmp_path)
+
+
 def test_names_cannot_break_the_markdown(tmp_path: Path) -> None:
-    frame = results(1, failed=(-1, 0))
-    run = facts(1, None)
-    run = replace(run, data=replace(run.data, name="<b>x*\n## y"))
-    write_report(tmp_path, frame, run, [])
+    write_report(tmp_path, record(rows(1, failed=(-1, 0)), plan=replace(PLAN, data="<b>x*\n## y")))
     headings = [line for line in markdown(tmp_path).splitlines() if line.startswith("#")]
     assert headings[0] == "# Compound scaling for &lt;b>x\\* ## y: not finished"
     assert "## y" not in headings
     assert "<b>" not in markdown(tmp_path)
-
-
-def test_foreign_coefficients_are_refused_and_nothing_is_written(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="coefficients: found α 3"):
-        write_report(tmp_path / "report", results(3), facts(3, Coefficients(3, 1, 1)), [])
-    assert not (tmp_path / "report").exists()
 
 
 def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,6 +177,6 @@ def test_a_failed_write_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr("os.replace", refuse)
     with pytest.raises(UserError, match="disk full"):
-        write_report(tmp_path, results(1, failed=(-1, 0)), facts(1, None), [])
+        write_report(tmp_path, record(rows(1, failed=(-1, 0))))
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]
     assert (tmp_path / "results.csv").read_text() == "old"

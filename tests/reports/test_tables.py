@@ -1,41 +1,20 @@
-import pandas as pd
-import pytest
+import re
 
 from scalesearch.design.candidates import DroppedTriple
 from scalesearch.design.scaling import Coefficients
-from scalesearch.reports.statistics import summarise
-from scalesearch.reports.tables import (
-    count_text,
-    drop_reasons,
-    failures,
-    family_table,
-    markdown_table,
-    percent,
-    top_candidates,
-)
-from tests.reports.synthetic import family, results
+from scalesearch.reports import render, tables
+from scalesearch.reports.tables import Table, table
+from tests.reports.synthetic import answer, compared, early, members, record, rows, trained, verification
 
 
-@pytest.mark.parametrize(
-    ("number", "text"),
-    [
-        (385_814_752, "386 M"), (1_827_141_392, "1.83 G"), (37_745_884_192, "37.7 G"), (5_288_548, "5.29 M"),
-        (999_499_999, "999 M"), (999_600_000, "1.00 G"), (9_999_000, "10.0 M"), (950, "950"), (0, "0"),
-    ],
-)  # fmt: skip
-def test_counts_have_three_digits(number: int, text: str) -> None:
-    assert count_text(number) == text
-
-
-def test_percent_rounds_as_people_do() -> None:
-    assert percent(1259 / 2000) == "63.0 %"
-    assert percent(0.00704, 2) == "0.70 %"
+def column(shown: Table, name: str) -> list[str]:
+    place = shown.columns.index(name)
+    return [row[place] for row in shown.texts]
 
 
 def test_markdown_table_is_padded_aligned_and_keeps_its_columns() -> None:
-    frame = pd.DataFrame({"name": ["a|b", "line\nbreak"], "share": ["1.5 %", "12.5 %"]})
-    lines = markdown_table(frame).splitlines()
-    assert lines == [
+    shown = table("", ("name", "share"), [("a|b", "1.5 %"), ("line\nbreak", "12.5 %")])
+    assert render.markdown(shown).splitlines() == [
         "| name       |  share |",
         "| ---------- | -----: |",
         "| a\\|b       |  1.5 % |",
@@ -44,35 +23,88 @@ def test_markdown_table_is_padded_aligned_and_keeps_its_columns() -> None:
 
 
 def test_an_empty_table_is_its_heading() -> None:
-    assert len(markdown_table(pd.DataFrame(columns=["a", "b"])).splitlines()) == 2
+    assert len(render.markdown(table("", ("a", "b"), [])).splitlines()) == 2
 
 
-def test_top_candidates_are_the_best_ten_and_the_baseline() -> None:
-    summary = summarise(results(25))
-    table = top_candidates(summary)
-    assert list(table["#"]) == [*map(str, range(1, 11)), "base"]
-    best = summary[summary["role"] == "candidate"].iloc[0]
-    assert table["candidate"].iloc[0] == best["name"]
-    assert table["score"].iloc[0] == f"{best['score']:.4f}"
-    assert table["accuracy"].iloc[0] == f"{100 * best['correct'] / best['images']:.1f} %"
+def test_the_best_ten_and_the_baseline() -> None:
+    run = record(rows(25))
+    shown = tables.candidates(run, 10)
+    best = next(one for one in run.summaries if not one.is_baseline)
+    assert len(shown.rows) == 11
+    assert column(shown, "candidate")[0] == best.row.name
+    assert column(shown, "candidate")[-1] == "baseline"
+    assert column(shown, "score")[0] == f"{best.score:.4f}"
+    assert column(shown, "accuracy")[0] == f"{100 * best.correct / best.images:.1f} %"
+
+
+def test_further_members_of_the_set_only_where_asked() -> None:
+    trainings = rows(25)
+    run = record(trainings, answer(trainings, beaten=5))
+    assert len(tables.candidates(run, 10).rows) == 11
+    assert len(tables.candidates(run, 10, members=True).rows) == 21
+    assert len(tables.candidates(run).rows) == 26
+
+
+def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
+    trainings = rows(12, failed=(3,))
+    run = record((*early(trainings), *trainings), answer(trainings))
+    shown = [tables.candidates(run, 12), tables.standings(run), tables.enumeration(run.enumeration)]
+    shown.append(tables.verification(verification(compared("c001", "recommended"), compared("c002", "beaten"))))
+    for one in shown:
+        from rich.console import Console
+
+        console = Console(width=80, no_color=True)
+        with console.capture() as captured:
+            console.print(render.terminal(one, 80))
+        assert "…" not in captured.get()
+    assert "all triples α/β/γ" in render.fitted(shown[0], 300).columns
+
+
+def test_markup_in_a_cell_is_text_in_a_terminal() -> None:
+    from rich.console import Console
+
+    console = Console(width=80, no_color=True)
+    with console.capture() as captured:
+        console.print(render.terminal(table("t", ("a",), [("[red]x[/]",)]), 80))
+    assert "[red]x[/]" in captured.get()
+
+
+def test_a_notebook_shows_the_standings_with_notes() -> None:
+    trainings = rows(4)
+    html = render.notebook(tables.standings(record(trainings, answer(trainings))), ["**Bought:** <b>"])
+    assert html.count("<tr>") == 5
+    assert "<p>Bought: &lt;b&gt;</p>" in html
+    assert re.search(r"\d\.\d{4}–\d\.\d{4}", html)
 
 
 def test_family_shows_accuracy_only_where_somebody_measured_it() -> None:
-    assert "test accuracy" not in family_table(family())
-    table = family_table(family(tested=3))
-    assert list(table["test accuracy"]) == ["88.0 %", "89.1 %", "90.0 %", "", "", "", ""]
-    assert table["FLOPs"].iloc[0] == "386 M"
+    family = members()
+    assert "test accuracy" not in tables.family(family).columns
+    shown = tables.family(family, trained(family, 3))
+    assert column(shown, "test accuracy") == ["88.0 %", "89.1 %", "90.0 %", "", "", "", ""]
+    assert column(shown, "FLOPs")[0] == "386M"
+    other_size = tables.family(family[:1], trained(family[1:], 1))
+    assert "test accuracy" not in other_size.columns
 
 
 def test_drop_reasons_are_counted_most_first() -> None:
     c = Coefficients(1.0, 1.0, 1.4)
-    table = drop_reasons([DroppedTriple(c, 1.0, "b"), DroppedTriple(c, 2.5, "a"), DroppedTriple(c, 2.75, "a")])
-    assert table.to_numpy().tolist() == [["a", 2, "2.50–2.75"], ["b", 1, "1.00"]]
+    shown = tables.dropped([DroppedTriple(c, 1.0, "b"), DroppedTriple(c, 2.5, "a"), DroppedTriple(c, 2.75, "a")])
+    assert shown.texts == [["a", "2", "2.50–2.75"], ["b", "1", "1.00"]]
 
 
 def test_failures_name_candidate_seed_and_reason() -> None:
-    table = failures(results(3, seeds=2, failed=(1,)))
-    assert table.to_numpy().tolist() == [
-        ["c001", "candidate", 0, "loss is not finite | epoch 2"],
-        ["c001", "candidate", 1, "loss is not finite | epoch 2"],
+    assert tables.failures(rows(3, seeds=2, failed=(1,))).texts == [
+        ["c001", "candidate", "0", "loss is not finite | epoch 2"],
+        ["c001", "candidate", "1", "loss is not finite | epoch 2"],
     ]
+
+
+def test_the_public_table_has_a_row_a_network() -> None:
+    trainings = rows(5, seeds=2)
+    run = record(trainings, answer(trainings))
+    frame = tables.summary_frame(run)
+    assert list(frame["name"]) == [one.row.name for one in run.summaries]
+    assert set(frame.loc[frame["member"], "name"]) == {standing.name for standing in run.answer.members}  # type: ignore[union-attr]
+    assert {"accuracy", "low", "high", "seed_spread", "score", "pareto", "real_ratio"} <= set(frame.columns)
+    assert (frame["low"] < frame["accuracy"]).all()

@@ -2,22 +2,22 @@
 
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scalesearch.design.scaling import Coefficients
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.running.campaign import Bounds, Campaign
-from scalesearch.running.executor import Died, Here
+from scalesearch.running.executor import Death, Here
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.trial import Assignment, Outcome
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.kept import hits
-from scalesearch.study.plan import Measured, Trial
-from scalesearch.study.row import Finished, Key, Row, key
+from scalesearch.study.plan import Measurement, Trial
+from scalesearch.study.record import hits
+from scalesearch.study.row import Key, Row, TrialResult
+from tests.rows import make_row
 from tests.running.conftest import OpenStorage
 
 SPEC = load_space("mbconv_small").baseline
@@ -26,14 +26,14 @@ NOTHING = np.zeros(0, np.int64)
 
 def make(candidate: int, seed: int = 0) -> Trial:
     config = TrainConfig(epochs=2, seed=seed)
-    return Trial(candidate, seed, f"c{candidate:03d}", SPEC, SPEC, Coefficients(1, 1, 1), config, 2)
+    return Trial(candidate, f"c{candidate:03d}", SPEC, SPEC, config, 2)
 
 
 class Work:
     """Wants some trials; remembers what it heard."""
 
     def __init__(self, trials: Sequence[Trial]) -> None:
-        self.trials, self.found, self.notes = trials, dict[Key, Finished](), list[str]()
+        self.trials, self.found, self.notes = trials, dict[Key, TrialResult](), list[str]()
 
     def wanted(self) -> Sequence[Trial]:
         return [one for one in self.trials if one.key not in self.found]
@@ -41,21 +41,13 @@ class Work:
     def assignment(self, one: Trial) -> Assignment:
         return Assignment(one)
 
-    def row(self, one: Trial, measured: Measured) -> Row:
-        status, (c, s, e) = ("failed" if measured.reason else "done"), one.key
-        return {
-            "candidate": c,
-            "seed": s,
-            "epochs": e,
-            "status": status,
-            "reason": measured.reason,
-            "images": measured.images,
-        }
+    def row(self, one: Trial, measured: Measurement) -> Row:
+        return make_row(*one.key, reason=measured.reason)
 
-    def heard(self, finished: Sequence[Finished]) -> None:
+    def heard(self, finished: Sequence[TrialResult]) -> None:
         for one in finished:
-            assert key(one.row) not in self.found, "heard twice"
-            self.found[key(one.row)] = one
+            assert one.row.key not in self.found, "heard twice"
+            self.found[one.row.key] = one
 
     def note(self, text: str) -> None:
         self.notes.append(text)
@@ -64,17 +56,17 @@ class Work:
 def outcome(one: Assignment, reason: str = "") -> Outcome:
     labels = NOTHING if reason else np.arange(4)
     guess = NOTHING if reason else np.array([0, 1, 2, one.trial.candidate])
-    return Outcome(Measured(1, 1, 3, 4, 0.1, 1.0, reason), labels, guess)
+    return Outcome(Measurement(1, 1, 3, 4, 0.1, 1.0, reason), labels, guess)
 
 
 class Scripted(Here[Assignment, Outcome]):
     """Does each job in this process as ``act`` says."""
 
-    def __init__(self, act: Callable[[Assignment], Outcome | Died]) -> None:
+    def __init__(self, act: Callable[[Assignment], Outcome | Death]) -> None:
         super().__init__(lambda job, beat: outcome(job))
         self._act = act
 
-    def ended(self, timeout_seconds: float) -> list[tuple[Assignment, Outcome | Died]]:
+    def ended(self, timeout_seconds: float) -> list[tuple[Assignment, Outcome | Death]]:
         return [(job, self._act(job)) for job, _ in super().ended(timeout_seconds)]
 
 
@@ -93,7 +85,7 @@ def test_everything_wanted_is_done_once_and_known_to_the_next(open_storage: Open
     first, second = Work(trials), Work(trials)
     assert Campaign(Ledger(open_storage(), run), Scripted(act), first, Bounds()).run()
     assert calls == [one.key for one in trials]
-    assert first.found[1, 1, 2].row["reason"] == "no luck"  # a failed one is not tried again
+    assert first.found[1, 1, 2].row.reason == "no luck"  # a failed one is not tried again
     right = hits(first.found[0, 1, 2])
     assert right is not None
     assert right.tolist() == [True, True, True, False]
@@ -105,24 +97,24 @@ def test_everything_wanted_is_done_once_and_known_to_the_next(open_storage: Open
 def test_a_training_that_kills_its_workers_is_given_up_in_the_end(open_storage: OpenStorage, run: str) -> None:
     tries: list[Key] = []
 
-    def act(job: Assignment) -> Outcome | Died:
+    def act(job: Assignment) -> Outcome | Death:
         tries.append(job.trial.key)
-        return Died("bitten") if job.trial.candidate == 0 else outcome(job)
+        return Death("bitten") if job.trial.candidate == 0 else outcome(job)
 
     work = Work([make(0), make(1)])
     assert Campaign(Ledger(open_storage(), run), Scripted(act), work, Bounds(), retries=2).run()
     assert sorted(tries) == [(0, 0, 2)] * 3 + [(1, 0, 2)]
-    assert work.found[0, 0, 2].row["reason"] == "given up after 3 tries: bitten"
-    assert work.found[1, 0, 2].row["status"] == "done"
+    assert work.found[0, 0, 2].row.reason == "given up after 3 tries: bitten"
+    assert work.found[1, 0, 2].row.status == "done"
     assert len(work.notes) == 3
 
 
 def test_a_worker_that_ended_before_it_began_counts_against_nobody(open_storage: OpenStorage, run: str) -> None:
-    left = [Died("no start", begun=False)] * 5
+    left = [Death("no start", begun=False)] * 5
     work = Work([make(0)])
     executor = Scripted(lambda job: left.pop() if left else outcome(job))
     assert Campaign(Ledger(open_storage(), run), executor, work, Bounds(), retries=0).run()
-    assert work.found[0, 0, 2].row["status"] == "done"
+    assert work.found[0, 0, 2].row.status == "done"
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("disk", "full", "space")])
@@ -157,7 +149,7 @@ def test_a_result_that_came_too_late_is_dropped(open_storage: OpenStorage, run: 
         other.free_all()
         claim = other.claim([job.trial.key])
         assert claim is not None
-        row: dict[str, Any] = {**work.row(job.trial, outcome(job).measured), "by": "the other"}
+        row = replace(work.row(job.trial, outcome(job).measurement), note="by the other")
         assert other.finish(claim, row, b"")
         return outcome(job)
 
@@ -166,5 +158,5 @@ def test_a_result_that_came_too_late_is_dropped(open_storage: OpenStorage, run: 
     if not ledger.storage.shared:
         pytest.skip("one file has one coordinator")
     assert Campaign(ledger, Scripted(act), work, Bounds()).run()
-    assert work.found[0, 0, 2].row["by"] == "the other"
+    assert work.found[0, 0, 2].row.note == "by the other"
     assert "taken over" in work.notes[-1]

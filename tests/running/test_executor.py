@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.running.executor import FAILED_STARTS, Beat, Died, Executor, Here, WorkerDiedError, mapped
+from scalesearch.running.executor import FAILED_STARTS, Beat, Death, Executor, Here, WorkerDiedError, mapped
 from scalesearch.running.processes import Processes
 
 
@@ -53,8 +53,8 @@ class Unloadable:
         return number
 
 
-def ended(executor: Executor[int, int], jobs: list[int]) -> dict[int, int | Died]:
-    found: dict[int, int | Died] = {}
+def ended(executor: Executor[int, int], jobs: list[int]) -> dict[int, int | Death]:
+    found: dict[int, int | Death] = {}
     waiting = list(jobs)
     while len(found) < len(jobs):
         while waiting and executor.free():
@@ -94,21 +94,21 @@ def test_a_worker_that_dies_hangs_or_raises_takes_no_other_along() -> None:
     found = ended(executor, [5, 1, 2, 3, 4, 6, 7])
     executor.close()
     assert [found[number] for number in (5, 6, 7)] == [5, 6, 7]
-    assert found[1] == Died("KeyError: 'a bug'")
-    assert found[2] == Died("its worker process was ended by SIGKILL, most often because memory ran out")
-    assert found[3] == Died("its worker process gave no sign of life for 4 s and was killed")
-    assert found[4] == Died("its worker process ended with exit code 9")
+    assert found[1] == Death("KeyError: 'a bug'")
+    assert found[2] == Death("its worker process was ended by SIGKILL, most often because memory ran out")
+    assert found[3] == Death("its worker process gave no sign of life for 4 s and was killed")
+    assert found[4] == Death("its worker process ended with exit code 9")
 
 
 def test_a_stopped_worker_is_killed() -> None:
     executor = Processes(stop, 1, stalled_seconds=2.0)
-    assert isinstance(ended(executor, [1])[1], Died)
+    assert isinstance(ended(executor, [1])[1], Death)
     executor.close()
 
 
 def test_workers_that_cannot_start_end_the_whole() -> None:
     executor: Processes[int, int] = Processes(Unloadable(), 2)
-    found: list[int | Died] = []
+    found: list[int | Death] = []
 
     def until_it_gives_up() -> None:
         while True:
@@ -120,7 +120,7 @@ def test_workers_that_cannot_start_end_the_whole() -> None:
         until_it_gives_up()
     executor.close()
     assert len(found) >= FAILED_STARTS - 2
-    assert all(isinstance(one, Died) and not one.begun for one in found)  # which says nothing about the job
+    assert all(isinstance(one, Death) and not one.begun for one in found)  # which says nothing about the job
 
 
 def test_a_job_that_dies_is_an_error_where_nobody_tries_again() -> None:

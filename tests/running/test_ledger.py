@@ -1,7 +1,6 @@
 import threading
 import uuid
 from pathlib import Path
-from typing import Any
 
 import pytest
 from sqlalchemy import insert, update
@@ -10,17 +9,16 @@ from scalesearch.errors import UserError
 from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger
 from scalesearch.running.owner import new_owner, surely_gone
 from scalesearch.running.storage import Storage, storage_url
-from scalesearch.study.row import Key, key
+from scalesearch.study.row import Key, Row
 from tests.postgres import Server
+from tests.rows import make_row
 from tests.running.conftest import OpenStorage
 
 KEYS: list[Key] = [(candidate, seed, 2) for seed in range(2) for candidate in (-1, 0, 1)]
 
 
-def line(one: Key, score: float | None = 0.5) -> dict[str, Any]:
-    candidate, seed, epochs = one
-    status = "failed" if score is None else "done"
-    return {"candidate": candidate, "seed": seed, "epochs": epochs, "score": score, "status": status}
+def line(one: Key, score: float | None = 0.5) -> Row:
+    return make_row(*one, reason="no luck") if score is None else make_row(*one, score=score)
 
 
 @pytest.fixture
@@ -59,8 +57,8 @@ def test_results_are_read_back_by_anybody(open_storage: OpenStorage, run: str) -
         assert ledger.finish(claim, line(claim.key, score), b"" if score is None else b"\0\xff")
         assert ledger.finish(claim, line(claim.key, score), b"")  # the answer to the first try was lost on its way
     found = Ledger(open_storage(), run).finished()
-    assert [(key(one.row), one.predictions) for one in found] == [(KEYS[0], b"\0\xff"), (KEYS[1], b"")]
-    assert [key(one.row) for one in ledger.finished(known={KEYS[0]})] == [KEYS[1]]
+    assert [(one.row.key, one.predictions) for one in found] == [(KEYS[0], b"\0\xff"), (KEYS[1], b"")]
+    assert [one.row.key for one in ledger.finished(known={KEYS[0]})] == [KEYS[1]]
 
 
 def test_a_claim_that_was_taken_over_adds_nothing(open_storage: OpenStorage, run: str) -> None:
@@ -74,7 +72,7 @@ def test_a_claim_that_was_taken_over_adds_nothing(open_storage: OpenStorage, run
     stalled.give_back(lost)  # nor does it free what is not its own any more
     assert other.finish(taken, line(taken.key, 0.9), b"")
     assert not stalled.finish(lost, line(lost.key, 0.1), b"")
-    assert [one.row["score"] for one in stalled.finished()] == [0.9]
+    assert [one.row.score for one in stalled.finished()] == [0.9]
 
 
 def test_deaths_count_and_interruptions_do_not(open_storage: OpenStorage, run: str) -> None:
@@ -196,5 +194,5 @@ def test_a_server_that_goes_away_and_comes_back(postgres_server: Server, tmp_pat
     assert ledger.finish(claim, line(claim.key), b"")
     back.join()
     assert [text.split(" (")[0].split(" ", 1)[1] for text in said] == ["does not answer", "is back"]
-    assert [key(one.row) for one in ledger.finished()] == [claim.key]
+    assert [one.row.key for one in ledger.finished()] == [claim.key]
     storage.close()

@@ -15,12 +15,12 @@ from scalesearch.design.space import Grid
 from scalesearch.errors import UserError
 from scalesearch.running import executor as executor_module
 from scalesearch.running import on_ray
-from scalesearch.running.executor import Beat, Died, Here, WorkerDiedError, mapped
+from scalesearch.running.executor import Beat, Death, Here, WorkerDiedError, mapped
 from scalesearch.running.on_ray import OnRay
 from scalesearch.running.workers import Workers
 from tests.conftest import MakeFolder
-from tests.running.test_run import make_plan, measured
-from tests.running.test_run import run as search_in
+from tests.running.test_search import make_plan, measured
+from tests.running.test_search import run as search_in
 
 ray = pytest.importorskip("ray", reason="the extra scalesearch[ray] is not installed")
 
@@ -197,7 +197,7 @@ def test_a_job_that_kills_its_worker_died_and_the_others_go_on(make: Any) -> Non
     found = all_ended(executor, 4)
     assert executor.free() == 4
     assert found[0] == 0
-    assert found[1] == Died("ValueError: one")
+    assert found[1] == Death("ValueError: one")
     for number in (2, 3):
         assert found[number].begun
         assert "its worker process ended" in found[number].reason
@@ -216,7 +216,7 @@ def test_a_job_that_hangs_is_ended_and_one_that_beats_or_waits_is_not(make: Any)
         executor.submit(hangs)  # the second waits in Ray's queue until the first is ended
     found = all_ended(executor, 2)
     assert found[False] == "done"
-    assert found[True] == Died("it gave no sign of life for 1.5 s and was ended")
+    assert found[True] == Death("it gave no sign of life for 1.5 s and was ended")
 
 
 def test_closing_ends_what_runs_but_not_a_session_of_the_caller(make: Any, tmp_path: Path) -> None:
@@ -296,9 +296,9 @@ def test_without_ray_the_user_is_told_what_to_install(monkeypatch: pytest.Monkey
 def test_workers_that_never_begin_end_the_whole(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(executor_module, "FAILED_STARTS", 2)
     executor = make(double)
-    monkeypatch.setattr(executor, "_result", lambda _task: Died("it never began", begun=False))
+    monkeypatch.setattr(executor, "_result", lambda _task: Death("it never began", begun=False))
     executor.submit(1)
-    assert all_ended(executor, 1) == {1: Died("it never began", begun=False)}
+    assert all_ended(executor, 1) == {1: Death("it never began", begun=False)}
     executor.submit(2)
     with pytest.raises(WorkerDiedError, match="2 in a row"):
         all_ended(executor, 1)

@@ -1,18 +1,18 @@
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scalesearch.running.optuna_view import Window, open_study
 from scalesearch.running.storage import Storage, storage_url
+from scalesearch.study.row import Row
+from tests.rows import make_row
 from tests.running.conftest import OpenStorage
 
 
-def line(candidate: int, score: float | None = 0.5) -> dict[str, Any]:
-    return {
-        "candidate": candidate, "seed": 0, "epochs": 2, "alpha": 1.2, "beta": 1.1, "gamma": 1.15, "score": score,
-        "seconds": 60.0, "status": "failed" if score is None else "done",
-    }  # fmt: skip
+def line(candidate: int, score: float | None = 0.5) -> Row:
+    if score is None:
+        return make_row(candidate, reason="no luck", seconds=60.0)
+    return make_row(candidate, score=score, seconds=60.0)
 
 
 def never(text: str) -> None:
@@ -27,7 +27,7 @@ def test_each_training_is_shown_once(open_storage: OpenStorage, request: pytest.
     window.show(rows)
     window.show(rows)
     study = open_study(open_storage(), name)
-    assert [trial.user_attrs["row"] for trial in study.trials] == rows
+    assert [trial.user_attrs["row"] for trial in study.trials] == [row.to_dict() for row in rows]
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
     assert study.best_value == 0.7
     assert study.best_trial.params == {

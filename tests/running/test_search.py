@@ -1,6 +1,7 @@
 """Real searches on tiny images: each trial once, continued after an interruption, the same for any jobs."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,19 @@ from scalesearch.files import locked
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import open_weights, save_network
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.folder import newest_run
+from scalesearch.running.carry_out import Listener
 from scalesearch.running.optuna_view import open_study
-from scalesearch.running.search import PLAN_FORMAT, Listener, recorded, search
+from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting, run_trial
 from scalesearch.running.workers import Workers
-from scalesearch.study.answer import read_answer
+from scalesearch.study.answer import read_answer, read_recommendation
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.found import read_found
-from scalesearch.study.plan import SearchPlan, Weights, trial
+from scalesearch.study.plan import Inheritance, SearchPlan, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, Rung
+from scalesearch.study.record import FORMAT
+from scalesearch.study.row import Row
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.model_file import metadata_of
 from tests.conftest import MakeFolder
@@ -60,35 +62,35 @@ def run(
     folder: Path, plan: SearchPlan, data: Dataset, jobs: int = 1, listener: Listener = SILENT,
     races: tuple[Race, ...] = (ALL,), bounds: Bounds | None = None, storage: str | None = None,
     workers: Workers | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    candidates = plan.enumerate().candidates
-    return search(folder, plan, candidates, data, {}, workers or Workers(jobs), listener, races, bounds, storage)
+) -> Sequence[Row]:  # fmt: skip
+    agenda = RaceAgenda(plan, plan.enumerate().candidates, races)
+    return search(folder, agenda, data, {}, workers or Workers(jobs), listener, bounds, storage)
 
 
-def measured(rows: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
-    return [tuple(row[name] for name in MEASURED) for row in rows]
+def measured(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
+    return [tuple(getattr(row, name) for name in MEASURED) for row in rows]
 
 
 def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images)
     candidates = plan.enumerate().candidates
     undisturbed = run(tmp_path / "a", plan, images)
-    assert [row["candidate"] for row in undisturbed] == [-1, *(c.index for c in candidates)]
-    assert all(row["status"] == "done" and row["images"] == len(images.validation) for row in undisturbed)
+    assert [row.candidate for row in undisturbed] == [-1, *(c.index for c in candidates)]
+    assert all(row.status == "done" and row.images == len(images.validation) for row in undisturbed)
 
-    def interrupt(row: dict[str, Any], done: int, total: int) -> None:
+    def interrupt(row: Row, done: int, total: int) -> None:
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "b", plan, images, listener=Listener(SILENT.reading, interrupt))
     assert len(recorded(tmp_path / "b", plan)) == 2
-    assert not read_found(tmp_path / "b").complete
+    assert not read_recommendation(tmp_path / "b").complete
     continued = run(tmp_path / "b", plan, images, jobs=2)
     assert measured(continued) == measured(undisturbed)
     study = open_study(Storage(storage_url(tmp_path / "b", None)), "scalesearch")
     shown = [trial.user_attrs["row"]["candidate"] for trial in study.trials]
-    assert sorted(shown) == [row["candidate"] for row in undisturbed]  # each once; nothing repeated
+    assert sorted(shown) == [row.candidate for row in undisturbed]  # each once; nothing repeated
 
     calls: list[int] = []
     again = run(
@@ -96,18 +98,18 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     )
     assert measured(again) == measured(undisturbed)
     assert calls == []
-    found = read_found(tmp_path / "b")
-    best = max((row for row in undisturbed if row["candidate"] >= 0), key=lambda r: (r["score"], -r["candidate"]))
+    found = read_recommendation(tmp_path / "b")
+    best = max((row for row in undisturbed if row.candidate >= 0), key=lambda r: (r.score or 0, -r.candidate))
     assert found.complete
-    assert found.winner == best["name"]
+    assert found.winner == best.name
     assert found.coefficients.growth == 2.0
 
 
 def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     for row in run(tmp_path, plan, images):
-        with np.load(tmp_path / "predictions" / f"{row['name']}-seed0-e1.npz") as kept:
-            assert (kept["labels"] == kept["predictions"]).sum() == row["correct"]
+        with np.load(tmp_path / "predictions" / f"{row.name}-seed0-e1.npz") as kept:
+            assert (kept["labels"] == kept["predictions"]).sum() == row.correct
             assert np.array_equal(kept["labels"], images.source.labels[images.validation.indices])
 
 
@@ -115,9 +117,9 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: 
     hot = replace(make_plan(images).train, lr=1e30, clip_grad_norm=0.0, epochs=3)
     plan = make_plan(images, grid=Grid(1.0, 0.3), train=hot)
     rows = run(tmp_path, plan, images, races=(Race((Rung(3, 1, 1.0),)),))
-    failed = [row for row in rows if row["status"] == "failed"]
+    failed = [row for row in rows if row.status == "failed"]
     assert failed
-    assert all("loss" in row["reason"] for row in failed)
+    assert all("loss" in row.reason for row in failed)
     assert len(recorded(tmp_path, plan)) == len(rows)  # failed ones are not tried again
 
 
@@ -135,7 +137,7 @@ def test_runs_of_other_versions_are_refused(tmp_path: Path, images: Dataset) -> 
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     run(tmp_path, plan, images)
     values = json.loads((tmp_path / "run.json").read_text())
-    for version, advice in ((PLAN_FORMAT + 1, "Update scalesearch"), (1, "Read it with scalesearch 7")):
+    for version, advice in ((FORMAT + 1, "Update scalesearch"), (1, "Read it with scalesearch 7")):
         old = {**values, "format": version, "versions": {"scalesearch": "7"}}
         (tmp_path / "run.json").write_text(json.dumps(old))
         with pytest.raises(UserError, match=f"format {version}.*{advice}"):
@@ -155,8 +157,8 @@ def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_training
     run_trial(setting, Assignment(one, kept / "c000-seed0.safetensors"), lambda: None)  # as if left by an interruption
     assert epochs_begun(kept / "c000-seed0.safetensors") == 2
     both = run(tmp_path / "b", plan, images, races=short)
-    assert measured([row for row in both if row["epochs"] == 1]) == measured(expected)
-    assert measured([row for row in both if row["epochs"] == 2]) == measured(longer)
+    assert measured([row for row in both if row.epochs == 1]) == measured(expected)
+    assert measured([row for row in both if row.epochs == 2]) == measured(longer)
 
 
 def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset) -> None:
@@ -198,11 +200,11 @@ def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, im
     plan = make_plan(images, grid=Grid(1.0, 0.3), train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
     paused = run(tmp_path / "a", plan, images, races=(Race((Rung(1, 1, 1.0), Rung(2, 1, 1.0))),))
     whole = run(tmp_path / "b", plan, images, races=(Race((Rung(2, 1, 1.0),)),))
-    assert {row["epochs"] for row in paused} == {1, 2}
-    inside = {row["candidate"] for row in paused if row["epochs"] == 2}
+    assert {row.epochs for row in paused} == {1, 2}
+    inside = {row.candidate for row in paused if row.epochs == 2}
     assert len(inside) > 1
-    assert measured([row for row in paused if row["epochs"] == 2]) == measured(
-        [row for row in whole if row["candidate"] in inside]
+    assert measured([row for row in paused if row.epochs == 2]) == measured(
+        [row for row in whole if row.candidate in inside]
     )
     assert list((tmp_path / "a" / "checkpoints").iterdir()) == []
 
@@ -211,7 +213,7 @@ def test_bounds_leave_work_for_the_next_call(tmp_path: Path, images: Dataset) ->
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     part = run(tmp_path, plan, images, bounds=Bounds(trainings=2))
     assert len(part) == 2
-    assert not read_found(tmp_path).complete
+    assert not read_recommendation(tmp_path).complete
     unfinished = read_answer(tmp_path)
     assert unfinished is not None
     assert not unfinished.complete
@@ -227,7 +229,7 @@ def test_bounds_leave_work_for_the_next_call(tmp_path: Path, images: Dataset) ->
 def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     other = replace(plan, target_macs=3e6).to_dict()
-    (tmp_path / "run.json").write_text(json.dumps({"format": PLAN_FORMAT, "plan": other}))  # left by an interruption
+    (tmp_path / "run.json").write_text(json.dumps({"format": FORMAT, "plan": other}))  # left by an interruption
     assert run(tmp_path, plan, images)
     assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
 
@@ -235,27 +237,16 @@ def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Datase
 def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     run(tmp_path, plan, images)
-    found = read_found(tmp_path)
+    found = read_recommendation(tmp_path)
     (tmp_path / "coefficients.json").unlink()
     run(tmp_path, plan, images)
-    assert read_found(tmp_path) == found
+    assert read_recommendation(tmp_path) == found
     assert found.complete
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:
     with locked(tmp_path), pytest.raises(UserError, match="in use"):
         run(tmp_path, make_plan(images), images)
-
-
-def test_newest_run(tmp_path: Path) -> None:
-    assert newest_run(tmp_path) is None
-    for name in ("b", "a"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "coefficients.json").touch()
-    import os
-
-    os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
-    assert newest_run(tmp_path) == tmp_path / "a"
 
 
 def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Dataset) -> None:
@@ -270,19 +261,20 @@ def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Datase
     save_network(path, trained, metadata_of(statistics, ""), images.classes)
     still = TrainConfig(epochs=1, batch_size=16, lr=1e-12, warmup_epochs=0)
     source = open_weights(str(path), BASELINE)
-    plan = make_plan(images, train=still, weights=Weights(str(path), None, source.digest))
+    weights = Inheritance(str(path), None, source.digest)
+    plan = make_plan(images, train=still, weights=weights)
     assert SearchPlan.from_dict(plan.to_dict()) == plan
     found = run(tmp_path / "run", plan, images)
-    assert all(row["status"] == "done" for row in found), [row["reason"] for row in found]
+    assert all(row.status == "done" for row in found), [row.reason for row in found]
     kept = [
-        np.load(tmp_path / "run" / "predictions" / f"{row['name']}-seed0-e1.npz")["predictions"]
+        np.load(tmp_path / "run" / "predictions" / f"{row.name}-seed0-e1.npz")["predictions"]
         for row in found
-        if row["resolution"] == 16
+        if row.resolution == 16
     ]
     assert len(kept) > 2
     assert all(np.array_equal(predictions, kept[0]) for predictions in kept)
     other = run(tmp_path / "scratch", make_plan(images, train=still), images)
     assert measured(other) != measured(found)
-    moved = replace(plan, weights=replace(plan.weights, digest="000000000000"))
+    moved = replace(plan, weights=replace(weights, digest="000000000000"))
     with pytest.raises(UserError, match="weights"):
         recorded(tmp_path / "run", moved)

@@ -1,8 +1,8 @@
 """Verifications of searches whose trainings are made up, and one that trains."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,32 +13,36 @@ from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.files import locked, read_json
+from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
-from scalesearch.running.search import Listener, search
+from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.running.verify import (
-    FILE,
-    Searched,
-    Verification,
-    chosen,
-    common_epochs,
-    folder_of,
-    kept_rows,
-    read_searched,
-    scaled,
-    split_done,
-    trials,
+    VerificationAgenda,
+    recorded,
     verify,
 )
 from scalesearch.running.workers import Workers
-from scalesearch.study.answer import Answer, Standing
-from scalesearch.study.conclude import conclude
+from scalesearch.study.answer import Answer, Standing, Status, conclude, recommend
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measured, SearchPlan, runners
+from scalesearch.study.plan import Measurement, SearchPlan, runners
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Item, Race, Rung, advance
+from scalesearch.study.race import Race, Results, Rung, advance
+from scalesearch.study.record import ImageCounts, Provenance, Record, answered, read_record
+from scalesearch.study.row import Row
 from scalesearch.study.statistics import Bools
+from scalesearch.study.verification import (
+    FILE,
+    Verification,
+    check_shapes,
+    chosen,
+    common_epochs,
+    folder_of,
+    scaled,
+    trials,
+)
 from tests.conftest import MakeFolder
+from tests.rows import make_row
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
@@ -60,8 +64,7 @@ def make_plan(data: Dataset) -> SearchPlan:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("run", "verify"):
-        monkeypatch.setattr(f"scalesearch.running.{module}.run_trial", made_up)
+    monkeypatch.setattr("scalesearch.running.carry_out.run_trial", made_up)
 
 
 def right(number: int, seed: int, count: int) -> Bools:
@@ -74,32 +77,42 @@ def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
     one, labels = job.trial, setting.validation.source.labels[setting.validation.indices]
     count = len(labels)
     if one.candidate == 3 and cost(one.spec).macs > 3 * cost(BASELINE).macs:
-        return Outcome(Measured(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0])
-    told = right(one.candidate, one.seed, count)
-    measured = Measured(cost(one.spec).macs, 1, int(told.sum()), count, 0.5, 0.1)
+        return Outcome(Measurement(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0])
+    told = right(one.candidate, one.train.seed, count)
+    measured = Measurement(cost(one.spec).macs, 1, int(told.sum()), count, 0.5, 0.1)
     return Outcome(measured, labels, np.where(told, labels, 1 - labels))
 
 
-def searched_on(folder: Path, data: Dataset, race: Race = FULLY) -> Searched:
+def searched_on(folder: Path, data: Dataset, race: Race = FULLY) -> Record:
     """A search whose race ran to its end with results made up, without its ledger."""
     plan = make_plan(data)
-    candidates, results = plan.enumerate().candidates, dict[Item, Bools | None]()
+    candidates, results = plan.enumerate().candidates, Results()
     while wanted := advance(race, runners(plan, candidates), results).wanted:
-        results |= {item: right(item[0], item[1], len(data.validation)) for item in wanted}
+        for key in wanted:
+            results.add(key, right(key[0], key[1], len(data.validation)))
     state = advance(race, runners(plan, candidates), results)
     concluded = conclude(race, state, candidates, results, plan.target_macs)
     assert concluded is not None
-    return Searched(folder, plan, candidates, concluded, results, "somewhere")
+    chosen = recommend(plan, concluded, candidates, results, 0)
+    made = Provenance("scalesearch grid", {}, "", "", "somewhere", 2, ImageCounts(1, 1, 1), "", "study.db")
+    return Record(folder, plan, made, (), results, concluded, chosen, (), ())
 
 
-def verified(searched: Searched, data: Dataset, seeds: int = 2, listener: Listener = SILENT) -> Verification:
-    candidates = chosen(searched.answer, searched.candidates, 3, 2)
-    networks = scaled(searched.plan, searched.answer, candidates, 2.0)
-    wanted = trials(searched.plan, networks, seeds, None)
-    return verify(searched, networks, 2.0, wanted, data, Workers(), listener)
+def agenda_of(record: Record, seeds: int = 2, numbers: Sequence[int] = ()) -> VerificationAgenda:
+    given, _ = answered(record)
+    every = record.enumeration.candidates
+    candidates = [every[n] for n in numbers] or chosen(given, every, 3, 2)
+    networks = scaled(record.plan, given, candidates, 2.0)
+    return VerificationAgenda(record.plan, 2.0, networks, trials(record.plan, networks, seeds, None))
 
 
-def answer(*statuses: str, recommended: int = 0, controls: tuple[int, ...] = ()) -> Answer:
+def verified(record: Record, data: Dataset, seeds: int = 2, listener: Listener = SILENT) -> Verification:
+    verification = verify(record, agenda_of(record, seeds), data, Workers(), listener)
+    assert verification is not None
+    return verification
+
+
+def answer(*statuses: Status, recommended: int = 0, controls: tuple[int, ...] = ()) -> Answer:
     standings = tuple(
         Standing(f"c{n:03d}", "depth" if n in controls else "", status, 2, 1, 0.5, 0.4, 0.6)
         for n, status in enumerate(statuses)
@@ -136,15 +149,15 @@ def test_an_interrupted_one_continues_and_each_training_runs_once(tmp_path: Path
     searched = searched_on(tmp_path / "b", images)
     told: list[tuple[str, int]] = []
 
-    def interrupt(row: dict[str, Any], done: int, total: int) -> None:
-        told.append((row["name"], row["seed"]))
+    def interrupt(row: Row, done: int, total: int) -> None:
+        told.append((row.name, row.seed))
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         verified(searched, images, listener=Listener(SILENT.reading, interrupt))
-    assert len(kept_rows(searched, 2.0)) == 3
-    assert not (folder_of(searched, 2.0) / FILE).exists()
+    assert len(recorded(searched, agenda_of(searched))) == 3
+    assert not (folder_of(searched.folder, 2.0) / FILE).exists()
     assert verified(searched, images, listener=Listener(SILENT.reading, interrupt)) == undisturbed
     assert len(told) == len(set(told)) == 2 * (len(undisturbed.networks) + len(undisturbed.failed))
     more = verified(searched, images, seeds=3, listener=Listener(SILENT.reading, interrupt))
@@ -160,7 +173,7 @@ def test_partly_trained_searches_are_compared_where_all_have_a_result(tmp_path: 
     assert (found.epochs_at_one, found.full_epochs) == (1, 2)
     assert not found.fully_trained
     with pytest.raises(UserError, match="number of epochs"):
-        common_epochs({(0, 0, 1): np.ones(1, bool), (1, 0, 2): np.ones(1, bool)}, (0, 1))
+        common_epochs(Results({(0, 0, 1): np.ones(1, bool), (1, 0, 2): np.ones(1, bool)}), (0, 1))
 
 
 @pytest.mark.usefixtures("quick")
@@ -172,7 +185,7 @@ def test_a_folder_in_use_or_of_another_search_is_refused(tmp_path: Path, images:
     other = replace(searched, plan=replace(searched.plan, target_macs=3e6))
     with pytest.raises(UserError, match="another search"):
         verified(other, images)
-    (folder_of(searched, 2.0) / "rows.json").write_text('{"rows": 5}')
+    (folder_of(searched.folder, 2.0) / "rows.json").write_text('{"rows": 5}')
     with pytest.raises(UserError, match="damaged"):
         verified(searched, images)
 
@@ -180,9 +193,8 @@ def test_a_folder_in_use_or_of_another_search_is_refused(tmp_path: Path, images:
 @pytest.mark.usefixtures("quick")
 def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Dataset) -> None:
     searched = searched_on(tmp_path, images)
-    four = scaled(searched.plan, searched.answer, [searched.candidates[n] for n in (3, 4)], 2.0)
     with pytest.raises(UserError, match="at least two"):
-        verify(searched, four, 2.0, trials(searched.plan, four, 1, None), images, Workers(), SILENT)
+        verify(searched, agenda_of(searched, 1, (3, 4)), images, Workers(), SILENT)
 
 
 def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> None:
@@ -192,31 +204,38 @@ def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> Non
     (wanted,) = trials(plan, one, 1, 1)
     setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
     found = run_trial(setting, Assignment(wanted), lambda: None)
-    assert not found.measured.reason
-    assert found.measured.macs == one[0].macs  # fvcore counts what the closed form says
+    assert not found.measurement.reason
+    assert found.measurement.macs == one[0].macs  # fvcore counts what the closed form says
     assert len(found.predictions) == len(images.validation)
 
 
 def test_no_run_no_plan(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"without run\.json"):
-        read_searched(tmp_path)
+    with pytest.raises(UserError, match=r"no run\.json"):
+        read_record(tmp_path)
     (tmp_path / "run.json").write_text("{}")
     with pytest.raises(UserError, match="without a format"):
-        read_searched(tmp_path)
+        read_record(tmp_path)
 
 
 @pytest.mark.usefixtures("quick")
 def test_a_search_is_read_back(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images)
     race = Race((Rung(1, 1, 1.0),))
-    search(tmp_path, plan, plan.enumerate().candidates, images, {"data_argument": "there"}, Workers(), SILENT, (race,))
-    found = read_searched(tmp_path)
-    assert (found.plan, found.given, found.candidates) == (plan, "there", plan.enumerate().candidates)
-    assert set(found.results) == {(n, 0, 1) for n in range(-1, len(found.candidates))}
-    assert np.array_equal(found.results[2, 0, 1], right(2, 0, len(images.validation)))  # type: ignore[arg-type]
+    candidates, counts = plan.enumerate().candidates, [len(images.train), len(images.validation), len(images.test)]
+    facts = {
+        "data_argument": "there", "command": "scalesearch grid", "versions": {}, "hardware": "", "date": "",
+        "notes": [], "classes": 2, "images": dict(zip(("train", "validation", "test"), counts, strict=True)),
+        "source_digest": "", "nominal": plan.enumerate().nominal, "candidates": len(candidates),
+    }  # fmt: skip
+    search(tmp_path, RaceAgenda(plan, candidates, (race,)), images, facts, Workers(), SILENT)
+    record = read_record(tmp_path)
+    assert (record.plan, record.provenance.data_argument) == (plan, "there")
+    assert record.enumeration.candidates == candidates
+    assert set(record.results) == {(n, 0, 1) for n in range(-1, len(candidates))}
+    assert np.array_equal(record.results.seeds(2, 1)[0], right(2, 0, len(images.validation)))
     (tmp_path / "winners.json").unlink()
-    with pytest.raises(UserError, match="without an answer"):
-        read_searched(tmp_path)
+    with pytest.raises(UserError, match="no finished candidate"):
+        answered(read_record(tmp_path))
 
 
 def test_chosen_are_the_recommended_members_beaten_ones_to_the_last_and_controls(images: Dataset) -> None:
@@ -268,7 +287,7 @@ def test_trials_take_the_searchs_settings(images: Dataset) -> None:
     plan = make_plan(images)
     networks = scaled(plan, answer("member", "member"), plan.enumerate().candidates[:2], 2.0)
     full = trials(plan, networks, 2, None)
-    assert [(one.name, one.seed) for one in full] == [("c000", 0), ("c001", 0), ("c000", 1), ("c001", 1)]
+    assert [(one.name, one.train.seed) for one in full] == [("c000", 0), ("c001", 0), ("c000", 1), ("c001", 1)]
     assert full[3].train == replace(plan.train, seed=1)
     assert all(one.until == one.train.epochs == 2 for one in full)
     longer = trials(plan, networks, 1, 9)[0]
@@ -280,10 +299,7 @@ def test_a_kept_row_of_another_network_is_refused(images: Dataset) -> None:
     plan = make_plan(images)
     networks = scaled(plan, answer("member", "member"), plan.enumerate().candidates[:2], 2.0)
     wanted = trials(plan, networks, 1, None)
-    lines = [
-        {"candidate": 0, "seed": 0, "epochs": 2, "digest": wanted[0].spec.digest},
-        {"candidate": 1, "seed": 0, "epochs": 2, "digest": "other"},
-    ]
-    assert split_done(wanted, lines[:1]) == (lines[:1], [wanted[1]])
+    rows = [make_row(0, digest=wanted[0].spec.digest), make_row(1, digest="other")]
+    check_shapes(wanted, rows[:1], "rows.json")
     with pytest.raises(UserError, match="c001 of another shape"):
-        split_done(wanted, lines)
+        check_shapes(wanted, rows, "rows.json")

@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from scalesearch.study.agreement import Interval, Regret
+from scalesearch.study.found import Found, write_found
+from scalesearch.study.kept import write_rows
 
 from scalesearch.data.arrays import stored
 from scalesearch.data.batches import IMAGENET_STATISTICS
@@ -26,11 +29,8 @@ from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
 from scalesearch.running.search import PLAN_FORMAT
 from scalesearch.running.verify import Compared, Verification
-from scalesearch.study.agreement import Interval, Regret
 from scalesearch.study.answer import Answer, Standing, write_answer
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.found import Found, write_found
-from scalesearch.study.kept import write_rows
 from scalesearch.study.plan import Measured, SearchPlan, row, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.training.model_file import metadata_of

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta, betabinom
 
-from scalesearch.study.intervals import (
+from scalesearch.study.statistics import (
     design_effect,
     intraclass_correlation,
     long_run_interval,
@@ -29,16 +29,16 @@ from scalesearch.study.intervals import (
     ],
 )
 def test_wilson_published_values(correct: int, total: int, expected: tuple[float, float]) -> None:
-    assert wilson_interval(correct, total) == pytest.approx(expected, abs=5e-5)
+    interval = wilson_interval(correct, total)
+    assert (interval.low, interval.high) == pytest.approx(expected, abs=5e-5)
 
 
 @given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.01, 0.999))
 def test_wilson_holds_the_share_and_mirrors(counts: tuple[int, int], level: float) -> None:
     correct, total = counts
-    low, high = wilson_interval(correct, total, level)
-    assert 0 <= low <= correct / total + 1e-12
-    assert correct / total - 1e-12 <= high <= 1
-    assert wilson_interval(total - correct, total, level) == pytest.approx((1 - high, 1 - low), abs=1e-9)
+    interval, mirrored = wilson_interval(correct, total, level), wilson_interval(total - correct, total, level)
+    assert 0 <= interval.low <= interval.value <= interval.high <= 1
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - interval.high, 1 - interval.low), abs=1e-9)
 
 
 @pytest.mark.parametrize(("correct", "total", "level"), [(1, 0, 0.9), (3, 2, 0.9), (-1, 2, 0.9), (1, 2, 1.0)])
@@ -48,7 +48,7 @@ def test_wilson_refuses(correct: int, total: int, level: float) -> None:
 
 
 def test_values_and_statistics_need_no_torch() -> None:
-    modules = "scalesearch.study.intervals, scalesearch.study.config, scalesearch.training.history"
+    modules = "scalesearch.study.statistics, scalesearch.study.config, scalesearch.training.history"
     code = f"import sys, {modules}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 

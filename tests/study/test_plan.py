@@ -8,7 +8,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measured, SearchPlan, check_same, differences, row, runners, trial
+from scalesearch.study.plan import Measurement, SearchPlan, check_same, differences, row, runners, trial
 from scalesearch.study.proxy import Proxy, choose_proxy
 
 B0 = load_space("efficientnet_b0").baseline
@@ -29,7 +29,7 @@ def test_a_trial_of_each_item() -> None:
     baseline = trial(PLAN, candidates, (-1, 1, 2))
     assert (baseline.name, baseline.spec.digest, baseline.train.seed) == ("baseline", PLAN.baseline.digest, 1)
     third = trial(PLAN, candidates, (3, 0, 1))
-    assert (third.key, third.file, third.until) == ((3, 0, 1), "c003-seed0-e1", 1)
+    assert (third.key, third.until) == ((3, 0, 1), 1)
     assert third.spec.digest == candidates[3].spec.digest
     assert third.proxy_spec.resolution == round(third.spec.resolution / 7)
 
@@ -44,14 +44,15 @@ def test_runners_carry_the_cost_factor() -> None:
 def test_row_joins_proxy_accuracy_with_full_size_flops() -> None:
     candidate = PLAN.enumerate().candidates[0]
     one = trial(PLAN, (candidate,), (0, 0, 2))
-    line = row(PLAN, one, candidate, Measured(candidate.macs, candidate.macs + 5, 80, 100, 0.3, 1.5))
-    assert line["top1"] == 0.8
-    assert isclose(line["score"], 0.8 * (candidate.macs / 400e6) ** -0.07)
-    assert line["proxy_macs"] < line["macs"] / 20
-    failed = row(PLAN, one, candidate, Measured(candidate.macs, 0, 0, 0, 0.0, 1.5, "loss nan"))
-    assert (failed["status"], failed["score"], failed["top1"], failed["reason"]) == ("failed", None, None, "loss nan")
-    json.dumps(line, allow_nan=False)
-    json.dumps(failed, allow_nan=False)
+    line = row(PLAN, one, candidate, Measurement(candidate.macs, candidate.macs + 5, 80, 100, 0.3, 1.5))
+    assert (line.top1, line.file) == (0.8, "c000-seed0-e2")
+    assert line.score is not None
+    assert isclose(line.score, 0.8 * (candidate.macs / 400e6) ** -0.07)
+    assert line.proxy_macs < line.macs / 20
+    failed = row(PLAN, one, candidate, Measurement(candidate.macs, 0, 0, 0, 0.0, 1.5, "loss nan"))
+    assert (failed.status, failed.score, failed.top1, failed.reason) == ("failed", None, None, "loss nan")
+    json.dumps(line.to_dict(), allow_nan=False)
+    json.dumps(failed.to_dict(), allow_nan=False)
 
 
 def test_another_plan_is_noticed_and_named() -> None:

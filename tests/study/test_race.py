@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from scalesearch.study.race import (
-    BASELINE,
-    Item,
     Race,
+    Results,
     Rung,
     Runner,
     State,
@@ -16,18 +15,19 @@ from scalesearch.study.race import (
     planned,
     usual,
 )
+from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import Bools
 
 IMAGES = 400
-Train = Callable[[Item], Bools | None]
+Train = Callable[[Key], Bools | None]
 
 
 def trainer(accuracies: dict[int, float], failing: tuple[int, ...] = ()) -> Train:
     """Answers of made-up networks: hard images are hard for all, and a network's answers follow from its item."""
     difficulty = np.random.default_rng(0).random(IMAGES)
 
-    def train(item: Item) -> Bools | None:
-        number, seed, epochs = item
+    def train(key: Key) -> Bools | None:
+        number, seed, epochs = key
         if number in failing:
             return None
         noise = np.random.default_rng([number + 1, seed, epochs]).normal(0, 0.02, IMAGES)
@@ -36,16 +36,13 @@ def trainer(accuracies: dict[int, float], failing: tuple[int, ...] = ()) -> Trai
     return train
 
 
-Kept = dict[Item, Bools | None]
-
-
-def run(race: Race, count: int, train: Train, results: Kept | None = None) -> tuple[State, Kept]:
+def run(race: Race, count: int, train: Train, results: Results | None = None) -> tuple[State, Results]:
     runners = [Runner(n, 1.0) for n in range(count)]
-    results = {} if results is None else results
+    results = Results() if results is None else results
     while (state := advance(race, runners, results)).wanted:
-        for item in state.wanted:
-            assert item not in results
-            results[item] = train(item)
+        for key in state.wanted:
+            assert key not in results
+            results.add(key, train(key))
     return state, results
 
 
@@ -74,7 +71,7 @@ def test_only_the_beaten_are_out_and_the_best_goes_on() -> None:
     assert 3 not in inside
     assert (3, 0, 4) not in results
     assert state.places[0].number in (1, 2)
-    assert all(place.low <= place.score <= place.high for place in state.places)
+    assert all(place.score.low <= place.score.value <= place.score.high for place in state.places)
 
 
 def test_the_race_ends_when_one_is_left() -> None:
@@ -86,12 +83,13 @@ def test_the_race_ends_when_one_is_left() -> None:
 def test_open_places_let_everybody_in_go_on_and_keep_what_is_there() -> None:
     race, train = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.25))), trainer(dict.fromkeys(range(8), 0.6))
     _, results = run(race, 8, train)
-    before = dict(results)
+    before = {(number, seed, epochs): results.seeds(number, epochs)[seed] for number, seed, epochs in results}
     state, results = run(open_places(race), 8, train, results)
-    assert all(results[item] is right for item, right in before.items())
+    assert len(results) > len(before)
+    assert all(results.seeds(n, epochs)[seed] is right for (n, seed, epochs), right in before.items())
     assert {place.rung for place in state.inside} == {1}
     everything, all_results = run(exhaustive(race), 8, train)
-    assert {item[2] for item in all_results} == {4}
+    assert {epochs for _, _, epochs in all_results} == {4}
     assert len(everything.places) == 8
 
 
@@ -118,10 +116,10 @@ def test_all_failed_is_no_answer() -> None:
 def test_a_race_cut_short_judges_what_is_there(finished: int) -> None:
     race, runners = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.5))), [Runner(n, 1.0) for n in range(3)]
     train = trainer(dict.fromkeys(range(3), 0.6))
-    results: Kept = {}
-    for item in advance(race, runners, results).wanted[:finished]:
-        results[item] = train(item)
-    state = advance(race, runners, results, final=True)
+    results = Results()
+    for key in advance(race, runners, results).wanted[:finished]:
+        results.add(key, train(key))
+    state = advance(race, runners, results)
     assert state.wanted
     assert len(state.places) == min(3, finished - 1)
 

@@ -1,12 +1,37 @@
-"""The winner set on simulated truths: it contains the best as often as it says, and is small where data allow."""
+"""The winner set on simulated truths: it contains the best as often as it says, and is small where data allow; rank
+agreement and regret; intervals of accuracies."""
+
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import kendalltau
 
 from scalesearch.errors import ScaleSearchError
-from scalesearch.study.statistics import Bools, SeedSpread, not_beaten, seed_spread, weigh
+from scalesearch.study.statistics import (
+    Bools,
+    Evidence,
+    Sample,
+    SeedSpread,
+    accuracy_interval,
+    kendall_tau,
+    not_beaten,
+    rank_agreement,
+    regret,
+    repeat_tau,
+    sample,
+    seed_spread,
+    weigh,
+    wilson_interval,
+)
+
+IMAGES = 400
+
+
+def samples(correct: Sequence[Bools], draws: int = 400) -> list[Sample]:
+    return [sample(one, draws=draws) for one in correct]
 
 
 def simulated(abilities: list[float], images: int, seeds: int, seed_sd: float, rng: np.random.Generator) -> list[Bools]:
@@ -23,7 +48,8 @@ def coverage(gaps: list[float], images: int, seeds: int, seed_sd: float, repeats
     hits = size = 0
     for repeat in range(repeats):
         correct = simulated(gaps, images, seeds, seed_sd, np.random.default_rng(repeat))
-        evidence = weigh(correct, [1.0] * len(gaps), seed_spread(correct), draws=400)
+        judged = samples(correct)
+        evidence = weigh(judged, [1.0] * len(gaps), seed_spread(judged))
         inside = not_beaten(evidence)
         hits += bool(inside[int(np.argmax(gaps))])
         size += int(inside.sum())
@@ -58,35 +84,36 @@ def test_without_the_spread_between_seeds_the_set_is_too_small() -> None:
     hidden = known = 0
     for _ in range(60):
         correct = simulated([0.2] * 6, 1500, 1, 0.3, rng)
-        hidden += bool(not_beaten(weigh(correct, [1.0] * 6, None, draws=300))[0])
-        known += bool(not_beaten(weigh(correct, [1.0] * 6, SeedSpread(0.05, 100), draws=300))[0])
+        judged = samples(correct, 300)
+        hidden += bool(not_beaten(weigh(judged, [1.0] * 6, None))[0])
+        known += bool(not_beaten(weigh(judged, [1.0] * 6, SeedSpread(0.05, 100)))[0])
     assert hidden / 60 < 0.75
     assert known / 60 > 0.85
 
 
 def test_spread_between_seeds_is_recovered_without_the_flips_of_single_images() -> None:
     rng = np.random.default_rng(1)
-    assert seed_spread([rng.random((1, 100)) < 0.5]) is None
-    flips_only = seed_spread([rng.random((3, 500)) < 0.6 for _ in range(30)])
+    assert seed_spread([sample(rng.random((1, 100)) < 0.5)]) is None
+    flips_only = seed_spread(samples([rng.random((3, 500)) < 0.6 for _ in range(30)]))
     assert flips_only is not None
     assert flips_only.sd < 0.01
     assert flips_only.freedom == 60
-    moved = seed_spread([rng.random((3, 500)) < rng.normal(0.6, 0.05, (3, 1)) for _ in range(60)])
+    moved = seed_spread(samples([rng.random((3, 500)) < rng.normal(0.6, 0.05, (3, 1)) for _ in range(60)]))
     assert moved is not None
     assert moved.sd == pytest.approx(0.05, rel=0.2)
 
 
 def test_one_candidate_and_all_equal() -> None:
     same = np.random.default_rng(0).random((2, 50)) < 0.5
-    assert not_beaten(weigh([same], [1.0], None)).tolist() == [True]
-    assert not_beaten(weigh([same] * 4, [1.0] * 4, None)).tolist() == [True] * 4
+    assert not_beaten(weigh([sample(same)], [1.0], None)).tolist() == [True]
+    assert not_beaten(weigh([sample(same)] * 4, [1.0] * 4, None)).tolist() == [True] * 4
 
 
 def test_less_than_one_image_is_no_evidence_but_all_images_are() -> None:
     same = np.random.default_rng(0).random((1, 400)) < 0.5
-    assert not_beaten(weigh([same, same], [1.0, 0.999], None)).tolist() == [True, True]
+    assert not_beaten(weigh(samples([same, same]), [1.0, 0.999], None)).tolist() == [True, True]
     right, wrong = np.ones((1, 400), bool), np.zeros((1, 400), bool)
-    assert not_beaten(weigh([right, wrong], [1.0, 1.0], None)).tolist() == [True, False]
+    assert not_beaten(weigh(samples([right, wrong]), [1.0, 1.0], None)).tolist() == [True, False]
 
 
 def test_pairing_tells_apart_what_unpaired_intervals_do_not() -> None:
@@ -94,13 +121,13 @@ def test_pairing_tells_apart_what_unpaired_intervals_do_not() -> None:
     better = rng.random((1, 1000)) < 0.6
     worse = better.copy()
     worse[0, np.flatnonzero(better[0])[:20]] = False  # 2 points, on 20 images alone
-    evidence = weigh([better, worse], [1.0, 1.0], None)
-    low, high = evidence.interval(0)[0], evidence.interval(1)[1]
+    evidence = weigh(samples([better, worse], 2000), [1.0, 1.0], None)
+    low, high = evidence.interval(0).low, evidence.interval(1).high
     assert low < high  # the intervals overlap
     assert not_beaten(evidence).tolist() == [True, False]
-    gap, least, most = evidence.gap(0, 1)
-    assert gap == pytest.approx(0.02)
-    assert 0 < least < 0.02 < most
+    gap = evidence.gap(0, 1)
+    assert gap.value == pytest.approx(0.02)
+    assert 0 < gap.low < 0.02 < gap.high
 
 
 @settings(max_examples=20, deadline=None)
@@ -108,14 +135,173 @@ def test_pairing_tells_apart_what_unpaired_intervals_do_not() -> None:
 def test_the_highest_score_is_always_in(count: int, seeds: int, images: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     correct = [rng.random((seeds, images)) < rng.random() for _ in range(count)]
-    evidence = weigh(correct, list(rng.uniform(0.9, 1.1, count)), seed_spread(correct), draws=100)
+    judged = samples(correct, 100)
+    evidence = weigh(judged, list(rng.uniform(0.9, 1.1, count)), seed_spread(judged))
     assert not_beaten(evidence)[int(np.argmax(evidence.scores))]
-    again = weigh(correct, [1.0] * count, seed_spread(correct), draws=100)
-    assert np.array_equal(again.deviations, weigh(correct, [1.0] * count, seed_spread(correct), draws=100).deviations)
+    again = [weigh(one, [1.0] * count, seed_spread(one)).deviations for one in (judged, samples(correct, 100))]
+    assert np.array_equal(*again)
 
 
 def test_different_images_are_refused() -> None:
     with pytest.raises(ScaleSearchError, match="same images"):
-        weigh([np.ones((1, 5), bool), np.ones((1, 6), bool)], [1.0, 1.0], None)
+        weigh(samples([np.ones((1, 5), bool), np.ones((1, 6), bool)]), [1.0, 1.0], None)
     with pytest.raises(ScaleSearchError, match="same images"):
-        weigh([np.ones((1, 0), bool)], [1.0], None)
+        sample(np.ones((1, 0), bool))
+
+
+def right(share: float, seeds: int = 1, *, seed: int = 0) -> Bools:
+    """A network that gets about ``share`` of the images right, the easy ones first, with some noise of its own."""
+    rng = np.random.default_rng(seed)
+    ease = np.linspace(0, 1, IMAGES)
+    return np.stack([ease + 0.05 * rng.standard_normal(IMAGES) < share for _ in range(seeds)])
+
+
+def networks(shares: list[float], seeds: int = 2, seed: int = 0) -> list[Bools]:
+    return [right(share, seeds, seed=seed + place) for place, share in enumerate(shares)]
+
+
+def both(first: list[float], second: list[float], spread: SeedSpread | None = None) -> tuple[Evidence, Evidence]:
+    ones = [1.0] * len(first)
+    return together(networks(first), networks(second, seed=100), ones, ones, spread)
+
+
+def together(
+    first: list[Bools], second: list[Bools], at_one: list[float], at_phi: list[float], spread: SeedSpread | None
+) -> tuple[Evidence, Evidence]:
+    """The same networks at two sizes, drawn together."""
+    both = weigh(samples([*first, *second], 2000), [*at_one, *at_phi], spread)
+    return both.part(slice(None, len(first))), both.part(slice(len(first), None))
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=2, max_size=12))
+def test_tau_is_scipys(pairs: list[tuple[int, int]]) -> None:
+    first, second = np.array(pairs, dtype=float).T
+    ours = float(kendall_tau(first, second))
+    tied = len(set(first)) == 1 or len(set(second)) == 1
+    assert np.isnan(ours) if tied else ours == pytest.approx(kendalltau(first, second).statistic)
+
+
+def test_tau_of_many_draws_at_once() -> None:
+    rng = np.random.default_rng(0)
+    first, second = rng.random((5, 7)), rng.random((5, 7))
+    assert kendall_tau(first, second) == pytest.approx([kendalltau(a, b).statistic for a, b in zip(first, second)])  # noqa: B905
+
+
+def test_orders_far_apart_agree_surely_and_reversed_ones_disagree() -> None:
+    shares = [0.2, 0.4, 0.6, 0.8]
+    same = rank_agreement(*both(shares, shares))
+    assert same is not None
+    assert (same.value, same.low, same.high) == (1, 1, 1)
+    reversed_ = rank_agreement(*both(shares, shares[::-1]))
+    assert reversed_ is not None
+    assert (reversed_.value, reversed_.low, reversed_.high) == (-1, -1, -1)
+
+
+def test_close_networks_have_a_wide_interval_that_seeds_make_wider() -> None:
+    close = [0.5, 0.501, 0.502, 0.503, 0.504]
+    images_only = rank_agreement(*both(close, close))
+    with_seeds = rank_agreement(*both(close, close, SeedSpread(0.05, 4)))
+    assert images_only is not None
+    assert with_seeds is not None
+    assert images_only.low < images_only.value < images_only.high
+    assert with_seeds.high - with_seeds.low > 1
+    assert with_seeds.low < 0 < with_seeds.high
+
+
+def test_images_are_drawn_alike_on_both_sides_and_seeds_apart() -> None:
+    one = right(0.5)
+    alike = together([one, one], [one, one], [1, 1], [1, 1], None)
+    assert np.array_equal(alike[0].deviations, alike[1].deviations)
+    apart = together([one, one], [one, one], [1, 1], [1, 1], SeedSpread(0.5, 9))
+    assert abs(np.corrcoef(apart[0].deviations[:, 0], apart[1].deviations[:, 0])[0, 1]) < 0.1
+
+
+def test_nothing_to_rank() -> None:
+    single = both([0.5], [0.5])
+    assert rank_agreement(*single) is None
+    assert repeat_tau(single[1]) is None
+    assert regret(single[1], 0) is None
+    same = right(0.5)
+    tied = together([same, same], [same, same], [1, 1], [1, 1], None)
+    assert rank_agreement(*tied) is None
+    assert repeat_tau(tied[1]) is None
+    with pytest.raises(ScaleSearchError):
+        together([], [], [], [], None)
+
+
+def test_a_repetition_agrees_as_far_as_noise_lets_it() -> None:
+    far, near = both([0.2, 0.5, 0.8], [0.2, 0.5, 0.8])[1], both([0.5, 0.502], [0.5, 0.502], SeedSpread(0.05, 4))[1]
+    assert repeat_tau(far) == 1
+    told = repeat_tau(near)
+    assert told is not None
+    assert -0.2 < told < 0.5
+
+
+def test_regret_is_the_gap_to_the_best() -> None:
+    _, evidence = both([0.5, 0.6, 0.7], [0.5, 0.8, 0.6])
+    found = regret(evidence, 2)
+    assert found is not None
+    assert found.against == 1
+    assert found.value == found.gap == pytest.approx(evidence.scores[1] - evidence.scores[2])
+    assert 0 < found.low < found.gap < found.high
+
+
+def test_no_regret_of_the_best_whose_lead_over_the_runner_up_is_given() -> None:
+    _, evidence = both([0.5, 0.6, 0.7], [0.5, 0.8, 0.6])
+    found = regret(evidence, 1)
+    assert found is not None
+    assert (found.against, found.value) == (2, 0)
+    assert found.low < found.gap < found.high < 0
+
+
+def test_seeds_widen_the_regrets_interval() -> None:
+    pair = networks([0.5, 0.52])
+    tight, wide = (
+        regret(together(pair, pair, [1, 1], [1, 1], spread)[1], 0) for spread in (seed_spread([]), SeedSpread(0.1, 5))
+    )
+    assert tight is not None
+    assert wide is not None
+    assert wide.high - wide.low > 2 * (tight.high - tight.low)
+
+
+@pytest.mark.parametrize(
+    ("correct", "images", "expected"),
+    [  # Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3
+        (81, 263, (0.2553, 0.3662)),
+        (15, 148, (0.0624, 0.1605)),
+        (0, 20, (0.0, 0.1611)),
+        (1, 29, (0.0061, 0.1718)),
+    ],
+)
+def test_wilson_published_values(correct: int, images: int, expected: tuple[float, float]) -> None:
+    one = wilson_interval(correct, images)
+    assert (one.value, one.low, one.high) == pytest.approx((correct / images, *expected), abs=5e-5)
+
+
+@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.01, 0.999))
+def test_wilson_holds_the_share_and_mirrors(counts: tuple[int, int], level: float) -> None:
+    correct, images = counts
+    one, mirrored = wilson_interval(correct, images, level), wilson_interval(images - correct, images, level)
+    assert 0 <= one.low <= one.value == correct / images <= one.high <= 1
+    assert (mirrored.low, mirrored.high) == pytest.approx((1 - one.high, 1 - one.low), abs=1e-9)
+
+
+@pytest.mark.parametrize(("correct", "images", "level"), [(1, 0, 0.9), (3, 2, 0.9), (-1, 2, 0.9), (1, 2, 1.0)])
+def test_wilson_refuses(correct: int, images: int, level: float) -> None:
+    with pytest.raises(ValueError, match="no interval"):
+        wilson_interval(correct, images, level)
+
+
+def test_seeds_that_agree_on_every_image_are_worth_one() -> None:
+    once = np.random.default_rng(0).random((1, 500)) < 0.7
+    alone, thrice = accuracy_interval(once), accuracy_interval(np.repeat(once, 3, axis=0))
+    assert (thrice.low, thrice.high) == pytest.approx((alone.low, alone.high))
+    apart = accuracy_interval(np.random.default_rng(1).random((3, 500)) < 0.7)
+    assert apart.high - apart.low < 0.7 * (alone.high - alone.low)
+
+
+@pytest.mark.parametrize("accuracy", [0.0, 1.0])
+def test_an_accuracy_s_interval_has_a_width_at_the_ends(accuracy: float) -> None:
+    one = accuracy_interval(np.full((2, 50), bool(accuracy)))
+    assert one.value == accuracy
+    assert 0 <= one.low < one.high <= 1

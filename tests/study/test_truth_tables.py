@@ -7,8 +7,17 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from scalesearch.study.race import BASELINE, Item, Race, Results, State, advance, exhaustive, usual
-from scalesearch.study.statistics import Bools, not_beaten, seed_spread, weigh
+from scalesearch.study.race import Race, Results, State, advance, exhaustive, usual
+from scalesearch.study.row import BASELINE
+from scalesearch.study.statistics import (
+    Floats,
+    accuracy_interval,
+    not_beaten,
+    sample,
+    seed_spread,
+    weigh,
+    wilson_interval,
+)
 
 FOLDER = Path(__file__).parents[2] / "benchmarks" / "truth"
 NAMES = ("cifar10", "tiny_imagenet20")
@@ -18,9 +27,9 @@ def module() -> ModuleType:
     spec = importlib.util.spec_from_file_location("tables", FOLDER / "tables.py")
     assert spec is not None
     assert spec.loader is not None
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
 
 
 tables = module()
@@ -33,18 +42,17 @@ def race(name: str, rungs: Race, repeat: int) -> tuple[State, float]:
     networks, seeds, _, images = table.validation.shape
     order = [rng.permutation(seeds) for _ in range(networks)]
     drawn = rng.integers(0, images, images)
-    results: dict[Item, Bools | None] = {}
+    results = Results()
     reached: dict[tuple[int, int], int] = {}
     compute, baseline = 0.0, table.names.index("baseline")
     while True:
-        known: Results = results
-        state = advance(rungs, table.runners(), known)
+        state = advance(rungs, table.runners(), results)
         if not state.wanted:
             return state, compute / 18
         for number, seed, epochs in state.wanted:
             place = baseline if number == BASELINE else number
             right = table.validation[place, order[place][seed % seeds], table.rungs.index(epochs)]
-            results[number, seed, epochs] = right[drawn]
+            results.add((number, seed, epochs), right[drawn])
             compute += float(table.work[place]) * (epochs - reached.get((number, seed), 0))
             reached[number, seed] = epochs
 
@@ -85,11 +93,39 @@ def test_the_set_holds_the_best_of_the_table(name: str) -> None:
     for repeat in range(40):
         rng = np.random.default_rng(repeat)
         drawn = rng.integers(0, full.shape[2], full.shape[2])
-        correct = [full[p][rng.integers(0, 3, 3)][:, drawn] for p in table.candidates]
-        inside = not_beaten(
-            weigh(correct, [float(table.factors[p]) for p in table.candidates], seed_spread(correct), draws=400)
-        )
+        samples = [sample(full[p][rng.integers(0, 3, 3)][:, drawn], draws=400) for p in table.candidates]
+        inside = not_beaten(weigh(samples, [float(table.factors[p]) for p in table.candidates], seed_spread(samples)))
         hits += bool(inside[table.candidates.index(best)])
         sizes.append(int(inside.sum()))
     assert hits >= 36
     assert np.mean(sizes) < 12
+
+
+def covered(name: str, seeds: int, repeats: int, images: int = 1200) -> Floats:
+    """How often 95 % intervals hold the truth: of ``accuracy_interval``, and of Wilson's over all seeds' hits.
+
+    All of a table's images, of validation and test, are the population: an interval for some seeds of a fully trained
+    network should hold their mean accuracy there.
+    """
+    table = tables.read_table(FOLDER / f"{name}.npz")
+    everything = np.concatenate([table.validation[:, :, -1], table.test], axis=2)
+    rng, held = np.random.default_rng(0), np.zeros(2)
+    for _ in range(repeats):
+        drawn = rng.integers(0, everything.shape[2], images)
+        for network in everything:
+            chosen = network[rng.permutation(len(network))[:seeds]]
+            correct, truth = chosen[:, drawn], chosen.mean()
+            pooled = wilson_interval(float(correct.sum()), correct.size)
+            held += [one.low <= truth <= one.high for one in (accuracy_interval(correct), pooled)]
+    return held / (repeats * len(everything))
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("name", NAMES)
+def test_accuracy_intervals_hold_the_truth_in_95_of_100_draws(name: str, seeds: int) -> None:
+    ours, pooled = covered(name, seeds, 400)
+    assert ours == pytest.approx(0.95, abs=0.02)
+    if seeds == 1:
+        assert pooled == ours
+    else:  # seeds share their images, so their hits are no independent images
+        assert pooled < {2: 0.9, 3: 0.85}[seeds]

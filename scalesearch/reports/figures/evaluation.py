@@ -7,7 +7,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.axes import BLUE, GREY, ORANGE, WIDTH_INCHES
+from scalesearch.reports.figures.axes import BLUE, GREY, ORANGE, WIDTH_INCHES
+from scalesearch.reports.words import shortened
+from scalesearch.units import show_percent
 
 NUMBERED = 20  # classes up to which cells carry numbers
 NAMED = 40  # and up to which every class is named
@@ -28,10 +30,10 @@ def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     figure.colorbar(image, ax=axes, shrink=0.7, format=PercentFormatter(1, 0), label="of the true class")
     images, right = int(numbers.sum()), int(np.trace(numbers))
-    axes.set_title(f"{right} of {images} right ({right / max(1, images):.1%})", fontsize=10)
+    axes.set_title(f"{right} of {images} right ({show_percent(right / max(1, images))})", fontsize=10)
     step = 1 if len(classes) <= NAMED else -(-len(classes) // NAMED)
     places = list(range(0, len(classes), step))
-    names = [classes[place] if len(classes[place]) <= 16 else classes[place][:15] + "…" for place in places]
+    names = [shortened(classes[place], 16) for place in places]
     size = 8 if len(classes) <= NUMBERED else 6
     axes.set_xticks(places, names, rotation=90, fontsize=size)
     axes.set_yticks(places, names, fontsize=size)
@@ -56,7 +58,7 @@ def calibration_figure(reliability: Mapping[str, Any]) -> Figure:
     above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as stated")
     above.plot([c for c, _ in rows], [a for _, a in rows], "o-", color=BLUE, label="measured")
     above.set_ylabel("share right")
-    above.set_title(f"Expected calibration error {reliability['ece']:.1%}", fontsize=10)
+    above.set_title(f"Expected calibration error {show_percent(reliability['ece'])}", fontsize=10)
     above.legend(fontsize=8)
     count = len(reliability["images"])
     below.bar([(n + 0.5) / count for n in range(count)], reliability["images"], 0.9 / count, color=ORANGE)

@@ -1,7 +1,7 @@
 from matplotlib.figure import Figure
 
-from scalesearch.reports.axes import BLUE
-from scalesearch.reports.inline_svg import inline_svg
+from scalesearch.reports.figures.axes import BLUE
+from scalesearch.reports.figures.formats import inline_svg
 from tests.reports.pages import everything, read
 
 

@@ -1,20 +1,17 @@
 """What the figures share: size, colours, ticks that read as people write counts."""
 
-import io
 import math
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
-import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator
-from PIL import Image
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 
-from scalesearch.reports.tables import count_text
+from scalesearch.study.statistics import Interval
+from scalesearch.units import show_count
 
 # Okabe and Ito's colours, told apart by colour-blind readers; the figures' markers differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
@@ -44,6 +41,16 @@ class Look:
     def wrap(self, text: str) -> str:
         """A label broken into lines that fit."""
         return "\n".join(textwrap.wrap(text, self.characters))
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a kind of network is drawn."""
+
+    label: str
+    marker: str
+    colour: str
+    size: float
 
 
 FILE = Look(WIDTH_INCHES, titled=True, columns=4, characters=80)
@@ -83,12 +90,44 @@ def head(figure: Figure, axes: Axes, title: str, note: str, look: Look) -> None:
 
 
 def legend_below(figure: Figure, look: Look) -> None:
-    """One legend for all panels."""
-    figure.legend(loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8)
+    """One legend for all panels, each label once."""
+    entries = {}
+    for axes in figure.axes:
+        handles, labels = axes.get_legend_handles_labels()
+        entries.update(dict(zip(labels, handles, strict=True)))
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8
+    )
+
+
+def errors(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
+    """Lengths of bars on either side of values; a value outside its interval has none on that side."""
+    return [max(0.0, one.value - one.low) for one in intervals], [max(0.0, one.high - one.value) for one in intervals]
+
+
+def row_bar(axes: Axes, place: float, interval: Interval, style: Style, width: float = 1.2, cap: float = 0) -> None:
+    """A value with its interval in a row of its own, across."""
+    axes.errorbar(
+        interval.value, place, xerr=errors([interval]), fmt=style.marker, color=style.colour, markersize=style.size,
+        markeredgecolor="black", markeredgewidth=0.5, elinewidth=width, capsize=cap, label=style.label,
+    )  # fmt: skip
+
+
+def name_rows(axes: Axes, names: Sequence[str], above: float = 0.6) -> None:
+    """Names the rows of a panel, the first one on top; ``above``: room over it, in rows."""
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.set_ylim(len(names) - 0.4, -above)
+    axes.grid(axis="x", alpha=0.25)
+
+
+def accuracy_axis(axes: Axes, label: str = "top-1 accuracy, validation images") -> None:
+    """The vertical axis in percent."""
+    axes.set_ylabel(label, parse_math=False)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
 
 
 def count_axis(axis: Axis, values: Iterable[float]) -> None:
-    """Makes an axis of counts logarithmic around the values; ticks such as ``200 M``; one value is its own tick."""
+    """Makes an axis of counts logarithmic around the values; ticks such as ``200M``; one value is its own tick."""
     numbers = [float(value) for value in values]
     low, high = min(numbers), max(numbers)
     alone = low == high
@@ -101,7 +140,7 @@ def count_axis(axis: Axis, values: Iterable[float]) -> None:
     axis.set_major_locator(FixedLocator(ticks))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: show_count(value)))
 
 
 def count_ticks(low: float, high: float) -> list[float]:
@@ -113,28 +152,3 @@ def count_ticks(low: float, high: float) -> list[float]:
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         ticks = [digit * 10.0**power for power in powers for digit in digits]
     return [tick for tick in ticks if low <= tick <= high]
-
-
-def _short(value: float) -> str:
-    """``count_text`` without zeros behind the point."""
-    number, _, unit = count_text(value).partition(" ")
-    number = number.rstrip("0").rstrip(".") if "." in number else number
-    return f"{number} {unit}".rstrip()
-
-
-def rendered(figure: Figure, kind: Literal["png", "svg", "pdf"]) -> bytes:
-    """The figure as a file's bytes; figures made alike give the same bytes. PNG: 150 dpi, 256 colours."""
-    stream = io.BytesIO()
-    if kind == "svg":
-        with matplotlib.rc_context({"svg.hashsalt": "scalesearch"}):
-            figure.savefig(stream, format="svg", metadata={"Date": None})
-        return stream.getvalue()
-    if kind == "pdf":
-        with matplotlib.rc_context({"pdf.fonttype": 42}):  # fonts that publishers take, and text that can be searched
-            figure.savefig(stream, format="pdf", metadata={"CreationDate": None})
-        return stream.getvalue()
-    figure.savefig(stream, format="png", dpi=150)
-    small = io.BytesIO()
-    with Image.open(stream) as image:
-        image.convert("RGB").quantize(256).save(small, format="PNG", optimize=True)
-    return small.getvalue()

@@ -1,0 +1,1 @@
+"""Figures: values in, a matplotlib ``Figure`` out. No pyplot, no global state."""

@@ -1,0 +1,189 @@
+"""The report's figures: which ones the results allow, what each shows, and what it says to who cannot see it."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from scalesearch.design.cost import cost
+from scalesearch.design.family import Member
+from scalesearch.reports import words
+from scalesearch.reports.figures import curves
+from scalesearch.reports.figures.accuracy import accuracy_figure
+from scalesearch.reports.figures.axes import Look
+from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
+from scalesearch.reports.figures.members import family_figure
+from scalesearch.reports.figures.score_grid import compared, grid_figure
+from scalesearch.reports.figures.transfer import transfer_figure
+from scalesearch.reports.figures.winners import controls_figure, winner_figure
+from scalesearch.reports.published import best_published
+from scalesearch.reports.tables import tested_members
+from scalesearch.study.answer import Answer
+from scalesearch.study.record import MemberTraining, Record
+from scalesearch.study.statistics import Interval
+from scalesearch.study.summary import NetworkSummary
+from scalesearch.study.verification import Verification
+from scalesearch.units import counted, show_count, show_interval, show_percent
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A figure to be drawn.
+
+    Args:
+        name: of its files.
+        caption: what it shows, one sentence without a full stop.
+        description: what can be seen in it, from the data.
+    """
+
+    name: str
+    caption: str
+    description: str
+    draw: Callable[[Look], Figure]
+
+
+def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
+    """The figures that the results allow, in the report's order; ``members``: of the family, none while unfinished."""
+    if record.summaries:
+        yield Drawing(
+            "accuracy_flops",
+            "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own; candidates on the "
+            "Pareto front (none trained as long is cheaper and as accurate) are joined and, where there is room, named",
+            _accuracies(record),
+            lambda look: accuracy_figure(record, look),
+        )
+    if record.answer is not None:
+        yield from _answer(record, record.answer)
+    if record.leader is not None:
+        yield Drawing(
+            "score_grid",
+            "Score over the grid of α and β, after as many epochs as most candidates were trained; candidates that "
+            "differ in γ alone stand side by side",
+            _grid(compared(record)),
+            lambda look: grid_figure(record, look),
+        )
+    if any(len(ones) > 1 for ones in curves.networks(record)):
+        yield Drawing(
+            "learning_curves",
+            "Learning curves: accuracy at the rungs, where the race measures it; nothing is known between them",
+            _learning(record),
+            lambda look: learning_figure(record, look),
+        )
+    yield from map(_transfer, record.verifications)
+    trainings = [one for one in record.trainings if curve(one)]
+    if trainings:
+        yield Drawing(
+            "member_curves",
+            "Learning curves of the members that were trained, on validation images after every epoch",
+            "; ".join(map(_member_curve, trainings)),
+            lambda look: members_figure(trainings, look),
+        )
+    if members:
+        yield Drawing(
+            "family",
+            "The family beside published networks: torchvision's best ImageNet weights of each, B2 at 288 px",
+            _family(members, record),
+            lambda look: family_figure(members, record.trainings, best_published(), record.plan.data, look),
+        )
+
+
+def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
+    yield Drawing(
+        "winner_set",
+        "The winner set: scores with 95 % intervals, those trained longest first",
+        "; ".join(
+            f"{one.name} {one.score:.3f} ({_ends(Interval(one.score, one.low, one.high))}) after "
+            f"{counted(one.epochs, 'epoch')}, {words.STATUS[one.status]}"
+            for one in answer.standings
+        ),
+        lambda look: winner_figure(record, answer, look),
+    )
+    if answer.comparisons:
+        yield Drawing(
+            "controls",
+            f"Lead of {answer.recommended} over depth, width and resolution alone at equal FLOPs, with 95 % intervals",
+            "; ".join(f"{item.dimension} only: {words.lead(item)}" for item in answer.comparisons),
+            lambda look: controls_figure(record, answer, look),
+        )
+
+
+def _transfer(verified: Verification) -> Drawing:
+    return Drawing(
+        f"transfer_phi{verified.phi:g}".replace(".", "_"),
+        f"Scores of the same networks at φ = 1 and φ = {verified.phi:g}, with 95 % intervals: {words.tau(verified)}",
+        "; ".join(
+            f"{one.name} ({words.STATUS[one.status]}{f', {one.control} only' if one.control else ''}): "
+            f"{one.at_one.value:.3f} and {one.at_phi.value:.3f}"
+            for one in verified.networks
+        ),
+        lambda look: transfer_figure(verified, look),
+    )
+
+
+def _ends(interval: Interval) -> str:
+    return words.reach(interval, ".3f")
+
+
+def _measured(one: NetworkSummary) -> str:
+    accuracy = one.accuracy
+    return (
+        f"{one.row.name}: {show_percent(accuracy.value)} ({show_interval(accuracy.low, accuracy.high)}) at "
+        f"{show_count(one.row.macs)} FLOPs after {counted(one.row.epochs, 'epoch')}"
+    )
+
+
+def _accuracies(record: Record) -> str:
+    candidates = [one for one in record.summaries if not one.is_baseline]
+    lines = [f"Baseline {_measured(one)}." for one in record.summaries if one.is_baseline]
+    if record.leader:
+        lines.append(f"{words.mark_label(record).capitalize()} {_measured(record.leader)}.")
+        accuracies = [one.accuracy.value for one in candidates]
+        macs = [one.row.macs for one in candidates]
+        lines.append(
+            f"{counted(len(candidates), 'candidate')} from {show_count(min(macs))} to {show_count(max(macs))} FLOPs "
+            f"reach {show_percent(min(accuracies))} to {show_percent(max(accuracies))}."
+        )
+    front = ", ".join(one.row.name for one in record.summaries if one.front)
+    return " ".join([*lines, f"On the Pareto front of those trained longest: {front}."])
+
+
+def _grid(done: Sequence[NetworkSummary]) -> str:
+    worst, *_, best = sorted([*done, *done], key=lambda one: one.score)  # both, though there be one
+    ends = [f"{r.name} (α {r.alpha:.3g}, β {r.beta:.3g}, γ {r.gamma:.3g})" for r in (worst.row, best.row)]
+    return (
+        f"{counted(len(done), 'candidate')} after {counted(best.row.epochs, 'epoch')}: scores from {worst.score:.3f} "
+        f"at {ends[0]} to {best.score:.3f} at {ends[1]}."
+    )
+
+
+def _learning(record: Record) -> str:
+    lines = []
+    for ones in curves.networks(record):
+        if ones[0].is_baseline or (record.leader and ones[0].row.candidate == record.leader.row.candidate):
+            points = ", ".join(
+                f"{show_percent(one.accuracy.value)} after {counted(one.row.epochs, 'epoch')}" for one in ones
+            )
+            lines.append(f"{ones[0].row.name}: {points}.")
+    return " ".join([*lines, f"{len(record.rungs)} measurements in all."])
+
+
+def _member_curve(training: MemberTraining) -> str:
+    points = curve(training)
+    (first, start), (last, end) = points[0], points[-1]
+    return (
+        f"{curve_name(training)} {show_percent(start)} after {counted(first, 'epoch')}, {show_percent(end)} after "
+        f"{counted(last, 'epoch')}, at best {show_percent(max(top1 for _, top1 in points))}"
+    )
+
+
+def _family(members: Sequence[Member], record: Record) -> str:
+    sizes = [cost(one.spec) for one in (members[0], members[-1])]
+    tested = [
+        f"{name} {show_percent(one.test.top1)}" for name, one in tested_members(members, record.trainings).items()
+    ]
+    return (
+        f"{members[0].name} to {members[-1].name}: {show_count(sizes[0].macs)} to {show_count(sizes[1].macs)} FLOPs, "
+        f"{show_count(sizes[0].params)} to {show_count(sizes[1].params)} parameters. "
+        + (f"Tested on {record.plan.data}: {', '.join(tested)}." if tested else "No member is tested yet.")
+        + " Published networks' accuracies are on ImageNet, on an axis of their own."
+    )

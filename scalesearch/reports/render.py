@@ -1,0 +1,80 @@
+"""The same tables and sentences for a terminal, as markdown, for a notebook; ``page`` makes them HTML."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from scalesearch.errors import printable
+from scalesearch.notebook import html_table
+from scalesearch.reports.tables import Table
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+
+def markdown(table: Table) -> str:
+    """A markdown table, padded so that it reads as well on a console; columns of numbers stand right."""
+    cells = [list(map(_cell, row)) for row in (table.columns, *table.texts)]
+    widths = [max(3, *map(len, column)) for column in zip(*cells, strict=True)]
+    right = table.numeric
+    rule = ["-" * (width - 1) + ":" if r else "-" * width for width, r in zip(widths, right, strict=True)]
+    lines = [
+        [text.rjust(width) if r else text.ljust(width) for text, width, r in zip(row, widths, right, strict=True)]
+        for row in (cells[0], rule, *cells[1:])
+    ]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _cell(value: str) -> str:
+    """One line, with what markdown would read as markup made harmless."""
+    return " ".join(value.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def terminal(table: Table, width: int) -> "RichTable":
+    """The table for a console of ``width`` characters, without those optional columns that it has no room for."""
+    from rich.markup import escape
+    from rich.table import Table as RichTable  # not needed where nothing is printed
+
+    table = fitted(table, width)
+    drawn = RichTable(
+        title=table.caption, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False,
+        show_header=any(table.columns),
+    )  # fmt: skip
+    for column, numeric in zip(table.columns, table.numeric, strict=True):
+        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    for row in table.texts:
+        drawn.add_row(*(escape(printable(text)) for text in row))
+    return drawn
+
+
+def fitted(table: Table, width: int) -> Table:
+    """The table without as many of its optional columns as it takes to fit."""
+    for name in table.optional:
+        if _width(table) <= width:
+            break
+        kept = [place for place, column in enumerate(table.columns) if column != name]
+        table = replace(
+            table, columns=tuple(table.columns[place] for place in kept),
+            rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
+        )  # fmt: skip
+    return table
+
+
+def _width(table: Table) -> int:
+    columns = zip(table.columns, *table.texts, strict=True)
+    return sum(max(map(len, column)) for column in columns) + 2 * (len(table.columns) - 1)
+
+
+def notebook(table: Table, notes: Sequence[str] = ()) -> str:
+    """The table as a notebook shows it, with sentences beneath."""
+    return html_table(table.caption, table.columns, table.texts, [text(note) for note in notes])
+
+
+def text(sentence: str) -> str:
+    """A sentence without the markup of its markdown.
+
+    >>> text("**Bought:** as accurate as `c001`, a\\\\*b &lt;c")
+    'Bought: as accurate as c001, a*b <c'
+    """
+    bare = sentence.replace("\\*", "\0").replace("\\`", "\1").replace("*", "").replace("`", "")
+    return bare.replace("\0", "*").replace("\1", "`").replace("\\[", "[").replace("&lt;", "<")

@@ -1,0 +1,205 @@
+"""A run's trainings carried out and recorded: what a search and a verification have in common.
+
+An agenda says which trainings are wanted and what their results come to. Everything else is here: the ledger and the
+executor behind it (``campaign``), decoded images, checkpoints, and the copies of the ledger that a run's folder shows.
+"""
+
+import contextlib
+import time
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+from scalesearch.data.batches import Augment
+from scalesearch.data.dataset import Dataset
+from scalesearch.design.candidates import Candidate
+from scalesearch.files import locked, prepare
+from scalesearch.running.campaign import Bounds, Campaign
+from scalesearch.running.ledger import Ledger
+from scalesearch.running.optuna_view import Window
+from scalesearch.running.storage import Storage, storage_url
+from scalesearch.running.trial import Assignment, Setting, run_trial
+from scalesearch.running.workers import Workers
+from scalesearch.study.plan import Measurement, SearchPlan, Trial, row
+from scalesearch.study.race import Results
+from scalesearch.study.record import hits, write_predictions, write_rows
+from scalesearch.study.row import Row, TrialResult
+
+SECONDS_BETWEEN_COPIES = 2.0  # of rows.json, the answer and the Optuna study, while trainings end faster
+
+
+@dataclass(frozen=True)
+class Listener:
+    """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
+
+    ``total`` is what the trainings come to if nobody is beaten; ``note`` is told of workers that die and the like.
+    """
+
+    reading: Callable[[int, int], None]
+    finished: Callable[[Row, int, int], None]
+    note: Callable[[str], None] = lambda text: None
+
+
+class Agenda(Protocol):
+    """What is to be trained, and what becomes of results. Asked again after each result."""
+
+    plan: SearchPlan
+
+    def wanted(self, results: Results) -> Sequence[Trial]:
+        """The trainings without a result, most wanted first."""
+
+    def total(self, results: Results) -> int:
+        """Trainings that there will be in the end, if nobody is beaten."""
+
+    def candidate(self, number: int) -> Candidate:
+        """The candidate of a number."""
+
+    def checkpoint(self, name: str, seed: int, epochs: int) -> str:
+        """The file, without its ending, where a network's training up to so many epochs pauses and goes on from."""
+
+    def settled(self, results: Results) -> Collection[str]:
+        """Names of networks that will not be trained on."""
+
+    def conclude(self, folder: Path, results: Results) -> None:
+        """Writes what the results come to into the run's folder."""
+
+
+@contextlib.contextmanager
+def opened(
+    folder: Path, storage: str | None, note: Callable[[str], None], lock: Path | None = None
+) -> Iterator[Storage]:
+    """The folder made, and its database open; held for this process alone unless coordinators share the database.
+
+    Args:
+        storage: a PostgreSQL that coordinators share; None keeps the ledger in the folder, for one coordinator.
+        lock: the folder that is held; ``folder`` if None.
+
+    Raises:
+        UserError: the folder is in use or cannot be written to, or the database does not answer.
+    """
+    prepare(folder)
+    database = Storage(storage_url(folder, storage), note)
+    held = contextlib.nullcontext() if database.shared else locked(lock or folder)
+    with held, contextlib.closing(database):
+        yield database
+
+
+def open_ledger(storage: Storage, run: str) -> Ledger:
+    """The ledger of a run; what a coordinator left that was killed is free again, where the folder's lock says so."""
+    ledger = Ledger(storage, run)
+    if not storage.shared:
+        ledger.free_all()
+    return ledger
+
+
+def carry_out(
+    ledger: Ledger,
+    folder: Path,
+    agenda: Agenda,
+    data: Dataset,
+    workers: Workers,
+    listener: Listener,
+    bounds: Bounds | None = None,
+) -> "Trainings":
+    """Runs what the agenda wants; a second call continues, each training counts once.
+
+    Args:
+        workers: where trainings run.
+        bounds: of the work; None runs it to its end.
+
+    Raises:
+        UserError: images cannot be decoded, the disk is full, the storage stays away.
+        KeyboardInterrupt: what is done is kept, what was running is run again next time.
+    """
+    plan = agenda.plan
+    window = Window(
+        ledger.storage, f"scalesearch-{ledger.run}" if ledger.storage.shared else "scalesearch", listener.note
+    )
+    trainings = Trainings(folder, agenda, data, listener, window)
+    trainings.take(ledger.finished())
+    setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
+    trainings.look()
+    try:
+        with contextlib.closing(workers.start(partial(run_trial, setting))) as executor:
+            Campaign(ledger, executor, trainings, bounds or Bounds(), workers.retries, workers.silent_seconds).run()
+    finally:
+        trainings.copy()
+    return trainings
+
+
+class Trainings:
+    """An agenda's trainings as the work of a campaign (``campaign.Work``): rows and results as they come in."""
+
+    def __init__(self, folder: Path, agenda: Agenda, data: Dataset, listener: Listener, window: Window) -> None:
+        self.rows: list[Row] = []
+        self.results = Results()
+        self._folder, self._agenda, self._data, self._listener, self._window = folder, agenda, data, listener, window
+        self._wanted: Sequence[Trial] = ()
+        self._copied = time.monotonic()
+
+    def take(self, finished: Sequence[TrialResult]) -> None:
+        """Takes results in; predictions first, so that no row stands without them."""
+        for one in finished:
+            write_predictions(self._folder, one)
+            self.results.add(one.row.key, hits(one))
+            self.rows.append(one.row)
+        self.rows.sort(key=lambda row: row.key)
+
+    def look(self) -> None:
+        """Asks what is wanted now; its images are decoded once, before workers ask for them."""
+        self._wanted = self._agenda.wanted(self.results)
+        for size in sorted({one.proxy_spec.resolution for one in self._wanted}):
+            self._data.train.at(size, self._listener.reading)
+            self._data.validation.at(size, self._listener.reading)
+
+    def wanted(self) -> Sequence[Trial]:
+        """Of ``campaign.Work``."""
+        return self._wanted
+
+    def assignment(self, one: Trial) -> Assignment:
+        """Of ``campaign.Work``."""
+        return Assignment(one, self._checkpoint(one.name, one.train.seed, one.until))
+
+    def row(self, one: Trial, measurement: Measurement) -> Row:
+        """Of ``campaign.Work``."""
+        candidate = self._agenda.candidate(one.candidate) if one.candidate >= 0 else None
+        return row(self._agenda.plan, one, candidate, measurement)
+
+    def note(self, text: str) -> None:
+        """Of ``campaign.Work``."""
+        self._listener.note(text)
+
+    def heard(self, finished: Sequence[TrialResult]) -> None:
+        """Of ``campaign.Work``: takes results in, asks what is wanted now, tells."""
+        new = [one for one in finished if one.row.key not in self.results]
+        if not new:
+            return
+        before = {one.key for one in self._wanted}
+        self.take(new)
+        self.look()
+        for line in (one.row for one in new):
+            if line.status == "failed" or line.epochs == line.full_epochs:
+                self._checkpoint(line.name, line.seed, line.epochs).unlink(missing_ok=True)
+        if not before & {one.key for one in self._wanted}:  # a rung is over
+            for name in self._agenda.settled(self.results):
+                for path in (self._folder / "checkpoints").glob(f"{name}-seed*.safetensors"):
+                    path.unlink(missing_ok=True)
+        total = max(self._agenda.total(self.results), len(self.results) + len(self._wanted))
+        for done, one in enumerate(new, start=len(self.results) - len(new) + 1):
+            self._listener.finished(one.row, done, total)
+        if time.monotonic() - self._copied > SECONDS_BETWEEN_COPIES:
+            self.copy()
+
+    def copy(self) -> None:
+        """Brings what the folder shows up to date: the rows, then what they come to, then the Optuna study."""
+        if not self.rows:
+            return
+        write_rows(self._folder, self.rows, self._agenda.plan.digest)
+        self._agenda.conclude(self._folder, self.results)
+        self._window.show(self.rows)
+        self._copied = time.monotonic()
+
+    def _checkpoint(self, name: str, seed: int, epochs: int) -> Path:
+        return self._folder / "checkpoints" / f"{self._agenda.checkpoint(name, seed, epochs)}.safetensors"

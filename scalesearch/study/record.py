@@ -1,0 +1,445 @@
+"""The record of a run: everything that its folder says, read once, typed, and held against itself.
+
+``run.json`` (the plan and where it is from), ``rows.json`` and ``predictions/`` (copies of what the ledger holds, so
+that reading a run needs no database), ``winners.json`` and ``coefficients.json`` (the answer),
+``verify-phi*/verify.json``, ``models/*/metrics.json``. Every command that looks at a run looks at its ``Record``.
+"""
+
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalesearch.design.candidates import Enumeration
+from scalesearch.design.cost import cost, score
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
+from scalesearch.study.answer import (
+    ANSWER_FILE,
+    RECOMMENDATION_FILE,
+    Answer,
+    Recommendation,
+    Standing,
+    read_answer,
+    read_recommendation,
+)
+from scalesearch.study.plan import SearchPlan
+from scalesearch.study.race import Results
+from scalesearch.study.row import BASELINE, Key, Row, TrialResult, parse_rows
+from scalesearch.study.statistics import Bools
+from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
+from scalesearch.study.verification import Verification, read_verifications
+from scalesearch.typed import parse
+
+RUN_FILE, ROWS_FILE, METRICS_FILE = "run.json", "rows.json", "metrics.json"
+FORMAT = 3  # of run.json
+ROWS_FORMAT = 1
+MEND = "Continue the search to mend it."
+WHAT = "a run of scalesearch"
+
+
+@dataclass(frozen=True)
+class ImageCounts:
+    """Images of each part."""
+
+    train: int
+    validation: int
+    test: int
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """A later call that continued the run."""
+
+    command: str
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What ``run.json`` says besides the plan: who made the run, with what, of which images.
+
+    Args:
+        command: as typed; ``continued``: the later calls.
+        versions, hardware, date: of the first call.
+        data_argument: what was given as --data; ``source_digest`` of all its images, ``notes`` on them.
+        storage: where the ledger is.
+        seconds: wall time of all calls together; 0 while the first one runs.
+    """
+
+    command: str
+    versions: Mapping[str, str]
+    hardware: str
+    date: str
+    data_argument: str
+    classes: int
+    images: ImageCounts
+    source_digest: str
+    storage: str
+    notes: tuple[str, ...] = ()
+    seconds: float = 0.0
+    continued: tuple[Invocation, ...] = ()
+
+
+@dataclass(frozen=True)
+class TestAccuracy:
+    """A trained member on the test images."""
+
+    top1: float
+    correct: int
+    images: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.correct <= self.images > 0 or not math.isclose(self.top1, self.correct / self.images):
+            raise ValueError(f"{self.correct} of {self.images} images right are not {self.top1:g}")
+
+
+@dataclass(frozen=True)
+class EpochMetrics:
+    """An epoch of a member's training, counted from 0, and what was measured on validation images after it."""
+
+    epoch: int
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class MemberTraining:
+    """A member of the family that was trained in the run's folder, on the data of the search.
+
+    Args:
+        start: "scratch", or the name of the weights it began with.
+    """
+
+    model: str
+    macs: int
+    start: str
+    source_digest: str
+    command: str
+    test: TestAccuracy
+    history: tuple[EpochMetrics, ...] = ()
+    folder: Path = field(default=Path())
+
+
+@dataclass(frozen=True, eq=False)
+class Record:
+    """A run as its folder holds it, finished or not.
+
+    Args:
+        enumeration: the plan's candidates.
+        rows: by candidate, seed and epochs; ``results``: which validation images each training got right.
+        answer, recommendation: None while no candidate has a result.
+        verifications: by φ; ``trainings``: of the family's members.
+    """
+
+    folder: Path
+    plan: SearchPlan
+    provenance: Provenance
+    rows: tuple[Row, ...]
+    results: Results
+    answer: Answer | None
+    recommendation: Recommendation | None
+    verifications: tuple[Verification, ...]
+    trainings: tuple[MemberTraining, ...]
+
+    @cached_property
+    def enumeration(self) -> Enumeration:
+        """What the plan's grid comes to."""
+        return self.plan.enumerate()
+
+    @cached_property
+    def summaries(self) -> tuple[NetworkSummary, ...]:
+        """One for each network with a result: those trained longest first, then by score."""
+        return summarise(self.rows, self.results, self.answer)
+
+    @cached_property
+    def rungs(self) -> tuple[NetworkSummary, ...]:
+        """One for each network and number of epochs with a result."""
+        return rung_summaries(self.rows, self.results, self.answer)
+
+    @property
+    def leader(self) -> NetworkSummary | None:
+        """The recommended candidate, or the first one where there is no answer yet; None while nothing has a result."""
+        candidates = [one for one in self.summaries if not one.is_baseline]
+        name = self.answer.recommended if self.answer else ""
+        return next((one for one in candidates if one.row.name == name), candidates[0] if candidates else None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the race has been run to its end."""
+        return self.recommendation is not None and self.recommendation.complete
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What was typed, each command once, in order."""
+        typed = [self.provenance.command, *(call.command for call in self.provenance.continued)]
+        return tuple(dict.fromkeys([*typed, *(training.command for training in self.trainings)]))
+
+
+def read_record(folder: Path, counted: bool = True) -> Record:
+    """The record of a run.
+
+    Args:
+        counted: whether predictions are read and counted, too; without them ``results`` is empty.
+
+    Raises:
+        UserError: no run there, one of another version, a damaged file, or files that contradict one another.
+    """
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise UserError(
+            "--run", f"no {RUN_FILE} in {folder}", "the folder of a search",
+            'Run "scalesearch grid" first, or name one.',
+        )  # fmt: skip
+    values = read_json(path, WHAT)
+    check_format(folder, values)
+    plan = SearchPlan.from_dict(values.get("plan"), f"{path}: plan")
+    provenance = parse(Provenance, values, str(path), WHAT, extra=True)
+    _check_plan(path, plan, provenance, values)
+    # the answer before the rows: a search that runs meanwhile writes rows first, so none can be missing
+    answer = read_answer(folder)
+    recommendation = read_recommendation(folder) if answer is not None else None
+    rows = read_rows(folder, plan.digest)
+    results = read_results(folder, rows) if counted else Results()
+    record = Record(
+        folder, plan, provenance, rows, results, answer, recommendation, read_verifications(folder),
+        _trainings(folder, provenance.source_digest),
+    )  # fmt: skip
+    _check(record)
+    return record
+
+
+def newest_run(root: Path = Path("runs")) -> Path | None:
+    """The folder under ``root`` whose search finished a trial last, or None where nothing was searched."""
+    paths = sorted(root.glob(f"*/{RECOMMENDATION_FILE}"), key=lambda path: path.stat().st_mtime)
+    return paths[-1].parent if paths else None
+
+
+def answered(record: Record) -> tuple[Answer, Recommendation]:
+    """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
+    if record.answer is None or record.recommendation is None:
+        reason = next((row.reason for row in record.rows if row.reason), "none was run")
+        raise UserError(
+            str(record.folder), f"no finished candidate ({reason})", "at least one", "Lower --lr or --batch-size."
+        )
+    return record.answer, record.recommendation
+
+
+def check_format(folder: Path, values: Mapping[str, Any]) -> None:
+    """Raises UserError for a ``run.json`` that this version does not read."""
+    version = values.get("format")
+    if version == FORMAT:
+        return
+    if not isinstance(version, int):
+        raise UserError(str(folder / RUN_FILE), "a file without a format", WHAT)
+    versions = values.get("versions")
+    by = f"scalesearch {versions.get('scalesearch', '?')}" if isinstance(versions, dict) else "another scalesearch"
+    newer, do = version > FORMAT, f"Read it with {by}, or search again in another --run folder."
+    raise UserError(
+        str(folder), f"a run of format {version}, by {by}", f"format {FORMAT}", "Update scalesearch." if newer else do
+    )
+
+
+def _trainings(folder: Path, source_digest: str) -> tuple[MemberTraining, ...]:
+    """The members trained in the run's folder, of those on the data of the search."""
+    read = []
+    for path in sorted(folder.glob(f"models/*/{METRICS_FILE}")):
+        what = "the metrics of a fine-tuned model"
+        values = {**read_json(path, what), "folder": str(path.parent)}
+        training = parse(MemberTraining, values, str(path), what, extra=True)
+        if training.source_digest == source_digest:
+            read.append(training)
+    return tuple(read)
+
+
+def _check(record: Record) -> None:
+    """Raises UserError where the files of a run do not go together."""
+    for row in record.rows:
+        _check_row(record, row)
+    if record.answer is not None and record.recommendation is not None:
+        _check_answer(record, record.answer)
+        _check_recommendation(record, record.answer, record.recommendation)
+
+
+def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Mapping[str, Any]) -> None:
+    """Whether what ``run.json`` says beside the plan follows from it."""
+    enumeration = plan.enumerate()
+    checks = (
+        ("plan_digest", values.get("plan_digest"), plan.digest),
+        ("candidates", values.get("candidates"), len(enumeration.candidates)),
+        ("nominal", values.get("nominal"), enumeration.nominal),
+        ("images.validation", provenance.images.validation, plan.validation),
+        ("classes", provenance.classes, plan.baseline.classes),
+    )
+    for name, stated, follows in checks:
+        if stated != follows:
+            raise UserError(f"{path}: {name}", f"{stated}", f"{follows}, which follows from the plan beside it")
+
+
+def _check_row(record: Record, row: Row) -> None:
+    """Whether a row is of the plan's candidate, and counts what its predictions show."""
+    plan, candidates = record.plan, record.enumeration.candidates
+    where = f"{record.folder / ROWS_FILE}: {row.file}"
+    if row.candidate >= len(candidates):
+        raise UserError(where, f"candidate {row.candidate}", f"one of the plan's {len(candidates)} candidates", MEND)
+    candidate = None if row.candidate == BASELINE else candidates[row.candidate]
+    spec = plan.baseline if candidate is None else candidate.spec
+    design = {
+        "name": "baseline" if candidate is None else candidate.name,
+        "role": "baseline" if candidate is None else "candidate",
+        "control": "" if candidate is None else candidate.control,
+        "digest": spec.digest, "resolution": spec.resolution, "blocks": sum(spec.depths),
+        "macs": cost(spec).macs, "full_epochs": plan.train.epochs,
+    }  # fmt: skip
+    for name, value in design.items():
+        if getattr(row, name) != value:
+            raise UserError(f"{where}: {name}", f"{getattr(row, name)}", f"{value}, as the plan says", MEND)
+    if row.status == "failed" or row.key not in record.results:  # or nobody asked for the predictions
+        return
+    right = record.results.seeds(row.candidate, row.epochs)[row.seed]
+    top1 = row.correct / row.images
+    counts: dict[str, tuple[float, float]] = {
+        "correct": (row.correct, int(right.sum())), "images": (row.images, plan.validation),
+        "top1": (row.top1 or 0.0, top1), "score": (row.score or 0.0, score(top1, row.macs, plan.target_macs)),
+    }  # fmt: skip
+    for name, (stated, counted) in counts.items():
+        if not math.isclose(stated, counted, rel_tol=1e-9):
+            raise UserError(f"{where}: {name}", f"{stated:g}", f"{counted:g}, as its predictions say", MEND)
+
+
+def _check_answer(record: Record, answer: Answer) -> None:
+    where = record.folder / ANSWER_FILE
+    numbers = {candidate.name: candidate.index for candidate in record.enumeration.candidates}
+    controls = {candidate.name: candidate.control for candidate in record.enumeration.candidates}
+    for standing in answer.standings:
+        if controls.get(standing.name, "?") != standing.control:
+            raise UserError(
+                f"{where}: standings", f"{standing.name} ({standing.control or 'no control'})",
+                "candidates of the plan", MEND,
+            )  # fmt: skip
+        _check_standing(record, standing, numbers[standing.name])
+    names = [standing.name for standing in answer.standings]
+    if len(set(names)) < len(names):
+        raise UserError(f"{where}: standings", "a candidate twice", "each once", MEND)
+    if answer.recommended not in [standing.name for standing in answer.members]:
+        raise UserError(f"{where}: recommended", answer.recommended, "a member of the winner set", MEND)
+    for comparison in answer.comparisons:
+        if controls.get(comparison.control) != comparison.dimension:
+            raise UserError(
+                f"{where}: comparisons", f"{comparison.control} as {comparison.dimension} alone", "a control", MEND
+            )
+    if not 0 < answer.level < 1:
+        raise UserError(f"{where}: level", f"{answer.level:g}", "a number between 0 and 1", MEND)
+
+
+def _check_standing(record: Record, standing: Standing, number: int) -> None:
+    """Whether a standing follows from the rows; those that came since it was written are more, never others."""
+    where = f"{record.folder / ANSWER_FILE}: {standing.name}"
+    rows = [r for r in record.rows if r.candidate == number and r.epochs == standing.epochs and r.status == "done"]
+    if not 0 < standing.seeds <= len(rows):
+        raise UserError(
+            where, f"{standing.seeds} trainings of {standing.epochs} epochs", f"{len(rows)}, as {ROWS_FILE} says", MEND
+        )
+    if not standing.low <= standing.score + 1e-9 or not standing.score <= standing.high + 1e-9:
+        raise UserError(
+            where, f"score {standing.score:g}", f"{standing.low:g} to {standing.high:g}, its interval", MEND
+        )
+    mean = sum(row.score or 0.0 for row in rows) / len(rows)
+    if standing.seeds == len(rows) and not math.isclose(standing.score, mean, rel_tol=1e-9):
+        raise UserError(where, f"score {standing.score:g}", f"{mean:g}, as {ROWS_FILE} says", MEND)
+
+
+def _check_recommendation(record: Record, answer: Answer, recommendation: Recommendation) -> None:
+    where, plan = record.folder / RECOMMENDATION_FILE, record.plan
+    winner = next((c for c in record.enumeration.candidates if c.name == recommendation.winner), None)
+    if winner is None:
+        raise UserError(f"{where}: winner", recommendation.winner, "a candidate of the plan", MEND)
+    factors, theirs = winner.coefficients, recommendation.coefficients
+    asked = {
+        "rounding": plan.rounding, "space": plan.space, "data": plan.data, "target_macs": plan.target_macs,
+        "winner": answer.recommended, "baseline": plan.baseline,
+    }  # fmt: skip
+    for name, value in asked.items():
+        if getattr(recommendation, name) != value:
+            raise UserError(f"{where}: {name}", f"{getattr(recommendation, name)}"[:80], f"{value}"[:80], MEND)
+    if (theirs.alpha, theirs.beta, theirs.gamma) != (factors.alpha, factors.beta, factors.gamma):
+        raise UserError(f"{where}: coefficients", f"{theirs}", f"{factors}, those of {winner.name}", MEND)
+    if not math.isclose(recommendation.score, answer.best.score, rel_tol=1e-9):
+        raise UserError(f"{where}: score", f"{recommendation.score:g}", f"{answer.best.score:g}, as its standing", MEND)
+    if recommendation.done > len(record.rows):
+        raise UserError(f"{where}: done", f"{recommendation.done}", f"{len(record.rows)} rows", MEND)
+
+
+def write_rows(folder: Path, rows: Sequence[Row], digest: str) -> None:
+    """The rows of a search or a verification; ``digest``: of the plan that they are of."""
+    values = {"format": ROWS_FORMAT, "plan_digest": digest, "rows": [row.to_dict() for row in rows]}
+    write_json(folder / ROWS_FILE, values)
+
+
+def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
+    """Reads them back; none where nothing was recorded. Raises UserError for a damaged or foreign file."""
+    path = folder / ROWS_FILE
+    if not path.exists():
+        return ()
+    values = read_json(path, "the trainings of a search")
+    lines, version = values.get("rows"), values.get("format")
+    if not isinstance(version, int) or not isinstance(lines, list):
+        raise UserError(str(path), "a damaged file", "the trainings of a search", MEND)
+    if version != ROWS_FORMAT:
+        do = "Read it with the version of scalesearch that wrote it."
+        raise UserError(str(path), f"format {version}", f"format {ROWS_FORMAT}", do)
+    if values.get("plan_digest") != digest:
+        raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
+    return parse_rows(lines, str(path))
+
+
+def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> bytes:
+    """Label and prediction of each validation image as an ``.npz``, so that anybody can recompute and compare."""
+    content = io.BytesIO()
+    np.savez_compressed(content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16))
+    return content.getvalue()
+
+
+def hits(result: TrialResult, where: str = "the ledger") -> Bools | None:
+    """Which validation images a training got right; None for a failed one.
+
+    Raises UserError, naming ``where`` they are from, for predictions that cannot be read.
+    """
+    if result.row.status == "failed":
+        return None
+    arrays = unpack_arrays(result.predictions, ("labels", "predictions"), where, "the predictions of a training")
+    labels, predictions = arrays["labels"], arrays["predictions"]
+    if not labels.shape == predictions.shape == (result.row.images,):
+        shapes = f"predictions of shape {predictions.shape}, labels of shape {labels.shape}"
+        raise UserError(where, shapes, f"({result.row.images},), one for each image")
+    return np.asarray(labels == predictions)
+
+
+def write_predictions(folder: Path, result: TrialResult) -> None:
+    """The file of a training's predictions, if it is not there as it should be."""
+    path = _predictions_file(folder, result.row)
+    if result.predictions and not (path.is_file() and path.read_bytes() == result.predictions):
+        write_bytes(path, result.predictions)
+
+
+def read_results(folder: Path, rows: Sequence[Row]) -> Results:
+    """Which validation images each recorded training got right.
+
+    Raises UserError where a file of predictions is gone or damaged; continuing the search writes it again.
+    """
+    right: dict[Key, Bools | None] = {}
+    for row in rows:
+        path, content = _predictions_file(folder, row), b""
+        if row.status == "done":
+            require_regular(path, "the predictions of a training")
+            content = path.read_bytes()
+        right[row.key] = hits(TrialResult(row, content), str(path))
+    return Results(right)
+
+
+def _predictions_file(folder: Path, row: Row) -> Path:
+    return folder / "predictions" / f"{row.file}.npz"

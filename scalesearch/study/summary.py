@@ -1,0 +1,115 @@
+"""From trainings to one value a network: accuracy with its interval, mean score, standing, Pareto front."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import groupby
+
+import numpy as np
+
+from scalesearch.study.answer import Answer, Status
+from scalesearch.study.race import Results
+from scalesearch.study.row import BASELINE, Row
+from scalesearch.study.statistics import Interval, accuracy_interval
+
+NEAR_CHANCE = 1.5  # times what guessing gets right
+
+
+@dataclass(frozen=True)
+class NetworkSummary:
+    """One network after one number of epochs, all its seeds together.
+
+    Args:
+        row: its first training's, which the design is read from.
+        seeds: trainings with a result; ``correct`` of ``images`` are summed over them.
+        accuracy: mean over seeds; the 95 % interval says how far it reaches for other images of the same kind.
+        seed_sd: standard deviation of the accuracy between seeds; None for one.
+        score: mean over seeds.
+        seconds: of all its trainings, to any number of epochs.
+        status: of the candidate in the answer; None of the baseline, and where the answer has none of it.
+        front: trained longest, and no other one trained as long costs no more and is at least as accurate.
+    """
+
+    row: Row
+    seeds: int
+    correct: int
+    images: int
+    accuracy: Interval
+    seed_sd: float | None
+    score: float
+    seconds: float
+    status: Status | None
+    front: bool = False
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether it is φ = 0."""
+        return self.row.candidate == BASELINE
+
+    @property
+    def member(self) -> bool:
+        """Whether it is in the winner set."""
+        return self.status in ("member", "undecided")
+
+
+def rung_summaries(rows: Sequence[Row], results: Results, answer: Answer | None = None) -> tuple[NetworkSummary, ...]:
+    """A summary for each network and number of epochs with a result, the baseline's first, then by candidate."""
+    status = {standing.name: standing.status for standing in answer.standings} if answer else {}
+    done = sorted((row for row in rows if row.status == "done"), key=lambda row: (row.candidate, row.epochs, row.seed))
+    seconds: dict[int, float] = {}
+    for row in done:
+        seconds[row.candidate] = seconds.get(row.candidate, 0.0) + row.seconds
+    return tuple(
+        _summary(list(trainings), results, seconds[number], status.get(name))
+        for (number, name, _), trainings in groupby(done, key=lambda row: (row.candidate, row.name, row.epochs))
+    )
+
+
+def _summary(trainings: Sequence[Row], results: Results, seconds: float, status: Status | None) -> NetworkSummary:
+    first, seeds = trainings[0], [row.seed for row in trainings]
+    right = results.seeds(first.candidate, first.epochs)
+    correct = np.stack([right[seed] for seed in seeds])
+    top1 = correct.mean(axis=1, dtype=np.float64)
+    return NetworkSummary(
+        row=first, seeds=len(seeds), correct=int(correct.sum()), images=correct.size,
+        accuracy=accuracy_interval(correct), seed_sd=float(top1.std(ddof=1)) if len(seeds) > 1 else None,
+        score=sum(row.score or 0.0 for row in trainings) / len(trainings), seconds=seconds, status=status,
+    )  # fmt: skip
+
+
+def summarise(rows: Sequence[Row], results: Results, answer: Answer | None = None) -> tuple[NetworkSummary, ...]:
+    """One summary per network that has a result: those trained longest first, then the best mean score.
+
+    A candidate that was trained on has rows for every rung; the furthest one counts, since accuracies after different
+    numbers of epochs cannot be compared.
+    """
+    furthest = {one.row.candidate: one for one in rung_summaries(rows, results, answer)}  # the last one stays
+    ordered = sorted(furthest.values(), key=lambda one: (-one.row.epochs, -one.score))
+    return tuple(replace(one, front=on) for one, on in zip(ordered, _front(ordered), strict=True))
+
+
+def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
+    """Of rung summaries, the epochs after which most candidates have a result; of several such, the largest."""
+    counts = Counter(one.row.epochs for one in summaries if not one.is_baseline)
+    return max(counts, key=lambda epochs: (counts[epochs], epochs))
+
+
+def near_chance(low: float, classes: int) -> bool:
+    """Whether an accuracy's lower bound lies below one and a half times that of guessing among ``classes``.
+
+    A best candidate near chance has learned too little for its rank to mean anything.
+    """
+    return low < NEAR_CHANCE / classes
+
+
+def _front(summaries: Sequence[NetworkSummary]) -> list[bool]:
+    """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it."""
+    longest = max((one.row.epochs for one in summaries), default=0)
+    points = [(one.row.macs, one.accuracy.value, one.row.epochs == longest) for one in summaries]
+    return [
+        trained and not any(
+            other and cost <= macs and high >= accuracy and (cost, high) != (macs, accuracy)
+            for cost, high, other in points
+        )
+        for macs, accuracy, trained in points
+    ]  # fmt: skip

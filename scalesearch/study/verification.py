@@ -1,0 +1,312 @@
+"""Does φ = 1 transfer? Networks of a finished search, scaled to another φ, trained there, and compared with φ = 1.
+
+A search assumes that the candidate that wins at φ = 1 wins at larger φ. A verification trains some of its winners,
+some that were beaten and every control at φ, all at the same real FLOPs, as the search trained them. What it shows is
+kept as ``RUN/verify-phi2/verify.json``.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from scalesearch.design.candidates import SEARCH_RATIO, Candidate
+from scalesearch.design.controls import controls
+from scalesearch.design.cost import cost, score
+from scalesearch.design.family import member
+from scalesearch.design.scaling import check_buildable
+from scalesearch.design.spec import NetSpec, reshape
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+from scalesearch.study.answer import Answer
+from scalesearch.study.plan import SearchPlan, Trial
+from scalesearch.study.race import Results
+from scalesearch.study.row import Row
+from scalesearch.study.statistics import (
+    Evidence,
+    Interval,
+    Regret,
+    rank_agreement,
+    regret,
+    repeat_tau,
+    seed_spread,
+    weigh,
+)
+from scalesearch.typed import parse
+
+FILE = "verify.json"
+FORMAT = 1
+VerifiedStatus = Literal["recommended", "member", "undecided", "beaten"]
+LARGEST_PHI = 10  # a thousand times the baseline's FLOPs
+
+
+@dataclass(frozen=True)
+class ScaledCandidate:
+    """A candidate scaled to φ; ``status`` is what the search said of it."""
+
+    candidate: Candidate
+    status: VerifiedStatus
+    spec: NetSpec
+    macs: int
+    ratio: float
+
+
+@dataclass(frozen=True)
+class SizeComparison:
+    """A network judged at both sizes.
+
+    Args:
+        control: the one dimension it scales, or empty.
+        ratio: multiply-adds at φ over the baseline's.
+        at_one, at_phi: scores with their 95 % intervals, each network's by itself.
+        rank_at_one, rank_at_phi: from 1, among the networks compared.
+        seeds_at_one, seeds_at_phi: trainings behind each score.
+        accuracy: at φ, the share of validation images right.
+    """
+
+    name: str
+    control: str
+    status: VerifiedStatus
+    ratio: float
+    macs: int
+    resolution: int
+    at_one: Interval
+    at_phi: Interval
+    rank_at_one: int
+    rank_at_phi: int
+    seeds_at_one: int
+    seeds_at_phi: int
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What came out, kept as ``verify.json``.
+
+    Args:
+        epochs: of the trainings at φ; ``epochs_at_one`` of those compared with; ``full_epochs`` of a full one.
+        fully_trained: whether both were trained as long as the search trains those it recommends.
+        networks: those with a result at both sizes, in the order they were chosen; ``failed``: names without.
+        best: the name with the highest score at φ.
+        tau: Kendall's τ-b between the scores at both sizes (``statistics.rank_agreement``).
+        repeat_tau: what φ would agree with itself, trained again (``statistics.repeat_tau``).
+        regret: in score at φ; None where the recommended network failed there. Its ``against`` counts in ``networks``.
+        seed_sd: standard deviation of an accuracy between seeds beyond the images' noise, of both sizes.
+    """
+
+    phi: float
+    epochs: int
+    epochs_at_one: int
+    full_epochs: int
+    fully_trained: bool
+    images: int
+    classes: int
+    networks: tuple[SizeComparison, ...]
+    failed: tuple[str, ...]
+    recommended: str
+    best: str
+    tau: Interval | None
+    repeat_tau: float | None
+    regret: Regret | None
+    seed_sd: float | None
+
+    def __post_init__(self) -> None:
+        names = {network.name for network in self.networks}
+        if self.best not in names or (self.regret and not 0 <= self.regret.against < len(self.networks)):
+            raise ValueError(f"the best network {self.best} is not among those compared")
+
+
+def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, beaten: int) -> tuple[Candidate, ...]:
+    """Which candidates to verify: the recommended one, other members, beaten ones, then every control.
+
+    Args:
+        members: others of the winner set, the best first.
+        beaten: spread evenly over the ranking down to its last, so that a rank correlation has range; where fewer were
+            beaten, over all that are left. Of either, controls do not count: they are taken in any case.
+    """
+    ranked = [standing for standing in answer.standings if not standing.control]
+    first = [standing.name for standing in ranked if standing.name == answer.recommended]
+    first += [s.name for s in ranked if s.status != "beaten" and s.name != answer.recommended][:members]
+    left = [standing for standing in ranked if standing.name not in first]
+    out = [standing for standing in left if standing.status == "beaten"]
+    pool = out if len(out) >= beaten else left
+    count = min(beaten, len(pool))
+    spread = [pool[(place + 1) * len(pool) // count - 1].name for place in range(count)]
+    ran = {standing.name for standing in answer.standings}
+    by_name = {candidate.name: candidate for candidate in candidates}
+    alone = [name for name, candidate in by_name.items() if candidate.control and name in ran]
+    return tuple(by_name[name] for name in dict.fromkeys([*first, *spread, *alone]))
+
+
+def scaled(
+    plan: SearchPlan, answer: Answer, candidates: Sequence[Candidate], phi: float
+) -> tuple[ScaledCandidate, ...]:
+    """Candidates at φ: by their coefficients, controls by one dimension alone, each at about 2^φ times the baseline.
+
+    A control whose dimension alone cannot grow so far is left out.
+
+    Raises:
+        UserError: φ not above 0, the search's own 1, or networks too large to build.
+    """
+    if not 0 < phi <= LARGEST_PHI or phi == 1:
+        expected = f"a number above 0, at most {LARGEST_PHI}, other than 1, which the search trained"
+        raise UserError("--phi", f"{phi:g}", expected)
+    status: dict[str, VerifiedStatus] = {standing.name: standing.status for standing in answer.standings}
+    status[answer.recommended] = "recommended"
+    base = cost(plan.baseline).macs
+    networks = []
+    for candidate in candidates:
+        # made for controls, too, for its checks of φ
+        spec: NetSpec | None = member(plan.baseline, candidate.coefficients, phi, plan.rounding).spec
+        if candidate.control:
+            spec = _control(plan.baseline, candidate.control, phi)
+        if spec is not None:
+            check_buildable(spec, "--phi")
+            macs = cost(spec).macs
+            named = replace(spec, name=candidate.name)
+            networks.append(ScaledCandidate(candidate, status[candidate.name], named, macs, macs / base))
+    return tuple(networks)
+
+
+def _control(baseline: NetSpec, dimension: str, phi: float) -> NetSpec | None:
+    for control in controls(baseline, SEARCH_RATIO**phi * cost(baseline).macs):
+        if control.dimension == dimension:
+            return reshape(baseline, control.shape)
+    return None
+
+
+def trials(plan: SearchPlan, networks: Sequence[ScaledCandidate], seeds: int, epochs: int | None) -> tuple[Trial, ...]:
+    """The trainings at φ, the first seed of all networks first; ``epochs`` None is as long as the search's."""
+    train = plan.train
+    if epochs is not None:
+        train = replace(train, epochs=epochs, warmup_epochs=min(train.warmup_epochs, epochs / 4))
+    return tuple(
+        Trial(
+            one.candidate.index, one.spec.name, one.spec, plan.proxy.spec(one.spec), replace(train, seed=seed),
+            train.epochs, plan.weights,
+        )
+        for seed in range(seeds)
+        for one in networks
+    )  # fmt: skip
+
+
+def check_shapes(wanted: Sequence[Trial], rows: Sequence[Row], where: str) -> None:
+    """Raises UserError where a training that is done was of another network than the one wanted now."""
+    done = {row.key: row for row in rows}
+    for one in wanted:
+        if one.key in done and done[one.key].digest != one.spec.digest:
+            raise UserError(
+                where, f"{one.name} of another shape", f"digest {one.spec.digest}",
+                "This version scales it differently: delete the verification's folder.",
+            )  # fmt: skip
+
+
+def compare_sizes(
+    plan: SearchPlan,
+    recommended: str,
+    networks: Sequence[ScaledCandidate],
+    phi: float,
+    wanted: Sequence[Trial],
+    at_one: Results,
+    at_phi: Results,
+) -> Verification:
+    """The verdict from the trainings at both sizes.
+
+    φ = 1 counts by the largest number of epochs that all the networks were trained for there, so that none is compared
+    at another length than the others.
+
+    Args:
+        recommended: the candidate's name.
+        wanted: the trainings at φ.
+
+    Raises:
+        UserError: fewer than two networks have a result at both sizes.
+    """
+    numbers = [network.candidate.index for network in networks]
+    epochs, seeds = wanted[0].until, {one.train.seed for one in wanted}
+    reached = {number: at_phi.seeds(number, epochs).keys() & seeds for number in numbers}
+    epochs_at_one = common_epochs(at_one, numbers)
+    judged = [network for network in networks if reached[network.candidate.index]]
+    if len(judged) < 2:
+        raise UserError(
+            "--phi", f"{len(judged)} networks trained at φ = {phi:g}", "at least two to compare",
+            "The rows of the verification say why trainings failed.",
+        )  # fmt: skip
+    first = [at_one.sample(n.candidate.index, epochs_at_one) for n in judged]
+    second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]
+    everybody = [at_one.sample(number, epochs_at_one) for number in at_one.numbers(epochs_at_one)]
+    spread = seed_spread([*everybody, *second])
+    factors = [
+        score(1.0, macs, plan.target_macs) for macs in (*(n.candidate.macs for n in judged), *(n.macs for n in judged))
+    ]
+    both = weigh([*first, *second], factors, spread)  # the same images on both sides, seeds on each by themselves
+    one, other = both.part(slice(None, len(first))), both.part(slice(len(first), None))
+    names = [n.spec.name for n in judged]
+    return Verification(
+        phi=phi, epochs=epochs, epochs_at_one=epochs_at_one, full_epochs=plan.train.epochs,
+        fully_trained=min(epochs, epochs_at_one) >= plan.train.epochs, images=first[0].images,
+        classes=plan.baseline.classes,
+        networks=_compared(judged, one, other, [sample.accuracy for sample in second]),
+        failed=tuple(n.spec.name for n in networks if n not in judged),
+        recommended=recommended, best=names[int(np.argmax(other.scores))], tau=rank_agreement(one, other),
+        repeat_tau=repeat_tau(other), regret=regret(other, names.index(recommended)) if recommended in names else None,
+        seed_sd=spread.sd if spread else None,
+    )  # fmt: skip
+
+
+def common_epochs(results: Results, numbers: Sequence[int]) -> int:
+    """The largest number of epochs at which all of these candidates have a result. Raises UserError without one."""
+    reached = [{e for n, _, e in results if n == number and results.seeds(n, e)} for number in numbers]
+    common = set.intersection(*reached)
+    if not common:
+        raise UserError(
+            "--run", "a search without a number of epochs that all the networks were trained for", "one",
+            'Run "scalesearch grid" again to go on with it.',
+        )  # fmt: skip
+    return max(common)
+
+
+def _compared(
+    judged: Sequence[ScaledCandidate], one: Evidence, other: Evidence, accuracies: Sequence[float]
+) -> tuple[SizeComparison, ...]:
+    ranks = [ranked(evidence) for evidence in (one, other)]
+    return tuple(
+        SizeComparison(
+            name=network.spec.name, control=network.candidate.control, status=network.status, ratio=network.ratio,
+            macs=network.macs, resolution=network.spec.resolution,
+            at_one=one.interval(place), at_phi=other.interval(place),
+            rank_at_one=ranks[0][place], rank_at_phi=ranks[1][place],
+            seeds_at_one=int(one.seeds[place]), seeds_at_phi=int(other.seeds[place]), accuracy=accuracies[place],
+        )
+        for place, network in enumerate(judged)
+    )  # fmt: skip
+
+
+def ranked(evidence: Evidence) -> list[int]:
+    """Each network's rank by score, from 1; ties share the better one."""
+    return [1 + int((evidence.scores > own).sum()) for own in evidence.scores]
+
+
+def folder_of(run: Path, phi: float) -> Path:
+    """Where the verification at φ lies, in the run's folder."""
+    return run / f"verify-phi{phi:g}"
+
+
+def write_verification(folder: Path, verification: Verification) -> None:
+    """Writes ``verify.json`` into a verification's folder, atomically."""
+    write_json(folder / FILE, {"format": FORMAT, **asdict(verification)})
+
+
+def read_verifications(run: Path) -> tuple[Verification, ...]:
+    """What was verified in a run's folder, by φ. Raises UserError for a damaged or foreign file."""
+    read = [_read(path) for path in run.glob(f"verify-phi*/{FILE}")]
+    return tuple(sorted(read, key=lambda one: one.phi))
+
+
+def _read(path: Path) -> Verification:
+    values = read_json(path, "a verification")
+    if values.pop("format", None) != FORMAT:
+        raise UserError(str(path), "another format", f"format {FORMAT}", "Verify again with this version.")
+    return parse(Verification, values, str(path), "a verification")

@@ -1,0 +1,151 @@
+"""A run's folder read as a whole: what it says is typed, and its files go together."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scalesearch.errors import UserError
+from scalesearch.study.answer import conclude, recommend
+from scalesearch.study.plan import runners
+from scalesearch.study.race import advance, usual
+from scalesearch.study.record import answered, newest_run, packed, read_record
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
+Edit = Callable[[dict[str, Any]], object]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(GOLDEN, tmp_path / "run"))
+
+
+def edited(run: Path, file: str, edit: Edit) -> None:
+    values = json.loads((run / file).read_text())
+    edit(values)
+    (run / file).write_text(json.dumps(values))
+
+
+def test_a_run_of_the_first_version_is_read_whole() -> None:
+    record = read_record(GOLDEN)
+    answer, recommendation = answered(record)
+    assert (answer.recommended, recommendation.winner) == ("c002", "c002")
+    assert len(record.rows) == len(record.results) == recommendation.done == 12
+    assert record.provenance.images.validation == record.plan.validation
+    assert record.commands[0].startswith("scalesearch grid")
+    assert [one.row.name for one in record.summaries] == ["baseline", "c002", "c000", "c001"]
+    assert len(record.rungs) == 8
+    assert record.complete
+    assert record.leader is not None
+    assert record.leader.row.name == "c002"
+
+
+def test_the_answer_of_the_first_version_follows_from_its_predictions() -> None:
+    record = read_record(GOLDEN)
+    kept, recommendation = answered(record)
+    plan, candidates, race = record.plan, record.enumeration.candidates, usual(3)
+    state = advance(race, runners(plan, candidates), record.results)
+    answer = conclude(race, state, candidates, record.results, plan.target_macs)
+    assert answer is not None
+    assert recommend(plan, answer, candidates, record.results, 0) == recommendation
+    assert (answer.recommended, answer.complete, answer.rungs) == (kept.recommended, kept.complete, kept.rungs)
+    for ours, theirs in zip(answer.standings, kept.standings, strict=True):
+        assert (ours.name, ours.status, ours.seeds) == (theirs.name, theirs.status, theirs.seeds)
+        assert (ours.score, ours.low, ours.high) == pytest.approx((theirs.score, theirs.low, theirs.high), abs=1e-12)
+    for mine, old in zip(answer.comparisons, kept.comparisons, strict=True):
+        assert (mine.control, mine.verdict, mine.accuracy_part) == (old.control, old.verdict, old.accuracy_part)
+        assert (mine.gap, mine.low, mine.high) == pytest.approx((old.gap, old.low, old.high), abs=1e-12)
+
+
+CASES: dict[str, tuple[str, Edit, str]] = {
+    "a mistyped status": ("rows.json", lambda v: v["rows"][3].update(status="dnoe"), r"rows\.json.*status"),
+    "an accuracy of other predictions": ("rows.json", lambda v: v["rows"][2].update(top1=0.5), r"rows\.json.*top1"),
+    "hits of other predictions": ("rows.json", lambda v: v["rows"][2].update(correct=700), r"rows\.json.*correct"),
+    "a score of another accuracy": ("rows.json", lambda v: v["rows"][2].update(score=7.5), r"rows\.json.*score"),
+    "a candidate that is not there": ("rows.json", lambda v: v["rows"][-1].update(candidate=99), r"rows\.json.*99"),
+    "another network": ("rows.json", lambda v: v["rows"][-1].update(digest="0" * 12), r"rows\.json.*digest"),
+    "a training twice": ("rows.json", lambda v: v["rows"].append(v["rows"][0]), r"rows\.json.*twice"),
+    "an unknown recommended one": ("winners.json", lambda v: v.update(recommended="c077"), r"winners.*recommended"),
+    "a standing of an unknown candidate": (
+        "winners.json", lambda v: v["standings"][0].update(name="c077"), r"winners\.json.*standings.*c077",
+    ),
+    "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
+    "a standing's other score": (
+        "winners.json", lambda v: v["standings"][1].update(score=0.03, low=0.0, high=1.0), r"winners\.json.*score",
+    ),
+    "seeds that nobody trained": ("winners.json", lambda v: v["standings"][0].update(seeds=4), r"winners.*4 train"),
+    "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
+    "a control that is none": (
+        "winners.json", lambda v: v["comparisons"][0].update(dimension="width"), r"winners\.json.*comparisons",
+    ),
+    "another winner": ("coefficients.json", lambda v: v.update(winner="c000"), r"coefficients\.json.*winner"),
+    "other coefficients": (
+        "coefficients.json", lambda v: v["coefficients"].update(alpha=1.3), r"coefficients\.json.*coefficients",
+    ),
+    "another baseline": ("coefficients.json", lambda v: v["baseline"].update(resolution=32), r"coefficients.*baseline"),
+    "more done than rows": ("coefficients.json", lambda v: v.update(done=40, total=40), r"coefficients\.json.*done"),
+    "more done than there are": ("coefficients.json", lambda v: v.update(done=13), r"coefficients\.json.*13 of 12"),
+    "another plan": ("run.json", lambda v: v["plan"].update(target_macs=3e6), r"run\.json.*plan_digest"),
+    "other images": ("run.json", lambda v: v["images"].update(validation=3), r"run\.json.*validation"),
+    "other candidates": ("run.json", lambda v: v.update(candidates=4), r"run\.json.*candidates"),
+    "text for a number": ("run.json", lambda v: v.update(seconds="long"), r"run\.json.*seconds"),
+    "no date": ("run.json", lambda v: v.pop("date"), r"run\.json.*date"),
+    "a plan of nothing": ("run.json", lambda v: v.update(plan=None), r"run\.json.*plan"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_files_that_do_not_go_together_are_refused(run: Path, case: str) -> None:
+    file, edit, blame = CASES[case]
+    edited(run, file, edit)
+    with pytest.raises(UserError, match=blame):
+        read_record(run)
+
+
+def test_predictions_are_part_of_it(run: Path) -> None:
+    first, second = sorted((run / "predictions").iterdir())[:2]
+    with np.load(first) as arrays:
+        labels, predictions = arrays["labels"].astype(np.int64), arrays["predictions"].astype(np.int64)
+    second.write_bytes(packed(labels, labels))  # all right
+    with pytest.raises(UserError, match="correct"):
+        read_record(run)
+    second.write_bytes(packed(labels[:5], predictions[:5]))
+    with pytest.raises(UserError, match="one for each image"):
+        read_record(run)
+    second.unlink()
+    with pytest.raises(UserError, match="predictions"):
+        read_record(run)
+
+
+def test_a_search_goes_on_while_it_is_read(run: Path) -> None:
+    """Rows are written before the answer: an answer may be older than the rows beside it."""
+
+    def earlier(values: dict[str, Any]) -> None:
+        standing = values["standings"][1]
+        standing.update(seeds=1, score=0.99 * standing["score"])
+
+    edited(run, "winners.json", earlier)
+    assert read_record(run).answer is not None
+
+
+def test_no_answer_yet(run: Path) -> None:
+    (run / "winners.json").unlink()
+    record = read_record(run)
+    assert record.answer is None
+    with pytest.raises(UserError, match="no finished candidate"):
+        answered(record)
+
+
+def test_newest_run(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is None
+    for name in ("b", "a"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "coefficients.json").touch()
+    import os
+
+    os.utime(tmp_path / "b" / "coefficients.json", (1, 1))
+    assert newest_run(tmp_path) == tmp_path / "a"
