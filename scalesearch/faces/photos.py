@@ -20,7 +20,7 @@ from PIL import Image
 from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE, cores
 from scalesearch.data.folder import EXTENSIONS, entries, images_below
-from scalesearch.data.image import read_rgb, square
+from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces import missing_extra
@@ -315,7 +315,7 @@ def read_crowd(
     if not len(shots.rows):
         what = "no photo with a face" if detect else "no readable photo"
         raise UserError(option, what, "at least one", "Look at the photos." if detect else "")
-    digests = tuple(digest(image) for image in shots.pixels)
+    digests = tuple(pixel_digest(image) for image in shots.pixels)
     labels = people.labels[shots.rows]
     files = [people.files[row] for row in shots.rows]
     once = _check_shared(digests, labels, files, people.names, option)
@@ -329,11 +329,6 @@ def read_crowd(
         tuple(people.names[label] for label in kept), shots.pixels[once], labels.astype(np.int64),
         tuple(digests[place] for place in once), tuple(people.below(files[place]) for place in once), tuple(notes),
     )  # fmt: skip
-
-
-def digest(image: Pixels) -> str:
-    """16 hex digits of pixels."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 
 def choose(crowd: Crowd, rows: IntArray) -> Crowd:
