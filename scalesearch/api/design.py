@@ -24,7 +24,6 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.notebook import html_table
-from scalesearch.study.record import answered, newest_run, read_record
 from scalesearch.units import show_count
 
 if TYPE_CHECKING:
@@ -302,6 +301,8 @@ def choose_scaling(
     if run is not None and space is not None:
         named = space.name if isinstance(space, NetSpec) else space
         raise UserError("--space", f"{named} beside --run {run}", "one of them", "A run has its own baseline.")
+    from scalesearch.study.record import newest_run  # NumPy would double the time of --help
+
     folder = run or (newest_run() if space is None else None)
     if folder is not None:
         return _searched(folder, given, rounding)
@@ -312,6 +313,8 @@ def choose_scaling(
 
 def _searched(folder: Path, given: Coefficients | None, rounding: Rounding | None) -> Scaling:
     """By the coefficients of a search."""
+    from scalesearch.study.record import answered, read_record
+
     record = read_record(folder, counted=False)
     _, chosen = answered(record)
     state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from scalesearch.api.options import Option, path, takes
 from scalesearch.errors import UserError
-from scalesearch.study.record import newest_run, read_record
 
 if TYPE_CHECKING:
     from scalesearch.reports.published import Derived, Released
@@ -50,6 +49,7 @@ def write_reports(asked: ReportOptions) -> tuple[Path, ...]:
     from scalesearch.reports.comparison import write_comparison
     from scalesearch.reports.report import write_report
     from scalesearch.reports.words import Rates
+    from scalesearch.study.record import newest_run, read_record
 
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
     newest = newest_run()

@@ -23,8 +23,6 @@ from scalesearch.api.options import (
 from scalesearch.api.search import Forecast, Jobs, told
 from scalesearch.errors import UserError
 from scalesearch.study.config import validate
-from scalesearch.study.record import Record, answered, newest_run, read_record
-from scalesearch.study.verification import Verification, chosen, common_epochs, folder_of, scaled, trials
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,6 +32,8 @@ if TYPE_CHECKING:
     from scalesearch.running.verify import VerificationAgenda
     from scalesearch.running.workers import Workers
     from scalesearch.study.plan import Trial
+    from scalesearch.study.record import Record
+    from scalesearch.study.verification import Verification
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class VerifyJob:
     """
 
     asked: VerifyOptions
-    record: Record
+    record: "Record"
     agenda: "VerificationAgenda"
     left_out: tuple[str, ...]
     epochs_at_one: int
@@ -101,12 +101,11 @@ class VerifyJob:
 
 
 @takes(VerifyOptions)
-def verify(asked: VerifyOptions) -> Verification | None:
+def verify(asked: VerifyOptions) -> "Verification":
     """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
 
     Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
-    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training. Gives None where the time budget
-    ended it before two networks could be compared.
+    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training.
 
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
@@ -126,6 +125,8 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
     from scalesearch.running.verify import VerificationAgenda
+    from scalesearch.study.record import answered, newest_run, read_record
+    from scalesearch.study.verification import chosen, common_epochs, folder_of, scaled, trials
     from scalesearch.training.memory import require_workers
 
     folder = path(asked.run) or newest_run()
@@ -166,7 +167,7 @@ def forecast(job: VerifyJob) -> Forecast:
     return Forecast(before, [rung], timing, timing.total([rung]))
 
 
-def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> Verification | None:
+def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> "Verification":
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 
     Args:
@@ -179,8 +180,7 @@ def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) 
     timing = expected.timing if expected else None
     bounds = Bounds(job.time_budget, None, lambda one: timing.training(one, one.until) if timing else 0.0)
     verification = trained(job.record, job.agenda, job.parts, job.workers, listener, bounds, job.asked.storage)
-    if verification is not None:
-        write_transfer(job.folder, verification)
+    write_transfer(job.folder, verification)
     return verification
 
 
@@ -202,7 +202,7 @@ def _workers(asked: VerifyOptions, device: str, threads: int) -> "Workers":
     )  # fmt: skip
 
 
-def _images(record: Record, wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+def _images(record: "Record", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
     from scalesearch.data.dataset import dataset, open_data
 

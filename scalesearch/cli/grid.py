@@ -129,8 +129,9 @@ def _conclude(result: "SearchResult", json: bool) -> None:
         print_json(result.to_dict())
         return
     from scalesearch.reports import tables, words
+    from scalesearch.reports.render import text
 
     show(tables.candidates(result.record, most=SHOWN))
     for line in words.answer_lines(result.record):
-        say(line)
+        say(text(line))
     explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")

@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from scalesearch.api.verify import VerifyJob, VerifyOptions, forecast, prepare, run
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import Bar, TrialProgress, confirm, explain, interruptible, print_json, say, show
-from scalesearch.study.record import answered
-from scalesearch.study.verification import ScaledCandidate
 from scalesearch.units import show_seconds
+
+if TYPE_CHECKING:
+    from scalesearch.study.verification import ScaledCandidate
 
 
 def verify(asked: VerifyOptions, terminal: Terminal) -> None:
@@ -20,6 +22,7 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
     from scalesearch.reports import tables, words
+    from scalesearch.reports.render import text
     from scalesearch.running.carry_out import Listener
 
     job = prepare(asked)
@@ -40,20 +43,19 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
         progress = TrialProgress(bar, before, job.record.plan.baseline.classes, seconds)
         verification = run(job, Listener(bar.reading, progress.finished, bar.note), expected)
     if terminal.json:
-        print_json({"folder": str(job.folder), **(asdict(verification) if verification else {})})
-        return
-    if verification is None:
-        say("Nothing can be compared yet: the same command continues it.")
+        print_json({"folder": str(job.folder), **asdict(verification)})
         return
     show(tables.verification(verification))
     for line in words.verification(verification):
-        say(line)
+        say(text(line))
     say(f"Figure: {job.folder / 'transfer.png'}")
     explain("Next: scalesearch report, which shows this, too")
 
 
 def _introduce(job: VerifyJob) -> None:
     """What will be compared with what."""
+    from scalesearch.study.record import answered
+
     plan, (answer, _), phi, epochs = job.record.plan, answered(job.record), job.asked.phi, job.agenda.trials[0].until
     full, before = plan.train.epochs, job.epochs_at_one
     state = "" if answer.complete else ", search unfinished"
@@ -75,7 +77,7 @@ def _introduce(job: VerifyJob) -> None:
         explain(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
 
 
-def _print_networks(networks: Sequence[ScaledCandidate], json: bool) -> None:
+def _print_networks(networks: "Sequence[ScaledCandidate]", json: bool) -> None:
     """What would be trained."""
     from scalesearch.reports import tables
 

@@ -254,7 +254,7 @@ def recommended(record: Record) -> str:
     if answer is None or recommendation is None:
         return ""
     head = "Recommended" if record.complete else "Ahead so far"
-    return f"{head}: **{answer.recommended}**, {recommendation.coefficients}: {answer.rule}."
+    return f"{head}: {recommendation.coefficients} (**{answer.recommended}**): {answer.rule}."
 
 
 def winner_markdown(record: Record, answer: Answer) -> str:

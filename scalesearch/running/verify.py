@@ -81,7 +81,7 @@ def verify(
     listener: Listener,
     bounds: Bounds | None = None,
     storage: str | None = None,
-) -> Verification | None:
+) -> Verification:
     """Runs what is still to be run, and concludes; the result is in ``verify.json``, too.
 
     Args:
@@ -90,11 +90,8 @@ def verify(
         bounds: of the work; None runs it to its end.
         storage: a PostgreSQL that coordinators share; None keeps the ledger in the verification's folder.
 
-    Returns:
-        None where the bounds ended it before two networks could be compared.
-
     Raises:
-        UserError: the run's folder is in use, or nothing came out that could be compared.
+        UserError: the run's folder is in use, or fewer than two networks have a result that could be compared (yet).
         KeyboardInterrupt: what is done is kept.
     """
     folder, (answer, _) = folder_of(record.folder, agenda.phi), answered(record)
@@ -102,9 +99,6 @@ def verify(
         recorded(record, agenda)  # refuses another search's
         ledger = open_ledger(database, _run_name(database, agenda))
         trainings = carry_out(ledger, folder, agenda, data, workers, listener, bounds)
-        reached = {number for number, _, _ in trainings.results}
-        if agenda.wanted(trainings.results) and len(reached) < 2:
-            return None
         verification = compare_sizes(
             record.plan,
             answer.recommended,

@@ -232,7 +232,7 @@ def compare_sizes(
     if len(judged) < 2:
         raise UserError(
             "--phi", f"{len(judged)} networks trained at φ = {phi:g}", "at least two to compare",
-            "The rows of the verification say why trainings failed.",
+            "The same command goes on with it; its rows.json says why trainings failed.",
         )  # fmt: skip
     first = [at_one.sample(n.candidate.index, epochs_at_one) for n in judged]
     second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]

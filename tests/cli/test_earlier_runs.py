@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from scalesearch.running.search import PLAN_FORMAT
+from scalesearch.study.record import FORMAT
 from tests.cli.conftest import Cli
 from tests.golden.make_run import SEARCH
 
@@ -31,7 +31,7 @@ def rounded(value: Any) -> Any:
 def test_a_run_of_a_released_version(cli: Cli, tmp_path: Path, kept: Path) -> None:
     shutil.copytree(kept, tmp_path / "run")
     values = read(kept / "run.json")
-    if values["format"] != PLAN_FORMAT:
+    if values["format"] != FORMAT:
         refused = cli("report", "run")
         assert refused.code == 2
         assert "Read it with scalesearch" in refused.err
@@ -53,4 +53,4 @@ def test_a_run_of_a_released_version(cli: Cli, tmp_path: Path, kept: Path) -> No
 
 
 def test_there_is_one_of_this_version() -> None:
-    assert any(read(path / "run.json")["format"] == PLAN_FORMAT for path in RUNS)
+    assert any(read(path / "run.json")["format"] == FORMAT for path in RUNS)
