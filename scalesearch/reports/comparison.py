@@ -10,7 +10,7 @@ from pathlib import Path
 from scalesearch.files import write_bytes
 from scalesearch.reports import words
 from scalesearch.reports.figures.accuracy import runs_figure
-from scalesearch.reports.figures.axes import FILE
+from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.page import Section, html, plate, rendered_page, tables_section

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from scalesearch.design.family import Member
 from scalesearch.reports import tables, words
-from scalesearch.reports.figures.axes import PAGE, PHONE
+from scalesearch.reports.figures.canvas import PAGE, PHONE
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import inline_svg
 from scalesearch.reports.published import best_published

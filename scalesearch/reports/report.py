@@ -10,7 +10,7 @@ from typing import Literal
 from scalesearch.design.family import Member, family
 from scalesearch.files import write_bytes
 from scalesearch.reports import tables, words
-from scalesearch.reports.figures.axes import FILE
+from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
 from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.figures.transfer import transfer_figure

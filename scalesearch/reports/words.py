@@ -260,18 +260,15 @@ def recommended(record: Record) -> str:
 def winner_markdown(record: Record, answer: Answer) -> str:
     """The winner set, and how it was made, as markdown."""
     first, *further = winner_set(record)
-    spread = "" if answer.seed_sd is None else seed_spread(answer.seed_sd)
-    return f"{first}\n\n{bullets([line for line in (*further, spread, METHOD) if line])}"
+    if answer.seed_sd is not None:
+        spread = f"{100 * answer.seed_sd:.2f} points"
+        further.append(f"Spread of an accuracy between seeds, beyond what the images show: {spread}.")
+    return f"{first}\n\n{bullets([*further, METHOD])}"
 
 
 def verdicts(answer: Answer) -> str:
     """How the recommended candidate came out against each control."""
     return "; ".join(f"{item.dimension}: {item.verdict}" for item in answer.comparisons)
-
-
-def seed_spread(sd: float) -> str:
-    """The spread between seeds, as a standard deviation of an accuracy."""
-    return f"Spread of an accuracy between seeds, beyond what the images show: {100 * sd:.2f} points."
 
 
 def _after(answer: Answer) -> str:

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from scalesearch.reports.figures.accuracy import FLOPS_LABEL, accuracy_figure
-from scalesearch.reports.figures.axes import FILE, PAGE, PHONE, Look, count_ticks
+from scalesearch.reports.figures.canvas import FILE, PAGE, PHONE, Look, count_ticks
 from scalesearch.reports.figures.curves import curve as points
 from scalesearch.reports.figures.curves import learning_figure, lr_figure, members_figure, networks
 from scalesearch.reports.figures.formats import rendered

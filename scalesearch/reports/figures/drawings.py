@@ -10,7 +10,7 @@ from scalesearch.design.family import Member
 from scalesearch.reports import words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
-from scalesearch.reports.figures.axes import Look
+from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import compared, grid_figure

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.figures.axes import BLUE, GREY, ORANGE, WIDTH_INCHES
+from scalesearch.reports.figures.canvas import BLUE, GREY, ORANGE, WIDTH_INCHES
 from scalesearch.reports.words import shortened
 from scalesearch.units import show_percent
 

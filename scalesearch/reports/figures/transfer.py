@@ -3,36 +3,25 @@
 from matplotlib.figure import Figure
 
 from scalesearch.reports import words
-from scalesearch.reports.figures.axes import (
-    BLUE,
-    FILE,
-    GREY,
-    ORANGE,
-    RED,
-    Look,
-    Style,
-    errors,
-    legend_below,
-    panels_beside,
-)
+from scalesearch.reports.figures import canvas
 from scalesearch.study.verification import SizeComparison, Verification
 
-RECOMMENDED = Style("recommended", "*", RED, 15.0)
-CONTROL = Style("one dimension alone", "s", ORANGE, 6.0)
-BEATEN = Style("beaten at φ = 1", "D", GREY, 5.0)
-MEMBER = Style("winner set of φ = 1", "o", BLUE, 6.0)
+RECOMMENDED = canvas.Style("recommended", "*", canvas.RED, 15.0)
+CONTROL = canvas.Style("one dimension alone", "s", canvas.ORANGE, 6.0)
+BEATEN = canvas.Style("beaten at φ = 1", "D", canvas.GREY, 5.0)
+MEMBER = canvas.Style("winner set of φ = 1", "o", canvas.BLUE, 6.0)
 
 
-def transfer_figure(verified: Verification, look: Look = FILE) -> Figure:
+def transfer_figure(verified: Verification, look: canvas.Look = canvas.FILE) -> Figure:
     """Every network once, with both 95 % intervals; controls are named by their dimension, the others by name."""
     title = f"Score at φ = {verified.phi:g} against φ = 1: {words.tau(verified)}"
-    figure, (axes,) = panels_beside(5.0, (1.0,), title, words.sizes_compared(verified), look)
+    figure, (axes,) = canvas.panels_beside(5.0, (1.0,), title, words.sizes_compared(verified), look)
     for style in (MEMBER, BEATEN, CONTROL, RECOMMENDED):
         ones = [one for one in verified.networks if _style(one) is style]
         if ones:
             axes.errorbar(
                 [one.at_one.value for one in ones], [one.at_phi.value for one in ones],
-                xerr=errors([one.at_one for one in ones]), yerr=errors([one.at_phi for one in ones]),
+                xerr=canvas.errors([one.at_one for one in ones]), yerr=canvas.errors([one.at_phi for one in ones]),
                 fmt=style.marker, color=style.colour, markersize=style.size, label=style.label, elinewidth=0.8,
                 capsize=2, markeredgecolor="black", markeredgewidth=0.5, zorder=4 if style is RECOMMENDED else 2,
             )  # fmt: skip
@@ -48,11 +37,11 @@ def transfer_figure(verified: Verification, look: Look = FILE) -> Figure:
     axes.set_ylabel(f"score at φ = {verified.phi:g}, 95 % interval")
     axes.margins(0.08)
     axes.grid(alpha=0.25)
-    legend_below(figure, look)
+    canvas.legend_below(figure, look)
     return figure
 
 
-def _style(one: SizeComparison) -> Style:
+def _style(one: SizeComparison) -> canvas.Style:
     if one.status == "recommended":
         return RECOMMENDED
     if one.control:
