@@ -11,6 +11,8 @@ from scalesearch.reports.tables import Table
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
+    from scalesearch.reports.sections import Section
+
 
 def markdown(table: Table) -> str:
     """A markdown table, padded so that it reads as well on a console; columns of numbers stand right."""
@@ -28,6 +30,13 @@ def markdown(table: Table) -> str:
 def _cell(value: str) -> str:
     """One line, with what markdown would read as markup made harmless."""
     return " ".join(value.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def section_markdown(section: "Section") -> str:
+    """A part of a report as markdown; its figures lie beside it."""
+    figures = [f"![{one.caption}]({one.name}.png)\n\n{one.caption}." for one in section.figures]
+    parts = [f"## {section.heading}", section.text.strip(), *figures, *map(markdown, section.tables)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def terminal(table: Table, width: int) -> "RichTable":

@@ -31,7 +31,6 @@ TIED = "statistically tied with the best"
 STATUS = {"member": "in the set", "undecided": "undecided", "beaten": "beaten", "recommended": "recommended"}
 SAME_COST = 0.02  # a difference of real FLOPs that needs no word
 NOT_FINISHED = "The race is not over: the same command continues it."
-NO_FAMILY = "The family follows from the coefficients, once the search is finished."
 COUNTING = (
     "FLOPs are multiply-adds of convolution and linear operators, as fvcore counts them in eval mode. fvcore's own "
     "total, with batch norm and pooling, is the column `fvcore_total` of results.csv."
@@ -79,13 +78,9 @@ def run_name(record: Record) -> str:
 
 
 def title(record: Record) -> str:
-    """The heading of a report."""
-    return f"Compound scaling for {plain(record.plan.data)}"
-
-
-def outcome(record: Record) -> str:
-    """The coefficients, or that there are none yet."""
-    return str(record.recommendation.coefficients) if record.complete and record.recommendation else "not finished"
+    """The heading of a report: the answer where there is one."""
+    told = str(record.recommendation.coefficients) if record.complete and record.recommendation else "not finished"
+    return f"Compound scaling for {plain(record.plan.data)}: {told}"
 
 
 def factors(record: Record) -> str:

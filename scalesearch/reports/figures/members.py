@@ -9,7 +9,7 @@ from matplotlib.patheffects import withStroke
 from scalesearch.design.cost import cost
 from scalesearch.design.family import Member
 from scalesearch.reports.figures import canvas
-from scalesearch.reports.published import Published
+from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.tables import start, tested_members
 from scalesearch.reports.words import shortened
 from scalesearch.study.record import MemberTraining
@@ -23,9 +23,12 @@ STYLES = {
 
 
 def family_figure(
-    members: Sequence[Member], trainings: Sequence[MemberTraining], published: Sequence[Published], data_name: str,
+    members: Sequence[Member],
+    trainings: Sequence[MemberTraining],
+    published: Sequence[PublishedNetwork],
+    data_name: str,
     look: canvas.Look = canvas.FILE,
-) -> Figure:  # fmt: skip
+) -> Figure:
     """Two panels. Left: ImageNet top-1 of published networks, your members' FLOPs as ticks beneath.
 
     Right: your members' accuracy on your test images where any was tested; else parameters of both.
@@ -63,7 +66,7 @@ def family_figure(
     return figure
 
 
-def _published(axes: Axes, published: Sequence[Published], values: Sequence[float]) -> None:
+def _published(axes: Axes, published: Sequence[PublishedNetwork], values: Sequence[float]) -> None:
     """One marker and line a series, smallest network first."""
     points = sorted(
         zip((entry.macs for entry in published), values, (entry.series for entry in published), strict=True)
@@ -75,7 +78,7 @@ def _published(axes: Axes, published: Sequence[Published], values: Sequence[floa
             axes.plot(across, up, marker=marker, color=colour, markersize=5, linewidth=0.8, label=series)
 
 
-def _sizes(axes: Axes, members: Sequence[Member], published: Sequence[Published]) -> None:
+def _sizes(axes: Axes, members: Sequence[Member], published: Sequence[PublishedNetwork]) -> None:
     _published(axes, published, [entry.params for entry in published])
     sizes = [cost(one.spec) for one in members]
     macs, params = [one.macs for one in sizes], [one.params for one in sizes]
