@@ -81,12 +81,9 @@ def results_csv(rows: Sequence[Row]) -> str:
 
 def report_markdown(record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates) -> str:
     """The report as markdown; the figures lie beside it."""
-    state = words.state(record)
-    answer = (
-        f"**{state}** The same command continues."
-        if state
-        else f"Answer: **{words.factors(record)}** ({words.progress(record)})."
-    )
+    answer = f"**{words.state(record)}** The same command continues."
+    if record.complete:
+        answer = f"Answer: **{words.factors(record)}** ({words.progress(record)})."
     facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, rates)])
     parts = [f"# {words.title(record)}", words.question(record), answer, facts, *notes(record)]
     parts += map(section_markdown, sections(record, members, figures, rates, most=10))

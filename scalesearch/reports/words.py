@@ -1,6 +1,6 @@
 """What a run says, sentence by sentence: each is written here once, as markdown, for every way of showing it.
 
-``render.text`` makes them plain for a terminal, ``render.html`` for a page.
+``render.text`` makes them plain for a terminal, ``page.html`` makes them HTML.
 """
 
 import math

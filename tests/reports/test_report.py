@@ -16,7 +16,7 @@ from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
-from tests.reports.synthetic import PLAN, answer, judged, record, rows, trained
+from tests.reports.synthetic import PLAN, answer, record, rows, trained
 
 NAMES = ("accuracy_flops", "winner_set", "controls", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
@@ -154,12 +154,6 @@ def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:
     text = markdown(tmp_path)
     assert "**Accuracy comes from a short training at full size:**" in text
     assert "comes from a proxy" not in text
-
-
-def test_a_ranking_near_chance_is_called_one(tmp_path: Path) -> None:
-    trainings = [judged(row, 25) for row in rows(3)]
-    write_report(tmp_path, record(trainings, answer(trainings)))
-    assert "**No candidate is clearly above guessing: this ranking says nothing.**" in markdown(tmp_path)
 
 
 def test_names_cannot_break_the_markdown(tmp_path: Path) -> None:

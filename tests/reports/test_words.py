@@ -4,7 +4,7 @@ import pytest
 
 from scalesearch.reports import render, words
 from scalesearch.study.statistics import Interval, Regret
-from tests.reports.synthetic import answer, compared, record, rows, verification
+from tests.reports.synthetic import answer, compared, judged, record, rows, verification
 
 
 def said(text: str, lines: tuple[str, ...]) -> bool:
@@ -69,3 +69,11 @@ def test_a_verification_says_what_it_cannot_show() -> None:
     assert said("they may order the networks otherwise", lines)
     assert lines[0] == "Without a result at φ = 2: c009."
     assert said("no network is better than guessing", words.verification(replace(one, classes=2)))
+
+
+def test_a_ranking_near_chance_is_called_one() -> None:
+    trainings = [judged(row, 25) for row in rows(3)]
+    run = record(trainings, answer(trainings))
+    assert words.guessing(run).startswith("**No candidate is clearly above guessing: this ranking says nothing.**")
+    assert said("WARNING: **No candidate is clearly above guessing", words.answer_lines(run))
+    assert words.guessing(record(rows(3))) == words.guessing(record([])) == ""
