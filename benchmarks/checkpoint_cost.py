@@ -17,8 +17,8 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
+from scalesearch.training.loop import Task, fit
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 
@@ -40,7 +40,7 @@ def main() -> None:
     def seconds(file: Path | None) -> float:
         network = build(spec, seed=0)
         began = time.perf_counter()
-        fit(network, epochs, steps, config, loss=classification_loss(config), device=CPU, checkpoint=file)
+        fit(network, Task(epochs, steps, classification_loss(config)), config, CPU, checkpoint=file)
         return time.perf_counter() - began
 
     seconds(None)  # not counted: images are resized

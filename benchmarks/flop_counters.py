@@ -18,7 +18,7 @@ from torchvision.models import EfficientNet_B0_Weights, efficientnet_b0
 
 from scalesearch.design.cost import cost
 from scalesearch.design.space import load_space
-from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.measure import fvcore_count
 
 IMAGE = torch.zeros(1, 3, 224, 224)
 

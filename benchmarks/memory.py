@@ -18,10 +18,9 @@ import torch
 from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.loss import classification_loss
 from scalesearch.training.memory import predict_memory
-from scalesearch.training.recompute import recomputing
-from scalesearch.training.step import gradients, start, update
+from scalesearch.training.sections import recomputing
+from scalesearch.training.step import classification_loss, gradients, start, update
 
 CPU = torch.device("cpu")
 STEPS = 3

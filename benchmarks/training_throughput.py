@@ -26,10 +26,9 @@ from scalesearch.design.space import load_space
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import choose_device, set_threads, uses_bf16
-from scalesearch.training.loop import Plan, train_epoch
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.out_of_memory import Parts
-from scalesearch.training.step import start
+from scalesearch.training.loop import Task, train_epoch
+from scalesearch.training.memory import Parts
+from scalesearch.training.step import classification_loss, start
 
 CLASSES = 1000
 Batches = list[tuple[Tensor, Tensor]]
@@ -56,8 +55,8 @@ def our_loop(network: nn.Module, options: argparse.Namespace, device: torch.devi
     )  # fmt: skip
     training = start(network, config, device)
     batches = random_batches(options, device, torch.channels_last)
-    plan = Plan(lambda epoch: batches, options.steps, classification_loss(config), None, Parts(1, 0))
-    return lambda: train_epoch(training, plan, 0)
+    task = Task(lambda epoch: batches, options.steps, classification_loss(config))
+    return lambda: train_epoch(training, task, 0, Parts(1, 0))
 
 
 def plain_loop(network: nn.Module, options: argparse.Namespace, device: torch.device) -> Callable[[], object]:

@@ -2,7 +2,7 @@
 
     python examples/notebook_style.py
 
-In a notebook the last line of a cell shows itself: ``found``, ``family``, ``family["b1"].spec``, ``trained[0]``.
+In a notebook the last line of a cell shows itself: ``result``, ``family``, ``family["b1"].spec``, ``trained[0]``.
 """
 
 # %% Search α, β, γ (jobs=1 starts no processes, so that this runs as a script, too; see scalesearch.grid)
@@ -13,20 +13,20 @@ from matplotlib.figure import Figure
 import scalesearch
 
 epochs = int(os.environ.get("EXAMPLE_EPOCHS", "6"))
-found = scalesearch.grid(
+result = scalesearch.grid(
     "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=250 * epochs, epochs=epochs,
     jobs=1, run="runs/example", tell=print,
 )  # fmt: skip
-print(f"Recommended: {found.coefficients}; not to be told from it: {', '.join(found.winner_set)}")
+print(f"Recommended: {result.coefficients}; statistically tied with the best: {', '.join(result.winner_set)}")
 
 # %% Scale: the family that the coefficients span
-family = found.family(largest=1)
+family = result.family(largest=1)
 print(family.table[["name", "phi", "resolution", "macs", "params", "ratio"]])
 
 # %% Fine-tune its members: the first from scratch, the second from the first (weights="imagenet" takes torchvision's)
-small = scalesearch.finetune(family["b0"].spec, "glyphs", run=found.folder, epochs=epochs, tell=print)
+small = scalesearch.finetune(family["b0"].spec, "glyphs", run=result.folder, epochs=epochs, tell=print)
 large = scalesearch.finetune(
-    family["b1"].spec, "glyphs", run=found.folder, epochs=epochs, tell=print,
+    family["b1"].spec, "glyphs", run=result.folder, epochs=epochs, tell=print,
     weights=small.file, strategy="full",
 )  # fmt: skip
 trained = [small, large]
@@ -41,4 +41,4 @@ for model in trained:
     name = f"{model.metrics['model']}, from {'scratch' if model is small else 'b0'}"
     axes.annotate(name, (model.metrics["macs"], model.top1), (6, 6), textcoords="offset points")
 figure.savefig("accuracy_flops.png")
-print("accuracy_flops.png", found.report())
+print("accuracy_flops.png", result.report())

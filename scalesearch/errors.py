@@ -24,18 +24,19 @@ class UserError(ScaleSearchError):
 
     Args:
         where: the file, option or value at fault, e.g. ``--alpha`` or ``space.toml: stages[3].kernel``.
-        found: what stands there.
-        expected: what would be accepted.
+        problem: what is wrong there, as a sentence that says what was given and what would be accepted.
         do: one imperative sentence that mends it (optional).
     """
 
-    def __init__(self, where: str, found: str, expected: str, do: str = "") -> None:
-        self.where, self.found, self.expected, self.do = where, found, expected, do
-        said = f"{_short(where)}: found {_short(found)}; expected {_short(expected)}."
-        super().__init__(said + (f" {_short(do)}" if do else ""))
+    def __init__(self, where: str, problem: str, expected: str = "", do: str = "") -> None:
+        self.found, self.expected = problem, expected
+        if expected:  # TODO: no call is left that gives it
+            problem = f"found {problem}; expected {expected}."
+        self.where, self.problem, self.do = where, problem, do
+        super().__init__(" ".join(filter(None, (f"{_short(where)}: {_short(problem)}", _short(do)))))
 
-    def __reduce__(self) -> tuple[object, ...]:  # keeps the four parts when crossing processes
-        return (type(self), (self.where, self.found, self.expected, self.do))
+    def __reduce__(self) -> tuple[object, ...]:  # keeps the parts when crossing processes
+        return (type(self), (self.where, self.problem, "", self.do))
 
 
 class SpaceError(UserError):

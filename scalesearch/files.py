@@ -1,6 +1,7 @@
 """Files written whole or not at all, by a rename from a temporary name in the same folder; read with one error."""
 
 import contextlib
+import csv
 import io
 import json
 import math
@@ -8,7 +9,7 @@ import os
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +58,13 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
 
 
+def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Comma-separated rows in UTF-8, atomically; the first is the header."""
+    table = io.StringIO()
+    csv.writer(table).writerows(rows)
+    write_text(path, table.getvalue())
+
+
 def write_json(path: Path, values: Any) -> None:
     """Indented JSON, atomically; refuses NaN, which other readers would not take."""
     write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
@@ -86,13 +94,13 @@ def require_regular(path: Path, what: str) -> int:
     Raises UserError where it is no file.
     """
     try:
-        found = path.stat()
+        status = path.stat()
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(str(path), reason, what) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise UserError(str(path), "a folder" if stat.S_ISDIR(found.st_mode) else "a pipe or device", what)
-    return found.st_size
+    if not stat.S_ISREG(status.st_mode):
+        raise UserError(str(path), "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device", what)
+    return status.st_size
 
 
 def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
@@ -120,10 +128,10 @@ def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -
         if declared > LARGEST_ARRAYS:
             raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            found = {name: kept[name] for name in names}
-        if not all(isinstance(array, np.ndarray) for array in found.values()):  # an entry that is none is bytes
+            arrays = {name: kept[name] for name in names}
+        if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # an entry that is none is bytes
             raise ValueError("entries that are no arrays")
-        return found
+        return arrays
     except MemoryError:
         raise UserError(where, "an array of more memory than there is", what) from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
@@ -157,8 +165,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (OSError, ValueError, RecursionError) as error:
-        found = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UserError(str(path), found, what) from None
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UserError(str(path), reason, what) from None
     if not isinstance(values, dict):
         raise UserError(str(path), f"a JSON {type(values).__name__}", what)
     return values
@@ -178,3 +186,38 @@ def load(cls: type[Value], path: Path, what: str, version: int | None = None, ex
     if version is not None and values.pop("format", None) != version:
         raise UserError(str(path), "another format", f"format {version}, as {what} has it", "Update scalesearch.")
     return parse(cls, values, str(path), what, extra)
+
+
+def prepare(folder: Path) -> None:
+    """Makes the folder and checks that it can be written to. Raises UserError otherwise."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(
+            "--run", f"{folder} ({error.strerror})", "a folder that can be written to", "Name another with --run."
+        ) from None
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
+
+    Raises UserError where another process holds it.
+    """
+    from filelock import FileLock, Timeout  # not needed by commands that only read
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UserError(
+            "--run", f"{folder} in use by another scalesearch process", "a folder of its own for each search",
+            "Wait for that one, or name another folder.",
+        ) from None  # fmt: skip
+    try:
+        yield
+    finally:
+        lock.release()

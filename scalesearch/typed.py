@@ -270,12 +270,12 @@ def number(low: float, high: float) -> Rule:
 def rules(cls: type) -> dict[str, Rule]:
     """The rule of each field of a dataclass: as annotated, or by its type; parts that are tables pass here."""
     hints: dict[str, Any] = get_type_hints(cls, include_extras=True)
-    found = {}
+    known = {}
     for field in dataclasses.fields(cls):
         rule = _rule(hints[field.name])
         given = rule is TABLE or field.default is dataclasses.MISSING
-        found[field.name] = rule if given else dataclasses.replace(rule, default=field.default)
-    return found
+        known[field.name] = rule if given else dataclasses.replace(rule, default=field.default)
+    return known
 
 
 def _rule(kind: Any) -> Rule:

@@ -12,8 +12,8 @@ import time
 import numpy as np
 from PIL import Image, ImageDraw
 
-from scalesearch.faces.detect import detector
-from scalesearch.training.predict import image_files
+from scalesearch.faces.photos import detector
+from scalesearch.training.evaluation import image_files
 
 CANVAS = (480, 360)
 SIZES, TURNS, EACH = (40, 80, 160, 240), (0, 15, 30, 60), 12

@@ -29,35 +29,39 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
 from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
-from scalesearch.faces.evaluate import (
-    Embedded,
-    every_pair,
+from scalesearch.faces.gallery import (
+    Gallery,
+    Matches,
+    add,
+    empty_gallery,
+    fit_threshold,
+    fitted,
+    search,
+)
+from scalesearch.faces.model import EmbeddingSet, discriminants, embed, embedder, pooled, set_embedding
+from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
+from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
+from scalesearch.faces.protocols import (
+    all_pairs,
     histogram,
-    listed_pairs,
+    limit_at,
     open_set,
     open_set_curve,
     open_set_values,
+    pairs_of,
     read_pairs,
     roc_curve,
     verification,
 )
-from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fitted, search
-from scalesearch.faces.metrics import limit_at
-from scalesearch.faces.network import embed, embedder
-from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
-from scalesearch.faces.people import list_people
-from scalesearch.faces.photos import Crowd, choose, read_crowd
-from scalesearch.faces.sampling import steps_per_epoch
-from scalesearch.faces.start import discriminants, pooled, set_embedding
-from scalesearch.faces.threshold import design_effect, fit_threshold, next_interval
-from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches
+from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per_epoch
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.starting import settled
+from scalesearch.study.statistics import design_effect, next_interval
+from scalesearch.training.loop import Task, fit
+from scalesearch.training.start import settled
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 PIXELS, DIMENSIONS, EPOCHS, TAIL, LR = 112, 128, 8, 6, 1e-3
@@ -112,11 +116,11 @@ class Features(nn.Module):
         return functional.normalize(self.network.forward_features(images), dim=1)
 
 
-def vectors(network: nn.Module, people: Crowd) -> Embedded:
-    return Embedded(people.names, people.labels, embed(network, people.pixels, IMAGENET_STATISTICS, CPU))
+def vectors(network: nn.Module, people: Crowd) -> EmbeddingSet:
+    return EmbeddingSet(people.names, people.labels, embed(network, people.pixels, IMAGENET_STATISTICS, CPU))
 
 
-def eigenfaces(train: Crowd, people: Crowd) -> Embedded:
+def eigenfaces(train: Crowd, people: Crowd) -> EmbeddingSet:
     """Grey pixels on the 128 main axes of the training faces (Turk & Pentland 1991), compared by angle."""
 
     def grey(pixels: np.ndarray) -> np.ndarray:
@@ -126,7 +130,7 @@ def eigenfaces(train: Crowd, people: Crowd) -> Embedded:
     mean = known.mean(0)
     _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
     found = (grey(people.pixels) - mean) @ axes[:DIMENSIONS].T
-    return Embedded(people.names, people.labels, found / np.linalg.norm(found, axis=1, keepdims=True))
+    return EmbeddingSet(people.names, people.labels, found / np.linalg.norm(found, axis=1, keepdims=True))
 
 
 def config(seed: int, epochs: int, batch: int) -> TrainConfig:
@@ -155,8 +159,8 @@ def metric_network(
     if not trained:
         return network, {}
     began = time.process_time()
-    history = fit(network, batches(train, recipe, IMAGENET_STATISTICS, CPU), steps, recipe.config, loss=objective,
-                  device=CPU)  # fmt: skip
+    task = Task(batches(train, recipe, IMAGENET_STATISTICS, CPU), steps, objective)
+    history = fit(network, task, recipe.config, CPU)
     return network, {
         "train_cpu_seconds": time.process_time() - began, "losses": [record.train_loss for record in history],
         **objective.health(),
@@ -171,7 +175,7 @@ def softmax_network(weights: str, people: Crowd, rows: np.ndarray, seed: int, ep
     )
     network = lite0(weights, len(people.names), seed, steps * epochs)
     settings = replace(config(seed, epochs, 32), lr=3e-3, label_smoothing=0.1)
-    fit(network, given, steps, settings, loss=classification_loss(settings), device=CPU)
+    fit(network, Task(given, steps, classification_loss(settings)), settings, CPU)
     return network
 
 
@@ -218,10 +222,10 @@ def enrolled_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     return found
 
 
-def judged(test: Embedded, files: tuple[str, ...], strangers: Embedded, data: str, seed: int) -> dict[str, Any]:
+def judged(test: EmbeddingSet, files: tuple[str, ...], strangers: EmbeddingSet, data: str, seed: int) -> dict[str, Any]:
     """Everything the protocol asks of embeddings."""
     left, right, _ = read_pairs(Path(data) / "test_pairs.csv", {file: place for place, file in enumerate(files)})
-    pairs, every = listed_pairs(test, left, right), every_pair(test)
+    pairs, every = pairs_of(test.vectors, test.labels, left, right), all_pairs(test.vectors, test.labels)
     found = open_set(test, strangers, FPIR, seed)
     values = open_set_values(found)
     del values["per_person"]
@@ -231,7 +235,7 @@ def judged(test: Embedded, files: tuple[str, ...], strangers: Embedded, data: st
     }  # fmt: skip
 
 
-def coverage(test: Embedded, strangers: Embedded) -> list[dict[str, float]]:
+def coverage(test: EmbeddingSet, strangers: EmbeddingSet) -> list[dict[str, float]]:
     """Strangers divided by person again and again: the interval predicted and the rate achieved on the other half."""
     gallery = whole_gallery(test)
     distances = search(gallery, strangers.vectors).distances
@@ -252,14 +256,14 @@ def coverage(test: Embedded, strangers: Embedded) -> list[dict[str, float]]:
     return rows
 
 
-def whole_gallery(people: Embedded) -> Gallery:
+def whole_gallery(people: EmbeddingSet) -> Gallery:
     gallery = empty_gallery("", people.vectors.shape[1])
     for label, name in enumerate(people.names):
         gallery = add(gallery, name, people.vectors[people.labels == label])
     return gallery
 
 
-def members_as_strangers(test: Embedded, strangers: Embedded) -> list[dict[str, float]]:
+def members_as_strangers(test: EmbeddingSet, strangers: EmbeddingSet) -> list[dict[str, float]]:
     """The fall-back threshold: what it promises, and its rate on real strangers."""
     gallery = whole_gallery(test)
     found = []
@@ -288,7 +292,7 @@ def search_times() -> dict[str, Any]:
     return {"embeddings": SEARCHED, "ms": sorted(times[10:])}
 
 
-def untrained(arm: str, weights: str, train: Crowd, people: Crowd) -> Embedded:
+def untrained(arm: str, weights: str, train: Crowd, people: Crowd) -> EmbeddingSet:
     """Embeddings of an arm without a random training."""
     if arm == "eigenfaces":
         return eigenfaces(train, people)

@@ -20,7 +20,7 @@ from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 from scalesearch.files import write_bytes, write_text
 from scalesearch.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH_INCHES
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.training.auto import choose_strategy
+from scalesearch.training.recipe import choose_strategy
 
 DRAWS = 4000
 Row = dict[str, Any]

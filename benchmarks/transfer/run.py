@@ -26,15 +26,14 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import rename
-from scalesearch.nets.timm_names import timm_names
-from scalesearch.nets.weight_source import WeightSource, open_weights
+from scalesearch.nets.names import rename, timm_names
+from scalesearch.nets.weights import WeightSource, open_weights
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.evaluate import evaluate
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
+from scalesearch.training.evaluation import evaluate
+from scalesearch.training.loop import Task, fit
 from scalesearch.training.sections import reset_tail
-from scalesearch.training.starting import from_source, settled
+from scalesearch.training.start import from_source, settled
+from scalesearch.training.step import classification_loss
 
 CPU = torch.device("cpu")
 BATCH, LR, BODY = 32, 3e-3, 0.3
@@ -183,7 +182,7 @@ def run(job: Job, weights: str) -> dict[str, object]:
             torch.manual_seed(job.seed)
             reset_tail(network, config)
         made = time.perf_counter()
-        history = fit(network, epochs, steps, config, loss=classification_loss(config), device=CPU)
+        history = fit(network, Task(epochs, steps, classification_loss(config)), config, CPU)
         losses = [record.train_loss for record in history]
     seconds = time.perf_counter() - made
     found = evaluate(network, evaluation_batches(test, 128, statistics=IMAGENET_STATISTICS, device=CPU))

@@ -36,10 +36,10 @@ from scalesearch.running.processes import Processes
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import set_threads
-from scalesearch.training.evaluate import evaluate
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.throughput import seconds_per_step
+from scalesearch.training.evaluation import evaluate
+from scalesearch.training.loop import Task, fit
+from scalesearch.training.probes import seconds_per_step
+from scalesearch.training.step import classification_loss
 
 RUNGS = (1, 2, 3, 4, 6, 9, 12, 18)
 IMAGES, BATCH = 4800, 64
@@ -138,7 +138,7 @@ def train(job: Job, _beat: Beat) -> str:
         kept[f"validation{done}"] = found.predictions.astype(np.uint8)
         return {"top1": found.top1}
 
-    history = fit(network, epochs, steps, config, loss=classification_loss(config), device=cpu, evaluate=judge)
+    history = fit(network, Task(epochs, steps, classification_loss(config), judge), config, cpu)
     found = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=cpu))
     kept |= {"test_labels": test.labels.astype(np.uint8), "test": found.predictions.astype(np.uint8)}
     kept["seconds"] = np.array([record.seconds for record in history])

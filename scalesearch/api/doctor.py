@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.data.cache import cores
-from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.data.dataset import CACHE_VARIABLE, cache_root
 from scalesearch.running.provenance import hardware
 from scalesearch.training.device import choose_device, uses_bf16
 from scalesearch.training.memory import available_memory
@@ -47,10 +47,10 @@ class Health:
     broken: tuple[str, ...]
 
 
-def examine(runs: Path = Path("runs")) -> Health:
-    """Looks at the machine; writes nothing that stays. ``runs`` is where searches would be kept."""
+def doctor() -> Health:
+    """Looks at the machine: what it has, what would be used, what is broken. Writes nothing that stays."""
     hub = Path(torch.hub.get_dir()) / "checkpoints"
-    folders = {"data cache": cache_root(), "published weights": hub, "runs": runs}
+    folders = {"data cache": cache_root(), "published weights": hub, "runs": Path("runs")}
     return Health(
         versions={"python": platform.python_version(), **{name: _version(name) for name in PACKAGES}},
         extras={name: _extra(packages, WHAT_FOR.get(name, "")) for name, packages in extras().items()},
@@ -71,12 +71,12 @@ def _version(name: str) -> str:
 
 def extras() -> dict[str, tuple[str, ...]]:
     """The packages of each extra, as the installed project names them."""
-    found: dict[str, tuple[str, ...]] = {}
+    packages: dict[str, tuple[str, ...]] = {}
     for line in requires("scalesearch") or []:
         match = re.match(r"([\w.-]+).*;.*extra\s*==\s*['\"]([\w.-]+)['\"]", line)
         if match:
-            found[match[2]] = (*found.get(match[2], ()), match[1])
-    return found
+            packages[match[2]] = (*packages.get(match[2], ()), match[1])
+    return packages
 
 
 def _extra(packages: tuple[str, ...], what: str) -> str:
@@ -87,17 +87,17 @@ def _extra(packages: tuple[str, ...], what: str) -> str:
 
 def _unimportable() -> list[str]:
     """Packages that are there, perhaps, and cannot be used."""
-    found = []
+    broken = []
     for name in MODULES:
         try:
             importlib.import_module(name)
         except Exception as error:  # a broken binary raises anything
-            found.append(f"{name} cannot be imported ({error}). Install scalesearch again.")
-    return found
+            broken.append(f"{name} cannot be imported ({error}). Install scalesearch again.")
+    return broken
 
 
 def _machine() -> dict[str, str]:
-    found = {
+    machine = {
         "processor": hardware("cpu"),
         "threads of torch": str(torch.get_num_threads()),
         "free memory": gigabytes(available_memory(torch.device("cpu"))),
@@ -107,11 +107,11 @@ def _machine() -> dict[str, str]:
         device = torch.device("cuda", index)
         properties = torch.cuda.get_device_properties(device)
         free, bf16 = available_memory(device), uses_bf16(device, "auto")
-        found[str(device)] = (
+        machine[str(device)] = (
             f"{properties.name}, {gigabytes(free)} of {gigabytes(properties.total_memory)} free, "
             f"bf16 {'in hardware' if bf16 else 'not in hardware'}"
         )
-    return found if count else {**found, "GPU": "none that torch can use"}
+    return machine if count else {**machine, "GPU": "none that torch can use"}
 
 
 def _used() -> dict[str, str]:

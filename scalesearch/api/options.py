@@ -1,12 +1,17 @@
 """What an option is, said once: its help, bounds, unit and panel, in the annotation of a dataclass's field.
 
-The Typer command (``cli.commands``) and the Python function (``api.calls``) are both made from such a dataclass, so an
+The Typer command (``cli.commands``) and the Python function (``takes``) are both made from such a dataclass, so an
 option cannot exist in one of them alone. Imports neither typer nor torch.
 """
 
+import functools
+import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+
+from scalesearch.units import parse_duration, parse_flops
 
 NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = (
     "Network", "Data", "Training", "What is trained", "Scaling", "Grid",
@@ -14,8 +19,12 @@ NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = (
 RACE, MEMORY, WORKERS, OUTPUT = "Race and training", "Memory and speed", "Workers and machines", "Run and output"
 MEMBERS, STRANGERS = "Members", "Strangers"
 
-Unit = Literal["flops", "seconds"]  # read by ``units.parse_flops`` and ``units.parse_duration``
+Unit = Literal["flops", "seconds"]  # read by ``macs`` and ``seconds``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
+Tell = Callable[[str], None]  # is told a line of text now and then
+P = ParamSpec("P")
+O = TypeVar("O")  # noqa: E741
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -47,8 +56,14 @@ class Option:
 
 
 @dataclass(frozen=True)
+class NoOptions:
+    """Of a command that has none."""
+
+
+@dataclass(frozen=True)
 class Field:
-    """A field of an options dataclass with its option; ``kind`` is its type without the annotation."""
+    """A field of an options dataclass with its option; ``kind`` is its type without the annotation, ``default`` is
+    ``inspect.Parameter.empty`` where it must be given."""
 
     name: str
     kind: Any
@@ -59,15 +74,112 @@ class Field:
 def options_of(kind: type) -> tuple[Field, ...]:
     """The options that a dataclass declares, in order; fields without an ``Option`` are for Python alone."""
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
-    found = []
+    declared = []
     for field in fields(kind):
-        hint = hints[field.name]
-        if get_origin(hint) is Annotated:
-            plain, *extras = get_args(hint)
-            for extra in extras:
-                if isinstance(extra, Option):
-                    found.append(Field(field.name, plain, field.default, extra))
-    return tuple(found)
+        if get_origin(hints[field.name]) is Annotated:
+            plain, *extras = get_args(hints[field.name])
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            declared += [Field(field.name, plain, default, extra) for extra in extras if isinstance(extra, Option)]
+    return tuple(declared)
 
 
-Tell = Callable[[str], None]
+def takes(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R]]:
+    """Makes a function of an options dataclass one of its fields: ``f(Options(data="x"))`` becomes ``f(data="x")``.
+
+    Type checkers see the dataclass's fields as parameters; ``help`` lists them with their help.
+    """
+    assert isinstance(options, type)
+
+    def decorated(work: Callable[[O], R]) -> Callable[P, R]:
+        @functools.wraps(work)
+        def function(*args: P.args, **kwargs: P.kwargs) -> R:
+            return work(options(*args, **kwargs))
+
+        declared = {field.name: field for field in options_of(options)}
+        parameters = [
+            one.replace(annotation=declared[name].kind) if name in declared else one
+            for name, one in inspect.signature(options).parameters.items()
+        ]
+        result = work.__annotations__["return"]
+        signature = inspect.Signature(parameters, return_annotation=result)
+        about, separator, raises = inspect.cleandoc(work.__doc__ or "").partition("\n\nRaises:")
+        lines = "\n".join(f"    {field.name}: {field.option.help}" for field in declared.values())
+        described = f"{about}\n\nArgs:\n{lines}{separator}{raises}"
+        annotations = {**{one.name: one.annotation for one in parameters}, "return": result}
+        vars(function)["__signature__"] = signature
+        function.__doc__, function.__annotations__ = described, annotations
+        return function
+
+    return decorated
+
+
+def macs(value: float | str | None, option: str) -> float | None:
+    """Multiply-adds of a number or of text such as "400M". Raises UserError naming ``option``."""
+    return parse_flops(value, option) if isinstance(value, str) else value
+
+
+def seconds(value: float | str | None, option: str, example: str = "90s, 30m or 2h") -> float | None:
+    """Seconds of a number or of text such as "30m" or "20ms". Raises UserError naming ``option``."""
+    return parse_duration(value, option, f"a duration such as {example}") if isinstance(value, str) else value
+
+
+def path(value: Path | str | None) -> Path | None:
+    """A path, where one was given."""
+    return None if value is None else Path(value)
+
+
+def text(value: Path | str | None) -> str | None:
+    """Text, where some was given: a path as people write it."""
+    return None if value is None else str(value)
+
+
+def inherited(weights: Path | str | None) -> str | None:
+    """What ``--weights`` names; None where nothing is inherited: left out, or "scratch"."""
+    return None if weights is None or str(weights) == "scratch" else str(weights)
+
+
+# Options that several commands share.
+Data = Annotated[
+    str | Path | None,
+    Option("A folder, a torchvision set, or glyphs; the search's or the model's own if left out.", DATA, shell="data"),
+]
+Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", MEMORY)]
+SkipBroken = Annotated[bool, Option("Leave unreadable images out.", DATA)]
+Weights = Annotated[
+    str | Path | None,
+    Option(
+        "What to inherit, whatever its width and depth: imagenet (torchvision's nearest), a name of torchvision's, a "
+        "file, a folder of files; nothing (scratch) if left out.", NETWORK, shell="weights",
+    ),
+]  # fmt: skip
+SourcePadding = Annotated[
+    Literal["symmetric", "same"] | None,
+    Option("How the source was padded, if not as known: same for weights from TensorFlow.", NETWORK),
+]
+Run = Annotated[
+    Path | str | None, Option("Folder of a search; the newest under runs/ if left out.", OUTPUT, shell="runs")
+]
+Executor = Annotated[
+    Literal["processes", "ray"],
+    Option("processes of this machine, or ray: a cluster (needs scalesearch[ray]).", WORKERS),
+]
+RayAddress = Annotated[
+    str | None, Option("Address of a Ray cluster; a running one if left out, else a local one.", WORKERS)
+]
+CpusPerTrial = Annotated[
+    float,
+    Option("Cores of each training: its threads on a CPU, and what Ray reserves.", WORKERS, minimum=0.01, maximum=1024),
+]
+GpusPerTrial = Annotated[
+    float, Option("GPUs that Ray reserves for each training.", WORKERS, minimum=0, maximum=64)
+]  # fmt: skip
+Retries = Annotated[
+    int, Option("How often a training is tried again after its worker died.", WORKERS, minimum=0, maximum=1000)
+]
+Storage = Annotated[
+    str | None,
+    Option(
+        "postgresql://USER:PASSWORD@HOST/DATABASE that several coordinators share; SQLite in --run if left out.",
+        WORKERS, variable="SCALESEARCH_STORAGE",
+    ),
+]  # fmt: skip

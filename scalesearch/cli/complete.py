@@ -23,14 +23,14 @@ def models(incomplete: str) -> list[str]:
 
 def data(incomplete: str) -> list[str]:
     """Image sets by name; the shell itself completes folders where no name fits."""
-    from scalesearch.data.open import SET_NAMES
+    from scalesearch.data.dataset import SET_NAMES
 
     return _starting(SET_NAMES, incomplete)
 
 
 def weights(incomplete: str) -> list[str]:
     """ "imagenet" and the published networks; the shell itself completes files where no name fits."""
-    from scalesearch.nets.weight_source import NEAREST, PUBLISHED
+    from scalesearch.nets.weights import NEAREST, PUBLISHED
 
     return _starting((NEAREST, *PUBLISHED), incomplete)
 

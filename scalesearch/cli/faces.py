@@ -1,20 +1,237 @@
-"""The group of commands on faces."""
+"""The commands on faces: each calls one function of ``scalesearch.api.faces`` and prints what comes back."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.cli import faces_evaluate, faces_fit, faces_gallery, faces_identify
+from scalesearch.api import faces as api
+from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
+from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say, show_rows
+from scalesearch.training.history import EpochRecord, Watcher
+
+if TYPE_CHECKING:
+    from scalesearch.faces.gallery import Threshold
+
+SHOWN = 20
+
+
+@contextmanager
+def _bar(terminal: Terminal) -> Iterator[Bar]:
+    with interruptible(), Bar(0, 0, quiet=terminal.json) as bar:
+        yield bar
+
+
+def fit(asked: api.FitOptions, terminal: Terminal) -> None:
+    """Train an embedding on a folder of people. Run it again to continue where it was interrupted.
+
+    Example: scalesearch faces fit --data people/ --crop
+    """
+    with _bar(terminal) as bar:
+        result = api.fit(**vars(replace(asked, watcher=_watcher(bar))))
+    metrics = result.metrics
+    if terminal.json:
+        print_json({**metrics, "file": str(result.file)})
+        return
+    if metrics["before"]:
+        before, after = metrics["before"], metrics["after"]
+        say(
+            f"On {metrics['held_out_people']} people it was not trained on: nearest photo is of the same person "
+            f"{before['top1']:.1%} → {after['top1']:.1%}; AUC over all pairs {1 - before['loss']:.3f} → "
+            f"{1 - after['loss']:.3f}"
+        )
+    say(f"Model: {result.file}")
+    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, api.MODEL)}")
+
+
+def _watcher(bar: Bar) -> Watcher:
+    """Who shows a training in a bar."""
+    shown: list[tuple[EpochProgress, int]] = []
+
+    def schedule(epochs: int, steps: int) -> None:
+        bar.total(epochs * steps)
+        shown.append((EpochProgress(bar, epochs, steps), epochs))
+
+    def epoch(record: EpochRecord) -> None:
+        bar.line(api.epoch_line(record, shown[0][1]))
+
+    def step(epoch: int, index: int) -> None:
+        shown[0][0].step(epoch, index)
+
+    return Watcher(bar.reading, schedule, step, epoch, bar.note)
+
+
+def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
+    """Add people to the gallery, and fit the threshold below which somebody is a member.
+
+    Who is already in is replaced. Without --strangers, the threshold rests on how near members come to one another.
+
+    Example: scalesearch faces enroll people/ --strangers others/ --fpir 0.01
+    """
+    with _bar(terminal) as bar:
+        result = api.enroll(**vars(replace(asked, reading=bar.reading)))
+    gallery, threshold = result.gallery, result.gallery.threshold
+    if terminal.json:
+        print_json({
+            "gallery": str(result.file), "people": len(gallery.names), "photos": len(gallery),
+            "added": list(result.people), "threshold": _values(threshold), "notes": list(result.notes),
+        })  # fmt: skip
+        return
+    for note in result.notes:
+        say(f"Note: {note}")
+    enrolled = f"; enrolled {len(result.people)}" if result.people else ""
+    say(f"{result.file}: {len(gallery.names)} people, {len(gallery)} photos{enrolled}")
+    if threshold:
+        _say_threshold(threshold)
+        files = _named("model", asked.model, api.MODEL) + _named("gallery", asked.gallery, api.GALLERY)
+        say(f"Next: scalesearch faces identify PHOTOS{files}")
+
+
+def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
+    """Name the members on photos; reject strangers.
+
+    Confidence is the share of strangers' photos that stayed farther away.
+
+    Example: scalesearch faces identify photos/
+    """
+    with _bar(terminal) as bar:
+        result = api.identify(**vars(replace(asked, reading=bar.reading)))
+    rows, threshold = result.rows, result.threshold
+    if terminal.json:
+        print_json(rows)
+        return
+    if asked.out is None:
+        title = "Photos" if len(rows) <= SHOWN else f"The first {SHOWN} (all with --out or --json)"
+        show_rows(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
+    members = sum(row["member"] for row in rows)
+    say(f"{result.photos} photos, {sum(not row['error'] for row in rows)} faces: {members} of members")
+    if members:
+        say("Confidence: the share of strangers' photos that stayed farther away than this one")
+    say(
+        f"Not a member: from {threshold.distance:.3f} on; false positives {threshold.low:.1%} to {threshold.high:.1%} "
+        f"(95 %), fitted on {threshold.basis}"
+    )
+    if asked.out is not None:
+        say(f"Written: {asked.out}")
+
+
+def _shown(row: dict[str, Any]) -> list[str]:
+    where = row["file"] + (f" (face {row['face']} of {row['faces']})" if row["faces"] > 1 else "")
+    if row["error"]:
+        return [where, row["error"], "–", "–"]
+    sure = f"{row['confidence']:.1%}" if row["member"] else "–"  # that somebody is no member is not what it says
+    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", sure]
+
+
+def members(asked: api.MembersOptions, terminal: Terminal) -> None:
+    """Show who is enrolled, and the threshold."""
+    gallery = api.members(**vars(asked))
+    people, threshold = gallery.people, gallery.threshold
+    if terminal.json:
+        print_json({"people": people, "model": gallery.model, "threshold": _values(threshold)})
+        return
+    show_rows(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
+    if threshold:
+        _say_threshold(threshold)
+    else:
+        say("No threshold yet: scalesearch faces enroll")
+
+
+def remove(asked: api.RemoveOptions, terminal: Terminal) -> None:
+    """Delete people from the gallery: their names and all their embeddings.
+
+    A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
+    members is fitted anew on those who stay.
+    """
+    result = api.remove(**vars(asked))
+    gallery, threshold = result.gallery, result.gallery.threshold
+    if terminal.json:
+        print_json({
+            "removed": list(result.people), "people": len(gallery.names), "photos": len(gallery),
+            "threshold": _values(threshold), "threshold_kept": result.threshold_kept,
+        })  # fmt: skip
+        return
+    say(f"Removed {', '.join(result.people)}; {len(gallery.names)} people stay")
+    say(
+        "The threshold stays, too: it was fitted on strangers"
+        if result.threshold_kept
+        else "The threshold is fitted on who stays:"
+    )
+    if threshold:
+        _say_threshold(threshold)
+
+
+def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
+    """Judge a model: verification of pairs, rank-1, recognition among strangers.
+
+    Example: scalesearch faces evaluate people/ --strangers others/ --out report
+    """
+    with _bar(terminal) as bar:
+        values = api.evaluate(**vars(replace(asked, reading=bar.reading))).values
+    if terminal.json:
+        print_json(values)
+        return
+    for note in values["notes"]:
+        say(f"Note: {note}")
+    from scalesearch.reports.face_figures import evaluation_tables
+
+    for title, rows in evaluation_tables(values):
+        show_rows(title, ("measure", "value"), rows)
+    say("Brackets: 95 % intervals, people resampled")
+    if asked.out is not None:
+        say(
+            f"Written: {asked.out}/evaluation.json, evaluation.md, per_person.csv, roc.png, distances.png, open_set.png"
+        )
+
+
+def _named(option: str, file: Path | str, default: Path) -> str:
+    """The option that names a file, where it is not the default."""
+    return "" if Path(file) == default else f" --{option} {file}"
+
+
+def _values(threshold: "Threshold | None") -> dict[str, Any] | None:
+    return threshold.to_dict() if threshold else None
+
+
+def _say_threshold(threshold: "Threshold") -> None:
+    """The threshold, its error and what it rests on, in words."""
+    who = "strangers" if threshold.basis == "strangers" else "members, each in turn taken for a stranger"
+    say(
+        f"Threshold {threshold.distance:.3f} (squared distance), fitted on {threshold.photos} photos of "
+        f"{threshold.people} {who}"
+    )
+    say(
+        f"False positives to expect: {threshold.expected:.1%} of strangers' photos; 95 % interval {threshold.low:.1%} "
+        f"to {threshold.high:.1%} in the long run, {threshold.low_next:.1%} to {threshold.high_next:.1%} among "
+        f"{threshold.photos} further photos of such people"
+    )
+    if threshold.expected > threshold.fpir:
+        needed = -(-1 // threshold.fpir) - 1
+        say(
+            f"WARNING: {threshold.photos} photos are too few for {threshold.fpir:.2%}: it takes {needed:.0f}. The "
+            "threshold is below the nearest stranger"
+        )
+    if threshold.basis == "members":
+        say("WARNING: no photos of strangers: real ones may come nearer than members come to one another")
+
 
 app = typer.Typer(
     cls=Group,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Recognise the members of a group on photos; tell that anybody else is not one.\n\n"
+    help="Recognise the members of a group on photos; reject strangers.\n\n"
     "Start with: scalesearch faces fit --data PEOPLE, a folder with a folder of photos per person.",
 )
-app.command("fit", cls=Command)(faces_fit.fit)
-app.command("enroll", cls=Command)(faces_gallery.enroll)
-app.command("identify", cls=Command)(faces_identify.identify)
-app.command("list", cls=Command)(faces_gallery.list_members)
-app.command("remove", cls=Command)(faces_gallery.remove)
-app.command("evaluate", cls=Command)(faces_evaluate.evaluate)
+for one in (
+    command("fit", api.FitOptions, fit, "json"),
+    command("enroll", api.EnrollOptions, enroll, "json"),
+    command("identify", api.IdentifyOptions, identify, "json"),
+    command("list", api.MembersOptions, members, "json"),
+    command("remove", api.RemoveOptions, remove, "json"),
+    command("evaluate", api.EvaluateOptions, evaluate, "json"),
+):
+    app.command(cls=Command)(one)

@@ -8,7 +8,7 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scalesearch.cli.options import OUTPUT
+from scalesearch.api.options import OUTPUT
 
 OTHER = "Options"
 EVERYWHERE = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose"}
@@ -27,13 +27,13 @@ def first(arguments: Sequence[str]) -> list[str]:
 
 def _panels(items: Sequence[tuple[str | None, tuple[str, str]]]) -> dict[str, list[tuple[str, str]]]:
     """Help records by their panel, in order of appearance; output and those of no panel come last."""
-    found: dict[str, list[tuple[str, str]]] = {}
+    panels: dict[str, list[tuple[str, str]]] = {}
     for panel, record in items:
-        found.setdefault(panel or OTHER, []).append(record)
+        panels.setdefault(panel or OTHER, []).append(record)
     for late in (OUTPUT, OTHER):
-        if late in found:
-            found[late] = found.pop(late)
-    return found
+        if late in panels:
+            panels[late] = panels.pop(late)
+    return panels
 
 
 class Command(TyperCommand):

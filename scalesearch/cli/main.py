@@ -5,7 +5,16 @@ import sys
 
 import typer
 
-from scalesearch.cli import design, doctor, evaluate, export, faces, finetune, grid, paper, predict, report, verify
+from scalesearch.api.design import BaselineOptions, FamilyOptions, ScaleOptions
+from scalesearch.api.evaluate import EvaluateOptions, PredictOptions
+from scalesearch.api.export import ExportOptions
+from scalesearch.api.finetune import FinetuneOptions
+from scalesearch.api.options import NoOptions
+from scalesearch.api.report import ReportOptions
+from scalesearch.api.search import SearchOptions
+from scalesearch.api.verify import VerifyOptions
+from scalesearch.cli import design, faces, finetune, grid, look, use, verify
+from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
@@ -18,14 +27,29 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-PANELS = {
-    SEARCH: (design.baseline, grid.grid, verify.verify, design.scale, design.family),
-    USE: (finetune.finetune, evaluate.evaluate, predict.predict, export.export),
-    LOOK: (report.report, paper.paper, doctor.doctor),
+COMMANDS = {
+    SEARCH: (
+        command("baseline", BaselineOptions, design.baseline, "fvcore", "json"),
+        command("grid", SearchOptions, grid.grid, "dry_run", "yes", "json"),
+        command("verify", VerifyOptions, verify.verify, "dry_run", "yes", "json"),
+        command("scale", ScaleOptions, design.scale, "json"),
+        command("family", FamilyOptions, design.family, "json"),
+    ),
+    USE: (
+        command("finetune", FinetuneOptions, finetune.finetune, "find_lr", "plan", "json"),
+        command("evaluate", EvaluateOptions, use.evaluate, "json"),
+        command("predict", PredictOptions, use.predict, "json"),
+        command("export", ExportOptions, use.export, "json"),
+    ),
+    LOOK: (
+        command("report", ReportOptions, look.report, "json"),
+        command("paper", NoOptions, look.paper, "json"),
+        command("doctor", NoOptions, look.doctor, "json"),
+    ),
 }
-for panel, commands in PANELS.items():
-    for command in commands:
-        app.command(cls=Command, rich_help_panel=panel)(command)
+for panel, commands in COMMANDS.items():
+    for one in commands:
+        app.command(cls=Command, rich_help_panel=panel)(one)
 app.add_typer(faces.app, name="faces", rich_help_panel=USE)
 
 
@@ -64,7 +88,7 @@ def main(
 
       scalesearch finetune --model efficientnet_b0 --weights imagenet --data path/to/images
     """
-    from scalesearch.cli.progress import set_verbosity
+    from scalesearch.cli.shell import set_verbosity
 
     set_verbosity(quiet, verbose)
 

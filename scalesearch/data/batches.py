@@ -87,18 +87,18 @@ def training_epochs(
     """
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
-        found = training_batches(
+        batches = training_batches(
             arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device,
             share=share,
         )  # fmt: skip
-        return mixed(found, augment, classes, seed, epoch, share) if augment.mixup or augment.cutmix else found
+        return mixed(batches, augment, classes, seed, epoch, share) if augment.mixup or augment.cutmix else batches
 
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
 
 def training_batches(
     arrays: ImageArrays,
-    batch_size: int,
+    batches: int | Sequence[IntArray],
     *,
     seed: int,
     epoch: int,
@@ -106,22 +106,22 @@ def training_batches(
     statistics: PixelStatistics,
     device: torch.device,
     share: Share = WHOLE,
-    order: Sequence[IntArray] | None = None,
 ) -> Iterator[Batch]:
     """One epoch of (images float32 [B, 3, S, S] channels_last, labels int64 [B]), ``steps_per_epoch`` of them.
 
     Order and augmentation follow from ``seed`` and ``epoch`` alone; an image's crop does not depend on the batch size.
 
     Args:
+        batches: images of a batch; or, where a sampler chose them, the images of each: one that comes twice is cropped
+            anew.
         share: (k, n) gives the k-th of n equal parts of each batch, for n processes that train together; images that
             cannot be shared out evenly are left out.
-        order: the images of each batch, where a sampler chose them; an image that comes twice is cropped anew.
     """
     part = share[0]
     if len(arrays) < 2:
         raise UserError("training images", str(len(arrays)), "at least 2 (batch norm needs two values)")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    for step, (chosen, cropped) in enumerate(_drawn(len(arrays), batch_size, augment, generator, order)):
+    for step, (chosen, cropped) in enumerate(_drawn(len(arrays), batches, augment, generator)):
         rows, crops = _share_of(chosen, share), _share_of(cropped, share)
         images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
         if augment.randaugment:
@@ -139,17 +139,17 @@ def training_batches(
 
 
 def _drawn(
-    images: int, batch_size: int, augment: Augment, generator: torch.Generator, order: Sequence[IntArray] | None
+    images: int, batches: int | Sequence[IntArray], augment: Augment, generator: torch.Generator
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Positions (B,) and crops (B, 4) of each batch."""
-    if order is not None:
-        for given in order:
+    if not isinstance(batches, int):
+        for given in batches:
             yield torch.from_numpy(given), _crops(augment, torch.rand(len(given), 5, generator=generator))
         return
     shuffled = torch.randperm(images, generator=generator)
     crops = _crops(augment, torch.rand(images, 5, generator=generator))
-    for step in range(steps_per_epoch(images, batch_size)):
-        rows = shuffled[step * batch_size : (step + 1) * batch_size]
+    for step in range(steps_per_epoch(images, batches)):
+        rows = shuffled[step * batches : (step + 1) * batches]
         yield rows, crops[rows]
 
 

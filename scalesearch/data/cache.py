@@ -14,7 +14,7 @@ import numpy as np
 import PIL
 from PIL import Image
 
-from scalesearch.data.arrays import ImageArrays, Pixels, Progress, stored
+from scalesearch.data.arrays import ImageArrays, Pixels, Progress, opened, stored
 from scalesearch.data.image import square
 from scalesearch.data.source import IntArray, Source, UnreadableImageError, choose
 from scalesearch.errors import UserError
@@ -47,7 +47,7 @@ def cached(
     ``progress`` is called with (done, total) while decoding. Raises one UserError naming all unreadable images,
     or when ``folder`` cannot be written.
     """
-    key = _key("decoded", source.digest, PIL.__version__, hashlib.sha256(indices.tobytes()).hexdigest(), size_px)
+    key = _decoded_key(source, indices, size_px)
 
     def make() -> Iterator[Pixels]:
         broken: list[UnreadableImageError] = []
@@ -60,6 +60,20 @@ def cached(
 
     images = stored(folder / f"{key}.npy", (len(indices), size_px, size_px, 3), make)
     return ImageArrays(images, source.labels[indices], key, folder)
+
+
+def _decoded_key(source: Source, indices: IntArray, size_px: int) -> str:
+    return _key("decoded", source.digest, PIL.__version__, hashlib.sha256(indices.tobytes()).hexdigest(), size_px)
+
+
+def resized(source: Source, indices: IntArray, master_px: int, size_px: int, folder: Path) -> ImageArrays | None:
+    """What ``at_size`` made of such a master and kept, without a look at the master; None where there is nothing."""
+    key = _key("resized", _decoded_key(source, indices, master_px), size_px)
+    try:
+        images = opened(folder / f"{key}.npy", (len(indices), size_px, size_px, 3))
+    except OSError:  # a file that cannot be read: who makes it anew says why
+        return None
+    return None if images is None else ImageArrays(images, source.labels[indices], key, folder)
 
 
 def at_size(arrays: ImageArrays, size_px: int, progress: Progress | None = None) -> ImageArrays:

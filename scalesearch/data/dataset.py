@@ -1,15 +1,24 @@
-"""A source, split and ready to be had at any size: what a search, a fine-tuning and an evaluation start from."""
+"""From what the user typed after --data to a source, split and ready to be had at any size: what a search, a
+fine-tuning and an evaluation start from."""
 
+import difflib
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalesearch.data.arrays import ImageArrays, Progress
-from scalesearch.data.cache import at_size, cached, master_size, without_broken
-from scalesearch.data.open import open_source
-from scalesearch.data.places import decoded_folder
+from scalesearch.data.cache import at_size, cached, master_size, resized, without_broken
+from scalesearch.data.folder import folder_source
+from scalesearch.data.glyphs import glyph_source
+from scalesearch.data.named import NAMED_SETS, named_source
 from scalesearch.data.source import IntArray, Source
 from scalesearch.data.split import sample, split
+from scalesearch.errors import UserError
+
+CACHE_VARIABLE = "SCALESEARCH_CACHE"
+SET_NAMES = ("glyphs", *NAMED_SETS)
+SUGGESTED = 3
 
 VALIDATION = 0.2
 SPLIT_SEED = 0
@@ -30,6 +39,10 @@ class Part:
 
     def at(self, size_px: int, progress: Progress | None = None) -> ImageArrays:
         """The images as squares of ``size_px``. Raises UserError naming every image that cannot be decoded."""
+        if size_px != self.master_px:
+            kept = resized(self.source, self.indices, self.master_px, size_px, self.folder)
+            if kept is not None:
+                return kept
         return at_size(cached(self.source, self.indices, self.master_px, self.folder, progress), size_px)
 
 
@@ -53,6 +66,43 @@ class Dataset:
         parts = (self.train, self.validation, self.test)
         content = self.source.digest.encode() + b"".join(part.indices.tobytes() for part in parts)
         return hashlib.sha256(content).hexdigest()[:12]
+
+
+def cache_root() -> Path:
+    """The folder named by the environment variable SCALESEARCH_CACHE, else ~/.cache/scalesearch."""
+    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/scalesearch").expanduser()
+
+
+def datasets_folder() -> Path:
+    """Where torchvision's sets are downloaded to."""
+    return cache_root() / "datasets"
+
+
+def decoded_folder() -> Path:
+    """Where decoded images are kept unless a run names its own folder."""
+    return cache_root() / "decoded"
+
+
+def open_source(data: str) -> Source:
+    """``glyphs``, one of torchvision's sets by name, or a folder; ``./name`` is always a folder.
+
+    Raises UserError, with a suggestion for a mistyped name.
+    """
+    if not data.strip():
+        raise UserError("--data", "nothing", f"a folder or one of {', '.join(SET_NAMES)}")
+    if data == "glyphs":
+        return glyph_source()
+    if data in NAMED_SETS:
+        return named_source(data, datasets_folder())
+    if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
+        return folder_source(data)
+    close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
+    raise UserError(
+        "--data",
+        f"'{data}'",
+        f"a folder or one of {', '.join(SET_NAMES)}",
+        f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}.",
+    )
 
 
 def open_data(data: str, *, skip_broken: bool = False, progress: Progress | None = None) -> Source:

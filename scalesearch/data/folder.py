@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scalesearch.data import image as images
+from scalesearch.data.image import read_rgb, short_side
 from scalesearch.data.source import Source, median_short_side
 from scalesearch.errors import UserError
 
@@ -26,13 +26,13 @@ class FolderReader:
     files: tuple[str, ...]
 
     def read(self, i: int, at_least_px: int = 0) -> Image.Image:
-        return images.read_rgb(self.describe(i), at_least_px)
+        return read_rgb(self.describe(i), at_least_px)
 
     def describe(self, i: int) -> str:
         return os.path.join(self.root, self.files[i])
 
     def short_side(self, i: int) -> int:
-        return images.short_side(self.describe(i))
+        return short_side(self.describe(i))
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,16 @@ def folder_source(path: str | Path) -> Source:
 
 def _part_folders(root: Path) -> list[tuple[str, Path]]:
     """(part, folder) pairs: [("", root)] for a folder without parts."""
-    found = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in _entries(root) if _is_part(entry)]
-    if not found:
+    folders = [(_PART_NAMES[entry.name.lower()], Path(entry.path)) for entry in entries(root) if _is_part(entry)]
+    if not folders:
         return [("", root)]
-    parts = [part for part, _ in found]
+    parts = [part for part, _ in folders]
     if "train" not in parts:
         raise UserError(str(root), f"{', '.join(sorted(parts))} but no train", _LAYOUT, "Add a train/ folder.")
     if len(set(parts)) < len(parts):
-        names = ", ".join(folder.name for _, folder in found)
+        names = ", ".join(folder.name for _, folder in folders)
         raise UserError(str(root), f"two folders for one part ({names})", "one of val/, valid/ and validation/")
-    return sorted(found, key=lambda pair: ("train", "val", "test").index(pair[0]))
+    return sorted(folders, key=lambda pair: ("train", "val", "test").index(pair[0]))
 
 
 def _is_part(entry: os.DirEntry[str]) -> bool:
@@ -96,33 +96,33 @@ def _is_part(entry: os.DirEntry[str]) -> bool:
 
 def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) -> list[_File]:
     files: list[_File] = []
-    for entry in _entries(folder):
+    for entry in entries(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir():
-            found = _files_below(root, Path(entry.path), skipped_links)
-            if not found:
+            images = images_below(root, Path(entry.path), skipped_links)
+            if not images:
                 kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
                 raise UserError(entry.path, "a class folder without images", f"files of {kinds}", "Remove or fill it.")
-            files += [_File(part, entry.name, name, size_bytes) for name, size_bytes in found]
+            files += [_File(part, entry.name, name, size_bytes) for name, size_bytes in images]
     if not files:
         raise UserError(str(folder), "no class folders" + _links_clause(skipped_links), _LAYOUT)
     return files
 
 
-def _files_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
+def images_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tuple[str, int]]:
     """(path relative to root, size in bytes) of the images in ``folder`` and below, sorted by name."""
-    found: list[tuple[str, int]] = []
-    for entry in _entries(folder):
+    images: list[tuple[str, int]] = []
+    for entry in entries(folder):
         if entry.is_symlink() and not _file_inside(root, entry):
             skipped_links.append(os.path.relpath(entry.path, root))
         elif entry.is_dir(follow_symlinks=False):
-            found += _files_below(root, Path(entry.path), skipped_links)
+            images += images_below(root, Path(entry.path), skipped_links)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
             if not entry.is_file():
                 raise UserError(entry.path, "a pipe, socket or device", "an image", "Remove it.")
-            found.append((os.path.relpath(entry.path, root), entry.stat().st_size))
-    return found
+            images.append((os.path.relpath(entry.path, root), entry.stat().st_size))
+    return images
 
 
 def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
@@ -133,11 +133,11 @@ def _file_inside(root: Path, link: os.DirEntry[str]) -> bool:
         return False
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
+def entries(folder: Path) -> list[os.DirEntry[str]]:
     """The entries of a folder that are not hidden, sorted by name."""
     try:
-        with os.scandir(folder) as found:
-            return sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda entry: entry.name)
+        with os.scandir(folder) as listed:
+            return sorted((one for one in listed if not one.name.startswith(".")), key=lambda one: one.name)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(str(folder), f"a folder that cannot be read ({reason})", "a readable folder") from error
@@ -193,7 +193,7 @@ def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
         ignored = [
-            entry.name for entry in _entries(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
+            entry.name for entry in entries(root) if entry.is_dir(follow_symlinks=False) and entry.name not in used
         ]
         if ignored:
             notes.append(f"folders beside train/ were ignored: {', '.join(ignored)}")

@@ -1,5 +1,6 @@
 """One image file made into upright 8-bit RGB, and cut to a square."""
 
+import hashlib
 import os
 import stat
 
@@ -65,6 +66,11 @@ def square(image: Image.Image, size_px: int) -> npt.NDArray[np.uint8]:
     """The largest centred square, resized (bicubic, antialiased) to [size_px, size_px, 3] uint8."""
     fitted = ImageOps.fit(image, (size_px, size_px), Image.Resampling.BICUBIC)
     return np.asarray(fitted, dtype=np.uint8)
+
+
+def pixel_digest(image: npt.NDArray[np.uint8]) -> str:
+    """16 hex digits of an image's pixels, by which it is known again."""
+    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 
 def _from_deep_grey(image: Image.Image) -> Image.Image:

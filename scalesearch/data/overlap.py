@@ -1,12 +1,12 @@
 """Images that two parts of a data set share, by their pixels: an accuracy measured on them says nothing."""
 
-import hashlib
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from scalesearch.data.arrays import ImageArrays, Pixels
+from scalesearch.data.image import pixel_digest
 
 Floats = npt.NDArray[np.float32]
 Pair = tuple[int, int]
@@ -28,33 +28,30 @@ def overlap(train: ImageArrays, other: ImageArrays) -> tuple[Pair, ...]:
     Returns:
         (position in ``train``, position in ``other``), each of ``other`` at most once, in order of ``other``.
     """
-    found = dict(copies(thumbnails(train.images), thumbnails(other.images)))
-    found.update(identical(train.images, other.images))
-    return tuple((found[place], place) for place in sorted(found))
+    twins = dict(copies(thumbnails(train.images), thumbnails(other.images)))
+    twins.update(identical(train.images, other.images))
+    return tuple((twins[place], place) for place in sorted(twins))
 
 
 def identical(train: Pixels, other: Pixels) -> Iterator[Pair]:
     """(position in ``other``, first position in ``train``) of images that are equal bit for bit."""
-    known: dict[bytes, int] = {}
+    if train.shape[1:] != other.shape[1:]:
+        return
+    known: dict[str, int] = {}
     for place, image in enumerate(train):
-        known.setdefault(digest(image), place)
+        known.setdefault(pixel_digest(image), place)
     for place, image in enumerate(other):
-        twin = known.get(digest(image))
+        twin = known.get(pixel_digest(image))
         if twin is not None:
             yield place, twin
-
-
-def digest(image: Pixels) -> bytes:
-    """16 bytes that name an image's pixels and shape."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16, salt=b"%d" % image.shape[0]).digest()
 
 
 def thumbnails(images: Pixels) -> Floats:
     """uint8 [n, S, S, 3] → the mean grey of each field of a 16 × 16 grid, float32 [n, 256]."""
     fields = averaging(images.shape[1])
     chunks = (images[start : start + CHUNK].mean(axis=3, dtype=np.float32) for start in range(0, len(images), CHUNK))
-    found = [(fields @ grey @ fields.T).reshape(len(grey), -1) for grey in chunks]
-    return np.concatenate(found) if found else np.empty((0, THUMBNAIL_PX**2), np.float32)
+    rows = [(fields @ grey @ fields.T).reshape(len(grey), -1) for grey in chunks]
+    return np.concatenate(rows) if rows else np.empty((0, THUMBNAIL_PX**2), np.float32)
 
 
 def averaging(size_px: int) -> Floats:

@@ -22,11 +22,7 @@ class Split:
 
 
 def split(
-    labels: IntArray,
-    parts: Sequence[str],
-    seed: int,
-    validation: float = 0.2,
-    classes: Sequence[str] = (),
+    labels: IntArray, parts: Sequence[str], seed: int, validation: float = 0.2, classes: Sequence[str] = ()
 ) -> Split:
     """Train, validation and test positions; selection never sees the official test part.
 

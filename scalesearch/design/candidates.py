@@ -13,6 +13,7 @@ from scalesearch.design.scaling import Coefficients, Rounding, released_shape
 from scalesearch.design.space import Grid, check_grid
 from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
+from scalesearch.units import show_percent
 
 SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
 MOST_PER_AXIS = 310  # values of α, β or γ
@@ -199,5 +200,5 @@ def _why_dropped(shape: Shape, baseline: NetSpec, ratio: float, real_tolerance: 
     if shape == shape_of(baseline):
         return "rounds to the baseline itself"
     if real_tolerance is not None and abs(ratio / SEARCH_RATIO - 1) > real_tolerance + 1e-9:
-        return f"no rounding within ±{real_tolerance:.0%} of {SEARCH_RATIO:g}×"
+        return f"no rounding within ±{show_percent(real_tolerance, 0)} of {SEARCH_RATIO:g}×"
     return ""

@@ -6,16 +6,17 @@ FLOPs here are multiply-adds of convolution and linear operators, biases not cou
 A cost is linear in a stage's depth: the first block once, the others ``depth - 1`` times.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from scalesearch.design.spec import BlockKind, NetSpec, Stage, expanded_width, shortcut_of, squeeze_width
+from scalesearch.design.blocks import block_layers
+from scalesearch.design.spec import BlockKind, NetSpec, Stage
 from scalesearch.notebook import html_table
 from scalesearch.units import show_count
 
 EXPONENT = -0.07
-KINDS: dict[BlockKind, str] = {
+BLOCK_WORDS: dict[BlockKind, str] = {
     "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
     "bottleneck": "bottleneck ×{:.3g}",
 }  # fmt: skip
@@ -53,11 +54,10 @@ def output_size(size: int, stride: int) -> int:
     return -(-size // stride)
 
 
-def convolution(
-    name: str, size: int, width_in: int, width: int, kernel: int = 1, *, depthwise: bool = False
-) -> Operator:
-    """A bias-free convolution with batch norm; ``size`` is the output's side in pixels."""
-    weights = kernel * kernel * (1 if depthwise else width_in) * width
+def convolution(name: str, size: int, width_in: int, width: int, kernel: int = 1) -> Operator:
+    """A bias-free convolution with batch norm: ``size`` is the output's side in pixels, ``width_in`` what one of its
+    filters reads (1: depthwise)."""
+    weights = kernel * kernel * width_in * width
     return Operator(name, weights * size * size, weights + 2 * width, width * size * size)
 
 
@@ -66,68 +66,18 @@ def biased(name: str, width_in: int, width: int) -> Operator:
     return Operator(name, width_in * width, width_in * width + width, width)
 
 
-def mbconv_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
-    """Expand 1×1, depthwise k×k, squeeze-excitation, project 1×1."""
-    expanded, out = expanded_width(width_in, stage.expand_ratio), output_size(size, stride)
-    number = 0
-    if expanded != width_in:
-        yield convolution("block.0.0", size, width_in, expanded)
-        number = 1
-    yield convolution(f"block.{number}.0", out, expanded, expanded, stage.kernel, depthwise=True)
-    number += 1
-    if stage.se_ratio:
-        squeezed = squeeze_width(stage, width_in)
-        yield biased(f"block.{number}.fc1", expanded, squeezed)
-        yield biased(f"block.{number}.fc2", squeezed, expanded)
-        number += 1
-    yield convolution(f"block.{number}.0", out, expanded, stage.width)
-
-
-def fused_mbconv_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
-    """Expand k×k, project 1×1; one k×k convolution where nothing expands."""
-    expanded, out = expanded_width(width_in, stage.expand_ratio), output_size(size, stride)
-    if expanded == width_in:
-        yield convolution("block.0.0", out, width_in, stage.width, stage.kernel)
-    else:
-        yield convolution("block.0.0", out, width_in, expanded, stage.kernel)
-        yield convolution("block.1.0", out, expanded, stage.width)
-
-
-def basic_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
-    """k×k, k×k, and the shortcut's projection."""
-    inner, out = expanded_width(stage.width, stage.expand_ratio), output_size(size, stride)
-    yield convolution("block.0.0", out, width_in, inner, stage.kernel)
-    yield convolution("block.1.0", out, inner, stage.width, stage.kernel)
-    yield from shortcut_operators(stage, width_in, stride, out)
-
-
-def bottleneck_operators(stage: Stage, width_in: int, stride: int, size: int) -> Iterator[Operator]:
-    """1×1, k×k with the stride, 1×1, and the shortcut's projection."""
-    inner, out = expanded_width(stage.width, stage.expand_ratio), output_size(size, stride)
-    yield convolution("block.0.0", size, width_in, inner)
-    yield convolution("block.1.0", out, inner, inner, stage.kernel)
-    yield convolution("block.2.0", out, inner, stage.width)
-    yield from shortcut_operators(stage, width_in, stride, out)
-
-
-def shortcut_operators(stage: Stage, width_in: int, stride: int, out: int) -> Iterator[Operator]:
-    """The 1×1 convolution on the shortcut, where it is one."""
-    if shortcut_of(stage, width_in, stride) == "projection":
-        yield convolution("shortcut.0", out, width_in, stage.width)
-
-
-OPERATORS: dict[BlockKind, Callable[[Stage, int, int, int], Iterator[Operator]]] = {
-    "mbconv": mbconv_operators,
-    "fused_mbconv": fused_mbconv_operators,
-    "basic": basic_operators,
-    "bottleneck": bottleneck_operators,
-}
-
-
 @cache
 def block_operators(stage: Stage, width_in: int, stride: int, size: int) -> tuple[Operator, ...]:
     """The operators of one block on a ``size``×``size`` input; names relative to the block."""
-    return tuple(OPERATORS[stage.block](stage, width_in, stride, size))
+    operators, side = [], size
+    for layer in block_layers(stage, width_in, stride):
+        if layer.role in ("squeeze", "excite"):
+            operators.append(biased(layer.path, layer.width_in, layer.width))
+            continue
+        side = output_size(size if layer.role == "shortcut" else side, layer.stride)
+        width = 1 if layer.role == "depthwise" else layer.width_in
+        operators.append(convolution(layer.path, side, width, layer.width, layer.kernel))
+    return tuple(operators)
 
 
 def classifier_operators(pooled: int, hidden: int, classes: int) -> Iterator[Operator]:
@@ -240,7 +190,7 @@ def spec_html(spec: NetSpec) -> str:
 
 
 def _block(stage: Stage) -> str:
-    return f"{KINDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
+    return f"{BLOCK_WORDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
 
 
 def _squeeze(part: Part) -> str:

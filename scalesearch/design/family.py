@@ -82,7 +82,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> NetSpec:
-    """What ``--model`` means: a spec file, a derived member (b3, phi2.5), a space, or a released member.
+    """What ``--model`` means: a spec file, a derived member (b3, phi2.5), a space or its file, or a released member.
 
     Derived members (b3) come from the coefficients; released ones carry their family's name (efficientnet_b3).
 
@@ -98,15 +98,15 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
             raise UserError(
                 "--model", f'"{name}", whose φ is {derived[1] or derived[2]}', error.expected, _meant(name)
             ) from None
-    if name in space_names():
+    if name in space_names() or (name.endswith(".toml") and Path(name).is_file()):
         return load_space(name).baseline
     for space in map(load_space, space_names()):
         for published in space.published:
             if name == published_name(space, published.name):
                 return published_spec(space, published.name)
     raise UserError(
-        "--model", f'"{name}"', "b0 to b6, phi and a number (phi2.5), a spec file (.json), a released member such as "
-        f"efficientnet_b3, or one of {', '.join(space_names())}", _meant(name),
+        "--model", f'"{name}"', "b0 to b6, phi and a number (phi2.5), a spec file (.json), a space file (.toml), a "
+        f"released member such as efficientnet_b3, or one of {', '.join(space_names())}", _meant(name),
     )  # fmt: skip
 
 

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from scalesearch.design.budget import Target, round_to_budget
 from scalesearch.design.cost import cost
 from scalesearch.design.space import SearchSpace
 from scalesearch.design.spec import NetSpec, Shape, reshape, round_width, scaled_head
@@ -95,6 +94,8 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
         )
     if rounding == "efficientnet":
         return multiply(spec, *factors)
+    from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
+
     macs = cost(spec).macs * coefficients.step_ratio**phi
     return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
 

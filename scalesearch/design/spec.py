@@ -259,29 +259,14 @@ def shape_of(spec: NetSpec) -> Shape:
 
 
 def reshape(spec: NetSpec, shape: Shape) -> NetSpec:
-    """``spec`` with another shape; every other setting kept. Written out: it runs ten thousand times a search."""
-    stem, head = spec.stem, spec.head
-    stages = tuple(
-        Stage(
-            width, depth, s.kernel, s.stride, s.expand_ratio, s.se_ratio, s.block, s.depth_scaled, s.activation,
-            s.squeeze,
-        )
-        for s, width, depth in zip(spec.stages, shape.widths, shape.depths, strict=True)
-    )  # fmt: skip
-    return NetSpec(
-        name=spec.name,
+    """``spec`` with another shape; every other setting kept."""
+    sizes = zip(spec.stages, shape.widths, shape.depths, strict=True)
+    return dataclasses.replace(
+        spec,
         resolution=shape.resolution,
-        stem=Stem(shape.stem, stem.kernel, stem.stride, stem.scaled, stem.max_pool),
-        stages=stages,
-        head=Head(shape.head, head.scaling, head.hidden),
-        activation=spec.activation,
-        padding=spec.padding,
-        batch_norm=spec.batch_norm,
-        width_divisor=spec.width_divisor,
-        dropout=spec.dropout,
-        drop_path=spec.drop_path,
-        in_channels=spec.in_channels,
-        classes=spec.classes,
+        stem=dataclasses.replace(spec.stem, width=shape.stem),
+        stages=tuple(dataclasses.replace(stage, width=width, depth=depth) for stage, width, depth in sizes),
+        head=dataclasses.replace(spec.head, width=shape.head),
     )
 
 

@@ -1,1 +1,13 @@
 """Recognising the members of a group on photos: embeddings, galleries, open-set thresholds."""
+
+from typing import Literal
+
+from scalesearch.errors import UserError
+
+LossName = Literal["triplet", "arcface", "cosface", "proxy-nca", "proxy-anchor"]
+Mining = Literal["all", "semi-hard", "batch-hard"]
+
+
+def missing_extra(package: str) -> UserError:
+    """The error for a package of the extra ``faces`` that is not there."""
+    return UserError(package, "not installed", "the extra for faces", "Install it: pip install 'scalesearch[faces]'")

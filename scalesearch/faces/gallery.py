@@ -1,34 +1,101 @@
-"""The members: a name and embeddings each, in one file; searched by one matrix product.
+"""The members: a name and embeddings each, in one file, searched by one matrix product; and from which distance on
+somebody is not a member, fitted on strangers, with the error it will have on others (see ``study.statistics``).
 
 The file holds names and embeddings, nothing of the photos, and of strangers only how near they came.
 """
 
 import difflib
 import json
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import safetensors.numpy
+import torch
 from safetensors import SafetensorError, safe_open
 
+from scalesearch.data.arrays import Progress
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
-from scalesearch.faces.network import FloatArray
-from scalesearch.faces.threshold import Threshold, fit_threshold
+from scalesearch.faces.model import FaceModel, FloatArray, embed
+from scalesearch.faces.photos import NO_FACE, Detector, read_shots
 from scalesearch.files import write_bytes
 from scalesearch.nets.weights import require_version
+from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
 from scalesearch.typed import mistyped
 
+Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
 TINY = 1e-12
 EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
 BLOCK = 256  # photos compared with the whole gallery at a time
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A distance and what is known of it.
+
+    Args:
+        distance: squared, 0 to 4; a photo nearer to a member than this is taken for that member.
+        fpir: the false-positive rate asked for.
+        expected: the rate to expect of it, k/(m + 1); above ``fpir`` where there are too few photos for that.
+        photos, people: strangers it was fitted on.
+        effective: photos that those are worth, being several of one person.
+        low, high: 95 % interval of the rate in the long run, over all strangers.
+        low_next, high_next: 95 % interval of the rate among as many further photos, of strangers like these.
+        basis: "strangers", or "members" where each member in turn stood for a stranger.
+    """
+
+    distance: float
+    fpir: float
+    expected: float
+    photos: int
+    people: int
+    effective: float
+    low: float
+    high: float
+    low_next: float
+    high_next: float
+    basis: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON; ``Threshold(**values)`` reads them back."""
+        return asdict(self)
+
+
+def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: str = "strangers") -> Threshold:
+    """The threshold for a false-positive rate.
+
+    Args:
+        distances: (m,), of each stranger photo to the member nearest to it.
+        people: int64 (m,), who is on it.
+        fpir: the rate asked for, between 0 and 1.
+
+    Raises UserError for a rate out of range, or fewer than two photos.
+    """
+    check_rate(fpir)
+    count = len(distances)
+    if count < 2:
+        raise UserError("strangers", f"{count} photo(s)", "two or more", "Bring photos of people who are no members.")
+    place = max(1, math.floor(fpir * (count + 1) + 1e-9))
+    effect = design_effect(distances, people)
+    return Threshold(
+        float(np.sort(distances)[place - 1]), fpir, place / (count + 1), count, len(np.unique(people)), count / effect,
+        *long_run_interval(place, count, effect), *next_interval(place, count, effect, count, effect), basis,
+    )  # fmt: skip
+
+
+def check_rate(fpir: float) -> None:
+    """Raises UserError for a false-positive rate out of range."""
+    if not 0 < fpir < 1:
+        raise UserError("--fpir", f"{fpir:g}", "a rate between 0 and 1, such as 0.01")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +120,12 @@ class Gallery:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def people(self) -> dict[str, int]:
+        """How many photos each person is enrolled by."""
+        counts = np.bincount(self.labels, minlength=len(self.names)).tolist()
+        return dict(zip(self.names, counts, strict=True))
 
     @cached_property
     def starts(self) -> IntArray:
@@ -150,12 +223,13 @@ def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int
 
 def enrolled_already(gallery: Gallery, probes: FloatArray) -> list[tuple[int, str]]:
     """(row of ``probes``, name) of photos that are enrolled: their embeddings are equal to rounding."""
-    found = []
-    for start in range(0, len(probes), BLOCK):
-        block = probes[start : start + BLOCK] @ gallery.embeddings.T
-        for row, place in zip(*np.nonzero(block > 1 - EQUAL), strict=True):
-            found.append((start + int(row), gallery.names[gallery.labels[place]]))
-    return found
+    return [
+        (start + int(row), gallery.names[gallery.labels[place]])
+        for start in range(0, len(probes), BLOCK)
+        for row, place in zip(
+            *np.nonzero(probes[start : start + BLOCK] @ gallery.embeddings.T > 1 - EQUAL), strict=True
+        )
+    ]
 
 
 def squared(products: FloatArray) -> FloatArray:
@@ -170,12 +244,12 @@ def others(gallery: Gallery) -> FloatArray:
     """
     if len(gallery.names) < 2:
         raise UserError("gallery", f"{len(gallery.names)} person(s)", "two or more people, or photos of strangers")
-    found = np.zeros(len(gallery), np.float32)
+    nearest = np.zeros(len(gallery), np.float32)
     for start, block in _person_products(gallery, gallery.embeddings):
         own = gallery.labels[start : start + BLOCK]
         block[np.arange(len(own)), own] = -1
-        found[start : start + BLOCK] = block.max(1)
-    return squared(found)
+        nearest[start : start + BLOCK] = block.max(1)
+    return squared(nearest)
 
 
 def fitted(
@@ -207,13 +281,10 @@ def confidence(gallery: Gallery, distances: FloatArray) -> FloatArray:
 def save_gallery(path: Path, gallery: Gallery) -> None:
     """One safetensors file, written whole or not at all: tensors, and names and threshold as JSON beside them."""
     header = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "scalesearch_version": version("scalesearch"),
-        "model": gallery.model,
-        "names": json.dumps(list(gallery.names), ensure_ascii=False),
+        "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
+        "model": gallery.model, "names": json.dumps(list(gallery.names), ensure_ascii=False),
         "threshold": json.dumps(gallery.threshold.to_dict() if gallery.threshold else None),
-    }
+    }  # fmt: skip
     tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
     copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     write_bytes(path, safetensors.numpy.save(copies, metadata=header))
@@ -222,8 +293,8 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
 def load_gallery(path: Path) -> Gallery:
     """A gallery that ``save_gallery`` wrote. Raises UserError for no file, a foreign, damaged or newer one."""
     if not path.is_file():
-        found = "a folder" if path.is_dir() else "no such file"
-        raise UserError(str(path), found, "a gallery", "Make one: scalesearch faces enroll FOLDER")
+        there = "a folder" if path.is_dir() else "no such file"
+        raise UserError(str(path), there, "a gallery", "Make one: scalesearch faces enroll FOLDER")
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
@@ -265,3 +336,48 @@ def require_model(gallery: Gallery, digest: str, where: str) -> None:
             where, f"a gallery made by model {gallery.model}", f"one made by this model, {digest}",
             "Give the model that made it with --model, or enrol everybody again into a new --gallery.",
         )  # fmt: skip
+
+
+def identified(
+    model: FaceModel,
+    gallery: Gallery,
+    files: Sequence[str],
+    detect: Detector | None,
+    device: torch.device,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """A row for each face (with ``detect`` all faces of a photo, else the photo as it is), in the order of the files.
+
+    Each row: file, face and faces (1, 1 where nothing was looked for), name ("" where nobody is near enough), member,
+    nearest (the member who is nearest all the same), distance (squared, 0 to 4), confidence (see
+    ``gallery.confidence``), error ("" or why there is nothing).
+
+    Raises UserError where the gallery has no threshold.
+    """
+    if gallery.threshold is None:
+        raise UserError("gallery", "no threshold", "a fitted one")
+    shots = read_shots(files, model.network.spec.resolution, detect, every_face=True, progress=progress)
+    errors = {**dict(shots.unreadable), **dict.fromkeys(shots.faceless, NO_FACE)}
+    of_file: dict[int, list[int]] = {}
+    for place, row in enumerate(shots.rows.tolist()):
+        of_file.setdefault(row, []).append(place)
+    matches = Matches(np.zeros(0, np.int64), np.zeros(0, np.float32))
+    if len(shots.rows):
+        matches = search(gallery, embed(model.network, shots.pixels, model.statistics, device))
+    shares = confidence(gallery, matches.distances)
+    rows: list[dict[str, Any]] = []
+    for number, file in enumerate(files):
+        places = of_file.get(number, [])
+        if not places:
+            rows.append({
+                "file": file, "face": 0, "faces": 0, "name": "", "member": False, "nearest": "", "distance": None,
+                "confidence": None, "error": errors.get(file, NO_FACE),
+            })  # fmt: skip
+        for face, place in enumerate(places, start=1):
+            nearest, distance = gallery.names[matches.people[place]], float(matches.distances[place])
+            member = distance < gallery.threshold.distance
+            rows.append({
+                "file": file, "face": face, "faces": len(places), "name": nearest if member else "", "member": member,
+                "nearest": nearest, "distance": distance, "confidence": float(shares[place]), "error": "",
+            })  # fmt: skip
+    return rows

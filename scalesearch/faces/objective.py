@@ -7,16 +7,15 @@ Losses and miners are pytorch-metric-learning's, with squared Euclidean distance
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from scalesearch.errors import UserError
+from scalesearch.faces import LossName, Mining, missing_extra
 
-Mining = Literal["all", "semi-hard", "batch-hard"]
-LossName = Literal["triplet", "arcface", "cosface", "proxy-nca", "proxy-anchor"]
 MININGS: tuple[Mining, ...] = ("all", "semi-hard", "batch-hard")
 GENTLER: dict[Mining, Mining] = {"batch-hard": "semi-hard", "semi-hard": "all", "all": "all"}
 
@@ -43,10 +42,6 @@ class ObjectiveSettings:
     margin: float = 0.2
     mining: Mining = "semi-hard"
     recover: bool = True
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return asdict(self)
 
 
 class Objective(nn.Module):
@@ -76,7 +71,7 @@ class Objective(nn.Module):
 
     @property
     def changes(self) -> int:
-        """How often a collapse was found."""
+        """How often there was a collapse."""
         return int(self.counts[1])
 
     def health(self) -> dict[str, float]:
@@ -167,8 +162,3 @@ def _losses() -> dict[LossName, Callable[[ObjectiveSettings, int, int], Any]]:
         "proxy-nca": lambda _, people, dimensions: losses.ProxyNCALoss(people, dimensions),
         "proxy-anchor": lambda _, people, dimensions: losses.ProxyAnchorLoss(people, dimensions),
     }
-
-
-def missing_extra(package: str) -> UserError:
-    """The error for a package of the extra ``faces`` that is not there."""
-    return UserError(package, "not installed", "the extra for faces", "Install it: pip install 'scalesearch[faces]'")

@@ -1,22 +1,205 @@
-"""Photos read into squares of pixels: whole, or a face cut out of each. Kept in memory, never on disk."""
+"""A folder of photos per person: listed, read into squares of pixels, faces found and turned upright. Never on disk.
+
+Faces are found by MTCNN with the weights that come inside facenet-pytorch (Zhang, Zhang, Li & Qiao 2016,
+arXiv:1604.02878). Nothing is downloaded and no photo leaves the process.
+"""
 
 import hashlib
+import os
+import unicodedata
+import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE, cores
-from scalesearch.data.image import read_rgb, square
+from scalesearch.data.folder import EXTENSIONS, entries, images_below
+from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
-from scalesearch.faces.detect import Detector, aligned
-from scalesearch.faces.people import People, few
+from scalesearch.faces import missing_extra
 
+LAYOUT = "a folder that holds one folder of photos per person"
+SHOWN = 5
 CHUNK = 256
 NO_FACE = "no face found"
+# where the eyes come to lie, as shares of the side: their median place on the training crops of lfw_faces, which were
+# cut by hand-set coordinates from photos aligned by another method (deep funneling)
+EYES = ((0.32, 0.43), (0.68, 0.43))
+LARGEST_SIDE = 1024  # pixels; larger photos are looked at reduced
+SMALLEST_FACE = 24  # pixels, on the photo as it is looked at
+SURE = 0.95  # the detector's own probability, below which a find does not count
+SMALLEST_SIDE = 32
+
+
+@dataclass(frozen=True, eq=False)
+class People:
+    """Photos by person. ``root``: the folder; ``files``: paths; ``labels``: int64 (files,), places in ``names``;
+    ``notes`` for the user."""
+
+    root: str
+    names: tuple[str, ...]
+    files: tuple[str, ...]
+    labels: IntArray
+    notes: tuple[str, ...] = ()
+
+    def below(self, file: str) -> str:
+        """A file's path below the folder, with forward slashes."""
+        return Path(file).relative_to(self.root).as_posix()
+
+
+def list_people(folder: str | Path, option: str) -> People:
+    """The people below ``folder``, sorted by name, each with all images in and below their folder.
+
+    Names are taken in Unicode's composed form. Hidden entries, links to folders and links out of
+    ``folder`` are passed over.
+
+    Args:
+        option: what the folder was given as, for messages.
+
+    Raises:
+        UserError: no folder, nobody in it, or two folders whose names differ by case alone.
+    """
+    root = Path(folder).expanduser()
+    if not root.is_dir():
+        raise UserError(f"{option} {folder}", "a file" if root.exists() else "no such folder", LAYOUT)
+    root = root.resolve()
+    inside = entries(root)
+    folders = [entry for entry in inside if entry.is_dir(follow_symlinks=False)]
+    loose = [
+        entry.name
+        for entry in inside
+        if entry.is_file(follow_symlinks=False) and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+    ]
+    photos = {
+        unicodedata.normalize("NFC", entry.name): sorted(
+            os.path.join(root, file) for file, _ in images_below(root, Path(entry.path), [])
+        )
+        for entry in folders
+    }
+    _check_names([entry.name for entry in folders], option)
+    known = {name: files for name, files in photos.items() if files}
+    if not known:
+        what = "photos, but no folder of a person" if loose else "no person with a photo"
+        raise UserError(f"{option} {folder}", what, LAYOUT)
+    notes = []
+    if empty := sorted(photos.keys() - known.keys()):
+        notes.append(f"{len(empty)} folder(s) without photos: {few(empty)}")
+    if loose:
+        notes.append(f"{len(loose)} photo(s) in no person's folder were passed over: {few(loose)}")
+    names = tuple(sorted(known))
+    labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
+    return People(str(root), names, tuple(file for name in names for file in known[name]), labels, tuple(notes))
+
+
+def few(names: Sequence[str]) -> str:
+    """The first few, and how many more."""
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _check_names(names: list[str], option: str) -> None:
+    seen: dict[str, str] = {}
+    for name in names:
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            raise UserError(
+                option, f"folders '{seen[key]}' and '{name}', which differ by case or spelling of accents alone",
+                "one folder per person", "Put the photos of one person into one folder.",
+            )  # fmt: skip
+        seen[key] = name
+
+
+@dataclass(frozen=True)
+class Face:
+    """One face on a photo, in its pixels.
+
+    Args:
+        box: left, top, right, bottom.
+        eyes: the eye on the photo's left, then the one on its right, each (x, y).
+        probability: the detector's own.
+    """
+
+    box: tuple[float, float, float, float]
+    eyes: tuple[tuple[float, float], tuple[float, float]]
+    probability: float
+
+    @property
+    def area(self) -> float:
+        """Square pixels of the box."""
+        return max(0.0, self.box[2] - self.box[0]) * max(0.0, self.box[3] - self.box[1])
+
+
+Detector = Callable[[Image.Image], list[Face]]
+
+
+def detector() -> Detector:
+    """Photo → its faces, largest first. Raises UserError where the extra ``faces`` is not installed."""
+    try:
+        from facenet_pytorch import MTCNN
+    except ImportError:
+        raise missing_extra("facenet-pytorch") from None
+    network = MTCNN(keep_all=True, device="cpu", min_face_size=SMALLEST_FACE)
+
+    def detect(photo: Image.Image) -> list[Face]:
+        if min(photo.size) < SMALLEST_SIDE:
+            return []
+        seen = _reduced(photo, LARGEST_SIDE / max(photo.size))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the library's own, of ragged arrays
+            boxes, probabilities, points = network.detect(seen, landmarks=True)
+        if boxes is None:
+            return []
+        ratio = np.array(photo.size) / np.array(seen.size)
+        faces = [
+            _face(np.asarray(box, dtype=float), np.asarray(marks, dtype=float), float(probability), ratio)
+            for box, marks, probability in zip(boxes, points, probabilities, strict=True)
+        ]
+        return sorted((face for face in faces if face.probability >= SURE), key=lambda face: -face.area)
+
+    return detect
+
+
+def _reduced(photo: Image.Image, scale: float) -> Image.Image:
+    """Where the scale is below 1."""
+    if scale >= 1:
+        return photo
+    width, height = (max(1, round(side * scale)) for side in photo.size)
+    return photo.resize((width, height), Image.Resampling.BOX)
+
+
+def _face(box: Any, marks: Any, probability: float, ratio: Any) -> Face:
+    left, top, right, bottom = (box.reshape(2, 2) * ratio).reshape(-1).tolist()
+    one, other = (marks[:2] * ratio).tolist()
+    return Face((left, top, right, bottom), ((one[0], one[1]), (other[0], other[1])), probability)
+
+
+def aligned(photo: Image.Image, face: Face, size_px: int) -> Pixels:
+    """The face turned, scaled and cut so that its eyes come to lie at ``EYES``: uint8 (S, S, 3).
+
+    What lies beyond the photo is black. The photo is reduced first where the face is large, so that nothing aliases.
+    """
+    wanted = np.array(EYES) * size_px
+    given = np.array(face.eyes)
+    across = np.linalg.norm(wanted[1] - wanted[0])
+    distance = max(float(np.linalg.norm(given[1] - given[0])), 1.0)
+    seen = _reduced(photo, float(2.0 * across / distance))
+    given = given * (np.array(seen.size) / np.array(photo.size))
+    # output (x, y) → input: a rotation with scale, a + bi of complex numbers, and a shift
+    out = wanted[:, 0] + 1j * wanted[:, 1]
+    inside = given[:, 0] + 1j * given[:, 1]
+    turn = (inside[1] - inside[0]) / (out[1] - out[0])
+    if turn == 0:
+        turn = complex(1.0)
+    shift = inside.mean() - turn * out.mean()
+    matrix = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
+    cut = seen.transform((size_px, size_px), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
+    return np.asarray(cut, dtype=np.uint8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,38 +241,27 @@ def read_shots(
             return error.reason
 
     # a detector already uses all cores for one photo
-    found = _in_order(read, files, cores() if detect is None else 1, progress)
-    pixels: list[Pixels] = []
-    rows, faces = [], []
-    unreadable: list[tuple[str, str]] = []
-    faceless: list[str] = []
-    for row, (file, item) in enumerate(zip(files, found, strict=True)):
-        if isinstance(item, str):
-            unreadable.append((file, item))
-            continue
-        if not item:
-            faceless.append(file)
-        for face in item if every_face else item[:1]:
-            pixels.append(face)
-            rows.append(row)
-            faces.append(len(item))
-    stacked = np.stack(pixels) if pixels else np.zeros((0, size_px, size_px, 3), np.uint8)
-    return Shots(
-        stacked, np.array(rows, dtype=np.int64), np.array(faces, dtype=np.int64), tuple(unreadable), tuple(faceless)
-    )
-
-
-def _in_order(
-    work: Callable[[str], list[Pixels] | str], files: Sequence[str], threads: int, progress: Progress | None
-) -> list[list[Pixels] | str]:
-    found: list[list[Pixels] | str] = []
-    step = CHUNK if threads > 1 else 1
+    threads, step = (cores(), CHUNK) if detect is None else (1, 1)
+    contents: list[list[Pixels] | str] = []
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), step):
-            found += pool.map(work, files[start : start + step])
+            contents += pool.map(read, files[start : start + step])
             if progress is not None:
-                progress(len(found), len(files))
-    return found
+                progress(len(contents), len(files))
+    faces_of = {row: content for row, content in enumerate(contents) if not isinstance(content, str)}
+    chosen = [
+        (face, row, len(content))
+        for row, content in faces_of.items()
+        for face in (content if every_face else content[:1])
+    ]
+    pixels = [face for face, _, _ in chosen]
+    return Shots(
+        np.stack(pixels) if pixels else np.zeros((0, size_px, size_px, 3), np.uint8),
+        np.array([row for _, row, _ in chosen], dtype=np.int64),
+        np.array([count for _, _, count in chosen], dtype=np.int64),
+        tuple((file, content) for file, content in zip(files, contents, strict=True) if isinstance(content, str)),
+        tuple(files[row] for row, content in faces_of.items() if not content),
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +283,12 @@ class Crowd:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits of who is on which photos."""
+        rows = [f"{one} {label}" for one, label in zip(self.digests, self.labels.tolist(), strict=True)]
+        return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]
 
 
 def read_crowd(
@@ -137,11 +315,13 @@ def read_crowd(
     if not len(shots.rows):
         what = "no photo with a face" if detect else "no readable photo"
         raise UserError(option, what, "at least one", "Look at the photos." if detect else "")
-    digests = tuple(digest(image) for image in shots.pixels)
+    digests = tuple(pixel_digest(image) for image in shots.pixels)
     labels = people.labels[shots.rows]
     files = [people.files[row] for row in shots.rows]
     once = _check_shared(digests, labels, files, people.names, option)
-    notes = [*people.notes, *_notes(shots, people), *_repeated(len(files) - len(once))]
+    notes = [*people.notes, *_notes(shots, people)]
+    if copies := len(files) - len(once):
+        notes.append(f"{copies} photo(s) are copies of another photo of the same person and count once")
     kept, labels = np.unique(labels[once], return_inverse=True)
     if lost := sorted(set(people.names) - {people.names[label] for label in kept}):
         notes.append(f"{len(lost)} person(s) without a usable photo are left out: {few(lost)}")
@@ -149,11 +329,6 @@ def read_crowd(
         tuple(people.names[label] for label in kept), shots.pixels[once], labels.astype(np.int64),
         tuple(digests[place] for place in once), tuple(people.below(files[place]) for place in once), tuple(notes),
     )  # fmt: skip
-
-
-def digest(image: Pixels) -> str:
-    """16 hex digits of pixels."""
-    return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 
 def choose(crowd: Crowd, rows: IntArray) -> Crowd:
@@ -182,10 +357,6 @@ def _check_shared(
             "Remove it from the folder of whom it does not show.",
         )  # fmt: skip
     return sorted(first.values())
-
-
-def _repeated(count: int) -> list[str]:
-    return [f"{count} photo(s) are copies of another photo of the same person and count once"] if count else []
 
 
 def _notes(shots: Shots, people: People) -> list[str]:

@@ -1,6 +1,5 @@
-"""Training an embedding on a folder of people, with the loop that classification uses."""
+"""Training an embedding on a folder of people, with the loop and the job that classification uses."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -16,24 +15,69 @@ from scalesearch.data.batches import Augment, Batch, PixelStatistics, training_b
 from scalesearch.data.source import IntArray
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces.metrics import all_pairs, auc
-from scalesearch.faces.model_file import save_model
-from scalesearch.faces.network import embed, embedder
+from scalesearch.faces.model import discriminants, embed, embedder, pooled, save_model, set_embedding
 from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSettings
-from scalesearch.faces.people import few
-from scalesearch.faces.photos import Crowd, choose
-from scalesearch.faces.sampling import pk_batches, steps_per_epoch
-from scalesearch.faces.start import discriminants, pooled, set_embedding
+from scalesearch.faces.photos import Crowd, choose, few
+from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import read_json, write_json
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import WeightSource
+from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.history import EpochRecord, best_epoch
-from scalesearch.training.loop import fit
-from scalesearch.training.starting import Start, from_scratch, from_source, settled
+from scalesearch.training.history import EpochRecord, History, Watcher
+from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
+from scalesearch.training.loop import Task
+from scalesearch.training.start import Start, start_of
 
-MODEL_FILE, CHECKPOINT_FILE = "model.safetensors", "checkpoint.safetensors"
-METRICS_FILE, TRAINING_FILE, BEFORE_FILE = "metrics.json", "training.json", "before.json"
+TINY = 1e-6  # weight of people who have all come, where a batch needs them again
+
+
+def steps_per_epoch(labels: IntArray, people: int, photos: int) -> int:
+    """P×K batches of an epoch: each person comes ⌈their photos / K⌉ times, and short batches are left out."""
+    _, counts = np.unique(labels, return_counts=True)
+    return max(1, int((-(-counts // photos)).sum()) // min(people, len(counts)))
+
+
+def pk_batches(labels: IntArray, people: int, photos: int, *, seed: int, epoch: int) -> Iterator[IntArray]:
+    """Positions in ``labels``, int64 (P·K,) a batch: K of each of P people, no person twice in one batch.
+
+    A person's photos are gone through in a random order, K at a time; where fewer than K are left, others of theirs
+    are drawn again. P is lowered to the number of people there are.
+
+    Args:
+        labels: int64 (N,), the person on each photo; everybody has two or more.
+    """
+    known, counts = np.unique(labels, return_counts=True)
+    if len(known) < 2 or counts.min() < 2 or photos < 2:
+        raise UserError(
+            "training photos", f"{len(known)} people, {counts.min() if len(counts) else 0} photo(s) of one",
+            "two or more people with two or more photos each, and --photos of at least 2",
+        )  # fmt: skip
+    rng = np.random.default_rng([seed, epoch])
+    people = min(people, len(known))
+    waiting = {int(label): _groups(np.flatnonzero(labels == label), photos, rng) for label in known}
+    for _ in range(steps_per_epoch(labels, people, photos)):
+        # the more of a person is left, the likelier they come, so that few are left over
+        order = sorted(waiting, key=lambda label: rng.exponential() / max(len(waiting[label]), TINY))[:people]
+        batch = []
+        for label in order:
+            if not waiting[label]:
+                waiting[label] = _groups(np.flatnonzero(labels == label), photos, rng)
+            batch.append(waiting[label].pop())
+        yield np.concatenate(batch)
+
+
+def _groups(own: IntArray, photos: int, rng: np.random.Generator) -> list[IntArray]:
+    """A person's photos in random order, ``photos`` at a time; the last group filled up with others of theirs."""
+    order = rng.permutation(own)
+    short = -len(order) % photos
+    if short:
+        others = order[: len(order) - (photos - short)]  # not those already in the last group
+        others = others if len(others) else own
+        order = np.concatenate((order, rng.choice(others, short, replace=len(others) < short)))
+    return [order[start : start + photos] for start in range(0, len(order), photos)]
+
+
+BEFORE_FILE = "before.json"
 ENOUGH_PEOPLE = 50  # from so many on, some are held out to watch the training
 HELD_OUT = 0.1
 FEW_PEOPLE = 10
@@ -71,6 +115,16 @@ class FaceRecipe:
         """Plain values for JSON."""
         return json.loads(json.dumps(asdict(self)))  # type: ignore[no-any-return]
 
+    def sized(self, data: "FaceData", epochs: int | None) -> "FaceRecipe":
+        """With no more people in a batch than there are; ``epochs`` None: as many as make about 400 steps, 8 to 40."""
+        people = min(self.people, len(data.train.names))
+        steps = steps_per_epoch(data.train.labels, people, self.photos)
+        epochs = epochs or max(8, min(40, round(400 / steps)))
+        config = replace(
+            self.config, epochs=epochs, batch_size=people * self.photos, warmup_epochs=min(1.0, epochs / 4)
+        )
+        return replace(self, config=config, people=people)
+
 
 @dataclass(frozen=True, eq=False)
 class FaceData:
@@ -83,15 +137,6 @@ class FaceData:
     train: Crowd
     held: Crowd | None
     single: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class FaceWatcher:
-    """Who is told: each step, each epoch's record, and a collapse (in words)."""
-
-    step: Callable[[int, int], None]
-    epoch: Callable[[EpochRecord], None]
-    collapse: Callable[[str], None]
 
 
 def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
@@ -124,11 +169,6 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
     )
 
 
-def enough_epochs(steps: int) -> int:
-    """Epochs of ``steps`` steps that a training takes by default: about 400 steps, between 8 and 40 epochs."""
-    return max(8, min(40, round(400 / steps)))
-
-
 def notes(data: FaceData) -> Iterator[str]:
     """What the user should know before the training."""
     if data.single:
@@ -146,16 +186,18 @@ def begin(
     """
     if recipe.config.patience and data.held is None:
         raise UserError("--patience", "nobody held out", "people to watch the training by", "Give --held-out 0.1.")
-    claim_folder(folder, spec, data, recipe, source)
-    arrays, config = arrays_of(data.train), recipe.config
+    claim(
+        folder,
+        {
+            "spec": spec.digest, "start": source.digest if source else "scratch", "photos": data.train.digest,
+            "held_out": data.held.digest if data.held else "", **recipe.to_dict(),
+        },
+    )  # fmt: skip
+    arrays, config, fresh = arrays_of(data.train), recipe.config, not continues(folder)
     spec = replace(spec, classes=recipe.dimensions)
-    continues = (folder / CHECKPOINT_FILE).exists()
-    if source is None:
-        start = from_scratch(spec, arrays, config.seed)
-    else:
-        steps = config.epochs * steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
-        start = from_source(settled(spec, steps), source, arrays, (), device, seed=config.seed, repair=not continues)
-    if not continues and recipe.discriminant and source is not None:
+    steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
+    start = start_of(spec, source, arrays, (), config, steps, device, repair=fresh)
+    if fresh and recipe.discriminant and source is not None:
         features = pooled(start.network, data.train.pixels, start.statistics, device)
         set_embedding(start.network, *discriminants(features, data.train.labels, recipe.dimensions))
     with torch.random.fork_rng(devices=[]):
@@ -170,17 +212,19 @@ def train(
     recipe: FaceRecipe,
     folder: Path,
     device: torch.device,
-    watcher: FaceWatcher,
+    watcher: Watcher,
     *,
     crop: bool,
     provenance: dict[str, Any],
 ) -> dict[str, Any]:
     """Trains, and writes ``model.safetensors``, ``metrics.json`` and a checkpoint; run again, it continues.
 
+    A step's images never go through in parts: the triplets of a batch belong together.
+
     Returns:
         what ``metrics.json`` holds.
     """
-    network, config = start.network, recipe.config
+    network, statistics, config = start.network, start.statistics, recipe.config
     objective = objective_of(network)
     told = 0
 
@@ -189,49 +233,43 @@ def train(
         watcher.step(epoch, index)
         if objective.changes > told:
             told = objective.changes
-            watcher.collapse(collapse_text(objective, epoch))
+            watcher.tell(f"WARNING: {collapse_text(objective, epoch)}")
 
     def judge(model: nn.Module) -> dict[str, float]:
-        return {**held_out(model, data.held, start.statistics, device), **objective.health()}
+        return {**held_out(model, data.held, statistics, device), **objective.health()}
 
-    before = before_training(network, data, start.statistics, folder, device)
-    steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
-    history = fit(
-        network, batches(data.train, recipe, start.statistics, device), steps, config, loss=objective, device=device,
-        evaluate=judge, on_step=step, on_epoch=watcher.epoch, checkpoint=folder / CHECKPOINT_FILE,
-    )  # fmt: skip
-    spread = trained_spread(network, data.train, start.statistics, device)
-    if spread < COLLAPSED_SPREAD:
-        watcher.collapse(
-            f"after training all embeddings lie at one place (spread {spread:.3f} of 1): the model tells nobody apart; "
-            "train for more epochs or with a lower --lr"
+    def finish(history: History, last: EpochRecord) -> dict[str, Any]:
+        spread = trained_spread(network, data.train, statistics, device)
+        if spread < COLLAPSED_SPREAD:
+            watcher.tell(
+                f"WARNING: after training all embeddings lie at one place (spread {spread:.3f} of 1): the model tells "
+                "nobody apart; train for more epochs or with a lower --lr"
+            )
+        facts = {
+            "model": network.spec.name, "resolution": network.spec.resolution, "dimensions": recipe.dimensions,
+            "people": len(data.train.names), "photos": len(data.train), "epochs": len(history),
+            "loss": recipe.objective.loss, "margin": recipe.objective.margin, "mining": recipe.objective.mining,
+            "strategy": config.strategy, "seed": config.seed,
+        }  # fmt: skip
+        digest = save_model(
+            folder / MODEL_FILE, network, statistics, crop=crop, trained_on=data.train.digests, facts=facts
         )
-    kept = history[best_epoch(history)] if config.patience else history[-1]
-    facts = {
-        "model": network.spec.name, "resolution": network.spec.resolution, "dimensions": recipe.dimensions,
-        "people": len(data.train.names), "photos": len(data.train), "epochs": len(history),
-        "loss": recipe.objective.loss, "margin": recipe.objective.margin, "mining": recipe.objective.mining,
-        "strategy": config.strategy, "seed": config.seed,
-    }  # fmt: skip
-    digest = save_model(
-        folder / MODEL_FILE, network, start.statistics, crop=crop, trained_on=data.train.digests, facts=facts
-    )
-    metrics = {
-        **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,
-        "mining_at_the_end": objective.mining,
-        "held_out_people": len(data.held.names) if data.held else 0, "before": before, "after": kept.metrics,
-        "config": config.to_dict(), "recipe": recipe.to_dict(), "history": [record.to_dict() for record in history],
-        **provenance,
-    }  # fmt: skip
-    write_json(folder / METRICS_FILE, metrics)
-    return metrics
+        return {
+            **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,
+            "mining_at_the_end": objective.mining, "held_out_people": len(data.held.names) if data.held else 0,
+            "before": before, "after": last.metrics, "recipe": recipe.to_dict(), **provenance,
+        }  # fmt: skip
+
+    before = before_training(network, data, statistics, folder, device)
+    steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
+    task = Task(batches(data.train, recipe, statistics, device), steps, objective, judge)
+    return carry_out(network, task, config, folder, device, replace(watcher, step=step, note=None), finish)
 
 
 def trained_spread(network: nn.Module, crowd: Crowd, statistics: PixelStatistics, device: torch.device) -> float:
     """Total variance of embeddings as they will be used, of up to 256 training photos."""
     rows = np.unique(np.linspace(0, len(crowd) - 1, SPREAD_PHOTOS).astype(int))
-    found = embed(network, crowd.pixels[rows], statistics, device)
-    return float(1 - np.square(found.mean(0)).sum())
+    return float(1 - np.square(embed(network, crowd.pixels[rows], statistics, device).mean(0)).sum())
 
 
 def before_training(
@@ -239,18 +277,18 @@ def before_training(
 ) -> dict[str, float]:
     """``held_out`` of the start, which a training that continues no longer has: then as noted."""
     path = folder / BEFORE_FILE
-    if (folder / CHECKPOINT_FILE).exists() and path.exists():
+    if continues(folder) and path.exists():
         return read_json(path, "what faces fit noted before training")
-    found = held_out(network, data.held, statistics, device)
-    write_json(path, found)
-    return found
+    values = held_out(network, data.held, statistics, device)
+    write_json(path, values)
+    return values
 
 
 def objective_of(network: MBConvNet) -> Objective:
     """What an embedder is trained for."""
-    found = network.classifier.objective
-    assert isinstance(found, Objective)
-    return found
+    objective = network.classifier.objective
+    assert isinstance(objective, Objective)
+    return objective
 
 
 def collapse_text(objective: Objective, epoch: int) -> str:
@@ -274,11 +312,10 @@ def batches(
 
     def of(epoch: int) -> Iterator[Batch]:
         order = list(pk_batches(crowd.labels, recipe.people, recipe.photos, seed=seed, epoch=epoch))
-        found = training_batches(
-            arrays, recipe.config.batch_size, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics,
-            device=device, order=order,
+        varied = training_batches(
+            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device
         )  # fmt: skip
-        for step, (images, labels) in enumerate(found):
+        for step, (images, labels) in enumerate(varied):
             yield recoloured(images, recipe, seed, epoch, step), labels
 
     return of
@@ -301,37 +338,14 @@ def held_out(
     """Of people not trained on: ``top1``, whose photo is nearest to each; ``loss``, 1 − AUC over all pairs."""
     if crowd is None:
         return {}
-    found = embed(network, crowd.pixels, statistics, device)
-    products = found @ found.T
+    vectors = embed(network, crowd.pixels, statistics, device)
+    products = vectors @ vectors.T
     np.fill_diagonal(products, -2)
     right = crowd.labels[products.argmax(1)] == crowd.labels
-    return {"top1": float(right.mean()), "loss": 1 - auc(all_pairs(found, crowd.labels))}
+    return {"top1": float(right.mean()), "loss": 1 - auc(all_pairs(vectors, crowd.labels))}
 
 
 def arrays_of(crowd: Crowd) -> ImageArrays:
     """A crowd as what batches are drawn from."""
     labels: IntArray = crowd.labels
     return ImageArrays(crowd.pixels, labels, "faces", Path())
-
-
-def claim_folder(folder: Path, spec: NetSpec, data: FaceData, recipe: FaceRecipe, source: WeightSource | None) -> None:
-    """Notes what a folder's training is on and starts from; raises UserError where it holds another."""
-    asked = {
-        "spec": spec.digest, "start": source.digest if source else "scratch", "photos": _content(data.train),
-        "held_out": _content(data.held) if data.held else "", **recipe.to_dict(),
-    }  # fmt: skip
-    path = folder / TRAINING_FILE
-    if path.exists() and (folder / CHECKPOINT_FILE).exists():
-        found = read_json(path, "a training of scalesearch")
-        differing = [key for key in asked if found.get(key) != asked[key]]
-        if differing:
-            raise UserError(
-                "--out", f"{folder}, which holds another training (it differs in {', '.join(differing)})",
-                "a folder of its own for each training", "Name another with --out, or remove its checkpoint.",
-            )  # fmt: skip
-    write_json(path, asked)
-
-
-def _content(crowd: Crowd) -> str:
-    rows = [f"{one} {label}" for one, label in zip(crowd.digests, crowd.labels.tolist(), strict=True)]
-    return hashlib.sha256("\n".join(rows).encode()).hexdigest()[:12]

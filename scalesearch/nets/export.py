@@ -18,9 +18,9 @@ from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
 from scalesearch.files import atomic
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.naming import Family, rename, to_torchvision
-from scalesearch.nets.timm_names import timm_names
+from scalesearch.nets.names import Family, rename, timm_names, to_torchvision
 
+Network = Callable[[Tensor], Tensor]
 Format = Literal["onnx", "torch-export", "torchvision", "timm"]
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2", "torchvision": ".safetensors", "timm": ".safetensors"}
 BASE_WIDTH = 64  # of a ResNet's first stage in torchvision
@@ -48,16 +48,16 @@ def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str
         UserError: another format's names cannot hold these blocks, the extra is missing, or the logits differ.
     """
     network.eval()
-    write, run = WAYS[format]
+    write, load = WAYS[format]
     worst = 0.0
     with atomic(path) as temporary:
         write(network, temporary, metadata)
+        written = load(network.spec, temporary)
         for batch in CHECKED_BATCHES:
             images = _images(network.spec, batch)
             with torch.inference_mode():
-                expected = network(images)
-            found = run(network.spec, temporary, images)
-            difference = float((found - expected).abs().max())
+                expected, logits = network(images), written(images)
+            difference = float((logits - expected).abs().max())
             if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
                 raise UserError(str(path), f"logits that differ by {difference:.2g}", "the network's own logits")
             worst = max(worst, difference)
@@ -91,11 +91,11 @@ def _write_onnx(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> 
     onnx.save(model, path)
 
 
-def _run_onnx(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
+def _load_onnx(spec: NetSpec, path: Path) -> Network:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
+    return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
 def _write_program(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
@@ -104,10 +104,8 @@ def _write_program(network: MBConvNet, path: Path, metadata: Mapping[str, str]) 
     torch.export.save(program, path, extra_files={"metadata.json": json.dumps(dict(metadata))})
 
 
-def _run_program(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
-    with torch.inference_mode():
-        found: Tensor = torch.export.load(path).module()(images)
-    return found
+def _load_program(spec: NetSpec, path: Path) -> Network:
+    return torch.export.load(path).module()
 
 
 def torchvision_family(spec: NetSpec) -> Family:
@@ -136,11 +134,8 @@ def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str,
         torch.save(dict(state), path)
 
 
-def _run_torchvision(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
-    peer = torchvision_loaded(spec, _read_state(path)).eval()
-    with torch.inference_mode():
-        found: Tensor = peer(images)
-    return found
+def _load_torchvision(spec: NetSpec, path: Path) -> Network:
+    return torchvision_loaded(spec, _read_state(path)).eval()
 
 
 def torchvision_loaded(spec: NetSpec, state: Mapping[str, Tensor]) -> nn.Module:
@@ -224,9 +219,10 @@ def _not_torchvisions(spec: NetSpec, why: str) -> UserError:
     )  # fmt: skip
 
 
-def _run_timm(spec: NetSpec, path: Path, images: Tensor) -> Tensor:
-    canonical = {foreign: path for path, foreign in timm_names(spec).items()}
-    return _run_state(spec, rename(_read_state(path), canonical), images)
+def _load_timm(spec: NetSpec, path: Path) -> Network:
+    network = build(spec, seed=1).eval()
+    network.load_state_dict(rename(_read_state(path), {foreign: own for own, foreign in timm_names(spec).items()}))
+    return network
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -236,19 +232,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-def _run_state(spec: NetSpec, state: Mapping[str, Tensor], images: Tensor) -> Tensor:
-    network = build(spec, seed=1).eval()
-    network.load_state_dict(dict(state))
-    with torch.inference_mode():
-        found: Tensor = network(images)
-    return found
-
-
 Write = Callable[[MBConvNet, Path, Mapping[str, str]], None]
-Run = Callable[[NetSpec, Path, Tensor], Tensor]
-WAYS: dict[Format, tuple[Write, Run]] = {
-    "onnx": (_write_onnx, _run_onnx),
-    "torch-export": (_write_program, _run_program),
-    "torchvision": (_write_torchvision, _run_torchvision),
-    "timm": (_write_timm, _run_timm),
+WAYS: dict[Format, tuple[Write, Callable[[NetSpec, Path], Network]]] = {
+    "onnx": (_write_onnx, _load_onnx),
+    "torch-export": (_write_program, _load_program),
+    "torchvision": (_write_torchvision, _load_torchvision),
+    "timm": (_write_timm, _load_timm),
 }

@@ -17,19 +17,18 @@ that start at zero (Goyal et al. 2017, arXiv:1706.02677, section 5.1); channels 
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, Shortcut
-from scalesearch.nets.layers import Channels, Layer, layers
-from scalesearch.nets.modules import GATES, MBConvNet, build, squeeze_activations
-from scalesearch.nets.naming import blocks
-from scalesearch.nets.stage_match import match_blocks, match_stages
-from scalesearch.nets.transfer_plan import Inherited, Route, TransferPlan, how
+from scalesearch.nets.layers import Channels, Layer, blocks, layers, match_blocks, match_stages
+from scalesearch.nets.modules import GATES, MBConvNet, build, empty_state, squeeze_activations
+from scalesearch.nets.transfer_plan import Route, TensorPlan, TransferPlan, how
 
 Selection = Literal["batch_norm", "weight_norm", "leading"]
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
@@ -48,17 +47,21 @@ class Pairing:
 
 
 @dataclass(frozen=True, eq=False)
-class Taken:
+class ChannelMap:
     """Source channels by target channel, int64, -1 for a new one."""
 
     source: Channels
     index: Tensor
 
 
+State = Mapping[str, Tensor]
+Maps = Mapping[Channels, ChannelMap]
+
+
 @torch.no_grad()
 def inherit(
     source: NetSpec,
-    state: Mapping[str, Tensor],
+    state: State,
     spec: NetSpec,
     *,
     seed: int,
@@ -80,70 +83,84 @@ def inherit(
         classifier: whether to take the classifier too, where it has as many classes.
     """
     network = build(spec, seed=seed)
-    own = network.state_dict()
-    weights = _Weights(state, selection)
-    pairings = _pair(source, spec, weights)
-    taken = _channel_maps(source, spec, pairings, weights)
-    pairings = [
-        pairing
-        if _usable(pairing, state, classifier and source.classes == spec.classes)
-        else replace(pairing, source=None)
-        for pairing in pairings
-    ]
-    rows = [row for pairing in pairings for row in _fill(own, state, pairing, taken)]
-    _mend_gates(own, state, pairings, taken, source, spec)
-    opened = _open_shortcuts(own, state, pairings, taken, source, spec)
-    for pairing in pairings:
+    pairings = _pair(source, spec, partial(_importance, state, selection))
+    maps = _channel_maps(source, spec, pairings, state, selection)
+    whole = classifier and source.classes == spec.classes
+    usable = [pairing if _is_usable(pairing, state, whole) else replace(pairing, source=None) for pairing in pairings]
+    work = _Inheritance(source, state, spec, network.state_dict(), usable, maps)
+    own = work.own
+    rows = [row for pairing in usable for row in _fill(work, pairing)]
+    _mend_gates(work)
+    opened = _open_shortcuts(work)
+    for pairing in usable:
         if pairing.new and pairing.target.closes:
             own[f"{pairing.target.norm}.weight"].zero_()
             own[f"{pairing.target.norm}.bias"].zero_()
-    if pairings[-1].source is None:
+    if usable[-1].source is None:
         own["classifier.1.weight"].mul_(HEAD_DEVIATION * (3 * spec.classes) ** 0.5)  # from uniform ±1/√classes
     used = {row.source for row in rows}
     unused = tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked"))
     routes = tuple(
-        _route(pairing, own, state, taken)
-        for pairing in pairings
+        _route(work, pairing)
+        for pairing in usable
         if pairing.target.norm and pairing.target not in opened  # whose batch norm changes nothing as it is
     )
     return network, TransferPlan(tuple(rows), unused, _losses(source, spec, state), routes)
 
 
-def _usable(pairing: Pairing, state: Mapping[str, Tensor], classifier: bool) -> bool:
+@dataclass(frozen=True, eq=False)
+class _Inheritance:
+    """What is at hand while tensors are filled: ``own`` are the target's, written in place."""
+
+    source: NetSpec
+    state: State
+    spec: NetSpec
+    own: dict[str, Tensor]
+    pairings: Sequence[Pairing]
+    maps: Maps
+
+    def channels(self, target: Channels, source: Channels, count: int, given: int) -> Tensor:
+        """Source channels by target channel; by position where the two sets do not belong together."""
+        match = self.maps.get(target)
+        if match is not None and match.source == source:
+            return match.index
+        places = torch.arange(count)
+        return torch.where(places < given, places, -1)
+
+
+def _is_usable(pairing: Pairing, state: State, classifier: bool) -> bool:
     """Whether a layer has something to inherit."""
     given = pairing.source is not None and f"{pairing.source.path}.weight" in state
     return given and (classifier or pairing.target.role != "classifier")
 
 
-def _route(
-    pairing: Pairing, own: dict[str, Tensor], state: Mapping[str, Tensor], taken: dict[Channels, Taken]
-) -> Route:
-    layer, source, width = pairing.target, pairing.source, len(own[f"{pairing.target.path}.weight"])
+def _route(work: _Inheritance, pairing: Pairing) -> Route:
+    layer, source, width = pairing.target, pairing.source, len(work.own[f"{pairing.target.path}.weight"])
     if source is None:
         return Route(layer.path, layer.norm, "", torch.full((width,), -1), pairing.new)
-    writes = _map(taken, layer.writes, source.writes, width, len(state[f"{source.path}.weight"]))
+    writes = work.channels(layer.writes, source.writes, width, len(work.state[f"{source.path}.weight"]))
     return Route(layer.path, layer.norm, source.path, writes, pairing.new)
 
 
-def _losses(source: NetSpec, spec: NetSpec, state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def _losses(source: NetSpec, spec: NetSpec, state: State) -> tuple[str, ...]:
     """What makes the target compute something else than the source."""
     if len(source.stages) != len(spec.stages):
         return ("another number of stages",)
-    found = [
+    losses = [
         what
         for what in ("activation", "padding", "in_channels")
         if getattr(source, what) != getattr(spec, what) and not (what == "in_channels" and spec.in_channels > 3)
     ]
     if source.batch_norm.eps != spec.batch_norm.eps:
-        found.append("batch-norm eps")
+        losses.append("batch-norm eps")
     if spec.stem.width < source.stem.width or spec.head.width < source.head.width:
-        found.append("a narrower stem or head")
+        losses.append("a narrower stem or head")
     if source.head.hidden > spec.head.hidden or (source.head.hidden == 0 < spec.head.hidden):
-        found.append("another hidden layer")
+        losses.append("another hidden layer")
     if source.head.width == 0 < spec.head.width:
-        found.append("a new head")
+        losses.append("a new head")
     if any(getattr(source.stem, what) != getattr(spec.stem, what) for what in ("kernel", "stride", "max_pool")):
-        found.append("another stem")
+        losses.append("another stem")
     shortcuts = zip(_first_shortcuts(source), _first_shortcuts(spec), strict=True)
     stages = zip(source.stages, spec.stages, shortcuts, strict=True)
     for number, (old, new, (was, now)) in enumerate(stages, start=1):
@@ -169,10 +186,10 @@ def _losses(source: NetSpec, spec: NetSpec, state: Mapping[str, Tensor]) -> tupl
             )
             if lost
         ]
-        found += [f"{name} of stage {number}" for name in differing]
+        losses += [f"{name} of stage {number}" for name in differing]
     if "classifier.1.weight" in state and source.classes != spec.classes:
-        found.append("classes")
-    return tuple(found)
+        losses.append("classes")
+    return tuple(losses)
 
 
 def _first_shortcuts(spec: NetSpec) -> list[Shortcut]:
@@ -180,27 +197,19 @@ def _first_shortcuts(spec: NetSpec) -> list[Shortcut]:
     return [block.shortcut for block in blocks(spec) if block.index == 0]
 
 
-@dataclass(frozen=True, eq=False)
-class _Weights:
-    """The source's tensors and how important each channel is."""
-
-    state: Mapping[str, Tensor]
-    selection: Selection
-
-    def importance(self, layer: Layer) -> Tensor:
-        """Of each channel that a layer writes, float (channels,)."""
-        weight = self.state[f"{layer.path}.weight"].float()
-        if self.selection == "leading":
-            return torch.arange(len(weight), 0, -1).float()
-        if self.selection == "batch_norm" and layer.norm:
-            return self.state[f"{layer.norm}.weight"].float().abs()
-        return weight.flatten(1).square().sum(1).sqrt()
+def _importance(state: State, selection: Selection, layer: Layer) -> Tensor:
+    """Of each channel that a layer writes, float (channels,)."""
+    weight = state[f"{layer.path}.weight"].float()
+    if selection == "leading":
+        return torch.arange(len(weight), 0, -1).float()
+    if selection == "batch_norm" and layer.norm:
+        return state[f"{layer.norm}.weight"].float().abs()
+    return weight.flatten(1).square().sum(1).sqrt()
 
 
-def _pair(source: NetSpec, spec: NetSpec, weights: _Weights) -> list[Pairing]:
+def _pair(source: NetSpec, spec: NetSpec, importance: Callable[[Layer], Tensor]) -> list[Pairing]:
     """Each layer of the target with its source layer: by stage, block and role."""
     of = {(layer.stage, layer.block, layer.role): layer for layer in layers(source)}
-    matched = {0: [0]}
     places: dict[tuple[int, int], tuple[int, int]] = {(0, 0): (0, 0)}
     new: set[tuple[int, int]] = set()
     for number, (match, stage) in enumerate(zip(match_stages(source, spec), spec.stages, strict=True), start=1):
@@ -208,13 +217,12 @@ def _pair(source: NetSpec, spec: NetSpec, weights: _Weights) -> list[Pairing]:
             continue
         given = source.stages[match].depth
         last = {block: role for (s, block, role), layer in of.items() if s == match + 1 and layer.closes}
-        scores = [float(weights.importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
-        matched[number] = list(match_blocks(scores, stage.depth))
-        for block, found in enumerate(matched[number]):
+        scores = [float(importance(of[match + 1, block, last[block]]).mean()) for block in range(given)]
+        for block, twin in enumerate(match_blocks(scores, stage.depth)):
             if block >= given:
                 new.add((number, block))
             if block < given or given > 1:  # a stage's only block reads other channels than a second one would
-                places[number, block] = (match + 1, found)
+                places[number, block] = (match + 1, twin)
     return [
         Pairing(layer, of.get((*place, layer.role)) if place else None, (layer.stage, layer.block) in new)
         for layer in layers(spec)
@@ -222,30 +230,31 @@ def _pair(source: NetSpec, spec: NetSpec, weights: _Weights) -> list[Pairing]:
     ]
 
 
-def _channel_maps(source: NetSpec, spec: NetSpec, pairings: list[Pairing], weights: _Weights) -> dict[Channels, Taken]:
+def _channel_maps(
+    source: NetSpec, spec: NetSpec, pairings: Sequence[Pairing], state: State, selection: Selection
+) -> Maps:
     """For each set of the target's channels its source channels, chosen by all layers that write them together."""
     written: dict[Channels, list[Layer]] = {}
     for layer in layers(source):
-        if f"{layer.path}.weight" in weights.state:
+        if f"{layer.path}.weight" in state:
             written.setdefault(layer.writes, []).append(layer)
     sizes = _sizes(spec)
-    taken: dict[Channels, Taken] = {}
+    maps: dict[Channels, ChannelMap] = {}
     for pairing in pairings:
-        if pairing.source is None or pairing.target.writes in taken or pairing.source.writes not in written:
+        if pairing.source is None or pairing.target.writes in maps or pairing.source.writes not in written:
             continue
         # channels are judged together, on the scale of each layer's own mean
-        scores = [weights.importance(layer) for layer in written[pairing.source.writes]]
+        scores = [_importance(state, selection, layer) for layer in written[pairing.source.writes]]
         score = torch.stack([one / one.mean().clamp(min=1e-12) for one in scores]).sum(0)
-        taken[pairing.target.writes] = Taken(pairing.source.writes, _chosen(score, sizes[pairing.target.writes]))
+        maps[pairing.target.writes] = ChannelMap(pairing.source.writes, _chosen(score, sizes[pairing.target.writes]))
     image = torch.arange(spec.in_channels)
-    taken[Channels("image")] = Taken(Channels("image"), torch.where(image < source.in_channels, image, -1))
-    return taken
+    maps[Channels("image")] = ChannelMap(Channels("image"), torch.where(image < source.in_channels, image, -1))
+    return maps
 
 
 def _sizes(spec: NetSpec) -> dict[Channels, int]:
     """How many channels each set has."""
-    with torch.device("meta"):
-        state = MBConvNet(spec).state_dict()
+    state = empty_state(spec)
     return {layer.writes: len(state[f"{layer.path}.weight"]) for layer in layers(spec)}
 
 
@@ -256,41 +265,39 @@ def _chosen(score: Tensor, count: int) -> Tensor:
     return score.argsort(descending=True, stable=True)[:count].sort().values
 
 
-def _map(taken: dict[Channels, Taken], target: Channels, source: Channels, count: int, given: int) -> Tensor:
-    """Source channels by target channel; by position where the two sets do not belong together."""
-    found = taken.get(target)
-    if found is not None and found.source == source:
-        return found.index
-    places = torch.arange(count)
-    return torch.where(places < given, places, -1)
-
-
-def _fill(
-    own: dict[str, Tensor], state: Mapping[str, Tensor], pairing: Pairing, taken: dict[Channels, Taken]
-) -> list[Inherited]:
+def _fill(work: _Inheritance, pairing: Pairing) -> list[TensorPlan]:
     """Writes a layer's tensors and those of its batch norm; one row for each."""
-    layer, source = pairing.target, pairing.source
+    own, state, layer, source = work.own, work.state, pairing.target, pairing.source
     names = [f"{layer.path}.{part}" for part in ("weight", "bias") if f"{layer.path}.{part}" in own]
     norms = [f"{layer.norm}.{part}" for part in NORM_PARTS] if layer.norm else []
     if source is None:
-        return [Inherited(name, "fresh", None, (), tuple(own[name].shape), 0) for name in (*names, *norms)]
+        return [_fresh(name, own[name]) for name in (*names, *norms)]
     old, tensor = state[f"{source.path}.weight"], own[f"{layer.path}.weight"]
-    writes = _map(taken, layer.writes, source.writes, len(tensor), len(old))
+    writes = work.channels(layer.writes, source.writes, len(tensor), len(old))
     if layer.role == "stem" and tensor.shape[1] == 1 < old.shape[1]:
         old = old.sum(1, keepdim=True)  # a grey image is one whose three channels are equal
     reads = None
     if layer.kind != "depthwise":
-        reads = _map(taken, layer.reads, source.reads, tensor.shape[1], old.shape[1])
-    rows = [_row(names[0], f"{source.path}.weight", tensor, old, _gather(tensor, old, writes, reads))]
-    for name, given in (
-        *((name, f"{source.path}.bias") for name in names[1:]),
-        *((name, f"{source.norm}.{name.rpartition('.')[2]}") for name in norms),
-    ):
-        if given not in state:
-            rows.append(Inherited(name, "fresh", None, (), tuple(own[name].shape), 0))
-            continue
-        rows.append(_row(name, given, own[name], state[given], _gather(own[name], state[given], writes, None)))
+        reads = work.channels(layer.reads, source.reads, tensor.shape[1], old.shape[1])
+    rows = [_gathered(names[0], f"{source.path}.weight", tensor, old, writes, reads)]
+    for name in (*names[1:], *norms):
+        given = f"{source.norm if name in norms else source.path}.{name.rpartition('.')[2]}"
+        there = given in state
+        rows.append(_gathered(name, given, own[name], state[given], writes) if there else _fresh(name, own[name]))
     return rows
+
+
+def _fresh(name: str, tensor: Tensor) -> TensorPlan:
+    return TensorPlan(name, "fresh", None, (), tuple(tensor.shape), 0)
+
+
+def _gathered(
+    name: str, source: str, tensor: Tensor, old: Tensor, writes: Tensor, reads: Tensor | None = None
+) -> TensorPlan:
+    """Fills ``tensor`` from ``old``, the source's tensor of the name ``source``."""
+    kept = _gather(tensor, old, writes, reads)
+    shapes = tuple(old.shape), tuple(tensor.shape)
+    return TensorPlan(name, how(old.numel(), tensor.numel(), kept), source, *shapes, kept)
 
 
 def _gather(tensor: Tensor, old: Tensor, writes: Tensor, reads: Tensor | None) -> int:
@@ -322,20 +329,9 @@ def _resized(kernels: Tensor, size: int) -> Tensor:
     return nn.functional.pad(kernels, (margin,) * 4)  # negative margins crop
 
 
-def _row(name: str, source: str, tensor: Tensor, old: Tensor, kept: int) -> Inherited:
-    shapes = tuple(old.shape), tuple(tensor.shape)
-    return Inherited(name, how(old.numel(), tensor.numel(), kept), source, *shapes, kept)
-
-
-def _mend_gates(
-    own: dict[str, Tensor],
-    state: Mapping[str, Tensor],
-    pairings: list[Pairing],
-    taken: dict[Channels, Taken],
-    source_spec: NetSpec,
-    spec: NetSpec,
-) -> None:
+def _mend_gates(work: _Inheritance) -> None:
     """Squeeze-excitation that only one of the two has: its gate's constant value goes into the projection."""
+    own, state, pairings = work.own, work.state, work.pairings
     of_source = {p.target.path: p.source for p in pairings}
     excites = {(p.target.stage, p.target.block): p for p in pairings if p.target.role == "excite"}
     for pairing in pairings:
@@ -349,40 +345,34 @@ def _mend_gates(
         if excite is not None and of_source[excite.target.path] is None:
             own[f"{excite.target.path}.weight"].zero_()
             own[f"{excite.target.path}.bias"].fill_(GATE_BIAS)
-            projection /= GATES[spec.stages[layer.stage - 1].squeeze]()(torch.tensor(GATE_BIAS))
+            projection /= GATES[work.spec.stages[layer.stage - 1].squeeze]()(torch.tensor(GATE_BIAS))
         elif excite is None and has_gate:
-            stage = source_spec.stages[source.stage - 1]
-            activation, opening = squeeze_activations(source_spec, stage)
+            stage = work.source.stages[source.stage - 1]
+            activation, opening = squeeze_activations(work.source, stage)
             hidden = activation()(state[f"{gate}.fc1.bias"].float().clone())
             level = opening()(state[f"{gate}.fc2.weight"].float().flatten(1) @ hidden + state[f"{gate}.fc2.bias"])
-            reads = _map(taken, layer.reads, source.reads, projection.shape[1], len(level))
+            reads = work.channels(layer.reads, source.reads, projection.shape[1], len(level))
             projection *= torch.where(reads >= 0, level[reads.clamp(min=0)], 1.0).view(1, -1, 1, 1)
 
 
-def _open_shortcuts(
-    own: dict[str, Tensor],
-    state: Mapping[str, Tensor],
-    pairings: list[Pairing],
-    taken: dict[Channels, Taken],
-    source: NetSpec,
-    spec: NetSpec,
-) -> set[Layer]:
+def _open_shortcuts(work: _Inheritance) -> set[Layer]:
     """Projections where the source adds a block's plain input: set to hand on the source's channels; which ones."""
-    plain = {(block.stage_number, block.index) for block in blocks(source) if block.shortcut == "identity"}
+    own, pairings = work.own, work.pairings
+    plain = {(block.stage_number, block.index) for block in blocks(work.source) if block.shortcut == "identity"}
     closing = {(p.target.stage, p.target.block): p.source for p in pairings if p.target.closes}
     opened = set()
     for layer in (pairing.target for pairing in pairings if pairing.target.role == "shortcut"):
-        found = closing.get((layer.stage, layer.block))
-        if found is None or (found.stage, found.block) not in plain:
+        closed = closing.get((layer.stage, layer.block))
+        if closed is None or (closed.stage, closed.block) not in plain:
             continue
-        weight, given = own[f"{layer.path}.weight"], len(state[f"{found.path}.weight"])
+        weight, given = own[f"{layer.path}.weight"], len(work.state[f"{closed.path}.weight"])
         # an identity writes what it reads: both are maps to the same set of the source's channels
         writes, reads = (
-            _map(taken, channels, found.writes, weight.shape[axis], given)
+            work.channels(channels, closed.writes, weight.shape[axis], given)
             for axis, channels in enumerate((layer.writes, layer.reads))
         )
         old = writes >= 0
         weight[old] = (writes[old, None] == reads).to(weight.dtype)[..., None, None]
-        own[f"{layer.norm}.weight"][old] = math.sqrt(1 + spec.batch_norm.eps)  # undoes what a variance of 1 does
+        own[f"{layer.norm}.weight"][old] = math.sqrt(1 + work.spec.batch_norm.eps)  # undoes what a variance of 1 does
         opened.add(layer)
     return opened

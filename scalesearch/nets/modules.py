@@ -1,8 +1,8 @@
 """A NetSpec made into a torch module. Names and initialisation of MBConv networks are torchvision's EfficientNet's;
-others are named alike, and ``nets.naming`` has the names that torchvision gives them."""
+others are named alike, and ``nets.names`` has the names that torchvision gives them."""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -11,16 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import SqueezeExcitation, StochasticDepth
 
-from scalesearch.design.spec import (
-    POOL_STRIDE,
-    RESNET_BLOCKS,
-    BlockKind,
-    NetSpec,
-    Stage,
-    expanded_width,
-    shortcut_of,
-    squeeze_width,
-)
+from scalesearch.design.blocks import LINEAR, BlockLayer, block_layers
+from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, NetSpec, Stage, shortcut_of
 
 # In place only where the gradient can be had from the output: SiLU and Hardswish need their input, so in place they
 # would first copy it (a tenth of a training step on a CPU).
@@ -84,48 +76,21 @@ def squeeze_activations(spec: NetSpec, stage: Stage) -> tuple[Callable[[], nn.Mo
     return ACTIVATIONS[inside], GATES[stage.squeeze]
 
 
-def mbconv_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
-    """Expand 1×1, depthwise k×k, squeeze-excitation, project 1×1; what the stage does not ask for is left out."""
-    expanded = expanded_width(width_in, stage.expand_ratio)
-    if expanded != width_in:
-        yield convolution(spec, width_in, expanded)
-    yield convolution(spec, expanded, expanded, stage.kernel, stride, groups=expanded)
-    if stage.se_ratio:
-        yield SqueezeExcitation(expanded, squeeze_width(stage, width_in), *squeeze_activations(spec, stage))
-    yield convolution(spec, expanded, stage.width, activate=False)
-
-
-def fused_mbconv_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
-    """Expand k×k, project 1×1; a single k×k convolution where nothing expands (EfficientNetV2, table 4)."""
-    expanded = expanded_width(width_in, stage.expand_ratio)
-    if expanded == width_in:
-        yield convolution(spec, width_in, stage.width, stage.kernel, stride)
-    else:
-        yield convolution(spec, width_in, expanded, stage.kernel, stride)
-        yield convolution(spec, expanded, stage.width, activate=False)
-
-
-def basic_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
-    """k×k with the stride, k×k (He et al. 2015, arXiv:1512.03385, figure 5, left)."""
-    inner = expanded_width(stage.width, stage.expand_ratio)
-    yield convolution(spec, width_in, inner, stage.kernel, stride)
-    yield convolution(spec, inner, stage.width, stage.kernel, activate=False)
-
-
-def bottleneck_layers(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[nn.Module]:
-    """1×1, k×k, 1×1 (figure 5, right), the stride on the k×k as in torchvision ("ResNet V1.5")."""
-    inner = expanded_width(stage.width, stage.expand_ratio)
-    yield convolution(spec, width_in, inner)
-    yield convolution(spec, inner, inner, stage.kernel, stride)
-    yield convolution(spec, inner, stage.width, activate=False)
-
-
-LAYERS: dict[BlockKind, Callable[[NetSpec, Stage, int, int], Iterator[nn.Module]]] = {
-    "mbconv": mbconv_layers,
-    "fused_mbconv": fused_mbconv_layers,
-    "basic": basic_layers,
-    "bottleneck": bottleneck_layers,
-}
+def branch(spec: NetSpec, stage: Stage, layers: Sequence[BlockLayer]) -> nn.Sequential:
+    """The convolutions of a block in order, a squeeze and its excitation as one module."""
+    modules: list[nn.Module] = []
+    for layer in layers:
+        if layer.role == "squeeze":
+            modules.append(SqueezeExcitation(layer.width_in, layer.width, *squeeze_activations(spec, stage)))
+        elif layer.role != "excite":
+            groups = layer.width if layer.role == "depthwise" else 1
+            modules.append(
+                convolution(
+                    spec, layer.width_in, layer.width, layer.kernel, layer.stride, groups=groups,
+                    activate=layer.role not in LINEAR,
+                )
+            )  # fmt: skip
+    return nn.Sequential(*modules)
 
 
 class Block(nn.Module):
@@ -136,12 +101,12 @@ class Block(nn.Module):
 
     def __init__(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, drop_path: float) -> None:
         super().__init__()
-        shortcut = shortcut_of(stage, width_in, stride)
-        self.block = nn.Sequential(*LAYERS[stage.block](spec, stage, width_in, stride))
+        layers = block_layers(stage, width_in, stride)
+        self.block = branch(spec, stage, [layer for layer in layers if layer.role != "shortcut"])
         self.stochastic_depth = StochasticDepth(drop_path, "row")
-        self.residual = shortcut != "none"
+        self.residual = shortcut_of(stage, width_in, stride) != "none"
         self.shortcut: nn.Module = nn.Identity()
-        if shortcut == "projection":
+        if layers[-1].role == "shortcut":
             self.shortcut = convolution(spec, width_in, stage.width, 1, stride, activate=False)
         self.activation = ACTIVATIONS[spec.activation]() if stage.block in RESNET_BLOCKS else nn.Identity()
 
@@ -236,3 +201,9 @@ def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return MBConvNet(spec)
+
+
+def empty_state(spec: NetSpec) -> dict[str, Tensor]:
+    """The names and shapes of a spec's tensors; takes no memory for values."""
+    with torch.device("meta"):
+        return build(spec).state_dict()

@@ -66,16 +66,16 @@ def reconstruct(network: MBConvNet, plan: TransferPlan, source: MBConvNet, image
 def _outputs(source: MBConvNet, plan: TransferPlan, images: Tensor) -> dict[str, Tensor]:
     """What each convolution of the source that something inherits from gives, before its batch norm."""
     wanted = {route.source for route in plan.routes if route.source}
-    found: dict[str, Tensor] = {}
+    outputs: dict[str, Tensor] = {}
     handles = [
-        module.register_forward_hook(lambda _module, _given, output, name=name: found.__setitem__(name, output))
+        module.register_forward_hook(lambda _module, _given, output, name=name: outputs.__setitem__(name, output))
         for name, module in source.named_modules()
         if name in wanted
     ]
     source(images)
     for handle in handles:
         handle.remove()
-    return found
+    return outputs
 
 
 @contextmanager

@@ -7,12 +7,13 @@ from typing import Any, Literal, get_args
 from torch import Tensor
 
 from scalesearch.notebook import html_table
+from scalesearch.units import show_percent
 
 How = Literal["copied", "cut", "widened", "cut and widened", "fresh"]
 
 
 @dataclass(frozen=True)
-class Inherited:
+class TensorPlan:
     """One tensor of the target.
 
     Args:
@@ -66,7 +67,7 @@ class TransferPlan:
     """Every tensor of the target (batch norm's counters aside), the source's tensors without a place, what keeps
     the target from computing what the source computes, and the way that channels took."""
 
-    tensors: tuple[Inherited, ...]
+    tensors: tuple[TensorPlan, ...]
     unused: tuple[str, ...]
     losses: tuple[str, ...]
     routes: tuple[Route, ...] = field(default=(), repr=False, compare=False)
@@ -98,10 +99,11 @@ class TransferPlan:
     def _repr_html_(self) -> str:
         ways = get_args(How)
         rows = [
-            [name, *(str(counts.get(way, "")) for way in ways), f"{share:.0%}"] for name, counts, share in parts(self)
+            [name, *(str(counts.get(way, "")) for way in ways), show_percent(share, 0)]
+            for name, counts, share in parts(self)
         ]
         kept = "The function is kept." if self.preserved else f"Not kept: {'; '.join(self.losses)}."
-        title = f"{self.coverage:.0%} of the body's values are inherited"
+        title = f"{show_percent(self.coverage, 0)} of the body's values are inherited"
         return html_table(title, ("part", *ways, "inherited"), rows, [kept])
 
 
@@ -114,14 +116,14 @@ def how(given: int, wanted: int, kept: int) -> How:
     return "widened" if kept == given else "cut and widened"
 
 
-def body(rows: tuple[Inherited, ...]) -> tuple[Inherited, ...]:
+def body(rows: tuple[TensorPlan, ...]) -> tuple[TensorPlan, ...]:
     """All but the classifier's."""
     return tuple(row for row in rows if not row.name.startswith("classifier."))
 
 
 def parts(plan: TransferPlan) -> Iterator[tuple[str, dict[str, int], float]]:
     """For stem, each stage, head, hidden layer, classifier: name, tensors by ``how``, share of its values inherited."""
-    groups: dict[str, list[Inherited]] = {}
+    groups: dict[str, list[TensorPlan]] = {}
     for row in plan.tensors:
         groups.setdefault(".".join(row.name.split(".")[: 2 if row.name.startswith("features") else 1]), []).append(row)
     for group, rows in groups.items():
@@ -132,7 +134,7 @@ def parts(plan: TransferPlan) -> Iterator[tuple[str, dict[str, int], float]]:
         yield _part(group, rows), counts, share
 
 
-def _part(group: str, rows: list[Inherited]) -> str:
+def _part(group: str, rows: list[TensorPlan]) -> str:
     """What a group of tensors is called: a stage's lie in blocks, the stem's and the head's directly below it."""
     if not group.startswith("features"):
         return group

@@ -101,35 +101,50 @@ def coverage_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def evaluation_markdown(values: Mapping[str, Any]) -> str:
-    """``evaluation.md``: the numbers as tables, and the figures."""
+def evaluation_tables(values: Mapping[str, Any]) -> tuple[tuple[str, list[tuple[str, str]]], ...]:
+    """Titles, and (measure, value) rows, of the verification of pairs and of the identification among strangers.
+
+    Args:
+        values: as ``evaluation.json`` holds them.
+    """
     pairs, known = values["verification"], values["open_set"]
     threshold = known["threshold"]
+    fitted = f"{threshold['photos']} photos of {threshold['people']} others"
+    verification = [
+        (f"accuracy over 10 folds ({pairs['folds']})", f"{pairs['accuracy']:.1%} ± {pairs['accuracy_error']:.1%}"),
+        ("AUC", f"{pairs['auc']:.4f}"),
+        *((f"TAR at FAR {far}", _with(item["tar"], item["interval"])) for far, item in pairs["tar"].items()),
+    ]
+    identification = [
+        ("rank-1", _with(known["rank1"], known["rank1_interval"])),
+        *((f"TPIR at FPIR {rate}", _with(item["tpir"], item["interval"])) for rate, item in known["tpir_at"].items()),
+        (f"threshold for FPIR {threshold['fpir']:g}, on {fitted}", f"{threshold['distance']:.3f}"),
+        (f"FPIR on {known['stranger_photos']} photos of unseen strangers; brackets: predicted",
+         _with(known["fpir"], known["fpir_interval"])),
+        ("TPIR there", _with(known["tpir"], known["tpir_interval"])),
+    ]  # fmt: skip
+    return (
+        (f"Verification, {pairs['pairs']} pairs ({pairs['same']} of one person)", verification),
+        (f"Identification, {known['members']} members, {known['probes']} photos shown", identification),
+    )
+
+
+def evaluation_markdown(values: Mapping[str, Any]) -> str:
+    """``evaluation.md``: the numbers as tables, and the figures."""
+    figures = (("", "![ROC](roc.png)", "", "![Distances](distances.png)"), ("", "![Among strangers](open_set.png)"))
     lines = [
         "# Faces, evaluated", "",
         f"Model {values['model']}; {values['people']} people, {values['photos']} photos; seed {values['seed']}. "
         "Brackets: 95 % intervals, people resampled.", "",
         *(f"- {note}" for note in values["notes"]),
-        "", f"## Verification, {pairs['pairs']} pairs ({pairs['same']} of one person)", "",
-        "| measure | value |", "|---|--:|",
-        f"| accuracy over 10 folds ({pairs['folds']}) | {pairs['accuracy']:.1%} ± {pairs['accuracy_error']:.1%} |",
-        f"| AUC | {pairs['auc']:.4f} |",
-        *(f"| TAR at FAR {far} | {_with(item['tar'], item['interval'])} |" for far, item in pairs["tar"].items()),
-        "", "![ROC](roc.png)", "", "![Distances](distances.png)", "",
-        f"## Identification, {known['members']} members, {known['probes']} photos shown", "",
-        "| measure | value |", "|---|--:|",
-        f"| rank-1 | {_with(known['rank1'], known['rank1_interval'])} |",
-        *(f"| TPIR at FPIR {rate} | {_with(item['tpir'], item['interval'])} |"
-          for rate, item in known["tpir_at"].items()),
-        f"| threshold for FPIR {threshold['fpir']:g}, on {threshold['photos']} photos of {threshold['people']} others "
-        f"| {threshold['distance']:.3f} |",
-        f"| FPIR on {known['stranger_photos']} photos of unseen strangers; brackets: predicted | "
-        f"{_with(known['fpir'], known['fpir_interval'])} |",
-        f"| TPIR there | {_with(known['tpir'], known['tpir_interval'])} |",
-        "", "![Among strangers](open_set.png)", "", "## Each person", "",
-        "| person | enrolled | shown | rank-1 | recognised |", "|---|--:|--:|--:|--:|",
+    ]  # fmt: skip
+    for (title, rows), shown in zip(evaluation_tables(values), figures, strict=True):
+        lines += ["", f"## {title}", "", "| measure | value |", "|---|--:|"]
+        lines += [*(f"| {measure} | {value} |" for measure, value in rows), *shown]
+    lines += [
+        "", "## Each person", "", "| person | enrolled | shown | rank-1 | recognised |", "|---|--:|--:|--:|--:|",
         *(f"| {row['name']} | {row['enrolled']} | {row['shown']} | {_share(row['rank1'])} | {_share(row['let_in'])} |"
-          for row in known["per_person"]),
+          for row in values["open_set"]["per_person"]),
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weight_source import WeightSource
+    from scalesearch.nets.weights import WeightSource
 
 NUMBER = re.compile(r"[−+-]?\d[\d.,]*(–[\d.,]+)?( ?(%|[kMGTBs]|×))?|–")
 INHERITED_AS = ("copied", "cut", "widened", "cut and widened", "fresh")

@@ -15,8 +15,8 @@ from typing import Protocol
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Candidate
+from scalesearch.files import locked, prepare
 from scalesearch.running.campaign import Bounds, Campaign
-from scalesearch.running.folder import locked, prepare
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.optuna_view import Window
 from scalesearch.running.storage import Storage, storage_url

@@ -10,7 +10,7 @@ import torch
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
-from scalesearch.nets.count import fvcore_count
+from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.modules import build
 from scalesearch.running.executor import Beat, Here, mapped
 from scalesearch.running.processes import Processes
@@ -19,7 +19,7 @@ from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.race import Race, Runner, places
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.training.device import set_threads
-from scalesearch.training.throughput import seconds_per_step
+from scalesearch.training.probes import seconds_per_step
 
 STEPS = 8
 EVALUATION = 0.35  # an image judged costs about a third of one trained on

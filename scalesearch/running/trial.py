@@ -13,17 +13,18 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
-from scalesearch.nets.count import fvcore_count
-from scalesearch.nets.weight_source import open_weights
+from scalesearch.nets.measure import fvcore_count
+from scalesearch.nets.weights import open_weights
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measurement, Trial
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.device import set_threads
-from scalesearch.training.evaluate import Evaluation, evaluate
-from scalesearch.training.loop import NonFiniteLoss, fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.out_of_memory import TooLittleMemory
-from scalesearch.training.starting import Start, from_scratch, from_source, settled
+from scalesearch.training.evaluation import Evaluation, evaluate
+from scalesearch.training.history import Watcher
+from scalesearch.training.loop import NonFiniteLoss, Task, fit
+from scalesearch.training.memory import TooLittleMemory
+from scalesearch.training.start import Start, from_scratch, from_source, settled
+from scalesearch.training.step import classification_loss
 
 THREADS = 1  # unless asked for more; however many trials run side by side: the same numbers for any --jobs
 EVALUATION_BATCH = 256
@@ -93,10 +94,8 @@ def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], 
     epochs, steps = training_epochs(
         arrays, config.batch_size, seed=config.seed, augment=setting.augment, statistics=statistics, device=device
     )
-    history = fit(
-        network, epochs, steps, config, loss=classification_loss(config), device=device, checkpoint=checkpoint,
-        until=job.trial.until, on_step=lambda epoch, step: beat(), on_note=note,
-    )  # fmt: skip
+    task, watcher = Task(epochs, steps, classification_loss(config)), Watcher(step=lambda *_: beat(), note=note)
+    history = fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=job.trial.until)
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
     return evaluate(network, _beaten(batches, beat), precision=config.precision), history[-1].train_loss
 

@@ -28,7 +28,7 @@ class Inheritance:
     """What every network of a search inherits from.
 
     Args:
-        name: as ``nets.weight_source.open_weights`` takes it, so that workers can open it.
+        name: as ``nets.weights.open_weights`` takes it, so that workers can open it.
         padding: the source's, where it is not as known.
         digest: of its tensors.
     """

@@ -180,8 +180,11 @@ class Record:
         return tuple(dict.fromkeys([*typed, *(training.command for training in self.trainings)]))
 
 
-def read_record(folder: Path) -> Record:
+def read_record(folder: Path, counted: bool = True) -> Record:
     """The record of a run.
+
+    Args:
+        counted: whether predictions are read and counted, too; without them ``results`` is empty.
 
     Raises:
         UserError: no run there, one of another version, a damaged file, or files that contradict one another.
@@ -201,8 +204,9 @@ def read_record(folder: Path) -> Record:
     answer = read_answer(folder)
     recommendation = read_recommendation(folder) if answer is not None else None
     rows = read_rows(folder, plan.digest)
+    results = read_results(folder, rows) if counted else Results()
     record = Record(
-        folder, plan, provenance, rows, read_results(folder, rows), answer, recommendation, read_verifications(folder),
+        folder, plan, provenance, rows, results, answer, recommendation, read_verifications(folder),
         _trainings(folder, provenance.source_digest),
     )  # fmt: skip
     _check(record)
@@ -294,7 +298,7 @@ def _check_row(record: Record, row: Row) -> None:
     for name, value in design.items():
         if getattr(row, name) != value:
             raise UserError(f"{where}: {name}", f"{getattr(row, name)}", f"{value}, as the plan says", MEND)
-    if row.status == "failed":
+    if row.status == "failed" or row.key not in record.results:  # or nobody asked for the predictions
         return
     right = record.results.seeds(row.candidate, row.epochs)[row.seed]
     top1 = row.correct / row.images

@@ -9,9 +9,17 @@ The winner set: a candidate is in it unless some other one beats it, that is unl
 another one exceeds the level's quantile of that same maximum under resampling. So the candidate that is truly best is
 left out with probability 1 − level at most, however many candidates there are (multiple comparisons with the best:
 Hsu 1984, Ann. Statist. 12(3)).
+
+A threshold on distances is put at the k-th smallest of m stranger photos' distances. For photos drawn independently the
+rate at which others come nearer then follows Beta(k, m + 1 − k) exactly, whatever the distances' distribution (an order
+statistic of uniform numbers), with mean k/(m + 1); and the number among n further photos a beta-binomial distribution.
+
+Photos of one stranger resemble each other, so they count as fewer: m is divided by the design effect 1 + (c − 1)·r,
+where c is the mean number of photos that a photo's stranger has and r the correlation between the distances of one
+stranger's photos (intraclass, of their normal scores). In the tail that matters, photos are less correlated than
+over all, so this errs towards wide intervals.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -19,15 +27,19 @@ from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from scalesearch.errors import ScaleSearchError
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Numbers = NDArray[np.floating[Any]]
+Ints = NDArray[np.int64]
+Range = tuple[float, float]  # of an interval: low, high
 LEVEL = 0.9  # of the winner set
 LEVEL_95 = 0.95  # of every interval that is printed
 DRAWS = 2000
+PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
 TINY = 1e-12  # error of a gap that is the same on every image
 _AT_ONCE = 128  # draws made, and images summed, in one go
 
@@ -223,19 +235,26 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
     return inside
 
 
-def wilson_interval(correct: float, images: float, level: float = LEVEL_95) -> Interval:
-    """A share of ``images`` with its interval (Wilson 1927, JASA 22(158)); never beyond 0 and 1.
+def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> Interval:
+    """A proportion with Wilson's score interval, without continuity correction (Wilson 1927, JASA 22(158)).
 
-    >>> wilson_interval(8, 10)
-    Interval(value=0.8, low=0.4901..., high=0.9433...)
+    Args:
+        correct: successes, 0 to ``total``.
+        total: trials, at least 1; neither need be whole, where trials that depend on one another count as fewer.
+        level: coverage, between 0 and 1.
+
+    >>> interval = wilson_interval(81, 263)
+    >>> round(interval.low, 4), round(interval.high, 4)
+    (0.2553, 0.3662)
     """
-    if not 0 <= correct <= images or not images > 0 or not 0 < level < 1:
-        raise ValueError(f"no interval for {correct} of {images} at level {level}")
-    z, share = NormalDist().inv_cdf(0.5 + level / 2), correct / images
-    centre = (share + z * z / (2 * images)) / (1 + z * z / images)
-    half = z / (1 + z * z / images) * math.sqrt(share * (1 - share) / images + z * z / (4 * images * images))
+    if not 0 <= correct <= total or total < 1 or not 0 < level < 1:
+        raise ValueError(f"no interval for {correct} of {total} at level {level}")
+    z = NormalDist().inv_cdf(0.5 + level / 2)
+    share, scale = correct / total, 1 + z * z / total
+    middle = (share + z * z / (2 * total)) / scale
+    half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5 / scale
     # at 0 and 1 they are equal but for the last binary digit
-    return Interval(share, min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half)))
+    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
 
 
 def accuracy_interval(correct: Bools) -> Interval:
@@ -336,3 +355,97 @@ def regret(evidence: Evidence, recommended: int) -> Regret | None:
     against = max(others, key=lambda place: evidence.scores[place])
     gap = evidence.gap(against, recommended)
     return Regret(against, max(0.0, gap.value), gap.value, gap.low, gap.high)
+
+
+def people_interval(values: ArrayLike, people: Ints, *, level: float = LEVEL_95) -> Range:
+    """Interval of a mean over photos when people are resampled with all their photos.
+
+    Where all are 0 or all 1 there is nothing to resample: then it is the exact binomial one (Clopper & Pearson 1934)
+    with people for trials.
+
+    Args:
+        values: (n,), one a photo.
+        people: int64 (n,), who is on it.
+    """
+    _, groups = np.unique(people, return_inverse=True)
+    sums, counts = np.bincount(groups, np.asarray(values, float)), np.bincount(groups)
+    end = 1 - ((1 - level) / 2) ** (1 / len(sums))  # where none of so many happened
+    if not sums.any():
+        return 0.0, end
+    if np.array_equal(sums, counts):
+        return 1 - end, 1.0
+    drawn = np.random.default_rng(0).integers(0, len(sums), (PEOPLE_DRAWS, len(sums)))
+    return _quantiles(sums[drawn].sum(1) / counts[drawn].sum(1), level)
+
+
+def accepted_interval(distances: Numbers, first: Ints, second: Ints, far: float, *, draws: int = PAIR_DRAWS) -> Range:
+    """95 % interval of the share of pairs of one person that are accepted where ``far`` of the pairs of two are.
+
+    People are resampled; a pair counts as often as both its people were drawn.
+
+    Args:
+        distances: (n,), of pairs of photos.
+        first, second: int64 (n,), who is on them.
+    """
+    order = np.argsort(distances, kind="stable")
+    people, places = np.unique(np.concatenate((first[order], second[order])), return_inverse=True)
+    left, right = places[: len(order)], places[len(order) :]
+    same = left == right
+    rng = np.random.default_rng(0)
+    shares = []
+    for _ in range(draws):
+        times = np.bincount(rng.integers(0, len(people), len(people)), minlength=len(people)).astype(np.float32)
+        weights = np.where(same, times[left], times[left] * times[right])
+        accepted = np.cumsum(np.where(same, 0, weights))
+        stop = int(np.searchsorted(accepted, far * accepted[-1], side="right"))
+        total = float(weights[same].sum())
+        shares.append(float(weights[:stop][same[:stop]].sum()) / total if total else 0.0)
+    return _quantiles(np.array(shares))
+
+
+def design_effect(distances: Numbers, people: Ints) -> float:
+    """How many photos count as one: 1 + (c − 1)·r, at least 1 (Kish 1965, Survey Sampling, section 5.4)."""
+    _, counts = np.unique(people, return_counts=True)
+    mean_size = float((counts.astype(float) ** 2).sum() / counts.sum())
+    return 1 + (mean_size - 1) * intraclass_correlation(distances, people)
+
+
+def intraclass_correlation(distances: Numbers, people: Ints) -> float:
+    """Of the distances' normal scores, by one-way analysis of variance; between 0 and 1, 1 where it cannot be told."""
+    count = len(distances)
+    _, groups, counts = np.unique(people, return_inverse=True, return_counts=True)
+    k = len(counts)
+    if k < 2 or count == k:
+        return 1.0
+    ranks = np.argsort(np.argsort(distances, kind="stable"), kind="stable")
+    normal = NormalDist()
+    scores = np.array([normal.inv_cdf((rank + 0.5) / count) for rank in ranks.tolist()])
+    means = np.bincount(groups, scores) / counts
+    between = float((counts * (means - scores.mean()) ** 2).sum()) / (k - 1)
+    within = float(((scores - means[groups]) ** 2).sum()) / (count - k)
+    size = (count - float((counts.astype(float) ** 2).sum()) / count) / (k - 1)
+    total = between + (size - 1) * within
+    return 1.0 if total <= 0 else min(1.0, max(0.0, (between - within) / total))
+
+
+def long_run_interval(place: int, count: int, effect: float, level: float = LEVEL_95) -> Range:
+    """Of the rate at the ``place``-th smallest of ``count`` distances: quantiles of Beta(k, m + 1 − k)."""
+    return _quantiles(_rates(place, count, effect, np.random.default_rng(0)), level)
+
+
+def next_interval(
+    place: int, count: int, effect: float, further: int, further_effect: float, level: float = LEVEL_95
+) -> Range:
+    """Of the rate among ``further`` photos: of their beta-binomial distribution, by draws with a fixed seed."""
+    rng = np.random.default_rng(0)
+    worth = max(1, round(further / further_effect))
+    return _quantiles(rng.binomial(worth, _rates(place, count, effect, rng)) / worth, level)
+
+
+def _rates(place: int, count: int, effect: float, rng: np.random.Generator) -> Floats:
+    return rng.beta(place / effect, (count + 1 - place) / effect, THRESHOLD_DRAWS)
+
+
+def _quantiles(values: Numbers, level: float = LEVEL_95) -> Range:
+    low, high = np.quantile(values, ((1 - level) / 2, (1 + level) / 2))
+    return float(low), float(high)

@@ -37,7 +37,7 @@ WITHIN_SECONDS = 20.0  # nothing is written sooner than this after the start, no
 
 
 @dataclass(frozen=True, eq=False)
-class Begun:
+class OpenEpoch:
     """An epoch left in its middle.
 
     Args:
@@ -52,20 +52,20 @@ class Begun:
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class CheckpointState:
     """What a run has besides its moving parts: its history, the best epoch's tensors where it has patience, and the
     epoch that was left in its middle."""
 
     history: History = ()
     best: Mapping[str, Tensor] | None = None
-    begun: Begun | None = None
+    open: OpenEpoch | None = None
 
-    def after(self, record: EpochRecord, training: Training) -> "Kept":
+    def after(self, record: EpochRecord, training: Training) -> "CheckpointState":
         """With one more epoch."""
         history = (*self.history, record)
         if not training.config.patience or best_epoch(history) != record.epoch:
-            return Kept(history, self.best)
-        return Kept(history, {name: tensor.clone() for name, tensor in training.result.state_dict().items()})
+            return CheckpointState(history, self.best)
+        return CheckpointState(history, {name: tensor.clone() for name, tensor in training.result.state_dict().items()})
 
 
 class SaveClock:
@@ -93,33 +93,33 @@ class SaveClock:
 
 
 class Keeper:
-    """What a run has kept, in memory and (where it is given a file) on disk; ``kept`` is what it continues from."""
+    """What a run has kept, in memory and (where it is given a file) on disk; ``state`` is what it continues from."""
 
     def __init__(self, path: Path | None, training: Training, steps_per_epoch: int) -> None:
         self._path, self._training, self._steps = path, training, steps_per_epoch
         self._clock = SaveClock()
-        self.kept = resume(path, training, steps_per_epoch) if path else Kept()
+        self.state = resume(path, training, steps_per_epoch) if path else CheckpointState()
 
     def due_within(self) -> bool:
         """Whether an epoch should be kept in its middle now."""
         return self._path is not None and ranks().first and self._clock.due_within()
 
-    def within(self, begun: Begun) -> None:
+    def within(self, open_epoch: OpenEpoch) -> None:
         """Writes the middle of an epoch."""
-        self._save(Kept(self.kept.history, self.kept.best, begun))
+        self._save(CheckpointState(self.state.history, self.state.best, open_epoch))
 
     def epoch(self, record: EpochRecord, last: int) -> None:
         """Adds a finished epoch; writes it if it is time, or training pauses after it (``last`` epochs, or patience
         at its end)."""
-        self.kept = self.kept.after(record, self._training)
-        ends = record.epoch + 1 == last or exhausted(self.kept.history, self._training.config.patience)
+        self.state = self.state.after(record, self._training)
+        ends = record.epoch + 1 == last or exhausted(self.state.history, self._training.config.patience)
         if ends or self._clock.due():
-            self._save(self.kept)
+            self._save(self.state)
 
-    def _save(self, kept: Kept) -> None:
+    def _save(self, state: CheckpointState) -> None:
         if self._path is not None and ranks().first:
             with self._clock.saving():
-                save(self._path, self._training, kept, self._steps)
+                save(self._path, self._training, state, self._steps)
 
 
 def architecture_digest(network: nn.Module) -> str:
@@ -133,31 +133,30 @@ def architecture_digest(network: nn.Module) -> str:
 def identity(training: Training, steps_per_epoch: int) -> dict[str, Any]:
     """What must be the same for a run to continue: the settings, the schedule's length, the architecture."""
     return {
-        **training.config.to_dict(),
-        "config_digest": training.config.digest,
-        "steps_per_epoch": steps_per_epoch,
+        **training.config.to_dict(), "config_digest": training.config.digest, "steps_per_epoch": steps_per_epoch,
         "architecture": architecture_digest(training.network),
-    }
+    }  # fmt: skip
 
 
-def save(path: Path, training: Training, kept: Kept, steps_per_epoch: int) -> None:
-    """Write the state after ``len(kept.history)`` epochs and the steps begun since; the old file stays until the new
+def save(path: Path, training: Training, state: CheckpointState, steps_per_epoch: int) -> None:
+    """Write the state after ``len(state.history)`` epochs and the steps begun since; the old file stays until the new
     one is whole."""
-    tensors = {f"network.{name}": tensor for name, tensor in training.network.state_dict().items()}
-    if training.average is not None:
-        tensors |= {f"average.{name}": tensor for name, tensor in training.average.state_dict().items()}
-    tensors |= {f"best.{name}": tensor for name, tensor in (kept.best or {}).items()}
+    tensors = {
+        f"{kind}.{name}": tensor
+        for kind, network in (*networks(training), ("best", state.best or {}))
+        for name, tensor in network.items()
+    }
     for index, parameter in enumerate(parameters(training.optimizer)):
         # values that are no tensors are options the optimizer leaves unused (None)
-        state = training.optimizer.state[parameter].items()
-        tensors |= {f"optimizer.{index}.{key}": value for key, value in state if isinstance(value, Tensor)}
-    begun = kept.begun
-    tensors |= {f"random.{kind}": state for kind, state in (begun.random if begun else {}).items()}
+        values = training.optimizer.state[parameter].items()
+        tensors |= {f"optimizer.{index}.{key}": value for key, value in values if isinstance(value, Tensor)}
+    left = state.open
+    tensors |= {f"random.{kind}": random for kind, random in (left.random if left else {}).items()}
     header = {
         "format": FORMAT,
         "identity": identity(training, steps_per_epoch),
-        "history": [record.to_dict() for record in kept.history],
-        "begun": {"losses": begun.losses, "seconds": begun.seconds} if begun else None,
+        "history": [record.to_dict() for record in state.history],
+        "begun": {"losses": left.losses, "seconds": left.seconds} if left else None,
     }
     # copies: safetensors takes neither tied weights nor channels-last strides
     copies = {
@@ -167,23 +166,29 @@ def save(path: Path, training: Training, kept: Kept, steps_per_epoch: int) -> No
     write_bytes(path, safetensors.torch.save(copies, metadata={HEADER: json.dumps(header)}))
 
 
+def networks(training: Training) -> list[tuple[str, Mapping[str, Tensor]]]:
+    """The tensors of the network and, where there is one, of its average, each under its prefix in the file."""
+    averages = [] if training.average is None else [("average", training.average.state_dict())]
+    return [("network", training.network.state_dict()), *averages]
+
+
 def parameters(optimizer: torch.optim.Optimizer) -> list[nn.Parameter]:
     """The optimizer's parameters in the order of its groups."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
 
 
-def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
+def resume(path: Path, training: Training, steps_per_epoch: int) -> CheckpointState:
     """Load the state in ``path`` into ``training``; what else was kept, nothing where there is no file.
 
     Raises UserError for a damaged file, a newer format, other settings or another architecture; then nothing
     has been changed.
     """
     if not path.exists():
-        return Kept()
+        return CheckpointState()
     header, tensors = read(path)
     try:
         check_identity(path, header["identity"], identity(training, steps_per_epoch))
-        kept = _kept(header, tensors, training, steps_per_epoch)
+        state = _state(header, tensors, training, steps_per_epoch)
         _check_tensors(tensors, training)
     except (KeyError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise _damaged(path, error) from error
@@ -191,14 +196,14 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> Kept:
     if training.average is not None:
         training.average.load_state_dict(part(tensors, "average."))
     for index, parameter in enumerate(parameters(training.optimizer)):
-        state = part(tensors, f"optimizer.{index}.")
-        if not state:  # frozen until now
+        values = part(tensors, f"optimizer.{index}.")
+        if not values:  # frozen until now
             continue
-        training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in state.items()}
-    return kept
+        training.optimizer.state[parameter] = {key: beside(parameter, value) for key, value in values.items()}
+    return state
 
 
-def _kept(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training, steps: int) -> Kept:
+def _state(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training, steps: int) -> CheckpointState:
     """What a checkpoint holds besides the moving parts. Raises ValueError, TypeError or KeyError where damaged."""
     history = tuple(EpochRecord(**record) for record in header["history"])
     if [record.epoch for record in history] != list(range(len(history))) or len(history) > training.config.epochs:
@@ -208,27 +213,23 @@ def _kept(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Tr
             raise ValueError(f"a record of epoch {record.epoch} without numbers")
     left = header.get("begun")
     if not left:
-        return Kept(history, part(tensors, "best.") or None)
-    losses = tuple(left["losses"])
+        return CheckpointState(history, part(tensors, "best.") or None)
+    losses, best = tuple(left["losses"]), part(tensors, "best.") or None
     if not (0 < len(losses) < steps and all(map(is_number, (*losses, left["seconds"])))):
         raise ValueError("an epoch begun with other steps")
-    return Kept(history, part(tensors, "best.") or None, Begun(losses, left["seconds"], part(tensors, "random.")))
+    return CheckpointState(history, best, OpenEpoch(losses, left["seconds"], part(tensors, "random.")))
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
     """Raises ValueError where tensors are missing, or not of the shape and type of what they are loaded into."""
-    wanted = {"network.": training.network.state_dict()}
-    if training.average is not None:
-        wanted["average."] = training.average.state_dict()
-    if any(name.startswith("best.") for name in tensors):
-        wanted["best."] = training.result.state_dict()
-    for prefix, expected in wanted.items():
-        found = part(tensors, prefix)
-        if odd := sorted(expected.keys() ^ found.keys()):
-            raise ValueError(f"{prefix}{odd[0]} is missing or has no place")
-        for name, tensor in found.items():
+    best = [("best", training.result.state_dict())] if any(name.startswith("best.") for name in tensors) else []
+    for kind, expected in (*networks(training), *best):
+        there = part(tensors, f"{kind}.")
+        if odd := sorted(expected.keys() ^ there.keys()):
+            raise ValueError(f"{kind}.{odd[0]} is missing or has no place")
+        for name, tensor in there.items():
             if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
-                raise ValueError(f"{prefix}{name} of another shape or type")
+                raise ValueError(f"{kind}.{name} of another shape or type")
     for index, parameter in enumerate(parameters(training.optimizer)):
         state = part(tensors, f"optimizer.{index}.")
         if not state:
@@ -242,8 +243,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    found = f"a damaged or foreign file ({type(error).__name__}: {error})"
-    return UserError(f"checkpoint {path}", found, "a checkpoint that training wrote", START_ANEW)
+    what = f"a damaged or foreign file ({type(error).__name__}: {error})"
+    return UserError(f"checkpoint {path}", what, "a checkpoint that training wrote", START_ANEW)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -270,22 +271,20 @@ def epochs_begun(path: Path) -> int:
     return len(header["history"]) + bool(header.get("begun"))
 
 
-def check_identity(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def check_identity(path: Path, written: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise UserError naming each setting that differs between a checkpoint and the run that would continue it."""
-    if found["architecture"] != expected["architecture"]:
+    if written["architecture"] != expected["architecture"]:
         raise UserError(
-            f"checkpoint {path}",
-            f"architecture {found['architecture']}",
-            f"{expected['architecture']}, the network to be trained",
-            START_ANEW,
-        )
-    found = {**LATER_DEFAULTS, **found}  # what was not a setting yet was as it is by default
-    names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
+            f"checkpoint {path}", f"architecture {written['architecture']}",
+            f"{expected['architecture']}, the network to be trained", START_ANEW,
+        )  # fmt: skip
+    written = {**LATER_DEFAULTS, **written}  # what was not a setting yet was as it is by default
+    names = [name for name in {**written, **expected} if written.get(name) != expected.get(name)]
     if names:
         named = [name for name in names if name != "config_digest"]
         raise UserError(
             f"checkpoint {path}",
-            "a run with " + ", ".join(f"{name} {found.get(name)}" for name in named),
+            "a run with " + ", ".join(f"{name} {written.get(name)}" for name in named),
             ", ".join(f"{name} {expected.get(name)}" for name in named),
             f"Run with the former settings to continue it. {START_ANEW}",
         )

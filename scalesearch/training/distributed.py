@@ -30,7 +30,7 @@ class Ranks:
 
 
 def ranks() -> Ranks:
-    """As ``joined`` found them; a process of its own otherwise."""
+    """As ``joined`` arranged them; a process of its own otherwise."""
     if not distributed.is_available() or not distributed.is_initialized():
         return Ranks()
     return Ranks(distributed.get_rank(), distributed.get_world_size())
@@ -99,10 +99,10 @@ def mean(value: float) -> float:
 def gathered(value: Value) -> list[Value]:
     """Each process's value, in the order of ranks."""
     together = ranks()
-    found: list[Value] = [value] * together.count
+    values: list[Value] = [value] * together.count
     if together.count > 1:
-        distributed.all_gather_object(found, value)
-    return found
+        distributed.all_gather_object(values, value)
+    return values
 
 
 def of_first(value: Value) -> Value:

@@ -1,7 +1,9 @@
-"""What a run reports: one record an epoch. Imports no torch."""
+"""What a run tells while it goes on: a record an epoch, and who is told. Imports no torch."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,35 @@ def best_epoch(history: History) -> int:
 def exhausted(history: History, patience: int) -> bool:
     """Whether ``patience`` epochs went by without a better one; 0 is endless patience."""
     return patience > 0 and bool(history) and history[-1].epoch - best_epoch(history) >= patience
+
+
+def nothing(*_: Any) -> None:
+    """Tells nobody."""
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Who is told what goes on; what ``epoch`` raises ends the training.
+
+    Args:
+        reading: (done, total) while images are decoded.
+        schedule: (epochs, steps of each) as soon as both are known.
+        step: (epoch, step within the epoch) after each step.
+        epoch: each new record, once the checkpoint, if due, is written.
+        note: a line about what changed on the way, such as that memory ran out and a step's images now go through in
+            more parts; where it is None, that is an error.
+    """
+
+    reading: Callable[[int, int], None] = nothing
+    schedule: Callable[[int, int], None] = nothing
+    step: Callable[[int, int], None] = nothing
+    epoch: Callable[[EpochRecord], None] = nothing
+    note: Callable[[str], None] | None = None
+
+    def tell(self, text: str) -> None:
+        """A line for whom it may concern."""
+        if self.note is not None:
+            self.note(text)
+
+
+SILENT = Watcher()

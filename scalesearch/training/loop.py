@@ -13,17 +13,14 @@ from torch import Tensor, nn
 
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.training.checkpoint import Begun, Keeper
+from scalesearch.training.checkpoint import Keeper, OpenEpoch
 from scalesearch.training.device import epoch_seed, random_states, set_random_states
 from scalesearch.training.distributed import mean, of_first, ranks, replicated
-from scalesearch.training.freeze import freeze
-from scalesearch.training.history import EpochRecord, History, exhausted
-from scalesearch.training.loss import Loss
+from scalesearch.training.history import SILENT, EpochRecord, History, Watcher, exhausted, nothing
+from scalesearch.training.memory import SMALLEST_PART, Parts
 from scalesearch.training.optim import lr_factor, set_lr
-from scalesearch.training.out_of_memory import SMALLEST_PART, Parts
-from scalesearch.training.recompute import recomputing
-from scalesearch.training.sections import trained
-from scalesearch.training.step import Training, gradients, start, update
+from scalesearch.training.sections import freeze, recomputing, trained
+from scalesearch.training.step import Loss, Training, gradients, start, update
 
 Batches = Callable[[int], Iterable[tuple[Tensor, Tensor]]]
 GPU_CHECK_STEPS = 50
@@ -35,39 +32,38 @@ class NonFiniteLoss(UserError):  # noqa: N818 (says what happened)
     def __init__(self, epoch: int, step: int, value: float) -> None:
         self.epoch, self.step, self.value = epoch, step, value
         super().__init__(
-            f"training, epoch {epoch}, step {step}",
-            f"loss {value}",
-            "a finite loss",
+            f"training, epoch {epoch}, step {step}", f"loss {value}", "a finite loss",
             "Lower lr, lengthen warmup_epochs, or set clip_grad_norm; with bf16, try precision fp32.",
-        )
+        )  # fmt: skip
 
     def __reduce__(self) -> tuple[object, ...]:
         return (type(self), (self.epoch, self.step, self.value))
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What an epoch needs besides the network: its data, its loss, its length in steps, its listener."""
+class Task:
+    """What is learnt.
+
+    Args:
+        batches: epoch → its batches of images (N, C, H, W) and labels (N, …); a function of the epoch alone.
+        steps: how many batches that is, at least 1.
+        loss: (outputs in float32, labels) → scalar, the mean over the batch.
+        evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
+    """
 
     batches: Batches
-    steps_per_epoch: int
+    steps: int
     loss: Loss
-    on_step: Callable[[int, int], None] | None
-    parts: Parts
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
 
 
 def fit(
     network: nn.Module,
-    batches: Batches,
-    steps_per_epoch: int,
+    task: Task,
     config: TrainConfig,
-    *,
-    loss: Loss,
     device: torch.device,
-    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
-    on_epoch: Callable[[EpochRecord], None] | None = None,
-    on_note: Callable[[str], None] | None = None,
+    *,
+    watcher: Watcher = SILENT,
     checkpoint: Path | None = None,
     until: int | None = None,
 ) -> History:
@@ -81,46 +77,37 @@ def fit(
     and writes.
 
     Args:
-        batches: epoch → its batches of images (N, C, H, W) and labels (N, …); a function of the epoch alone.
-        steps_per_epoch: how many batches that is, at least 1.
-        loss: (outputs in float32, labels) → scalar, the mean over the batch.
-        evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
-        on_step: called with (epoch, step within the epoch) after each step.
-        on_epoch: called with each new record once the checkpoint, if due, is written; what it raises ends the training.
-        on_note: is told that memory ran out and a step's images now go through in more parts; without it, that is an
-            error.
         until: epochs after which to pause, at most ``config.epochs``, whose schedule stays as it is: with a checkpoint
             a later call goes on from there as if nothing had happened. None goes to the end.
 
     Raises UserError for settings out of range, a checkpoint that does not fit, too little GPU memory, or another
-    number of batches than ``steps_per_epoch``; NonFiniteLoss when the training diverges.
+    number of batches than ``task.steps``; NonFiniteLoss when the training diverges.
     """
     validate(config)
-    if steps_per_epoch < 1:
+    if task.steps < 1:
         raise UserError("training data", "no batch", "at least one", "Lower batch_size or bring more images.")
     training = start(network, config, device)
     # where nobody is told, or other processes would wait for other gradients, memory's end is the training's
-    most = config.batch_size // SMALLEST_PART if on_note and ranks().count == 1 else 0
-    plan = Plan(batches, steps_per_epoch, loss, on_step, Parts(config.accumulate, most, on_note))
-    keeper = Keeper(checkpoint, training, steps_per_epoch)
+    most = config.batch_size // SMALLEST_PART if watcher.note and ranks().count == 1 else 0
+    parts = Parts(config.accumulate, most, watcher.note)
+    keeper = Keeper(checkpoint, training, task.steps)
     last = min(until or config.epochs, config.epochs)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
         recomputing(network) if config.recompute else nullcontext(),
     ):
-        while len(keeper.kept.history) < last and not exhausted(keeper.kept.history, config.patience):
-            epoch = len(keeper.kept.history)
-            train_loss, seconds = train_epoch(training, plan, epoch, keeper)
-            metrics = of_first(dict(evaluate(training.result)) if evaluate and ranks().first else {})
-            lr = config.lr * factor(config, (epoch + 1) * steps_per_epoch - 1, steps_per_epoch)
+        while len(keeper.state.history) < last and not exhausted(keeper.state.history, config.patience):
+            epoch = len(keeper.state.history)
+            train_loss, seconds = train_epoch(training, task, epoch, parts, watcher.step, keeper)
+            metrics = of_first(dict(task.evaluate(training.result)) if task.evaluate and ranks().first else {})
+            lr = config.lr * factor(config, (epoch + 1) * task.steps - 1, task.steps)
             keeper.epoch(EpochRecord(epoch, mean(train_loss), lr, seconds, metrics), last)
-            if on_epoch:
-                on_epoch(keeper.kept.history[-1])
-    if keeper.kept.best is not None:
-        network.load_state_dict(keeper.kept.best)
+            watcher.epoch(keeper.state.history[-1])
+    if keeper.state.best is not None:
+        network.load_state_dict(keeper.state.best)
     elif training.average is not None:
         network.load_state_dict(training.average.state_dict())
-    return keeper.kept.history
+    return keeper.state.history
 
 
 def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
@@ -128,45 +115,49 @@ def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
     return lr_factor(step, config.epochs * steps_per_epoch, round(config.warmup_epochs * steps_per_epoch))
 
 
-def train_epoch(training: Training, plan: Plan, epoch: int, keeper: Keeper | None = None) -> tuple[float, float]:
+def train_epoch(
+    training: Training,
+    task: Task,
+    epoch: int,
+    parts: Parts,
+    on_step: Callable[[int, int], None] = nothing,
+    keeper: Keeper | None = None,
+) -> tuple[float, float]:
     """Run one epoch, from where it was left; the mean of its losses and its seconds.
 
     On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.
     """
     config, device = training.config, training.device
-    begun = keeper.kept.begun if keeper else None
+    left = keeper.state.open if keeper else None
     torch.manual_seed(epoch_seed(config.seed, epoch, ranks().rank))
     freeze(training.network, trained(training.network, config, epoch))
     training.network.train()
     network = replicated(training.network, device)
-    losses = list(begun.losses) if begun else []
+    losses = list(left.losses) if left else []
     unread: list[Tensor] = []
-    index, before, began = -1, begun.seconds if begun else 0.0, time.perf_counter()
-    for index, (images, labels) in enumerate(plan.batches(epoch)):
-        if index == plan.steps_per_epoch:
-            raise wrong_length(epoch, "more", plan.steps_per_epoch)
-        if begun and index < len(begun.losses):
+    index, before, began = -1, left.seconds if left else 0.0, time.perf_counter()
+    for index, (images, labels) in enumerate(task.batches(epoch)):
+        if index == task.steps:
+            raise wrong_length(epoch, "more", task.steps)
+        if left and index < len(left.losses):
             continue
-        if begun and index == len(begun.losses):
-            set_random_states(begun.random, device)
-        step = epoch * plan.steps_per_epoch + index
-        set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
+        if left and index == len(left.losses):
+            set_random_states(left.random, device)
+        step = epoch * task.steps + index
+        set_lr(training.optimizer, factor(config, step, task.steps))
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
-        unread.append(
-            plan.parts.affordable(partial(gradients, training, images, labels, plan.loss, network), len(images))
-        )
-        due = keeper is not None and index + 1 < plan.steps_per_epoch and keeper.due_within()
-        if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:
+        unread.append(parts.affordable(partial(gradients, training, images, labels, task.loss, network), len(images)))
+        due = keeper is not None and index + 1 < task.steps and keeper.due_within()
+        if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == task.steps:
             losses += read_losses(unread, epoch, len(losses))
             unread.clear()
         update(training, step)
         if keeper and due:
             seconds = before + time.perf_counter() - began
-            keeper.within(Begun(tuple(losses), seconds, random_states(device)))
-        if plan.on_step:
-            plan.on_step(epoch, index)
-    if index + 1 < plan.steps_per_epoch:
-        raise wrong_length(epoch, str(index + 1), plan.steps_per_epoch)
+            keeper.within(OpenEpoch(tuple(losses), seconds, random_states(device)))
+        on_step(epoch, index)
+    if index + 1 < task.steps:
+        raise wrong_length(epoch, str(index + 1), task.steps)
     return math.fsum(losses) / len(losses), before + time.perf_counter() - began
 
 
@@ -179,6 +170,6 @@ def read_losses(losses: list[Tensor], epoch: int, first_step: int) -> list[float
     return values
 
 
-def wrong_length(epoch: int, found: str, expected: int) -> UserError:
+def wrong_length(epoch: int, number: str, expected: int) -> UserError:
     """The error for an epoch with another number of batches than the schedule was made for."""
-    return UserError(f"training data, epoch {epoch}", f"{found} batches", f"{expected} (steps_per_epoch)")
+    return UserError(f"training data, epoch {epoch}", f"{number} batches", f"{expected} (steps_per_epoch)")

@@ -1,8 +1,10 @@
-"""What a model file says besides its weights: class names, normalisation, data."""
+"""What a model file says besides its weights, and the model card beside it."""
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
 from scalesearch.errors import UserError
@@ -39,3 +41,54 @@ def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError("model file", "damaged class names", "metadata as finetune writes it")
     return tuple(names)
+
+
+SETTINGS = ("strategy", "epochs", "batch_size", "optimizer", "lr", "body_lr_ratio", "label_smoothing", "seed")
+
+
+def model_card(metrics: Mapping[str, Any]) -> str:
+    """Markdown, after Mitchell et al. 2019, "Model Cards" (arXiv:1810.03993).
+
+    Args:
+        metrics: what ``metrics.json`` holds.
+    """
+    test, config, classes = metrics["test"], metrics["config"], metrics["classes"]
+    named = ", ".join(classes[:20]) + (f" and {len(classes) - 20} more" if len(classes) > 20 else "")
+    settings = ", ".join(f"{name} {config[name]}" for name in SETTINGS)
+    images = metrics["images"]
+    lines = [
+        f"# {metrics['model']} on {metrics['data']}",
+        f"An image classifier for {len(classes)} classes: {named}.",
+        "## Accuracy",
+        f"{test['top1']:.1%} (95 % interval {test['low']:.1%}–{test['high']:.1%}) on {test['images']} test images of "
+        f"{metrics['data']}, which no choice was made on.",
+        "## Network",
+        f"{metrics['macs'] / 1e6:,.1f}M multiply-adds and {metrics['params'] / 1e6:,.2f}M parameters at "
+        f"{metrics['resolution']} px. `model.safetensors` holds weights, architecture, class names and normalisation.",
+        "## Start",
+        _start(metrics),
+        "## Training",
+        f"{images['train']} training and {images['validation']} validation images (digest {metrics['source_digest']}); "
+        f"{settings}.",
+        "## Use",
+        "Images are cut to their centred square. The network names one of its classes for any image, also for one that "
+        "shows none of them, and has only been measured on images of the same source: others, and groups that are rare "
+        "in it, may fare worse. It is not made for decisions about people.",
+        "## Made by",
+        f"`{metrics.get('command', '')}`",
+        ", ".join(f"{name} {number}" for name, number in metrics.get("versions", {}).items()),
+        f"{metrics.get('hardware', '')} {metrics.get('date', '')}".strip(),
+    ]
+    return "\n\n".join(line for line in lines if line) + "\n"
+
+
+def _start(metrics: Mapping[str, Any]) -> str:
+    inheritance = metrics.get("inheritance")
+    if inheritance is None:
+        return "From scratch."
+    kept = "its function is kept" if inheritance["preserved"] else "its function is not kept"
+    licence = inheritance["licence"] or "Their licence is not known to the tool: see where they came from."
+    return (
+        f"Weights inherited from {inheritance['source']} (digest {inheritance['digest']}): "
+        f"{inheritance['coverage']:.0%} of the body's values; {kept}. {licence}"
+    )

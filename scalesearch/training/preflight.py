@@ -13,6 +13,7 @@ from scalesearch.data.batches import PixelStatistics
 from scalesearch.data.dataset import Dataset
 from scalesearch.data.overlap import overlap
 from scalesearch.study.config import TrainConfig
+from scalesearch.training.evaluation import judging
 from scalesearch.training.memory import available_memory, predict_memory
 from scalesearch.training.sections import trained
 
@@ -103,10 +104,8 @@ def check_labels(labels: Tensor, classes: int) -> Iterator[Finding]:
 @torch.inference_mode()
 def check_first_loss(network: nn.Module, images: Tensor, labels: Tensor, classes: int) -> Iterator[Finding]:
     """Before training the loss should be near log(classes): guessing. Modes stay as they are."""
-    modes = [(module, module.training) for module in network.modules()]
-    loss = float(functional.cross_entropy(network.eval()(images).float(), labels))
-    for module, mode in modes:
-        module.training = mode
+    with judging(network):
+        loss = float(functional.cross_entropy(network(images).float(), labels))
     guessing = math.log(max(2, classes))
     if not loss <= LOSS_FACTOR * guessing + LOSS_MARGIN:
         yield Finding(
@@ -131,15 +130,15 @@ def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
     """Images of validation and test that the network is trained on."""
     train = data.train.at(resolution)
     for name, part in (("validation", data.validation), ("test", data.test)):
-        found = overlap(train, part.at(resolution))
-        if found:
+        copies = overlap(train, part.at(resolution))
+        if copies:
             name_of = data.source.describe
             pairs = "; ".join(
                 f"{name_of(int(part.indices[here]))} is {name_of(int(data.train.indices[there]))}"
-                for there, here in found[:SHOWN]
+                for there, here in copies[:SHOWN]
             )
             yield Finding(
-                "overlap", "warning", f"{len(found)} of {len(part)} {name} images are in train, too ({pairs})",
+                "overlap", "warning", f"{len(copies)} of {len(part)} {name} images are in train, too ({pairs})",
                 "no image in two parts", "Remove the copies: accuracy on them says nothing.",
             )  # fmt: skip
 
@@ -163,12 +162,8 @@ def preflight(
     classes = len(data.classes)
     return (
         *check_resolution(resolution, source[0] if source else None),
-        *check_statistics(statistics, source[1] if source else None),
-        *check_images(images),
-        *check_batch_norm(network, config),
-        *check_trainable(network, config),
-        *check_labels(labels, classes),
-        *check_memory(network, config, resolution),
-        *check_first_loss(network, images, labels, classes),
+        *check_statistics(statistics, source[1] if source else None), *check_images(images),
+        *check_batch_norm(network, config), *check_trainable(network, config), *check_labels(labels, classes),
+        *check_memory(network, config, resolution), *check_first_loss(network, images, labels, classes),
         *check_overlap(data, resolution),
-    )
+    )  # fmt: skip

@@ -1,8 +1,13 @@
-"""A network in sections from input to output, and which of them are trained when."""
+"""A network in sections from input to output: which are trained when, what frozen means, and recomputed activations."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from functools import partial
+from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import Block, initialise
@@ -17,11 +22,9 @@ def classifier(network: nn.Module) -> nn.Module:
     head = getattr(network, "classifier", None)
     if not isinstance(head, nn.Module):
         raise UserError(
-            f"network {type(network).__name__}",
-            "no module named classifier",
-            "one, to tell head from body",
+            f"network {type(network).__name__}", "no module named classifier", "one, to tell head from body",
             'Train it with strategy "full" and body_lr_ratio 1.',
-        )
+        )  # fmt: skip
     return head
 
 
@@ -29,23 +32,23 @@ def sections(network: nn.Module) -> tuple[nn.Module, ...]:
     """Stem, every block, last convolution, hidden layer and classifier, as far as there are; of other networks the
     children of ``features`` and the classifier. Raises UserError where there is no classifier."""
     head, features = classifier(network), getattr(network, "features", None)
-    found: list[nn.Module] = []
+    parts: list[nn.Module] = []
     for child in features.children() if isinstance(features, nn.Module) else ():
         blocks = [module for module in child.children() if isinstance(module, Block)]
-        found += blocks or [child]
+        parts += blocks or [child]
     hidden = getattr(network, "hidden", None)
     if isinstance(hidden, nn.Module) and any(True for _ in hidden.parameters()):
-        found.append(hidden)
-    return (*found, head)
+        parts.append(hidden)
+    return (*parts, head)
 
 
-def behind_blocks(found: Sequence[nn.Module]) -> int:
+def behind_blocks(parts: Sequence[nn.Module]) -> int:
     """How many sections follow the last block: a ResNet's classifier only, else the last convolution, too.
 
     Of a network without blocks the last two count.
     """
-    places = [place for place, section in enumerate(found) if isinstance(section, Block)]
-    return len(found) - 1 - places[-1] if places else HEAD_SECTIONS + LAST_CONVOLUTION
+    places = [place for place, section in enumerate(parts) if isinstance(section, Block)]
+    return len(parts) - 1 - places[-1] if places else HEAD_SECTIONS + LAST_CONVOLUTION
 
 
 def trained_sections(
@@ -68,16 +71,88 @@ def trained(network: nn.Module, config: TrainConfig, epoch: int) -> Sequence[nn.
     """The modules that an epoch trains: the whole network, or its last sections."""
     if config.strategy == "full":
         return (network,)
-    found = sections(network)
-    return found[len(found) - trained_sections(config, len(found), epoch, behind_blocks(found)) :]
+    parts = sections(network)
+    return parts[len(parts) - trained_sections(config, len(parts), epoch, behind_blocks(parts)) :]
 
 
 def reset_tail(network: nn.Module, config: TrainConfig) -> None:
     """Gives the last ``tail_blocks`` blocks and what follows them up to the classifier new weights, drawn from torch's
     random state."""
-    found = sections(network)
-    for section in found[-behind_blocks(found) - config.tail_blocks : -HEAD_SECTIONS]:
+    parts = sections(network)
+    for section in parts[-behind_blocks(parts) - config.tail_blocks : -HEAD_SECTIONS]:
         for module in section.modules():
             initialise(module)
             if isinstance(module, nn.BatchNorm2d):
                 module.reset_running_stats()
+
+
+def stay_in_eval(module: nn.Module, _inputs: tuple[Any, ...]) -> None:
+    """Forward pre-hook of a frozen module: undoes any ``train()`` before it can act."""
+    module.training = False
+
+
+def freeze(network: nn.Module, trained: Sequence[nn.Module]) -> None:
+    """Make ``trained`` and all below them trainable, and freeze the rest of ``network``.
+
+    Frozen modules get no gradient and run in eval mode for good: their batch norms normalise by, and keep, the
+    statistics they have. What an earlier call froze and this one trains is freed.
+    """
+    chosen = {module for part in trained for module in part.modules()}
+    # a module that only holds trained ones passes its mode on to frozen and trained children, so it stays free
+    holders = {module for module in network.modules() if chosen.intersection(module.modules())}
+    for module in network.modules():
+        hooks = module._forward_pre_hooks
+        for key in [key for key, hook in hooks.items() if hook is stay_in_eval]:
+            del hooks[key]
+        if module not in holders and module is not network:
+            module.training = False
+            module.register_forward_pre_hook(stay_in_eval)
+        for parameter in module.parameters(recurse=False):
+            parameter.requires_grad_(module in chosen)
+
+
+@contextmanager
+def recomputing(network: nn.Module) -> Iterator[None]:
+    """While it lasts, every section of ``network`` but the head keeps only its input for the backward pass.
+
+    Source: Chen et al. 2016, "Training Deep Nets with Sublinear Memory Cost" (arXiv:1604.06174), through
+    ``torch.utils.checkpoint``. Gradients and batch-norm statistics are those of a plain step, bit for bit on a CPU.
+    """
+    changed = sections(network)[:-1]
+    for section in changed:
+        section.forward = partial(_forward, section, section.forward)
+    try:
+        yield
+    finally:
+        for section in changed:
+            del section.forward  # the class's own is visible again
+
+
+def _forward(section: nn.Module, forward: Callable[[Tensor], Tensor], given: Tensor) -> Tensor:
+    if not (section.training and torch.is_grad_enabled()):
+        return forward(given)
+    contexts = partial(_contexts, section)
+    result: Tensor = checkpoint(forward, given, use_reentrant=False, context_fn=contexts)
+    return result
+
+
+def _contexts(section: nn.Module) -> tuple[AbstractContextManager[Any], AbstractContextManager[Any]]:
+    """Of the forward pass and of its repetition, which must not count the batch into the statistics again."""
+    return nullcontext(), _still(section)
+
+
+@contextmanager
+def _still(section: nn.Module) -> Iterator[None]:
+    norms = [module for module in section.modules() if isinstance(module, nn.BatchNorm2d) and module.training]
+    momenta = [norm.momentum for norm in norms]
+    counters = [norm.num_batches_tracked for norm in norms]
+    counts = [None if counter is None else counter.clone() for counter in counters]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:  # torch leaves by an exception as soon as it has what it needs
+        for norm, momentum, counter, count in zip(norms, momenta, counters, counts, strict=True):
+            norm.momentum = momentum
+            if counter is not None and count is not None:
+                counter.copy_(count)

@@ -1,6 +1,7 @@
-"""One optimizer step, and the objects it changes."""
+"""One optimiser step: the loss, its gradients, the update, and the objects it changes."""
 
 import copy
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -10,11 +11,26 @@ from torch import Tensor, nn
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import allow_tf32, autocast
 from scalesearch.training.distributed import alike, unsynchronised
-from scalesearch.training.ema import update_average, warmed_decay
-from scalesearch.training.freeze import freeze
-from scalesearch.training.loss import Loss
-from scalesearch.training.optim import make_optimizer
-from scalesearch.training.sections import trained
+from scalesearch.training.optim import make_optimizer, update_average, warmed_decay
+from scalesearch.training.sections import freeze, trained
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+def classification_loss(config: TrainConfig, class_weights: Tensor | None = None) -> Loss:
+    """Mean cross-entropy with the config's label smoothing.
+
+    It takes logits (N, classes) and labels, int64 (N,) or probabilities (N, classes).
+
+    Args:
+        class_weights: (classes,), on the device of the logits; None weighs all alike.
+    """
+    return nn.CrossEntropyLoss(class_weights, label_smoothing=config.label_smoothing)
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Weights that give each class the same share of the loss: images / (classes · images of the class)."""
+    return [sum(counts) / (len(counts) * count) for count in counts]
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The package as a Python program uses it: the same work as the command line's, as functions."""
 
 import dataclasses
-import inspect
 import json
 import subprocess
 import sys
@@ -11,10 +10,9 @@ import pytest
 import torch
 
 import scalesearch
-from scalesearch.api.searching import SearchOptions, _usual_folder
-from scalesearch.api.tuning import TuneOptions
-from scalesearch.cli.finetune import finetune as finetune_command
-from scalesearch.cli.grid import grid as grid_command
+from scalesearch.api import finetune, search
+from scalesearch.api.search import usual_folder
+from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
 from tests.conftest import MakeFolder
 
@@ -33,24 +31,6 @@ def test_every_public_name_is_there() -> None:
     assert set(scalesearch.__all__) <= set(dir(scalesearch))
     with pytest.raises(AttributeError, match="nothing_such"):
         scalesearch.nothing_such  # type: ignore[attr-defined]  # noqa: B018
-
-
-@pytest.mark.parametrize(
-    ("function", "command", "options"),
-    [(scalesearch.grid, grid_command, SearchOptions), (scalesearch.finetune, finetune_command, TuneOptions)],
-)
-def test_commands_functions_and_options_have_the_same_defaults(
-    function: object, command: object, options: type
-) -> None:
-    """Except where a command names the default in words, and where a function must be told."""
-    known = {field.name: field.default for field in dataclasses.fields(options)}
-    for callable_ in (function, command):
-        parameters = inspect.signature(callable_).parameters  # type: ignore[arg-type]
-        shared = known.keys() & parameters.keys()
-        assert len(shared) > 10
-        for name in shared:
-            default = parameters[name].default
-            assert default is inspect.Parameter.empty or default == known[name], name
 
 
 def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,10 +82,30 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
         scalesearch.grid(images, space="mbconv_small", target_flops=1.5e6, step=0.5, tolerance=0.3, epochs=2, jobs=1)
 
 
+def test_the_same_word_means_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.toml").write_text(
+        (spaces_folder() / "mbconv_small.toml").read_text().replace('"mbconv_small"', '"mine"')
+    )
+    small = finetune.FinetuneOptions("mine.toml", "glyphs", resolution=16)
+    job = finetune.prepare(small)
+    assert (job.spec.name, job.choice.strategy, job.source) == ("mine", "full", None)
+    assert job.spec.stages == scalesearch.baseline("mine.toml").stages
+    scratch = finetune.prepare(dataclasses.replace(small, weights="scratch"))
+    assert (scratch.source, scratch.choice) == (None, job.choice)
+    plan = search.prepare(search.SearchOptions("glyphs", space="mine.toml", weights="scratch")).plan
+    assert plan.weights is None
+    for weights in (None, "scratch"):
+        with pytest.raises(scalesearch.UserError, match="Give --weights, or --strategy full"):
+            scalesearch.finetune("mine.toml", "glyphs", weights=weights, strategy="head")
+    with pytest.raises(scalesearch.UserError, match="released member"):
+        scalesearch.finetune("nowhere.toml", "glyphs")
+
+
 def test_sizes_name_folders_as_people_write_them() -> None:
-    assert _usual_folder("s", "d", 1.5e6) == Path("runs/s-d-1.5M")
-    assert _usual_folder("s", "d", 123_456_000.0) == Path("runs/s-d-123.456M")
-    assert _usual_folder("s", "d", None) == Path("runs/s-d-own")
+    assert usual_folder("s", "d", 1.5e6) == Path("runs/s-d-1.5M")
+    assert usual_folder("s", "d", 123_456_000.0) == Path("runs/s-d-123.456M")
+    assert usual_folder("s", "d", None) == Path("runs/s-d-own")
 
 
 def test_networks_are_scaled_as_by_the_command_line() -> None:

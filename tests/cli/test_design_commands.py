@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.cli.show import spec_lines
+from scalesearch.design.cost import spec_lines
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.units import parse_flops, show_count, show_seconds

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.cli.grouped import first
-from scalesearch.cli.progress import interruptible, set_verbosity
+from scalesearch.cli.shell import interruptible, set_verbosity
 from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder

@@ -1,20 +1,24 @@
 """Decoded once, equal to a direct computation, shared between processes, rebuilt when damaged."""
 
+import os
 import shutil
 import subprocess
 import sys
 import textwrap
 import time
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from scalesearch.data import cache
+from scalesearch.data import arrays, cache
 from scalesearch.data.cache import at_size, cached, master_size, without_broken
+from scalesearch.data.dataset import Part
 from scalesearch.data.folder import FolderReader, folder_source
 from scalesearch.data.image import read_rgb
 from scalesearch.data.source import Source
@@ -110,6 +114,53 @@ def test_a_damaged_file_is_rebuilt(source: Source, tmp_path: Path, damage: str) 
     )
     np.testing.assert_array_equal(cached(source, everything(source), 8, folder).images, good)
     assert path.read_bytes() == content
+
+
+@pytest.fixture
+def read_bytes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Bytes of each piece of pixels that a checksum is taken of; written ones count, too."""
+    pieces: list[int] = []
+
+    def counted(data: bytes, value: int = 0) -> int:
+        pieces.append(len(memoryview(data).cast("B")))
+        return zlib.crc32(data, value)
+
+    monkeypatch.setattr(arrays, "zlib", SimpleNamespace(crc32=counted))
+    return pieces
+
+
+def test_an_unchanged_file_is_read_once_a_process(source: Source, tmp_path: Path, read_bytes: list[int]) -> None:
+    part = Part(source, everything(source), 16, tmp_path / "cache")
+    first = part.at(8)
+    whole, small = 7 * 16 * 16 * 3, 7 * 8 * 8 * 3
+    assert read_bytes == [whole, whole, small, small]  # written, then looked at
+    for _ in range(3):
+        np.testing.assert_array_equal(part.at(8).images, first.images)
+    assert len(read_bytes) == 4
+    arrays._is_whole.cache_clear()  # as in another process: the master is not needed
+    np.testing.assert_array_equal(part.at(8).images, first.images)
+    assert read_bytes[4:] == [small]
+
+
+@pytest.mark.parametrize("how", ["in place, its old time put back", "another file of the same time"])
+def test_a_changed_file_is_looked_at_again(source: Source, tmp_path: Path, read_bytes: list[int], how: str) -> None:
+    part = Part(source, everything(source), 8, tmp_path / "cache")
+    good = np.array(part.at(8).images)
+    (path,) = (tmp_path / "cache").glob("*.npy")
+    content, times = bytearray(path.read_bytes()), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    content[len(content) // 2] ^= 1
+    if how.startswith("another"):
+        path.unlink()
+        path.write_bytes(content)
+    else:
+        with path.open("r+b") as file:
+            file.write(content)
+    os.utime(path, ns=times)
+    read_bytes.clear()
+    np.testing.assert_array_equal(part.at(8).images, good)
+    assert read_bytes == [7 * 8 * 8 * 3] * 3  # found damaged, written, looked at
+    part.at(8)
+    assert len(read_bytes) == 3
 
 
 def test_processes_that_build_at_once_agree(source: Source, tmp_path: Path) -> None:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.data import open as opening
-from scalesearch.data.open import open_source
+from scalesearch.data import dataset as opening
+from scalesearch.data.dataset import open_source
 from scalesearch.errors import UserError
 from tests.data.pictures import tree
 

@@ -60,7 +60,7 @@ def test_the_baseline_written_in_the_how_to_is_right_and_its_mistakes_are_as_sho
 def test_contributing_quotes_the_code_as_it_is() -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     for quoted, where in (
-        ('Strategy = Literal["full", "head", "tail", "gradual"', "training/config.py"),
+        ('Strategy = Literal["full", "head", "tail", "gradual"', "study/config.py"),
         ('return {"full": count, "head": HEAD_SECTIONS, "tail": tail', "training/sections.py"),
     ):
         assert quoted in page

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scalesearch.faces.detect import detector
-from scalesearch.faces.photos import read_shots
+from scalesearch.faces.photos import detector, read_shots
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +58,6 @@ def test_a_turned_face_comes_out_as_the_upright_one(real_data: Path) -> None:
 
 
 def read(photo: Image.Image, detect: object) -> np.ndarray:
-    from scalesearch.faces.detect import aligned
+    from scalesearch.faces.photos import aligned
 
     return aligned(photo, detect(photo)[0], 112)  # type: ignore[operator]

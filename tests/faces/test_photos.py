@@ -7,9 +7,7 @@ import pytest
 from PIL import Image
 
 from scalesearch.errors import UserError
-from scalesearch.faces.detect import Face, aligned
-from scalesearch.faces.people import list_people
-from scalesearch.faces.photos import Crowd, choose, read_crowd, read_shots
+from scalesearch.faces.photos import Crowd, Face, aligned, choose, list_people, read_crowd, read_shots
 from tests.faces.conftest import MakePeople, portrait
 
 ONE = Face((0, 0, 10, 10), ((8, 10), (16, 10)), 1.0)

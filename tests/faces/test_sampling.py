@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.faces.sampling import pk_batches, steps_per_epoch
+from scalesearch.faces.train import pk_batches, steps_per_epoch
 
 LABELS = np.repeat(np.arange(12), [2, 3, 4, 5, 6, 7, 8, 9, 2, 2, 3, 20]).astype(np.int64)
 

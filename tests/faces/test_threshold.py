@@ -1,23 +1,11 @@
-"""The threshold's rate and interval, by simulation and by exact formulas."""
+"""The threshold's rate and interval, by simulation."""
 
 import numpy as np
 import pytest
-from scipy.stats import beta, betabinom
 
 from scalesearch.errors import UserError
-from scalesearch.faces.threshold import (
-    design_effect,
-    fit_threshold,
-    intraclass_correlation,
-    long_run_interval,
-    next_interval,
-)
-
-
-def test_intervals_are_those_of_the_beta_and_beta_binomial_distributions() -> None:
-    assert long_run_interval(5, 499, 1.0) == pytest.approx(beta(5, 495).ppf([0.025, 0.975]), abs=1e-3)
-    expected = betabinom(300, 5, 495).ppf([0.025, 0.975]) / 300
-    assert next_interval(5, 499, 1.0, 300, 1.0) == pytest.approx(expected, abs=1.01 / 300)
+from scalesearch.faces.gallery import fit_threshold
+from tests.study.test_intervals import clustered
 
 
 def test_the_threshold_is_the_order_statistic_that_keeps_the_rate() -> None:
@@ -40,19 +28,6 @@ def test_the_mean_rate_over_many_fits_is_the_expected_one() -> None:
         distances = rng.random(199)
         true.append(fit_threshold(distances, np.arange(199), 0.05).distance)  # uniform: the rate is the distance
     assert np.mean(true) == pytest.approx(0.05, abs=0.003)
-
-
-def clustered(rng: np.random.Generator, people: int, photos: int, correlation: float) -> tuple[np.ndarray, np.ndarray]:
-    own = rng.normal(size=(people, 1)) * np.sqrt(correlation)
-    values = own + rng.normal(size=(people, photos)) * np.sqrt(1 - correlation)
-    return values.ravel(), np.repeat(np.arange(people), photos)
-
-
-@pytest.mark.parametrize("correlation", [0.0, 0.3, 0.7])
-def test_correlation_within_people_is_found(correlation: float) -> None:
-    values, people = clustered(np.random.default_rng(1), 600, 3, correlation)
-    assert intraclass_correlation(values, people) == pytest.approx(correlation, abs=0.06)
-    assert design_effect(values, people) == pytest.approx(1 + 2 * correlation, abs=0.12)
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])

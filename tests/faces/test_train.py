@@ -12,24 +12,18 @@ from safetensors import safe_open
 
 from scalesearch.data.batches import normalised
 from scalesearch.errors import RunInterruptedError, UserError
-from scalesearch.faces.metrics import all_pairs, auc
-from scalesearch.faces.model_file import FaceModel, load_model, save_model
-from scalesearch.faces.network import embed
+from scalesearch.faces.model import FaceModel, discriminants, embed, load_model, pooled, save_model, set_embedding
 from scalesearch.faces.objective import ObjectiveSettings
-from scalesearch.faces.people import list_people
-from scalesearch.faces.photos import Crowd, choose, read_crowd
-from scalesearch.faces.start import discriminants, pooled, set_embedding
-from scalesearch.faces.train import MODEL_FILE, FaceRecipe, FaceWatcher, begin, divide, notes, train
+from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
+from scalesearch.faces.protocols import all_pairs, auc
+from scalesearch.faces.train import FaceRecipe, begin, divide, notes, train
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.history import EpochRecord
+from scalesearch.training.history import SILENT, EpochRecord, Watcher, nothing
+from scalesearch.training.job import MODEL_FILE
 from scalesearch.training.loop import NonFiniteLoss
 from tests.faces.conftest import MakePeople
 from tests.faces.toys import CPU, DIMENSIONS, STATISTICS, tiny_embedder, tiny_spec
-
-
-def nothing(*_: object) -> None:
-    pass
 
 
 def recipe(epochs: int = 3, loss: str = "triplet", mining: str = "all", **settings: object) -> FaceRecipe:
@@ -43,7 +37,7 @@ def run(
 ) -> dict[str, object]:
     parts = divide(crowd, 0.0)
     start = begin(tiny_spec(), parts, given, folder, None, CPU)
-    watcher = FaceWatcher(nothing, on_epoch, nothing)
+    watcher = Watcher(epoch=on_epoch)
     return train(start, parts, given, folder, CPU, watcher, crop=False, provenance={})
 
 
@@ -90,7 +84,7 @@ def test_the_objective_s_weights_are_trained_but_not_kept(crowd: Crowd, tmp_path
     parts = divide(crowd, 0.0)
     start = begin(tiny_spec(), parts, given, tmp_path, None, CPU)
     weight = start.network.classifier.objective.loss.W.detach().clone()  # type: ignore[union-attr]
-    train(start, parts, given, tmp_path, CPU, FaceWatcher(nothing, nothing, nothing), crop=False, provenance={})
+    train(start, parts, given, tmp_path, CPU, SILENT, crop=False, provenance={})
     assert not torch.equal(weight, start.network.classifier.objective.loss.W)  # type: ignore[union-attr]
     assert not [name for name in tensors(tmp_path / MODEL_FILE) if "objective" in name or "loss" in name]
     assert b"person00" not in (tmp_path / MODEL_FILE).read_bytes()
@@ -133,7 +127,7 @@ def test_a_loss_that_is_not_finite_ends_the_training(crowd: Crowd, tmp_path: Pat
     with torch.no_grad():
         next(start.network.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss):
-        train(start, parts, given, tmp_path, CPU, FaceWatcher(nothing, nothing, nothing), crop=False, provenance={})
+        train(start, parts, given, tmp_path, CPU, SILENT, crop=False, provenance={})
 
 
 def test_a_collapse_in_training_is_told_and_mining_changes(crowd: Crowd, tmp_path: Path) -> None:
@@ -143,7 +137,7 @@ def test_a_collapse_in_training_is_told_and_mining_changes(crowd: Crowd, tmp_pat
     parts = divide(alike, 0.0)
     start = begin(tiny_spec(), parts, given, tmp_path, None, CPU)
     told: list[str] = []
-    found = train(start, parts, given, tmp_path, CPU, FaceWatcher(nothing, nothing, told.append), crop=False,
+    found = train(start, parts, given, tmp_path, CPU, Watcher(note=told.append), crop=False,
                   provenance={})  # fmt: skip
     assert "collapse" in told[0]
     assert "mining is now semi-hard" in told[0]

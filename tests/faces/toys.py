@@ -7,7 +7,7 @@ import torch
 from scalesearch.data.batches import IMAGENET_STATISTICS
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
-from scalesearch.faces.network import embedder
+from scalesearch.faces.model import embedder
 from scalesearch.nets.modules import MBConvNet, build
 
 CPU = torch.device("cpu")

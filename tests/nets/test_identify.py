@@ -15,13 +15,10 @@ from torch import Tensor, nn
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
-from scalesearch.nets.identify import identify
 from scalesearch.nets.inherit import inherit
-from scalesearch.nets.lukemelas_names import lukemelas_names
 from scalesearch.nets.modules import build
-from scalesearch.nets.naming import rename
-from scalesearch.nets.weight_source import distance, nearest_published, open_weights
-from scalesearch.nets.weights import save_network
+from scalesearch.nets.names import identify, lukemelas_names, rename
+from scalesearch.nets.weights import distance, nearest_published, open_weights, save_network
 from tests.nets.test_inherit import SMALL, trained
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

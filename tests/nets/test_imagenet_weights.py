@@ -16,8 +16,7 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import Padding
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weight_source import open_weights
-from scalesearch.nets.weights import read_state
+from scalesearch.nets.weights import open_weights, read_state
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(

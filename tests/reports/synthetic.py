@@ -110,8 +110,8 @@ def listed(trainings: Sequence[Row], count: int | None = None) -> Enumeration:
         factors = Coefficients(row.alpha, row.beta, row.gamma)
         candidates.append(Candidate(number, SPEC, (factors,), row.macs, row.real_ratio, row.control))
     dropped = (
-        DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5% of 2×"),
-        DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5% of 2×"),
+        DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5 % of 2×"),
+        DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
     )
     return Enumeration(tuple(candidates), dropped, len(candidates) + 10)

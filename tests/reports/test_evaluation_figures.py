@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
+from scalesearch.training.calibration import calibration
 
 from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.training.calibration import calibration
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 100])

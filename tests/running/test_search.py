@@ -14,12 +14,11 @@ from scalesearch.data.batches import Augment, pixel_statistics
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
+from scalesearch.files import locked
 from scalesearch.nets.modules import build
-from scalesearch.nets.weight_source import open_weights
-from scalesearch.nets.weights import save_network
+from scalesearch.nets.weights import open_weights, save_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
-from scalesearch.running.folder import locked
 from scalesearch.running.optuna_view import open_study
 from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.storage import Storage, storage_url

@@ -12,10 +12,9 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
-from scalesearch.files import read_json
+from scalesearch.files import locked, read_json
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
-from scalesearch.running.folder import locked
 from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.running.verify import (

@@ -11,6 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from scalesearch.study.agreement import Interval, Regret
+from scalesearch.study.found import Found, write_found
+from scalesearch.study.kept import write_rows
 
 from scalesearch.data.arrays import stored
 from scalesearch.data.batches import IMAGENET_STATISTICS
@@ -21,24 +24,18 @@ from scalesearch.design.scaling import Coefficients
 from scalesearch.design.space import Grid, load_space, spaces_folder
 from scalesearch.design.spec import NetSpec, Shape, reshape
 from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
-from scalesearch.faces.model_file import save_model
-from scalesearch.faces.network import embedder
+from scalesearch.faces.model import embedder, save_model
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
 from scalesearch.running.search import PLAN_FORMAT
 from scalesearch.running.verify import Compared, Verification
-from scalesearch.study.agreement import Interval, Regret
 from scalesearch.study.answer import Answer, Standing, write_answer
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.found import Found, write_found
-from scalesearch.study.kept import write_rows
 from scalesearch.study.plan import Measured, SearchPlan, row, trial
 from scalesearch.study.proxy import Proxy
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
 from scalesearch.training.model_file import metadata_of
-from scalesearch.training.step import Training, start
-from tests.training.toys import CPU, STEPS, ToyNet, toy_batches
+from scalesearch.training.step import Training, classification_loss, start
+from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
 
 CACHE_SHAPE = (3, 8, 8, 3)
 CONFIG = TrainConfig(epochs=3, ema_decay=0.9)

@@ -67,13 +67,13 @@ def _folder(folder: Path) -> Feed:
 
 def _predict(folder: Path) -> Feed:
     """``predict`` on one image."""
-    from scalesearch.api.using import named
+    from scalesearch.api.evaluate import PredictOptions, name_images
     from tests.stress.originals import models
 
     models(folder)
 
     def feed(path: Path) -> object:
-        return list(named(folder / "model.safetensors", [str(path)], 3, 4, "cpu")[2])
+        return name_images(PredictOptions(folder / "model.safetensors", path, top=3, batch_size=4, device="cpu"))
 
     return feed
 
@@ -108,16 +108,16 @@ def _model(folder: Path) -> Feed:
     """As ``predict`` and ``export`` open it."""
     from PIL import Image
 
-    from scalesearch.api.using import named
+    from scalesearch.api.evaluate import PredictOptions, name_images
 
     Image.new("RGB", (9, 9)).save(folder / "a.png")
-    return lambda path: list(named(path, [str(folder / "a.png")], 3, 4, "cpu")[2])
+    return lambda path: name_images(PredictOptions(path, folder / "a.png", top=3, batch_size=4, device="cpu"))
 
 
 def _weights(folder: Path) -> Feed:
     """As ``--weights`` opens it: whose tensors they are, and a network that inherits."""
     from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weight_source import open_weights
+    from scalesearch.nets.weights import open_weights
     from scalesearch.training.model_file import class_names, statistics_of
     from tests.stress.originals import small_spec
 
@@ -159,8 +159,7 @@ def _face_model(folder: Path) -> Feed:
     import numpy as np
     import torch
 
-    from scalesearch.faces.model_file import load_model
-    from scalesearch.faces.network import embed
+    from scalesearch.faces.model import embed, load_model
 
     def feed(path: Path) -> object:
         model = load_model(path)
@@ -190,8 +189,8 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
     """A run's folder in which one file is bad, as ``report``, ``family``, ``scale --run`` and ``finetune`` read it."""
 
     def feeder(folder: Path) -> Feed:
+        from scalesearch.api.design import choose_scaling
         from scalesearch.api.run_folder import read_run
-        from scalesearch.api.scaling import choose_scaling
         from scalesearch.design.family import member
         from scalesearch.reports.facts import Rates
         from scalesearch.reports.findings import findings
@@ -205,7 +204,7 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
         def feed(path: Path) -> object:
             shutil.copy(path, folder / name)
             if name in ("coefficients.json", "run.json"):
-                chosen = choose_scaling(folder, None, (None, None, None), None)
+                chosen = choose_scaling(folder)
                 member(chosen.baseline, chosen.coefficients, 2.0, chosen.rounding)
             read_answer(folder)
             found = read_run(folder, Rates(None, None))

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.training.calibration import calibration
+from scalesearch.training.evaluation import calibration
 
 
 def test_a_network_that_knows_how_sure_it_is_has_no_error() -> None:

@@ -12,9 +12,8 @@ from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.checkpoint import FORMAT, HEADER, SaveClock
 from scalesearch.training.history import EpochRecord, History
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from tests.training.toys import CPU, STEPS, ToyNet, tensor_hash, toy_batches
+from scalesearch.training.step import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
 
 CONFIG = TrainConfig(epochs=4, lr=0.02, ema_decay=0.9)
 

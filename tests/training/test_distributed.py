@@ -14,9 +14,8 @@ import torch
 from scalesearch.study.config import TrainConfig
 from scalesearch.training import distributed
 from scalesearch.training.distributed import Ranks, gathered, joined, mean, of_first, ranks
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from tests.training.toys import CPU, STEPS, ToyNet, tensor_hash, toy_batches
+from scalesearch.training.step import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
 
 CONFIG = TrainConfig(epochs=3, lr=0.02, ema_decay=0.9, accumulate=2)
 

@@ -5,11 +5,10 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.ema import update_average, warmed_decay
-from scalesearch.training.evaluate import evaluate
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from tests.training.toys import CPU, STEPS, ToyNet, toy_batches
+from scalesearch.training.evaluation import evaluate
+from scalesearch.training.optim import update_average, warmed_decay
+from scalesearch.training.step import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
 
 
 def test_average_is_torchs() -> None:

@@ -4,10 +4,9 @@ import pytest
 import torch
 
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.freeze import freeze
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from tests.training.toys import CPU, STEPS, ToyNet, toy_batches
+from scalesearch.training.sections import freeze
+from scalesearch.training.step import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
 
 
 @pytest.mark.parametrize("ema_decay", [0.0, 0.9])

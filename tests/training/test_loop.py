@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.evaluate import evaluate
-from scalesearch.training.loop import NonFiniteLoss, fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.throughput import seconds_per_step
-from tests.training.toys import BATCH, CPU, STEPS, ToyNet, tensor_hash, toy_batches
+from scalesearch.training.evaluation import evaluate
+from scalesearch.training.loop import NonFiniteLoss
+from scalesearch.training.probes import seconds_per_step
+from scalesearch.training.step import classification_loss
+from tests.training.toys import BATCH, CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,8 @@ from torch import nn
 
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.freeze import freeze
 from scalesearch.training.optim import lr_factor, make_optimizer, parameter_groups, set_lr
-from scalesearch.training.sections import trained
+from scalesearch.training.sections import freeze, trained
 from tests.training.toys import ToyNet
 
 

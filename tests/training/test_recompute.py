@@ -4,11 +4,10 @@ from torch import Tensor, nn
 
 from scalesearch.nets.modules import build
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
-from scalesearch.training.recompute import recomputing
+from scalesearch.training.sections import recomputing
+from scalesearch.training.step import classification_loss
 from tests.nets.specs import images, tiny
-from tests.training.toys import CPU, STEPS, ToyNet, tensor_hash, toy_batches
+from tests.training.toys import CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
 
 
 def saved_bytes(network: nn.Module, given: Tensor) -> int:

@@ -13,10 +13,9 @@ from scalesearch.errors import UserError
 from scalesearch.nets.modules import Block, build
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, best_epoch, exhausted
-from scalesearch.training.loop import fit
-from scalesearch.training.loss import classification_loss
 from scalesearch.training.sections import reset_tail, sections, trained, trained_sections
-from tests.training.toys import CPU, STEPS, ToyNet, toy_batches
+from scalesearch.training.step import classification_loss
+from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
 
 SPEC = replace(load_space("mbconv_small").baseline, classes=3, resolution=8, drop_path=0.2)
 BLOCKS = sum(SPEC.depths)

@@ -1,11 +1,17 @@
 """Tiny networks and a tiny problem that can be learnt, shared by the tests of training."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torchvision.ops import StochasticDepth
+
+from scalesearch.study.config import TrainConfig
+from scalesearch.training import loop
+from scalesearch.training.history import History, Watcher
+from scalesearch.training.step import Loss
 
 CPU = torch.device("cpu")
 CLASSES = 3
@@ -57,3 +63,22 @@ def tensor_hash(network: nn.Module) -> str:
     for name, tensor in network.state_dict().items():
         digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def fit(
+    network: nn.Module,
+    batches: loop.Batches,
+    steps: int,
+    config: TrainConfig,
+    *,
+    loss: Loss,
+    device: torch.device,
+    evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None,
+    checkpoint: Path | None = None,
+    until: int | None = None,
+    **told: object,
+) -> History:
+    """``loop.fit`` of a task made of these; ``on_step``, ``on_epoch`` and ``on_note`` are told."""
+    watcher = Watcher(**{name.removeprefix("on_"): one for name, one in told.items()})  # type: ignore[arg-type]
+    task = loop.Task(batches, steps, loss, evaluate)
+    return loop.fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=until)

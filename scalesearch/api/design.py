@@ -1,0 +1,366 @@
+"""Baselines, members and families: what is asked, and what is calculated. Trains nothing."""
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import KW_ONLY, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from scalesearch.api.options import MEMORY, NETWORK, OUTPUT, SCALING, Option, Run, macs, path, seconds, takes
+from scalesearch.design.cost import cost
+from scalesearch.design.family import LARGEST, Member, member, member_row, write_spec
+from scalesearch.design.scaling import (
+    PAPER,
+    Coefficients,
+    Rounding,
+    check_coefficients,
+    meet,
+    meet_seconds,
+    published_spec,
+    size_baseline,
+)
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.notebook import html_table
+from scalesearch.study.record import answered, newest_run, read_record
+from scalesearch.units import show_count
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from scalesearch.nets.measure import Latency
+
+LOG = logging.getLogger(__name__)
+USUAL_SPACE = "efficientnet_b0"
+FAMILY_COLUMNS = ("name", "φ", "px", "FLOPs", "× B0", "params", "depths", "widths")
+
+SpaceName = Annotated[
+    str,
+    Option(
+        "A shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file.", NETWORK,
+        shell="spaces",
+    ),
+]  # fmt: skip
+Baseline = Annotated[
+    NetSpec | str | None,
+    Option(
+        "A shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; the newest "
+        "search's baseline if left out.", NETWORK, shell="spaces",
+    ),
+]  # fmt: skip
+Alpha = Annotated[float | None, Option("Depth factor per φ, at least 1.", SCALING)]
+Beta = Annotated[float | None, Option("Width factor per φ, at least 1.", SCALING)]
+Gamma = Annotated[float | None, Option("Resolution factor per φ, at least 1.", SCALING)]
+HowRounded = Annotated[
+    Rounding | None,
+    Option("budget: rounded together to the real FLOPs. efficientnet: as the released family.", SCALING),
+]
+
+
+@dataclass(frozen=True)
+class BaselineOptions:
+    """Which baseline is asked for."""
+
+    space: SpaceName = USUAL_SPACE
+    target_flops: Annotated[
+        float | str | None,
+        Option("Size to scale it to, such as 400M; the space's own if left out.", NETWORK, unit="flops"),
+    ] = None
+    classes: Annotated[
+        int | None,
+        Option("Outputs of the classifier; the space's own if left out.", NETWORK, minimum=1, maximum=1_000_000),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """Which member of which family is asked for; ``coefficients`` go before those of a search."""
+
+    space: Baseline = None
+    phi: Annotated[float | None, Option("Any real number; negative makes it smaller.", SCALING)] = None
+    _: KW_ONLY
+    flops: Annotated[
+        float | str | None, Option("Solve for the φ that costs this, such as 1.8G.", SCALING, unit="flops")
+    ] = None
+    latency: Annotated[
+        float | str | None,
+        Option("Solve for the φ that takes this long here, such as 20ms.", SCALING, unit="seconds"),
+    ] = None
+    run: Run = None
+    alpha: Alpha = None
+    beta: Beta = None
+    gamma: Gamma = None
+    coefficients: Coefficients | None = None
+    rounding: HowRounded = None
+    batch_size: Annotated[int, Option("Images that --latency is for.", MEMORY, minimum=1)] = 1
+    device: Annotated[str, Option("Where --latency is measured: auto, cpu, cuda.", MEMORY)] = "auto"
+    threads: Annotated[
+        int | None, Option("CPU threads for --latency; torch's own number if left out.", MEMORY, minimum=1)
+    ] = None
+    out: Annotated[
+        Path | str | None,
+        Option("Where to write the network's spec (JSON); in the family's folder if left out.", OUTPUT),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FamilyOptions:
+    """Which family is asked for; ``coefficients`` go before those of a search."""
+
+    space: Baseline = None
+    coefficients: Coefficients | None = None
+    _: KW_ONLY
+    run: Run = None
+    alpha: Alpha = None
+    beta: Beta = None
+    gamma: Gamma = None
+    rounding: HowRounded = None
+    largest: Annotated[int, Option("Members are φ = 0 to this one.", SCALING, minimum=0, maximum=20)] = LARGEST
+    published: Annotated[bool, Option("The space's released members instead.", SCALING)] = False
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """A baseline and how to scale it; ``origin`` says in words where that is from, ``folder`` is where specs go,
+    ``data`` what a search was given (None: nothing was searched)."""
+
+    baseline: NetSpec
+    coefficients: Coefficients
+    rounding: Rounding
+    origin: str
+    folder: Path
+    data: str | None = None
+
+
+@dataclass(frozen=True)
+class ScaledMember:
+    """A member with the scaling that it is of; ``file`` is where its spec goes, ``latency`` what was measured."""
+
+    scaling: Scaling
+    member: Member
+    file: Path
+    latency: "Latency | None" = None
+
+    def write(self) -> None:
+        """Writes the spec, which ``finetune --model`` takes."""
+        write_spec(self.file, self.member.spec)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The members of a family by name: ``family["b3"].spec``; ``origin`` says what they are scaled by, ``name`` of
+    which baseline, ``folder`` is where specs go."""
+
+    name: str
+    members: tuple[Member, ...]
+    origin: str
+    folder: Path
+
+    def __iter__(self) -> Iterator[Member]:
+        return iter(self.members)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __getitem__(self, name: str) -> Member:
+        members = {one.name: one for one in self.members}
+        if name not in members:
+            raise KeyError(f"{name}; there are {', '.join(members)}")
+        return members[name]
+
+    @property
+    def table(self) -> "pd.DataFrame":
+        """A row a member: φ, resolution in pixels, multiply-adds, parameters, cost over the baseline's."""
+        import pandas as pd
+
+        return pd.DataFrame(self.rows())
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A row a member, as plain values; φ is None for a released one, which is no φ of any formula."""
+        return [{**member_row(one), "phi": None if math.isnan(one.phi) else one.phi} for one in self.members]
+
+    def cells(self) -> list[list[str]]:
+        """A row a member as people read it, by ``FAMILY_COLUMNS``."""
+        return [
+            [str(row["name"]), "–" if row["phi"] is None else f"{row['phi']:g}", str(row["resolution"]),
+             show_count(row["macs"]), f"{row['ratio']:.2f}", show_count(row["params"]),
+             " ".join(map(str, row["depths"])), " ".join(map(str, row["widths"]))]
+            for row in self.rows()
+        ]  # fmt: skip
+
+    def write(self) -> None:
+        """Writes each member's spec, which ``finetune --model`` takes."""
+        for one in self.members:
+            write_spec(self.folder / f"{one.name}.json", one.spec)
+
+    def _repr_html_(self) -> str:
+        return html_table(self.origin, FAMILY_COLUMNS, self.cells())
+
+
+@takes(BaselineOptions)
+def baseline(asked: BaselineOptions) -> NetSpec:
+    """A space's network of φ = 0, sized to about ``target_flops``. Raises UserError for an unknown space."""
+    return baseline_of(asked)
+
+
+@takes(ScaleOptions)
+def scale(asked: ScaleOptions) -> NetSpec:
+    """The member at a real φ of the family that a network (φ = 0) and coefficients span.
+
+    ``space`` may be a network's spec, too. Where neither it nor ``run`` is given, the newest search counts; where
+    nothing was searched, or a space is named, the paper's coefficients. The spec is written where ``out`` says.
+
+    Raises:
+        UserError: none or several of ``phi``, ``flops`` and ``latency``, or a network too large to build.
+    """
+    result = member_of(asked)
+    if asked.out is not None:
+        result.write()
+    return result.member.spec
+
+
+@takes(FamilyOptions)
+def family(asked: FamilyOptions) -> Family:
+    """The family that a network (φ = 0) and coefficients span, chosen as for ``scale``; or a space's released members.
+
+    Raises:
+        UserError: a network too large to build, or a space without released members.
+    """
+    return family_of(asked)
+
+
+def baseline_of(asked: BaselineOptions) -> NetSpec:
+    """What ``baseline`` gives."""
+    return size_baseline(load_space(asked.space), macs(asked.target_flops, "--target-flops"), asked.classes)
+
+
+def member_of(asked: ScaleOptions) -> ScaledMember:
+    """The member that ``scale`` gives, and what it is of; writes nothing."""
+    if sum(wanted is not None for wanted in (asked.phi, asked.flops, asked.latency)) != 1:
+        raise UserError(
+            "scale", "none or several of --phi, --flops and --latency", "one of them",
+            "Try: scalesearch scale --phi 3",
+        )  # fmt: skip
+    out = path(asked.out)
+    if out is not None and out.suffix != ".json":
+        raise UserError("--out", str(out), "a name that ends in .json", "finetune --model takes such files.")
+    coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
+    chosen = choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding)
+    phi, latency = asked.phi, None
+    target, wanted = macs(asked.flops, "--flops"), seconds(asked.latency, "--latency", "20ms or 0.1s")
+    if wanted is not None:
+        phi, latency = _of_latency(chosen, wanted, asked.batch_size, asked.device, asked.threads)
+    elif target is not None:
+        phi = round(meet(chosen.baseline, chosen.coefficients, target, chosen.rounding).phi, 4)
+    assert phi is not None  # one of the three was given
+    item = member(chosen.baseline, chosen.coefficients, phi, chosen.rounding)
+    return ScaledMember(chosen, item, out or chosen.folder / f"{item.name}.json", latency)
+
+
+def family_of(asked: FamilyOptions) -> Family:
+    """What ``family`` gives."""
+    if asked.published:
+        return _published(asked.space or USUAL_SPACE)
+    coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
+    return spanned(choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding), asked.largest)
+
+
+def spanned(chosen: Scaling, largest: int = LARGEST) -> Family:
+    """φ = 0 to ``largest`` of a scaling. Raises UserError on absurd sizes."""
+    members = (member(chosen.baseline, chosen.coefficients, phi, chosen.rounding) for phi in range(largest + 1))
+    return Family(chosen.baseline.name, tuple(members), chosen.origin, chosen.folder)
+
+
+def _published(space: NetSpec | str) -> Family:
+    """The released members of a space."""
+    if isinstance(space, NetSpec):
+        raise UserError("--published", f"the network {space.name}", "a space with released members: efficientnet_b0")
+    loaded = load_space(space)
+    if not loaded.published:
+        raise UserError("--published", f"{space}, which lists none", "a space with released members: efficientnet_b0")
+    base = cost(loaded.baseline).macs
+    specs = {item.name: published_spec(loaded, item.name) for item in loaded.published}
+    members = tuple(
+        Member(name, math.nan, replace(spec, name=name), cost(spec).macs / base) for name, spec in specs.items()
+    )
+    return Family(space, members, "released, rounded by hand", Path("family") / space)
+
+
+def choose_scaling(
+    run: Path | None,
+    space: NetSpec | str | None = None,
+    given: Coefficients | None = None,
+    rounding: Rounding | None = None,
+) -> Scaling:
+    """The scaling that options ask for.
+
+    A named run must have been searched; without one the newest under runs/ counts unless a space is named.
+    Given coefficients go before both.
+    """
+    if run is not None and space is not None:
+        named = space.name if isinstance(space, NetSpec) else space
+        raise UserError("--space", f"{named} beside --run {run}", "one of them", "A run has its own baseline.")
+    folder = run or (newest_run() if space is None else None)
+    if folder is not None:
+        return _searched(folder, given, rounding)
+    base = space if isinstance(space, NetSpec) else load_space(USUAL_SPACE if space is None else space).baseline
+    origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
+    return Scaling(base, given or PAPER, rounding or "budget", origin, Path("family") / base.name)
+
+
+def _searched(folder: Path, given: Coefficients | None, rounding: Rounding | None) -> Scaling:
+    """By the coefficients of a search."""
+    record = read_record(folder, counted=False)
+    _, chosen = answered(record)
+    state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"
+    origin = f"Coefficients given: {given}; baseline of {folder}" if given else (
+        f"Coefficients searched on {chosen.data} in {folder} ({chosen.coefficients}{state}; accuracy "
+        f"{chosen.top1:.1%} on the search's validation images)"
+    )  # fmt: skip
+    coefficients, data = given or chosen.coefficients, record.provenance.data_argument
+    return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data)
+
+
+def _given(alpha: float | None, beta: float | None, gamma: float | None) -> Coefficients | None:
+    """Raises UserError on some but not all of α, β, γ."""
+    if alpha is None and beta is None and gamma is None:
+        return None
+    if alpha is None or beta is None or gamma is None:
+        values = {"--alpha": alpha, "--beta": beta, "--gamma": gamma}
+        missing = ", ".join(name for name, value in values.items() if value is None)
+        raise UserError("coefficients", f"no {missing}", "all of --alpha, --beta and --gamma, or none of them")
+    coefficients = Coefficients(alpha, beta, gamma)
+    check_coefficients(coefficients)
+    return coefficients
+
+
+def _of_latency(
+    chosen: Scaling, wanted: float, batch_size: int, device: str, threads: int | None
+) -> "tuple[float, Latency]":
+    """The φ whose member takes about so many seconds for a batch on this machine, and its measurement.
+
+    Raises UserError where no member comes near.
+    """
+    import torch
+
+    from scalesearch.nets.measure import latency
+    from scalesearch.training.device import choose_device, set_threads
+
+    place, before = choose_device(device), torch.get_num_threads()
+    measured: dict[str, Latency] = {}
+
+    def seconds_of(spec: NetSpec) -> float:
+        timing = latency(spec, batch_size, place)
+        LOG.debug("%s: %.3g ms", cost(spec), timing.seconds * 1e3)
+        measured[spec.digest] = timing
+        return timing.seconds
+
+    try:
+        if threads is not None:
+            set_threads(threads)
+        sized, _ = meet_seconds(chosen.baseline, chosen.coefficients, wanted, chosen.rounding, seconds_of)
+    finally:
+        torch.set_num_threads(before)
+    return sized.phi, measured[sized.spec.digest]

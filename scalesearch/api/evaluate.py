@@ -1,0 +1,238 @@
+"""A saved model evaluated on images, and asked what is on others."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from scalesearch.api.finetune import FinetuneResult
+from scalesearch.api.options import Data, Device, Option, SkipBroken, path, takes, text
+from scalesearch.errors import UserError
+from scalesearch.files import write_bytes, write_csv, write_json
+from scalesearch.notebook import html_table
+
+if TYPE_CHECKING:
+    import torch
+
+    from scalesearch.design.spec import NetSpec
+    from scalesearch.training.evaluation import Calibration
+
+ALL_CLASSES = 50  # up to so many a CSV has a column for each
+ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
+Reading = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What a saved model is evaluated on."""
+
+    model: ModelFile
+    data: Data = None
+    _: KW_ONLY
+    part: Annotated[Literal["test", "validation", "train"], Option("Which part of the images to evaluate on.")] = "test"
+    device: Device = "auto"
+    skip_broken: SkipBroken = False
+    out: Annotated[
+        Path | str | None, Option("Folder for evaluation.json, confusion.csv and two figures; none if left out.")
+    ] = None
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationResult:
+    """A model on one part of a data set.
+
+    Args:
+        part: "test", "validation" or "train".
+        values: ``top1`` with its 95 % interval ``low``, ``high``; ``top5``, ``loss``, ``correct``, ``images``.
+        classes: names by label.
+        confusion: images by true class (rows) and by what the model said (columns).
+        per_class: share of each class that is right; None where it has no image.
+        calibration: stated probabilities against the share that is right.
+    """
+
+    part: str
+    values: dict[str, Any]
+    classes: tuple[str, ...]
+    confusion: list[list[int]] = field(repr=False)
+    per_class: dict[str, float | None] = field(repr=False)
+    calibration: "Calibration" = field(repr=False)
+
+    @property
+    def top1(self) -> float:
+        """Share of the images that are right."""
+        return float(self.values["top1"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            **self.values, "part": self.part, "per_class": self.per_class,
+            "expected_calibration_error": self.calibration.ece,
+        }  # fmt: skip
+
+    def rows(self) -> list[list[str]]:
+        """Class, images, accuracy, as people read them."""
+        return [
+            [name, str(sum(counts)), "–" if share is None else f"{share:.1%}"]
+            for (name, share), counts in zip(self.per_class.items(), self.confusion, strict=True)
+        ]
+
+    def _repr_html_(self) -> str:
+        v = self.values
+        title = f"{v['top1']:.1%} of {v['images']} {self.part} images, 95 % interval {v['low']:.1%}–{v['high']:.1%}"
+        return html_table(title, ("class", "images", "accuracy"), self.rows())
+
+
+def judge(asked: EvaluateOptions) -> EvaluationResult:
+    """Evaluates a model file, and writes what ``out`` asks for. Raises UserError where classes differ."""
+    from scalesearch.data.dataset import dataset, open_data
+    from scalesearch.nets.weights import load_network
+    from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.evaluation import calibration, class_accuracy, confusion
+    from scalesearch.training.model_file import DATA
+
+    network, metadata = load_network(file_of(asked.model))
+    name, device = text(asked.data) or metadata.get(DATA, ""), choose_device(asked.device)
+    _require_memory(network.spec, EVALUATION_BATCH, device)
+    parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
+    evaluation = evaluate_model(network, metadata, parts, asked.part, device)
+    counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
+    shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
+    reliability = calibration(evaluation.labels == evaluation.predictions, evaluation.probabilities)
+    per_class = dict(zip(parts.classes, shares, strict=True))
+    result = EvaluationResult(
+        asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability
+    )  # fmt: skip
+    if asked.out is not None:
+        _write_evaluation(Path(asked.out), result)
+    return result
+
+
+@takes(EvaluateOptions)
+def evaluate(asked: EvaluateOptions) -> EvaluationResult:
+    """Judges a saved model: top-1 with its interval, per class, confusion, calibration.
+
+    Raises:
+        UserError: no such model, or data of other classes.
+    """
+    return judge(asked)
+
+
+def _write_evaluation(out: Path, result: EvaluationResult) -> None:
+    from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+    from scalesearch.reports.figures.formats import rendered
+
+    classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
+    write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})
+    rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
+    write_csv(out / "confusion.csv", [["true", *classes], *rows])
+    write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
+    write_bytes(out / "calibration.png", rendered(calibration_figure(reliability), "png"))
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which images a saved model is asked about."""
+
+    model: ModelFile
+    images: Annotated[Sequence[str | Path] | str | Path, Option("Images, or folders of them.", argument=True)]
+    _: KW_ONLY
+    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
+    top: Annotated[int, Option("Classes to name for each image.", minimum=1)] = 5
+    batch_size: Annotated[int, Option("Images at a time.", minimum=1)] = 64
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one image.
+
+    Args:
+        label: the likeliest class and its ``probability``; None where the file could not be read (see ``error``).
+        probabilities: of the likeliest classes, largest first.
+    """
+
+    file: str
+    label: str | None
+    probability: float | None
+    probabilities: dict[str, float]
+    error: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "file": self.file, "class": self.label, "probability": self.probability, "error": self.error,
+            "probabilities": self.probabilities,
+        }  # fmt: skip
+
+
+def name_images(asked: PredictOptions, reading: Reading = lambda done, total: None) -> list[Prediction]:
+    """What a model says about each image; writes ``out`` where any could be read.
+
+    Args:
+        reading: told how many are done, and of how many.
+
+    Raises:
+        UserError: no such model, or no image there.
+    """
+    from scalesearch.nets.weights import load_network
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.evaluation import image_files, predictions
+    from scalesearch.training.model_file import class_names, statistics_of
+
+    out = path(asked.out)
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    network, metadata = load_network(file_of(asked.model))
+    classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
+    top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
+    given = [asked.images] if isinstance(asked.images, str | Path) else asked.images
+    files, device = image_files([str(one) for one in given]), choose_device(asked.device)
+    _require_memory(network.spec, min(asked.batch_size, len(files)), device)
+    named = []
+    for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
+        named.append(_prediction(file, probabilities, error, classes, top))
+        reading(len(named), len(files))
+    if out is not None and not all(one.error for one in named):
+        _write_predictions(out, named, classes)
+    return named
+
+
+@takes(PredictOptions)
+def predict(asked: PredictOptions) -> list[Prediction]:
+    """What is on images, with probabilities; files that cannot be read carry an ``error``."""
+    return name_images(asked)
+
+
+def _prediction(file: str, probabilities: Any, error: str, classes: tuple[str, ...], top: int | None) -> Prediction:
+    if probabilities is None:
+        return Prediction(file, None, None, {}, error)
+    order = probabilities.argsort()[::-1][:top].tolist()
+    shares = {classes[index]: float(probabilities[index]) for index in order}
+    best = next(iter(shares))
+    return Prediction(file, best, shares[best], shares)
+
+
+def _write_predictions(out: Path, named: Sequence[Prediction], classes: tuple[str, ...]) -> None:
+    if out.suffix == ".json":
+        write_json(out, [one.to_dict() for one in named])
+        return
+    columns = [name for name in classes if any(name in one.probabilities for one in named)]
+    header = ["file", "class", "probability", "error", *columns]
+    write_csv(out, [header, *(
+        [one.file, one.label or "", one.probability or "", one.error,
+         *(one.probabilities.get(name, "") for name in columns)]
+        for one in named
+    )])  # fmt: skip
+
+
+def file_of(model: FinetuneResult | Path | str) -> Path:
+    """The file of a model, which Python may give as what ``finetune`` returned."""
+    return model.file if isinstance(model, FinetuneResult) else Path(model)
+
+
+def _require_memory(spec: "NetSpec", images: int, device: "torch.device") -> None:
+    from scalesearch.training.memory import forward_memory, require_memory
+
+    do = "Lower --batch-size, or free some memory."
+    require_memory(forward_memory(spec, images), f"{images} image(s) of {spec.resolution} px", device, do)

@@ -1,0 +1,585 @@
+"""Faces: an embedding trained, people enrolled and removed, photos named, and all of it evaluated."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from scalesearch.api.finetune import require_weights
+from scalesearch.api.options import (
+    DATA,
+    MEMBERS,
+    NETWORK,
+    OUTPUT,
+    STRANGERS,
+    TRAINING,
+    TRANSFER,
+    Device,
+    Option,
+    SkipBroken,
+    SourcePadding,
+    Tell,
+    inherited,
+    takes,
+)
+from scalesearch.errors import UserError
+from scalesearch.faces import LossName, Mining
+from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
+from scalesearch.study.config import Strategy, TrainConfig, validate
+from scalesearch.training.history import SILENT, EpochRecord, Watcher
+
+if TYPE_CHECKING:
+    from scalesearch.design.spec import NetSpec
+    from scalesearch.faces.gallery import Gallery, Threshold
+    from scalesearch.faces.model import FaceModel, FloatArray
+    from scalesearch.faces.photos import Crowd, Detector
+    from scalesearch.faces.train import FaceData
+    from scalesearch.nets.weights import WeightSource
+
+FOLDER = Path("runs/faces")
+MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
+FPIR = 0.01
+
+ModelFile = Annotated[Path | str, Option("A model that faces fit wrote.", MEMBERS)]
+GalleryFile = Annotated[Path | str, Option("The file that holds the members.", MEMBERS)]
+Strangers = Annotated[
+    str | Path | None, Option("Folder with a folder of photos per person, of people who are no members.", STRANGERS)
+]
+Fpir = Annotated[
+    float, Option("Share of strangers' photos that may be taken for a member: 0.01 is one in a hundred.", STRANGERS)
+]
+Crop = Annotated[
+    bool | None,
+    Option("Find faces and turn them upright first; as the model was trained if left out.", DATA, negative=True),
+]
+Reading = Callable[[int, int], None]  # is told (done, total) while photos are read
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What an embedding is trained on, and how."""
+
+    data: Annotated[str | Path, Option("Folder with a folder of photos per person.", DATA)]
+    _: KW_ONLY
+    model: Annotated[
+        str,
+        Option(
+            "b0 to b6, phi2.5, a spec file, a space, or a released network: efficientnet_b3.", NETWORK, shell="models"
+        ),
+    ] = "b0"
+    weights: Annotated[
+        str | Path | None,
+        Option(
+            "What the body inherits: imagenet (torchvision's nearest, downloaded), a name of torchvision's, a file, a "
+            "folder of files; scratch for nothing.", NETWORK, shell="weights",
+        ),
+    ] = "imagenet"  # fmt: skip
+    source_padding: SourcePadding = None
+    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", DATA)] = False
+    resolution: Annotated[int, Option("Side of a face in pixels.", NETWORK, minimum=16, maximum=4096)] = 112
+    dimensions: Annotated[int, Option("Numbers of an embedding.", NETWORK, minimum=2, maximum=4096)] = 128
+    loss: Annotated[LossName, Option("Triplet loss, or one with a learned vector per person.", TRAINING)] = "triplet"
+    mining: Annotated[Mining, Option("Which triplets of a batch count.", TRAINING)] = "all"
+    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", TRAINING)] = 0.2
+    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", TRAINING, negative=True)] = True
+    people: Annotated[int, Option("P: people of a batch.", TRAINING, minimum=2)] = 16
+    photos: Annotated[int, Option("K: photos of each of them.", TRAINING, minimum=2)] = 4
+    epochs: Annotated[
+        int | None,
+        Option("Passes over everybody's photos; if left out as many as make 400 steps, 8 to 40.", TRAINING, minimum=1),
+    ] = None
+    patience: Annotated[
+        int,
+        Option(
+            "Stop after so many epochs without a better one on held-out people; 0: never.", TRAINING, minimum=0
+        ),
+    ] = 0  # fmt: skip
+    held_out: Annotated[
+        float | None,
+        Option("Share of the people to watch the training by; a tenth of 50 or more if left out.", TRAINING),
+    ] = None
+    strategy: Annotated[
+        Literal["auto", "head", "tail", "full", "gradual"],
+        Option(
+            "head: the embedding alone. tail: the last blocks too. full: everything. gradual: in turn. auto: tail for "
+            "inherited weights, else full.", TRANSFER,
+        ),
+    ] = "auto"  # fmt: skip
+    tail_blocks: Annotated[
+        int, Option("How many of the last blocks tail and gradual train after the embedding.", TRANSFER, minimum=0)
+    ] = 6
+    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", TRAINING)] = 1e-3
+    body_lr_ratio: Annotated[float, Option("The body's learning rate over that.", TRANSFER)] = 0.3
+    ema: Annotated[float, Option("Decay of averaged weights, e.g. 0.99; 0: none.", TRAINING)] = 0.0
+    seed: Annotated[
+        int, Option("Seed of the order of photos, their augmentation and new weights.", TRAINING, minimum=0)
+    ] = 0
+    device: Device = "auto"
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str, Option("Folder for the model.", OUTPUT)] = FOLDER
+    tell: Tell | None = None
+    watcher: Watcher | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FaceFit:
+    """A trained embedding: its file, and what ``metrics.json`` beside it holds."""
+
+    file: Path
+    metrics: dict[str, Any]
+
+
+@takes(FitOptions)
+def fit(asked: FitOptions) -> FaceFit:
+    """Trains an embedding on a folder of people. Called again, it continues where it was.
+
+    ``tell`` is told of notes and epochs (``tell=print``), a ``watcher`` of each step, too.
+
+    Raises:
+        UserError: an option that cannot be used, photos that cannot be trained on, or a folder of another training.
+    """
+    from scalesearch.faces.objective import ObjectiveSettings, check
+    from scalesearch.faces.photos import list_people, read_crowd
+    from scalesearch.faces.train import FaceRecipe, begin, divide, train
+    from scalesearch.running.provenance import provenance
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.job import MODEL_FILE
+
+    watcher, folder = _watcher(asked), Path(asked.out)
+    objective = ObjectiveSettings(asked.loss, asked.margin, asked.mining, asked.recover)
+    check(objective)
+    people = list_people(asked.data, "--data")
+    spec, source = _body(asked)
+    config = _config(asked, source is not None)
+    device = choose_device(asked.device)
+    prepare(folder)
+    with locked(folder):
+        crowd = read_crowd(
+            people, spec.resolution, _detector(asked.crop), option="--data", skip_broken=asked.skip_broken,
+            progress=watcher.reading,
+        )  # fmt: skip
+        data = divide(crowd, asked.held_out)
+        recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
+        for line in _introduction(spec, crowd, data):
+            watcher.tell(line)
+        start = begin(spec, data, recipe, folder, source, device)
+        if start.plan is not None and source is not None:
+            watcher.tell(f"Weights from {source.name}: {start.plan.coverage:.0%} of the body's values are inherited")
+        metrics = train(
+            start, data, recipe, folder, device, watcher, crop=asked.crop, provenance=provenance(str(device))
+        )
+    return FaceFit(folder / MODEL_FILE, metrics)
+
+
+def _watcher(asked: FitOptions) -> Watcher:
+    tell = asked.tell
+    if asked.watcher is not None or tell is None:
+        return asked.watcher or SILENT
+    return Watcher(note=tell, epoch=lambda record: tell(epoch_line(record)))
+
+
+def epoch_line(record: EpochRecord, epochs: int | None = None) -> str:
+    """An epoch in words."""
+    values = record.metrics
+    text = f"epoch {record.epoch + 1}{f'/{epochs}' if epochs else ''}, loss {record.train_loss:.3f}"
+    if "top1" in values:
+        text += f", held-out people: rank-1 {values['top1']:.1%}, AUC {1 - values['loss']:.3f}"
+    return f"{text}, {values['active']:.0%} of triplets active, spread {values['spread']:.2f}"
+
+
+def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":
+    """The network, and what it inherits."""
+    from scalesearch.design.family import named_spec
+    from scalesearch.design.scaling import PAPER
+    from scalesearch.design.space import load_space
+    from scalesearch.nets.weights import open_weights
+
+    spec = named_spec(asked.model, load_space("efficientnet_b0").baseline, PAPER, "budget")
+    spec, weights = replace(spec, resolution=asked.resolution), inherited(asked.weights)
+    if weights is None:
+        return spec, None
+    source = open_weights(weights, spec, asked.source_padding)
+    return (spec if asked.source_padding is None else replace(spec, padding=source.spec.padding)), source
+
+
+def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
+    """The loop's settings, but for what depends on how many people there are."""
+    strategy: Strategy = ("tail" if inherits else "full") if asked.strategy == "auto" else asked.strategy
+    require_weights(strategy, inherits)
+    config = TrainConfig(
+        epochs=asked.epochs or 1, batch_size=asked.people * asked.photos, lr=asked.lr, warmup_epochs=0.0,
+        label_smoothing=0.0, ema_decay=asked.ema, seed=asked.seed, strategy=strategy, tail_blocks=asked.tail_blocks,
+        patience=asked.patience,
+        body_lr_ratio=asked.body_lr_ratio if inherits and strategy in ("full", "gradual") else 1.0,
+    )  # fmt: skip
+    validate(config)
+    return config
+
+
+def _introduction(spec: "NetSpec", crowd: "Crowd", data: "FaceData") -> list[str]:
+    from scalesearch.faces.train import notes
+
+    held = f", {len(data.held.names)} others held out" if data.held else ""
+    return [
+        *(f"Note: {note}" for note in (*crowd.notes, *notes(data))),
+        f"{spec.name} at {spec.resolution} px; {len(data.train)} photos of {len(data.train.names)} people{held}",
+    ]
+
+
+@dataclass(frozen=True)
+class EnrollOptions:
+    """Who is added to a gallery, and what its threshold is fitted on."""
+
+    people: Annotated[
+        str | Path | None,
+        Option("Folder with a folder of photos per person; left out, only fit the threshold.", argument=True),
+    ] = None
+    _: KW_ONLY
+    model: ModelFile = MODEL
+    gallery: GalleryFile = GALLERY
+    strangers: Strangers = None
+    fpir: Fpir = FPIR
+    crop: Crop = None
+    skip_broken: SkipBroken = False
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class GalleryChange:
+    """A gallery after people came or went.
+
+    Args:
+        file: where it is; ``gallery``: what it holds.
+        people: who came or went.
+        threshold_kept: whether its threshold is as before.
+        notes: what was left out, and what makes the threshold worse than it looks.
+    """
+
+    file: Path
+    gallery: "Gallery"
+    people: tuple[str, ...]
+    threshold_kept: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@takes(EnrollOptions)
+def enroll(asked: EnrollOptions) -> GalleryChange:
+    """Adds people to the gallery, and fits the threshold below which somebody is a member.
+
+    Who is already in is replaced. Without strangers, the threshold rests on how near members come to one another.
+
+    Raises:
+        UserError: no such model, a gallery of another model, or photos that are under two names.
+    """
+    from scalesearch.faces import gallery as galleries
+    from scalesearch.faces.model import embedding_set, load_model
+    from scalesearch.training.device import choose_device
+
+    galleries.check_rate(asked.fpir)
+    model, file = load_model(Path(asked.model)), Path(asked.gallery)
+    gallery, device = _opened(file, model, must_exist=asked.people is None), choose_device(asked.device)
+    read, crowd, strangers = _reader(asked, model), None, None
+    if asked.people is not None:
+        crowd = read(asked.people, "PEOPLE")
+        vectors = embedding_set(model, crowd, device).vectors
+        _check_enrolled(gallery, crowd, vectors, "PEOPLE")
+        for label, name in enumerate(crowd.names):
+            gallery = galleries.add(gallery, name, vectors[crowd.labels == label])
+    if asked.strangers is not None:
+        strangers = read(asked.strangers, "--strangers")
+        if both := sorted(set(strangers.names) & set(gallery.names)):
+            raise UserError("--strangers", f"people who are members: {', '.join(both[:5])}", "people who are not")
+        vectors = embedding_set(model, strangers, device).vectors
+        _check_enrolled(gallery, strangers, vectors, "--strangers")
+        gallery = galleries.fitted(gallery, asked.fpir, vectors, strangers.labels)
+    elif len(gallery.names) >= 2:
+        gallery = galleries.fitted(gallery, asked.fpir)
+    galleries.save_gallery(file, gallery)
+    notes = [*(crowd.notes if crowd else ()), *(strangers.notes if strangers else ())]
+    notes += _basis_notes(model, gallery, strangers, crowd)
+    return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
+
+
+def _opened(path: Path, model: "FaceModel", *, must_exist: bool) -> "Gallery":
+    """The gallery at a path, or an empty one. Raises UserError where another model made it."""
+    from scalesearch.faces.gallery import empty_gallery, load_gallery, require_model
+
+    if not path.exists() and not must_exist:
+        return empty_gallery(model.digest, model.network.spec.classes)
+    gallery = load_gallery(path)
+    require_model(gallery, model.digest, str(path))
+    return gallery
+
+
+def _check_enrolled(gallery: "Gallery", crowd: "Crowd", vectors: "FloatArray", option: str) -> None:
+    """Raises UserError where a photo is enrolled under another name."""
+    from scalesearch.faces.gallery import enrolled_already
+    from scalesearch.faces.photos import few
+
+    shared = [
+        f"{crowd.files[row]} (enrolled as {name})"
+        for row, name in enrolled_already(gallery, vectors)
+        if name != crowd.names[crowd.labels[row]]
+    ]
+    if shared:
+        raise UserError(
+            option, f"{len(shared)} photo(s) that are in the gallery under another name: {few(shared)}",
+            "each photo under one person", "Remove them, or the wrong person: scalesearch faces remove NAME",
+        )  # fmt: skip
+
+
+def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | None", added: "Crowd | None") -> list[str]:
+    """What makes the threshold worse than it looks."""
+    if gallery.threshold is None:
+        return ["one member and no --strangers: there is nothing to fit a threshold on yet"]
+    if strangers is not None:
+        seen = len(model.trained_on & set(strangers.digests))
+        return [f"{seen} of the strangers' photos were trained on: other strangers will come nearer"] if seen else []
+    if added is not None and model.trained_on & set(added.digests):
+        return [
+            "the model was trained on these people and keeps them apart better than it will strangers: expect more "
+            "false positives than stated; --strangers gives a threshold to rely on"
+        ]
+    return []
+
+
+@dataclass(frozen=True)
+class IdentifyOptions:
+    """Which photos are named, by which gallery."""
+
+    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos, or folders of them.", argument=True)]
+    _: KW_ONLY
+    model: ModelFile = MODEL
+    gallery: GalleryFile = GALLERY
+    crop: Crop = None
+    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Identification:
+    """Who is on photos: a row for each face (see ``faces.gallery.identified``), of so many ``photos``, by a
+    ``threshold``."""
+
+    rows: list[dict[str, Any]] = field(repr=False)
+    photos: int
+    threshold: "Threshold"
+
+
+@takes(IdentifyOptions)
+def identify(asked: IdentifyOptions) -> Identification:
+    """Names the members on photos and rejects strangers; writes what ``out`` asks for.
+
+    Raises:
+        UserError: no such model or gallery, no threshold, or no readable photo.
+    """
+    from scalesearch.faces.gallery import identified, load_gallery, require_model
+    from scalesearch.faces.model import load_model
+    from scalesearch.faces.photos import NO_FACE
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.evaluation import image_files
+
+    out = None if asked.out is None else Path(asked.out)
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    model, gallery = load_model(Path(asked.model)), load_gallery(Path(asked.gallery))
+    require_model(gallery, model.digest, str(asked.gallery))
+    if gallery.threshold is None:
+        raise UserError(
+            str(asked.gallery), "no threshold", "one that fits its people",
+            "Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
+        )  # fmt: skip
+    given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
+    files = image_files([str(one) for one in given])
+    detect = _detector(model.crop if asked.crop is None else asked.crop)
+    rows = identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
+    if all(row["error"] for row in rows) and not any(row["error"] == NO_FACE for row in rows):
+        raise UserError(str(given[0]), f"no readable photo ({rows[0]['error']})", "at least one photo")
+    if out is not None:
+        write_json(out, rows) if out.suffix == ".json" else _write_rows(out, rows)
+    return Identification(rows, len(files), gallery.threshold)
+
+
+@dataclass(frozen=True)
+class MembersOptions:
+    """Which gallery is shown."""
+
+    gallery: GalleryFile = GALLERY
+
+
+@takes(MembersOptions)
+def members(asked: MembersOptions) -> "Gallery":
+    """Who is enrolled, and the threshold.
+
+    Raises:
+        UserError: no such gallery.
+    """
+    from scalesearch.faces.gallery import load_gallery
+
+    return load_gallery(Path(asked.gallery))
+
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """Who is taken out of a gallery."""
+
+    name: Annotated[Sequence[str] | str, Option("Who is to be taken out.", argument=True)]
+    _: KW_ONLY
+    gallery: GalleryFile = GALLERY
+
+
+@takes(RemoveOptions)
+def remove(asked: RemoveOptions) -> GalleryChange:
+    """Deletes people from the gallery: their names and all their embeddings.
+
+    A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
+    members is fitted anew on those who stay.
+
+    Raises:
+        UserError: nobody of that name.
+    """
+    from scalesearch.faces import gallery as galleries
+
+    names = (asked.name,) if isinstance(asked.name, str) else tuple(asked.name)
+    file = Path(asked.gallery)
+    kept = galleries.load_gallery(file)
+    rate = kept.threshold.fpir if kept.threshold else FPIR
+    for name in names:
+        kept = galleries.remove(kept, name)
+    stays = kept.threshold is not None
+    if not stays and len(kept.names) >= 2:
+        kept = galleries.fitted(kept, rate)
+    galleries.save_gallery(file, kept)
+    return GalleryChange(file, kept, names, stays)
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Which people a model is evaluated on."""
+
+    people: Annotated[
+        str | Path, Option("Folder with a folder of photos per person, none of them trained on.", argument=True)
+    ]
+    _: KW_ONLY
+    model: ModelFile = MODEL
+    strangers: Strangers = None
+    pairs: Annotated[
+        Path | str | None, Option("CSV of pairs, columns a, b, same; every pair of the folder if left out.")
+    ] = None
+    fpir: Fpir = FPIR
+    crop: Crop = None
+    seed: Annotated[int, Option("Seed of the division into enrolled and shown, and of folds.", minimum=0)] = 0
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str | None, Option("Folder for evaluation.json, tables and figures.")] = None
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class FaceEvaluation:
+    """A model on people whom it never saw.
+
+    Args:
+        values: as ``evaluation.json`` holds them: ``verification`` of pairs, ``open_set`` recognition among strangers.
+        curves: "roc", "distances" and "open_set", as they are drawn.
+    """
+
+    values: dict[str, Any]
+    curves: dict[str, Any] = field(repr=False)
+
+
+@takes(EvaluateOptions)
+def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
+    """Judges a model: verification of pairs, rank-1, recognition among strangers; writes what ``out`` asks for.
+
+    Raises:
+        UserError: people or photos that were trained on, people on both sides, or too few of them.
+    """
+    from scalesearch.faces import protocols
+    from scalesearch.faces.gallery import check_rate
+    from scalesearch.faces.model import embedding_set, load_model
+    from scalesearch.training.device import choose_device
+
+    check_rate(asked.fpir)
+    model, device = load_model(Path(asked.model)), choose_device(asked.device)
+    read = _reader(asked, model)
+    people = read(asked.people, "PEOPLE")
+    strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
+    _check_disjoint(model, people, strangers)
+    known = embedding_set(model, people, device)
+    strange = embedding_set(model, strangers, device) if strangers else None
+    if asked.pairs is None:
+        pairs, folds = protocols.all_pairs(known.vectors, known.labels), None
+    else:
+        places = {file: place for place, file in enumerate(people.files)}
+        left, right, folds = protocols.read_pairs(Path(asked.pairs), places)
+        pairs = protocols.pairs_of(known.vectors, known.labels, left, right)
+    division = protocols.open_set(known, strange, asked.fpir, asked.seed)
+    evaluation = FaceEvaluation(
+        {
+            "model": model.digest, "people": len(people.names), "photos": len(people), "seed": asked.seed,
+            "notes": [*people.notes, *(strangers.notes if strangers else ())],
+            "verification": protocols.verification(pairs, folds, asked.seed),
+            "open_set": protocols.open_set_values(division),
+        },
+        {
+            "roc": protocols.roc_curve(pairs), "distances": protocols.histogram(pairs),
+            "open_set": protocols.open_set_curve(division),
+        },
+    )  # fmt: skip
+    if asked.out is not None:
+        _write_evaluation(Path(asked.out), evaluation)
+    return evaluation
+
+
+def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | None") -> None:
+    """Raises UserError where photos were trained on, or a person is on both sides."""
+    for option, crowd in (("PEOPLE", people), ("--strangers", strangers)):
+        if crowd and (seen := len(model.trained_on & set(crowd.digests))):
+            raise UserError(
+                option, f"{seen} photo(s) that the model was trained on", "people whom training never saw",
+                "Keep some people apart from the start, for evaluation alone.",
+            )  # fmt: skip
+    if strangers and (both := sorted(set(people.names) & set(strangers.names))):
+        raise UserError("--strangers", f"people of {', '.join(both[:5])} on both sides", "other people")
+    if strangers and (shared := len(set(people.digests) & set(strangers.digests))):
+        raise UserError("--strangers", f"{shared} photo(s) of members", "photos of other people")
+
+
+def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:
+    from scalesearch.reports.face_figures import distance_figure, evaluation_markdown, open_set_figure, roc_figure
+    from scalesearch.reports.figures.formats import rendered
+
+    values, curves = evaluation.values, evaluation.curves
+    _write_rows(out / "per_person.csv", values["open_set"]["per_person"])
+    write_json(out / "evaluation.json", {**values, "curves": curves})
+    for name, figure_of in (("roc", roc_figure), ("distances", distance_figure), ("open_set", open_set_figure)):
+        figure = figure_of({"this model": curves[name]})
+        write_bytes(out / f"{name}.png", rendered(figure, "png"))
+        write_bytes(out / f"{name}.svg", rendered(figure, "svg"))
+    write_text(out / "evaluation.md", evaluation_markdown(values))
+
+
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
+
+
+def _detector(crop: bool) -> "Detector | None":
+    from scalesearch.faces.photos import detector
+
+    return detector() if crop else None
+
+
+def _reader(asked: "EnrollOptions | EvaluateOptions", model: "FaceModel") -> "Callable[[str | Path, str], Crowd]":
+    """(folder, option that gave it) → everybody in it, as the model takes them."""
+    from scalesearch.faces.photos import list_people, read_crowd
+
+    size_px, detect = model.network.spec.resolution, _detector(model.crop if asked.crop is None else asked.crop)
+
+    def read(folder: str | Path, option: str) -> "Crowd":
+        people, skip = list_people(folder, option), asked.skip_broken
+        return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
+
+    return read

@@ -1,0 +1,86 @@
+"""Commands that look at what there is: report, paper, doctor."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+
+from scalesearch.api.options import NoOptions
+from scalesearch.api.report import ReportOptions, write_reports
+from scalesearch.api.report import paper as paper_figures
+from scalesearch.cli.commands import Terminal
+from scalesearch.cli.shell import explain, print_json, say, show, show_rows
+
+if TYPE_CHECKING:
+    from scalesearch.api.doctor import Health
+
+
+def report(asked: ReportOptions, terminal: Terminal) -> None:
+    """Write a search's report: one HTML page, report.md, tables, figures.
+
+    Works while the search runs, too. With several folders, compares the searches.
+
+    Examples:
+
+      scalesearch report runs/mbconv_small-glyphs-own
+
+      scalesearch report runs/first runs/second
+    """
+    written = write_reports(asked)
+    if terminal.json:
+        print_json({"files": [str(path) for path in written]})
+        return
+    for path in written[:-1]:
+        say(str(path))
+    say(f"Read {written[-1]}")
+
+
+def paper(_: NoOptions, terminal: Terminal) -> None:
+    """Rebuild the published family, and put the paper's and torchvision's figures beside ours.
+
+    Two families: B0…B7 as released, with multipliers rounded by hand, and φ = 0…7 of the formula. FLOPs are
+    multiply-adds of convolution and linear operators.
+
+    Example: scalesearch paper
+    """
+    figures = paper_figures()
+    if terminal.json:
+        print_json(figures.to_dict())
+        return
+    from scalesearch.reports import tables
+
+    show(tables.released(figures.released))
+    show(tables.formula(figures.formula))
+    for note in figures.notes:
+        say(f"- {note}")
+
+
+def doctor(_: NoOptions, terminal: Terminal) -> None:
+    """Show versions, devices, threads, caches, free memory, and what will be used.
+
+    Ends with 0, or with 1 where something is broken.
+
+    Example: scalesearch doctor
+    """
+    from scalesearch.api.doctor import doctor as examined
+
+    health = examined()
+    if terminal.json:
+        print_json(asdict(health))
+    else:
+        _print_health(health)
+        for broken in health.broken:
+            say(f"BROKEN: {broken}")
+        if not health.broken:
+            explain("All is well. Next: scalesearch grid --space mbconv_small")
+    if health.broken:
+        raise typer.Exit(1)
+
+
+def _print_health(health: "Health") -> None:
+    sections = {
+        "Versions": health.versions, "Extras": health.extras, "Machine": health.machine, "Folders": health.folders,
+        "Variables": health.variables, "What will be used": health.used,
+    }  # fmt: skip
+    for title, values in sections.items():
+        show_rows(title, ("", ""), values.items())

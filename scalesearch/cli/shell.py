@@ -1,0 +1,244 @@
+"""What commands print: lines and tables for people, JSON for programs; progress, as a bar in a terminal and as lines
+elsewhere; and the question before a long job."""
+
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from scalesearch.errors import RunInterruptedError, printable
+from scalesearch.units import show_percent, show_seconds
+
+if TYPE_CHECKING:
+    from scalesearch.reports.tables import Table
+    from scalesearch.study.row import Row
+    from scalesearch.training.history import EpochRecord
+
+LOG = logging.getLogger("scalesearch")
+ASK_ABOVE_SECONDS = 600
+
+
+def set_verbosity(quiet: bool, verbose: bool) -> None:
+    """--quiet leaves out what ``explain`` says and progress; --verbose logs details to standard error."""
+    LOG.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
+    LOG.handlers = []
+    if verbose:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        LOG.addHandler(handler)
+
+
+def asked_quiet() -> bool:
+    """Whether --quiet was given."""
+    return LOG.level == logging.WARNING
+
+
+def say(text: str) -> None:
+    """One line to the reader: a result or a warning, which --quiet keeps."""
+    print("\n".join(map(printable, text.split("\n"))), flush=True)
+
+
+def explain(text: str) -> None:
+    """One line about what goes on or what to type next, which --quiet leaves out."""
+    if not asked_quiet():
+        say(text)
+
+
+def detail(text: str) -> None:
+    """One line for --verbose, on standard error: paths, digests, settings."""
+    LOG.debug(text)
+
+
+def console() -> Any:
+    """A rich console that fits the terminal; no escape codes when piped or where NO_COLOR asks for none."""
+    from rich.console import Console
+
+    terminal = sys.stdout.isatty()
+    plain = not terminal or bool(os.environ.get("NO_COLOR"))
+    return Console(highlight=False, width=None if terminal else 160, color_system=None if plain else "auto")
+
+
+def print_json(values: Any) -> None:
+    """One JSON document on standard output."""
+    text = json.dumps(values, indent=2, ensure_ascii=False)
+    print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
+
+
+def show(table: "Table", result: bool = True) -> None:
+    """A table as wide as the terminal. --quiet leaves out what is no result."""
+    from scalesearch.reports.render import terminal
+
+    if result or not asked_quiet():
+        screen = console()
+        screen.print(terminal(table, screen.width))
+
+
+def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A table that only commands have."""
+    from scalesearch.reports.tables import table
+
+    show(table(title, columns, rows))
+
+
+def confirm(seconds: float, yes: bool) -> None:
+    """Asks before a long job, only where somebody can answer; elsewhere it starts. Leaves with 0 on a no."""
+    if yes or seconds <= ASK_ABOVE_SECONDS or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return
+    if not typer.confirm(f"This will take about {show_seconds(seconds)}. Start?", default=True):
+        raise typer.Exit()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Turns Ctrl-C into this project's own error, so that the reader is told what is kept.
+
+    SIGTERM, which batch systems send before they kill, is taken the same way.
+    """
+    before, hook = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
+
+    def again(lost: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised while it frees an object, Ctrl-C among it: that is sent once more."""
+        if isinstance(lost.exc_value, KeyboardInterrupt):
+            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
+        else:
+            hook(lost)
+
+    sys.unraisablehook = again
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise RunInterruptedError from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        sys.unraisablehook = hook
+
+
+class Bar:
+    """A progress bar in a terminal. Elsewhere it draws nothing, and whoever uses it says lines instead."""
+
+    def __init__(self, total: int, done: int, quiet: bool) -> None:
+        self.quiet = quiet
+        self.live = sys.stdout.isatty() and os.environ.get("TERM") != "dumb" and not (quiet or asked_quiet())
+        self._total, self._done = total, done
+
+    def __enter__(self) -> "Bar":
+        if self.live:
+            from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+            self._bar = Progress(
+                TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
+                TextColumn("{task.fields[left]}"), console=console(),
+            )  # fmt: skip
+            self._task = self._bar.add_task("Reading images", total=self._total, completed=self._done, left="")
+            self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self._bar.stop()
+
+    def total(self, total: int) -> None:
+        """How much there is to do, where it was not known before."""
+        self._total = total
+        if self.live:
+            self._bar.update(self._task, total=total)
+
+    def show(self, text: str, done: int | None = None, left: str = "") -> None:
+        """Describes what goes on; ``done`` None leaves the bar where it is."""
+        if self.live:
+            self._bar.update(self._task, description=text, completed=done, left=left)
+
+    def reading(self, done: int, total: int) -> None:
+        """While images are decoded or resized."""
+        self.show(f"Reading images, {done} of {total}")
+
+    def note(self, text: str) -> None:
+        """A line that stays, above the bar where there is one."""
+        if self.live:
+            self._bar.console.print(printable(text), markup=False)
+        elif not self.quiet:
+            say(text)
+
+    def line(self, text: str) -> None:
+        """A line instead of the bar."""
+        if not self.live and not self.quiet:
+            explain(text)
+
+
+class TrialProgress:
+    """Trainings done, who is ahead, and time left if nobody is beaten."""
+
+    def __init__(self, bar: Bar, before: "Sequence[Row]", classes: int, expected_seconds: float) -> None:
+        self._bar, self._classes, self._expected = bar, classes, expected_seconds
+        self._best: Row | None = None
+        self._began = time.monotonic()
+        for row in before:
+            self._consider(row)
+
+    def _consider(self, row: "Row") -> None:
+        """Accuracies after different numbers of epochs cannot be compared: those trained longer come first."""
+        best = self._best
+        ahead = best is None or (row.epochs, row.score or 0.0) > (best.epochs, best.score or 0.0)
+        if row.role == "candidate" and row.status == "done" and ahead:
+            self._best = row
+
+    def finished(self, row: "Row", done: int, total: int) -> None:
+        """After each trial."""
+        from scalesearch.study.summary import near_chance
+
+        self._consider(row)
+        left = max(0.0, self._expected - (time.monotonic() - self._began))
+        best = self._best
+        text = f"ahead {best.name} α {best.alpha:g} β {best.beta:g} γ {best.gamma:g}" if best else "Training"
+        self._bar.show(text, done, f"{show_seconds(left)} left")
+        trained = row.top1 is not None and row.epochs == row.full_epochs
+        if row.role == "baseline" and trained and near_chance(row.top1 or 0.0, self._classes):
+            self._bar.note(
+                f"WARNING: the baseline is at {show_percent(row.top1 or 0.0)}, no better than guessing: candidates "
+                "trained like it may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a "
+                "smaller --space."
+            )
+        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
+        self._bar.line(
+            f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: "
+            f"{result}; {text}; about {show_seconds(left)} left"
+        )
+
+
+class EpochProgress:
+    """Steps done, validation accuracy, and time left."""
+
+    def __init__(self, bar: Bar, epochs: int, steps: int) -> None:
+        self._bar, self._epochs, self._steps = bar, epochs, steps
+        self._first: int | None = None
+        self._began = time.monotonic()
+        self._text = "Training"
+
+    def step(self, epoch: int, step: int) -> None:
+        """After each step; both count from 0."""
+        done = epoch * self._steps + step + 1
+        if self._first is None:
+            self._first, self._began = done, time.monotonic()
+        self._bar.show(self._text, done, self._left(done))
+
+    def epoch(self, record: "EpochRecord") -> None:
+        """After each epoch."""
+        done, top1 = record.epoch + 1, record.metrics.get("top1", float("nan"))
+        self._text = f"epoch {done}/{self._epochs}, validation {top1:.1%}"
+        self._bar.line(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
+
+    def _left(self, done: int) -> str:
+        here = done - (self._first or 0)
+        left = (time.monotonic() - self._began) / here * (self._epochs * self._steps - done) if here else 0.0
+        return f"{show_seconds(left)} left"

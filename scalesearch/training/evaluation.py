@@ -1,0 +1,218 @@
+"""What a network says about images, labelled or not, and how good that is."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scalesearch.data.batches import PixelStatistics, normalised
+from scalesearch.data.cache import DRAFT_OVERSIZE
+from scalesearch.data.folder import EXTENSIONS
+from scalesearch.data.image import read_rgb, square
+from scalesearch.data.source import UnreadableImageError
+from scalesearch.errors import UserError
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.study.config import Precision
+from scalesearch.training.device import autocast
+
+TOP = 5
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a network said about ``n`` images, in the order of the batches.
+
+    Args:
+        top1: share of images whose label is the first guess.
+        top5: share whose label is among the first five guesses (all classes, where there are fewer).
+        loss: mean cross-entropy, without label smoothing.
+        labels: int64 (n,).
+        predictions: int64 (n,), the first guesses.
+        probabilities: float32 (n,), softmax of the first guess.
+    """
+
+    top1: float
+    top5: float
+    loss: float
+    labels: npt.NDArray[np.int64]
+    predictions: npt.NDArray[np.int64]
+    probabilities: npt.NDArray[np.float32]
+
+
+@contextmanager
+def judging(network: nn.Module) -> Iterator[None]:
+    """While it lasts, a network is in evaluation mode; every module's own mode is put back afterwards."""
+    modes = [(module, module.training) for module in network.modules()]
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
+
+
+@torch.inference_mode()
+def evaluate(
+    network: nn.Module, batches: Iterable[tuple[Tensor, Tensor]], *, precision: Precision = "auto"
+) -> Evaluation:
+    """Judge a network in eval mode; every module's own mode is put back afterwards.
+
+    Args:
+        network: images (N, C, H, W) → logits (N, classes).
+        batches: (images, labels int64 (N,)), moved to the network's device.
+
+    Raises UserError when there is no image.
+    """
+    device = next(network.parameters()).device
+    with judging(network):
+        parts = [judge(network, images.to(device), labels.to(device), precision) for images, labels in batches]
+    if not parts:
+        raise UserError("evaluation", "no image", "at least one")
+    # one transfer at the end: the GPU never waits for the host between batches
+    labels, predictions, hits, losses, probabilities = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
+    return Evaluation(
+        top1=float((labels == predictions).double().mean()), top5=float(hits.double().mean()),
+        loss=float(losses.double().mean()), labels=labels.numpy(), predictions=predictions.numpy(),
+        probabilities=probabilities.numpy(),
+    )  # fmt: skip
+
+
+def judge(network: nn.Module, images: Tensor, labels: Tensor, precision: Precision) -> tuple[Tensor, ...]:
+    """Labels, first guesses, top-5 hits, losses and probabilities of one batch, each (N,)."""
+    with autocast(images.device, precision):
+        logits = network(images)
+    logits = logits.float()
+    guesses = logits.topk(min(TOP, logits.shape[1])).indices
+    hits = (guesses == labels.unsqueeze(1)).any(1)
+    losses = F.cross_entropy(logits, labels, reduction="none")
+    return labels, guesses[:, 0], hits, losses, logits.softmax(1).amax(1)
+
+
+Labels = npt.NDArray[np.int64]
+
+
+def confusion(labels: Labels, predictions: Labels, classes: int) -> Labels:
+    """Counts (classes, classes): row the true class, column the predicted one. Raises ValueError on foreign classes."""
+    if labels.shape != predictions.shape or labels.ndim != 1:
+        raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be of one length")
+    for values in (labels, predictions):
+        if values.size and not 0 <= values.min() <= values.max() < classes:
+            raise ValueError(f"classes from {values.min()} to {values.max()} found, 0 to {classes - 1} expected")
+    counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
+    return counts.reshape(classes, classes).astype(np.int64)
+
+
+def class_accuracy(counts: Labels) -> npt.NDArray[np.float64]:
+    """Share of each true class predicted right, from ``confusion``; NaN for a class without images."""
+    totals = counts.sum(axis=1)
+    shares = np.full(len(counts), np.nan)
+    np.divide(counts.diagonal(), totals, out=shares, where=totals > 0)
+    return shares
+
+
+BINS = 15
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability of the first guesses.
+
+    Args:
+        ece: expected calibration error with 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
+        confidence, accuracy: means in each bin; NaN in an empty one.
+        images: how many fall into each.
+    """
+
+    ece: float
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    images: tuple[int, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON; None for an empty bin."""
+        return {
+            "ece": self.ece, "images": list(self.images),
+            "confidence": [None if value != value else value for value in self.confidence],
+            "accuracy": [None if value != value else value for value in self.accuracy],
+        }  # fmt: skip
+
+
+def calibration(right: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.float32], bins: int = BINS) -> Calibration:
+    """Of n images: whether the first guess was right, and the probability it was given; both (n,).
+
+    >>> calibration(np.array([True, False]), np.array([0.9, 0.9], np.float32)).ece.__round__(3)
+    0.4
+    """
+    place = np.clip((probabilities * bins).astype(int), 0, bins - 1)
+    counts = np.bincount(place, minlength=bins)
+    sums = (
+        np.bincount(place, weights, minlength=bins) for weights in (probabilities.astype(float), right.astype(float))
+    )
+    with np.errstate(invalid="ignore"):
+        confidence, accuracy = (total / counts for total in sums)
+    gaps = np.where(counts > 0, np.abs(confidence - accuracy), 0)
+    return Calibration(
+        float((gaps * counts).sum() / counts.sum()), tuple(confidence.tolist()), tuple(accuracy.tolist()),
+        tuple(counts.tolist()),
+    )  # fmt: skip
+
+
+def image_files(inputs: Sequence[str]) -> list[str]:
+    """Files as given, and all images below given folders, sorted. Raises UserError where there is none."""
+    files: list[str] = []
+    for given in inputs:
+        path = Path(given).expanduser()
+        if path.is_dir():
+            inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
+            files += sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
+        elif path.is_file():
+            files.append(str(path))
+        else:
+            there = "a pipe or device" if path.exists() else "nothing there"
+            raise UserError(given, there, "an image or a folder of images")
+    if not files:
+        raise UserError(", ".join(inputs), "no image", f"files of {' '.join(sorted(e[1:] for e in EXTENSIONS))}")
+    return files
+
+
+def predictions(
+    network: MBConvNet, statistics: PixelStatistics, files: Sequence[str], batch_size: int, device: torch.device
+) -> Iterator[tuple[str, npt.NDArray[np.float32] | None, str]]:
+    """Of each file in order: its name, probabilities float32 (classes,) or None, and why it could not be read.
+
+    Images are cut, resized and normalised as for training and evaluation."""
+    network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
+    for start in range(0, len(files), batch_size):
+        chunk = files[start : start + batch_size]
+        read = [_read(file, network.spec.resolution) for file in chunk]
+        pixels = [item for item in read if not isinstance(item, str)]
+        shares = iter(_probabilities(network, statistics, np.stack(pixels), device) if pixels else ())
+        for file, item in zip(chunk, read, strict=True):
+            known, error = (None, item) if isinstance(item, str) else (next(shares), "")
+            yield file, known, error
+
+
+def _read(file: str, size_px: int) -> npt.NDArray[np.uint8] | str:
+    try:
+        return square(read_rgb(file, DRAFT_OVERSIZE * size_px), size_px)
+    except UnreadableImageError as error:
+        return error.reason
+
+
+@torch.inference_mode()
+def _probabilities(
+    network: MBConvNet, statistics: PixelStatistics, pixels: npt.NDArray[np.uint8], device: torch.device
+) -> npt.NDArray[np.float32]:
+    """uint8 (N, S, S, 3) → float32 (N, classes)."""
+    images: Tensor = torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2)
+    with autocast(device, "auto"):
+        logits = network(normalised(images, statistics))
+    shares: npt.NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
+    return shares

@@ -1,0 +1,81 @@
+"""A training in a folder: claimed, continued, judged and written; a classifier and an embedder pass in what differs."""
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+from scalesearch.study.config import TrainConfig
+from scalesearch.training.distributed import of_first, ranks
+from scalesearch.training.history import EpochRecord, History, Watcher, best_epoch
+from scalesearch.training.loop import Task, fit
+
+MODEL_FILE, CHECKPOINT_FILE, METRICS_FILE = "model.safetensors", "checkpoint.safetensors", "metrics.json"
+TRAINING_FILE = "training.json"  # what a folder's training is on
+
+
+def continues(folder: Path) -> bool:
+    """Whether a training was left in a folder, to go on from."""
+    return (folder / CHECKPOINT_FILE).exists()
+
+
+def claim(folder: Path, training: Mapping[str, Any]) -> None:
+    """Notes what a folder's training is on and starts from (plain values); the first process alone writes.
+
+    The checkpoint itself knows the architecture and the loop's settings. Raises UserError where the folder holds
+    another training.
+    """
+    if not ranks().first:
+        return
+    path = folder / TRAINING_FILE
+    if path.exists() and continues(folder):
+        before, now = dict(_flat(read_json(path, "a training of scalesearch"))), dict(_flat(training))
+        differing = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
+        if differing:
+            raise UserError(
+                "--out", f"{folder}, which holds another training ({'; '.join(differing)})",
+                "a folder of its own for each training", "Name another with --out.",
+            )  # fmt: skip
+    write_json(path, training)
+
+
+def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, Any]]:
+    """Names and values, of nested ones as "augment.flip"; tuples as JSON reads them back."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        else:
+            yield f"{before}{key}", list(value) if isinstance(value, tuple) else value
+
+
+def carry_out(
+    network: nn.Module,
+    task: Task,
+    config: TrainConfig,
+    folder: Path,
+    device: torch.device,
+    watcher: Watcher,
+    finish: Callable[[History, EpochRecord], dict[str, Any]],
+) -> dict[str, Any]:
+    """Trains to the end, from the folder's checkpoint where there is one, and writes ``metrics.json``.
+
+    Args:
+        finish: given the history and the record of the epoch whose weights are kept, writes the model file and says
+            what the metrics hold besides settings and history; called in the first process alone.
+
+    Returns:
+        what ``metrics.json`` holds, in every process.
+    """
+    watcher.schedule(config.epochs, task.steps)
+    history = fit(network, task, config, device, watcher=watcher, checkpoint=folder / CHECKPOINT_FILE)
+    metrics: dict[str, Any] = {}
+    if ranks().first:
+        last = history[best_epoch(history)] if config.patience else history[-1]
+        records = [record.to_dict() for record in history]
+        metrics = {**finish(history, last), "config": config.to_dict(), "history": records}
+        write_json(folder / METRICS_FILE, metrics)
+    return of_first(metrics)

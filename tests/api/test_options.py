@@ -1,0 +1,159 @@
+"""One option, one definition: every command and the Python function of its name take the same options."""
+
+import inspect
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import KW_ONLY, dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+import typer
+
+import scalesearch
+from scalesearch.api import options
+from scalesearch.api.options import Option, options_of, takes
+from scalesearch.cli.commands import Terminal, command
+from scalesearch.cli.main import app
+
+TERMINAL = {"fvcore", "find_lr", "plan", "dry_run", "yes", "json"}  # options that commands alone have
+PYTHON = {"tell", "coefficients", "reading", "watcher"}  # parameters that functions alone have
+
+
+def commands(group: Any, prefix: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Name, callback and click command of every command, those of groups among them."""
+    made = typer.main.get_command(group)
+    for info in group.registered_commands:
+        name = info.name or info.callback.__name__
+        yield prefix + name, info.callback, made.commands[name.replace("_", "-")]  # type: ignore[attr-defined]
+    for inner in group.registered_groups:
+        yield from commands(inner.typer_instance, f"{prefix}{inner.name} ")
+
+
+def function_of(command: str) -> Callable[..., Any]:
+    """The public function of a command: ``scalesearch.grid``; of a group's ``scalesearch.api.faces.fit``."""
+    group, _, name = command.rpartition(" ")
+    room = __import__(f"scalesearch.api.{group}", fromlist=[name]) if group else scalesearch
+    function: Callable[..., Any] = getattr(room, {"list": "members"}.get(name, name.replace("-", "_")))
+    return function
+
+
+ALL = {name: (callback, made) for name, callback, made in commands(app)}
+
+
+def test_every_command_is_made_from_options() -> None:
+    assert len(ALL) == 18
+    assert all(hasattr(callback, "options") for callback, _ in ALL.values())
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_a_command_and_its_function_take_the_same_options(name: str) -> None:
+    callback, made = ALL[name]
+    typed = {one.name: one for one in made.params if one.name != "help"}
+    parameters = dict(inspect.signature(function_of(name)).parameters)
+    assert set(typed) - TERMINAL == set(parameters) - PYTHON
+    assert set(typed) & TERMINAL == set(callback.terminal)
+    for field in options_of(callback.options):
+        assert parameters[field.name].default == field.default
+        assert typed[field.name].required == (field.default is inspect.Parameter.empty)
+
+
+@pytest.mark.parametrize("name", list(ALL))
+def test_every_option_says_what_it_does(name: str) -> None:
+    callback, _ = ALL[name]
+    described = inspect.getdoc(function_of(name)) or ""
+    for field in options_of(callback.options):
+        assert field.option.help.endswith(".")
+        assert not field.option.help.startswith(("Of ", "How surely"))
+        assert f"    {field.name}: {field.option.help}" in described
+
+
+def test_what_is_the_terminals_alone_is_named_here() -> None:
+    assert {field.name for field in fields(Terminal)} == TERMINAL
+    assert not TERMINAL & {field.name for name in ALL for field in options_of(ALL[name][0].options)}
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Every kind of field."""
+
+    given: Annotated[str | Path, Option("A path.", argument=True)]
+    size: Annotated[float | str | None, Option("A size.", unit="flops")] = None
+    _: KW_ONLY
+    crop: Annotated[bool | None, Option("Crop.", negative=True)] = None
+    many: Annotated[int, Option("So many.", short="m", minimum=1, maximum=9)] = 3
+    tell: Callable[[str], None] | None = None
+
+
+@takes(Asked)
+def ask(asked: Asked) -> Asked:
+    """Gives back what was asked.
+
+    Raises:
+        UserError: never.
+    """
+    return asked
+
+
+def test_a_function_takes_an_options_dataclass_field_by_field() -> None:
+    assert ask("x", 3e6, crop=True) == Asked("x", 3e6, crop=True)
+    assert list(inspect.signature(ask).parameters) == ["given", "size", "crop", "many", "tell"]
+    assert inspect.signature(ask).return_annotation is Asked
+    lines = (inspect.getdoc(ask) or "").splitlines()
+    assert lines.index("Args:") < lines.index("    many: So many.") < lines.index("Raises:")
+    with pytest.raises(TypeError, match="missing"):
+        ask()  # type: ignore[call-arg]
+
+
+def test_a_command_is_typed_as_people_type(capsys: pytest.CaptureFixture[str]) -> None:
+    heard: list[tuple[Asked, Terminal]] = []
+
+    def show(asked: Asked, terminal: Terminal) -> None:
+        """Shows."""
+        heard.append((asked, terminal))
+
+    small = typer.Typer()
+    small.command()(command("ask", Asked, show, "json"))
+    small(["there", "--size", "400M", "--no-crop", "-m", "4", "--json"], standalone_mode=False)
+    assert heard == [(Asked("there", "400M", crop=False, many=4), Terminal(json=True))]
+    with pytest.raises(SystemExit):
+        small(["there", "--many", "10"])
+    assert "9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("given", "macs"), [("400M", 4e8), (4e8, 4e8), (None, None)])
+def test_numbers_with_units_are_numbers_or_text(given: float | str | None, macs: float | None) -> None:
+    assert options.macs(given, "--flops") == macs
+    assert options.seconds("1.5h", "--time-budget") == options.seconds(5400.0, "--time-budget") == 5400
+    with pytest.raises(scalesearch.UserError, match="--time-budget"):
+        options.seconds("soon", "--time-budget")
+
+
+def test_scratch_is_nothing_to_inherit() -> None:
+    assert options.inherited("scratch") is options.inherited(None) is None
+    assert options.inherited(Path("m.safetensors")) == "m.safetensors"
+
+
+SCRIPT = """
+import scalesearch
+
+result = scalesearch.grid("photos", seeds=3, target_flops="400M", time_budget=1800.0, skip_broken=True, tell=print)
+model = scalesearch.finetune(result.scale(2.5), "photos", weights="imagenet", optimizer="sgd", tell=print)
+share: float = scalesearch.evaluate(model, part="validation").top1
+labels = [one.label for one in scalesearch.predict(model, ["a.png", "b.png"], top=1)]
+tau = scalesearch.verify(result.folder, phi=3, storage=None).tau
+"""
+
+
+def test_type_checkers_know_every_option(tmp_path: Path) -> None:
+    def checked(script: str) -> subprocess.CompletedProcess[str]:
+        (tmp_path / "script.py").write_text(script)
+        command = [sys.executable, "-m", "mypy", "--strict", "--config-file", "", "--follow-imports", "silent",
+                   str(tmp_path / "script.py")]  # fmt: skip
+        return subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+
+    assert checked(SCRIPT).returncode == 0, checked(SCRIPT).stdout
+    wrong = checked('import scalesearch\nscalesearch.grid("x", seed=1)\nscalesearch.finetune(epochs="2")\n')
+    assert "script.py:2: error: Unexpected keyword argument" in wrong.stdout
+    assert "script.py:3: error: Argument" in wrong.stdout
