@@ -15,7 +15,7 @@ from scalesearch.reports import words
 from scalesearch.reports.figures.canvas import PAGE, PHONE
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import inline_svg
-from scalesearch.reports.sections import key_facts, notes, sections
+from scalesearch.reports.outline import key_facts, notes, sections
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 

@@ -11,7 +11,7 @@ from scalesearch.reports.tables import Table
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from scalesearch.reports.sections import Section
+    from scalesearch.reports.outline import Section
 
 
 def markdown(table: Table) -> str:

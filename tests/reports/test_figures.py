@@ -17,7 +17,7 @@ from scalesearch.reports.figures.curves import learning_figure, lr_figure, membe
 from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import grid_figure
-from scalesearch.reports.figures.winners import controls_figure, winner_figure
+from scalesearch.reports.figures.scores import controls_figure, winner_figure
 from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.words import accuracy_note
 from tests.reports.synthetic import answer, curve, early, members, record, rows, trained

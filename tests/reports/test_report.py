@@ -11,7 +11,7 @@ from PIL import Image
 
 from scalesearch.design.family import family
 from scalesearch.errors import UserError
-from scalesearch.reports.report import write_report
+from scalesearch.reports.artefacts import write_report
 from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record

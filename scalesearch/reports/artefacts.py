@@ -13,10 +13,10 @@ from scalesearch.reports import tables, words
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.reports.figures.transfer import transfer_figure
+from scalesearch.reports.figures.scores import transfer_figure
+from scalesearch.reports.outline import key_facts, notes, sections
 from scalesearch.reports.page import report_page
 from scalesearch.reports.render import section_markdown
-from scalesearch.reports.sections import key_facts, notes, sections
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row

@@ -70,7 +70,8 @@ def sections(
     if record.summaries:
         listed = tables.candidates(record, most, members=True)
         heading = "All candidates" if most is None else "Best candidates"
-        yield Section("candidates", heading, words.accuracy_source(record), tables=(listed,))
+        text = words.accuracy_source(record) + (" A heading sorts the table." if most is None else "")
+        yield Section("candidates", heading, text, tables=(listed,))
     if record.answer is not None:
         name = f"{'Recommended' if record.complete else 'Ahead so far'}: {record.answer.recommended}"
         spec = next(c.spec for c in record.enumeration.candidates if c.name == record.answer.recommended)
