@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from scalesearch.errors import printable
 from scalesearch.notebook import html_table
 from scalesearch.reports.tables import Table
+from scalesearch.reports.words import bare
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -76,14 +77,4 @@ def _width(table: Table) -> int:
 
 def notebook(table: Table, notes: Sequence[str] = ()) -> str:
     """The table as a notebook shows it, with sentences beneath."""
-    return html_table(table.caption, table.columns, table.texts, [text(note) for note in notes])
-
-
-def text(sentence: str) -> str:
-    """A sentence without the markup of its markdown.
-
-    >>> text("**Bought:** as accurate as `c001`, a\\\\*b &lt;c")
-    'Bought: as accurate as c001, a*b <c'
-    """
-    bare = sentence.replace("\\*", "\0").replace("\\`", "\1").replace("*", "").replace("`", "")
-    return bare.replace("\0", "*").replace("\1", "`").replace("\\[", "[").replace("&lt;", "<")
+    return html_table(table.caption, table.columns, table.texts, list(map(bare, notes)))

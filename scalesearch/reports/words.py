@@ -1,6 +1,6 @@
 """What a run says, sentence by sentence: each is written here once, as markdown, for every way of showing it.
 
-``render.text`` makes them plain for a terminal, ``page.html`` makes them HTML.
+``bare`` makes them plain for a terminal, ``page.html`` makes them HTML.
 """
 
 import math
@@ -56,6 +56,16 @@ NO_RATES = Rates()
 def plain(text: str) -> str:
     """A name on one line, with nothing that markdown or HTML would read as markup."""
     return " ".join(text.split()).replace("<", "&lt;").replace("[", "\\[").replace("*", "\\*").replace("`", "\\`")
+
+
+def bare(sentence: str) -> str:
+    """A sentence without the markup of its markdown.
+
+    >>> bare("**Bought:** as accurate as `c001`, a\\*b &lt;c")
+    'Bought: as accurate as c001, a*b <c'
+    """
+    text = sentence.replace("\\*", "\0").replace("\\`", "\1").replace("*", "").replace("`", "")
+    return text.replace("\0", "*").replace("\1", "`").replace("\\[", "[").replace("&lt;", "<")
 
 
 def bullets(sentences: Sequence[str]) -> str:
@@ -328,19 +338,20 @@ def unequal_cost(record: Record) -> str:
 
 
 def answer_lines(record: Record) -> tuple[str, ...]:
-    """What a search came to, for a terminal: a line a sentence, the table of candidates aside."""
+    """What a search came to, as plain text: a line a sentence, the table of candidates aside."""
     answer = record.answer
     if answer is None:
         return ()
     failed, warning = sum(row.status == "failed" for row in record.rows), guessing(record)
     lines = [
+        accuracy_source(record),
         f"{counted(failed, 'training')} failed; the report gives the reasons." if failed else "",
         *winner_set(record),
         *(comparison(answer.recommended, item) for item in answer.comparisons),
         bought(answer), unequal_cost(record), warning and f"WARNING: {warning}",
         "" if record.complete else NOT_FINISHED,
     ]  # fmt: skip
-    return tuple(line for line in lines if line)
+    return tuple(bare(line) for line in lines if line)
 
 
 def grid(record: Record) -> str:

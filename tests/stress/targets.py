@@ -194,7 +194,7 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
         from scalesearch.design.family import member
         from scalesearch.reports.facts import Rates
         from scalesearch.reports.findings import findings
-        from scalesearch.reports.report import report_markdown
+        from scalesearch.reports.artefacts import report_markdown
         from scalesearch.study.answer import read_answer
         from tests.stress.originals import results, write_run
 
