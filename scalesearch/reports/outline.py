@@ -59,8 +59,10 @@ def sections(
     """
     drawn = {figure.name: figure for figure in figures}
     yield from _answer(record, drawn)
-    yield from _shown("grid", "The grid", drawn, "score_grid")
-    yield from _shown("curves", "Learning curves", drawn, "learning_curves", "member_curves")
+    shown = (("grid", "The grid", "score_grid"), ("curves", "Learning curves", "learning_curves", "member_curves"))
+    for key, heading, *names in shown:
+        if plates := _of(drawn, *names):
+            yield Section(key, heading, figures=plates)
     if record.verifications:
         transfers = tuple(figure for figure in figures if figure.name.startswith("transfer_phi"))
         said = "\n\n".join(map(words.verification_text, record.verifications))
@@ -86,11 +88,9 @@ def sections(
     yield Section("provenance", "Provenance", tables=(tables.provenance(record, rates),))
 
 
-def _shown(key: str, heading: str, drawn: Mapping[str, Drawing], *names: str) -> Iterator[Section]:
-    """A section of those figures that were drawn; none of none."""
-    figures = tuple(drawn[name] for name in names if name in drawn)
-    if figures:
-        yield Section(key, heading, figures=figures)
+def _of(drawn: Mapping[str, Drawing], *names: str) -> tuple[Drawing, ...]:
+    """Those figures that were drawn."""
+    return tuple(drawn[name] for name in names if name in drawn)
 
 
 def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
@@ -99,19 +99,19 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
             "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
             "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
         )
-        yield Section("accuracy", "Accuracy against FLOPs", text, (drawn["accuracy_flops"],))
+        yield Section("accuracy", "Accuracy against FLOPs", text, _of(drawn, "accuracy_flops"))
     answer = record.answer
     if answer is None:
         return
     text = words.winner_markdown(record, answer)
-    yield Section("winners", f"Which are {words.TIED}", text, (drawn["winner_set"],))
+    yield Section("winners", f"Which are {words.TIED}", text, _of(drawn, "winner_set"))
     if answer.comparisons:
         text = (
             "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
             f"by validation image.\n\n{words.bought(answer)}"
         )
         shown = (tables.comparisons(answer),)
-        yield Section("controls", "Against one dimension alone", text, (drawn["controls"],), shown)
+        yield Section("controls", "Against one dimension alone", text, _of(drawn, "controls"), shown)
 
 
 def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawing]) -> Section:
@@ -126,4 +126,4 @@ def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawi
         "cannot be compared."
     )
     table = tables.family(members, record.trainings, "Members by the coefficients found")
-    return Section("family", "The family", text, (drawn["family"],), (table,), published)
+    return Section("family", "The family", text, _of(drawn, "family"), (table,), published)
