@@ -47,8 +47,8 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
 
 def write_reports(asked: ReportOptions) -> tuple[Path, ...]:
     """What ``report`` does."""
-    from scalesearch.reports.comparison import write_comparison
     from scalesearch.reports.artefacts import write_report
+    from scalesearch.reports.comparison import write_comparison
     from scalesearch.reports.words import Rates
 
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
