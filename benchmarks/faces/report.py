@@ -13,8 +13,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from scalesearch.files import write_bytes, write_text
-from scalesearch.reports.axes import rendered
 from scalesearch.reports.face_figures import coverage_figure, distance_figure, open_set_figure, roc_figure
+from scalesearch.reports.figures.formats import rendered
 
 Row = dict[str, Any]
 NAMES = {

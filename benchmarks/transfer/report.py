@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
 from scalesearch.files import write_bytes, write_text
-from scalesearch.reports.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH_INCHES, rendered
+from scalesearch.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, WIDTH_INCHES
+from scalesearch.reports.figures.formats import rendered
 from scalesearch.training.recipe import choose_strategy
 
 DRAWS = 4000

@@ -23,8 +23,6 @@ from scalesearch.design.scaling import (
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.notebook import html_table
-from scalesearch.units import show_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 USUAL_SPACE = "efficientnet_b0"
-FAMILY_COLUMNS = ("name", "φ", "px", "FLOPs", "× B0", "params", "depths", "widths")
 
 SpaceName = Annotated[
     str,
@@ -180,22 +177,16 @@ class Family:
         """A row a member, as plain values; φ is None for a released one, which is no φ of any formula."""
         return [{**member_row(one), "phi": None if math.isnan(one.phi) else one.phi} for one in self.members]
 
-    def cells(self) -> list[list[str]]:
-        """A row a member as people read it, by ``FAMILY_COLUMNS``."""
-        return [
-            [str(row["name"]), "–" if row["phi"] is None else f"{row['phi']:g}", str(row["resolution"]),
-             show_count(row["macs"]), f"{row['ratio']:.2f}", show_count(row["params"]),
-             " ".join(map(str, row["depths"])), " ".join(map(str, row["widths"]))]
-            for row in self.rows()
-        ]  # fmt: skip
-
     def write(self) -> None:
         """Writes each member's spec, which ``finetune --model`` takes."""
         for one in self.members:
             write_spec(self.folder / f"{one.name}.json", one.spec)
 
     def _repr_html_(self) -> str:
-        return html_table(self.origin, FAMILY_COLUMNS, self.cells())
+        from scalesearch.reports import tables
+        from scalesearch.reports.render import notebook
+
+        return notebook(tables.family(self.members, caption=self.origin))
 
 
 @takes(BaselineOptions)

@@ -119,7 +119,7 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
-    from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+    from scalesearch.reports.figures.confusion import calibration_figure, confusion_figure
     from scalesearch.reports.figures.formats import rendered
 
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
@@ -127,7 +127,7 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
     write_csv(out / "confusion.csv", [["true", *classes], *rows])
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
-    write_bytes(out / "calibration.png", rendered(calibration_figure(reliability), "png"))
+    write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 
 
 @dataclass(frozen=True)

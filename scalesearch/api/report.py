@@ -9,7 +9,7 @@ from scalesearch.api.options import Option, path, takes
 from scalesearch.errors import UserError
 
 if TYPE_CHECKING:
-    from scalesearch.reports.published import Derived, Released
+    from scalesearch.reports.published import FormulaMember, ReleasedMember
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
 
 def write_reports(asked: ReportOptions) -> tuple[Path, ...]:
     """What ``report`` does."""
+    from scalesearch.reports.artefacts import write_report
     from scalesearch.reports.comparison import write_comparison
-    from scalesearch.reports.report import write_report
     from scalesearch.reports.words import Rates
     from scalesearch.study.record import newest_run, read_record
 
@@ -66,8 +66,8 @@ def write_reports(asked: ReportOptions) -> tuple[Path, ...]:
 class PaperFigures:
     """The published family beside ours: as ``released``, by the ``formula``, and what differs, in words."""
 
-    released: "tuple[Released, ...]"
-    formula: "tuple[Derived, ...]"
+    released: "tuple[ReleasedMember, ...]"
+    formula: "tuple[FormulaMember, ...]"
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def paper() -> PaperFigures:
     return PaperFigures(family, formula, explanations(family, formula))
 
 
-def _released_values(one: "Released") -> dict[str, Any]:
+def _released_values(one: "ReleasedMember") -> dict[str, Any]:
     return {
         **asdict(one),
         "params": {**asdict(one.params), "difference": one.params.difference, "agrees": one.params.agrees},

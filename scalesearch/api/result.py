@@ -79,7 +79,7 @@ class SearchResult:
 
     def report(self, out: Path | None = None) -> Path:
         """Writes the report (one HTML page, report.md, tables, figures) to ``out``, RUN/report if None; report.html."""
-        from scalesearch.reports.report import write_report
+        from scalesearch.reports.artefacts import write_report
 
         return write_report(out or self.folder / "report", self.record)[-1]
 

@@ -173,7 +173,7 @@ def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) 
     Args:
         expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
     """
-    from scalesearch.reports.report import write_transfer
+    from scalesearch.reports.artefacts import write_transfer
     from scalesearch.running.campaign import Bounds
     from scalesearch.running.verify import verify as trained
 

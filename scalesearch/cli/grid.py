@@ -129,9 +129,8 @@ def _conclude(result: "SearchResult", json: bool) -> None:
         print_json(result.to_dict())
         return
     from scalesearch.reports import tables, words
-    from scalesearch.reports.render import text
 
     show(tables.candidates(result.record, most=SHOWN))
     for line in words.answer_lines(result.record):
-        say(text(line))
+        say(line)
     explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")

@@ -22,7 +22,6 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
     from scalesearch.reports import tables, words
-    from scalesearch.reports.render import text
     from scalesearch.running.carry_out import Listener
 
     job = prepare(asked)
@@ -47,7 +46,7 @@ def verify(asked: VerifyOptions, terminal: Terminal) -> None:
         return
     show(tables.verification(verification))
     for line in words.verification(verification):
-        say(text(line))
+        say(line)
     say(f"Figure: {job.folder / 'transfer.png'}")
     explain("Next: scalesearch report, which shows this, too")
 

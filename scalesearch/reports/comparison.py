@@ -9,13 +9,14 @@ from pathlib import Path
 
 from scalesearch.files import write_bytes
 from scalesearch.reports import words
+from scalesearch.reports.artefacts import KINDS
 from scalesearch.reports.figures.accuracy import runs_figure
-from scalesearch.reports.figures.axes import FILE
+from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.reports.page import Section, html, plate, rendered_page, tables_section
-from scalesearch.reports.render import markdown
-from scalesearch.reports.report import KINDS
+from scalesearch.reports.outline import Section
+from scalesearch.reports.page import rendered_page
+from scalesearch.reports.render import section_markdown
 from scalesearch.reports.tables import Table, table
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
@@ -24,7 +25,6 @@ from scalesearch.units import counted, show_count, show_percent
 
 Identity = str | tuple[float, ...]
 Runs = Mapping[str, Record]  # under names of their own
-HEADINGS = ("Side by side", "Winner sets", "Recommended ones elsewhere")
 
 
 def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_RATES) -> tuple[Path, ...]:
@@ -35,9 +35,17 @@ def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_
     if drawing:
         drawn = drawing.draw(FILE)
         artefacts = {f"{drawing.name}.{kind}": rendered(drawn, kind) for kind in KINDS}
-    shown = (overview(runs, rates), overlaps(runs), abroad(runs))
-    artefacts["comparison.md"] = _markdown(runs, drawing, shown).encode()
-    artefacts["comparison.html"] = _page(runs, drawing, shown).encode()
+    title, told = f"Searches compared: {', '.join(runs)}", verdict(runs)
+    commands = [(name, "\n".join(record.commands)) for name, record in runs.items()]
+    parts = [
+        Section("overview", "Side by side", figures=(drawing,) if drawing else (), tables=(overview(runs, rates),)),
+        Section("sets", "Winner sets", tables=(overlaps(runs),)),
+        Section("elsewhere", "Recommended ones elsewhere", tables=(abroad(runs),)),
+    ]
+    typed = [f"{words.plain(name)}:\n\n```\n{command}\n```" for name, command in commands]
+    lines = [f"# {words.plain(title)}", told, *map(section_markdown, parts), "## Reproduce", *typed]
+    page = rendered_page("comparison.html", title=title, verdict=told, sections=parts, commands=commands)
+    artefacts |= {"comparison.md": ("\n\n".join(lines) + "\n").encode(), "comparison.html": page.encode()}
     for name, content in artefacts.items():
         write_bytes(folder / name, content)
     return tuple(folder / name for name in artefacts)
@@ -188,10 +196,6 @@ def _standing(record: Record, name: str) -> str:
     return f"{name}, {status[0] if status else 'not judged yet'}"
 
 
-def _title(runs: Runs) -> str:
-    return f"Searches compared: {', '.join(runs)}"
-
-
 def _drawing(runs: Runs) -> Drawing | None:
     """The figure, where accuracies share an axis by right and there are any."""
     if not same_images(runs) or not any(record.summaries for record in runs.values()):
@@ -204,30 +208,3 @@ def _drawing(runs: Runs) -> Drawing | None:
 def _accuracies(record: Record) -> str:
     shown = [record.leader, *(one for one in record.summaries if one.is_baseline)]
     return " against ".join(words.accuracy(one) for one in shown if one)
-
-
-def _markdown(runs: Runs, drawing: Drawing | None, shown: Sequence[Table]) -> str:
-    parts = [f"# {words.plain(_title(runs))}", verdict(runs)]
-    if drawing:
-        parts.append(f"![{drawing.caption}]({drawing.name}.png)")
-    for heading, one in zip(HEADINGS, shown, strict=True):
-        parts += [f"## {heading}", markdown(one)]
-    commands = (f"{words.plain(name)}:\n\n```\n{_commands(record)}\n```" for name, record in runs.items())
-    return "\n\n".join([*parts, "## Reproduce", *commands]) + "\n"
-
-
-def _commands(record: Record) -> str:
-    return "\n".join(record.commands)
-
-
-def _page(runs: Runs, drawing: Drawing | None, shown: Sequence[Table]) -> str:
-    asked, sets, elsewhere = shown
-    sections = [
-        Section("overview", HEADINGS[0], plates=(plate(drawing),) if drawing else (), tables=(asked,)),
-        tables_section("sets", HEADINGS[1], sets),
-        tables_section("elsewhere", HEADINGS[2], elsewhere),
-    ]
-    return rendered_page(
-        "comparison.html", title=_title(runs), verdict=html(verdict(runs)), sections=sections,
-        commands=[(name, _commands(record)) for name, record in runs.items()],
-    )  # fmt: skip

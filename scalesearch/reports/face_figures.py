@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from scalesearch.reports.figures.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH_INCHES
+from scalesearch.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, RED, WIDTH_INCHES
 
 STYLES = ((BLUE, "-"), (ORANGE, "--"), (GREEN, "-."), (PURPLE, ":"), (RED, (0, (5, 1, 1, 1, 1, 1))), (GREY, "-"))
 Curve = Mapping[str, Sequence[float]]

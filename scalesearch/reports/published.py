@@ -29,7 +29,7 @@ SPACE = "efficientnet_b0"
 
 
 @dataclass(frozen=True)
-class Published:
+class PublishedNetwork:
     """One set of ImageNet weights.
 
     Args:
@@ -52,12 +52,12 @@ class Published:
 
 
 @cache
-def published_networks() -> tuple[Published, ...]:
+def published_networks() -> tuple[PublishedNetwork, ...]:
     """Every set of weights that torchvision lists for the networks of ``SERIES``; nothing is downloaded."""
     from torchvision.models import get_model_weights
 
     return tuple(
-        Published(
+        PublishedNetwork(
             series=series,
             network=network,
             weights=weights.name,
@@ -72,9 +72,9 @@ def published_networks() -> tuple[Published, ...]:
     )
 
 
-def best_published() -> tuple[Published, ...]:
+def best_published() -> tuple[PublishedNetwork, ...]:
     """One entry a network: its most accurate weights."""
-    best: dict[str, Published] = {}
+    best: dict[str, PublishedNetwork] = {}
     for entry in published_networks():
         if entry.network not in best or entry.top1 > best[entry.network].top1:
             best[entry.network] = entry
@@ -82,7 +82,7 @@ def best_published() -> tuple[Published, ...]:
 
 
 @dataclass(frozen=True)
-class Printed:
+class PaperCount:
     """A figure of the paper beside our count.
 
     Args:
@@ -109,7 +109,7 @@ class Printed:
     def agrees(self) -> bool:
         """Whether our count rounds to the digits that the paper prints.
 
-        >>> Printed("0.39", 385_814_752, 1e9).agrees, Printed("4.2", 4_393_771_024, 1e9).agrees
+        >>> PaperCount("0.39", 385_814_752, 1e9).agrees, PaperCount("4.2", 4_393_771_024, 1e9).agrees
         (True, False)
         """
         decimals = len(self.printed.partition(".")[2])
@@ -117,7 +117,7 @@ class Printed:
 
 
 @dataclass(frozen=True)
-class Released:
+class ReleasedMember:
     """A released network, B0…B7, counted three times.
 
     Args:
@@ -134,14 +134,14 @@ class Released:
     ratio: float
     phi: float
     ours: Cost
-    params: Printed
-    flops: Printed
-    torchvision: Published
+    params: PaperCount
+    flops: PaperCount
+    torchvision: PublishedNetwork
     there: Cost
 
 
 @dataclass(frozen=True)
-class Derived:
+class FormulaMember:
     """A member of the formula's family: α, β, γ to the power φ, the released rounding rules, nothing by hand."""
 
     phi: int
@@ -150,7 +150,7 @@ class Derived:
     ratio: float
 
 
-def released() -> tuple[Released, ...]:
+def released() -> tuple[ReleasedMember, ...]:
     """B0…B7 as released."""
     space = load_space(SPACE)
     base = cost(space.baseline).macs
@@ -160,17 +160,17 @@ def released() -> tuple[Released, ...]:
         spec, entry = published_spec(space, member.name), metadata[f"efficientnet_{member.name}"]
         ours, (params, flops) = cost(spec), TABLE_2[member.name]
         networks.append(
-            Released(
+            ReleasedMember(
                 name=member.name, depth=member.depth, width=member.width, resolution=spec.resolution,
                 ratio=ours.macs / base, phi=math.log2(ours.macs / base), ours=ours,
-                params=Printed(params, ours.params, 1e6), flops=Printed(flops, ours.macs, 1e9), torchvision=entry,
+                params=PaperCount(params, ours.params, 1e6), flops=PaperCount(flops, ours.macs, 1e9), torchvision=entry,
                 there=cost(replace(spec, resolution=entry.resolution)),
             )
         )  # fmt: skip
     return tuple(networks)
 
 
-def derived(largest: int = 7) -> tuple[Derived, ...]:
+def derived(largest: int = 7) -> tuple[FormulaMember, ...]:
     """φ = 0…``largest`` by the paper's coefficients."""
     baseline = load_space(SPACE).baseline
     base = cost(baseline).macs
@@ -178,11 +178,11 @@ def derived(largest: int = 7) -> tuple[Derived, ...]:
     for phi in range(largest + 1):
         spec = scale(baseline, PAPER, phi, "efficientnet")
         sizes = cost(spec)
-        members.append(Derived(phi, spec.resolution, sizes, sizes.macs / base))
+        members.append(FormulaMember(phi, spec.resolution, sizes, sizes.macs / base))
     return tuple(members)
 
 
-def explanations(family: tuple[Released, ...], formula: tuple[Derived, ...]) -> list[str]:
+def explanations(family: tuple[ReleasedMember, ...], formula: tuple[FormulaMember, ...]) -> list[str]:
     """What differs, by how much, and why; every figure is computed from the rows."""
     same = [one.name for one in family if one.ours.params == one.torchvision.params]
     close = [one for one in family if abs(one.there.macs - one.torchvision.macs) <= 0.5e6 + 1]
@@ -225,6 +225,6 @@ def explanations(family: tuple[Released, ...], formula: tuple[Derived, ...]) -> 
     return lines
 
 
-def _twin(one: Derived, family: tuple[Released, ...]) -> str:
+def _twin(one: FormulaMember, family: tuple[ReleasedMember, ...]) -> str:
     twins = [member.name for member in family if member.ours.params == one.cost.params]
     return f"its widths and depths are those of the released {twins[0]}" if twins else "no released network is like it"

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 from scalesearch.errors import printable
 from scalesearch.notebook import html_table
 from scalesearch.reports.tables import Table
+from scalesearch.reports.words import bare
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
+
+    from scalesearch.reports.outline import Section
 
 
 def markdown(table: Table) -> str:
@@ -28,6 +31,13 @@ def markdown(table: Table) -> str:
 def _cell(value: str) -> str:
     """One line, with what markdown would read as markup made harmless."""
     return " ".join(value.split()).replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;")
+
+
+def section_markdown(section: "Section") -> str:
+    """A part of a report as markdown; its figures lie beside it."""
+    figures = [f"![{one.caption}]({one.name}.png)\n\n{one.caption}." for one in section.figures]
+    parts = [f"## {section.heading}", section.text.strip(), *figures, *map(markdown, section.tables)]
+    return "\n\n".join(part for part in parts if part)
 
 
 def terminal(table: Table, width: int) -> "RichTable":
@@ -67,14 +77,4 @@ def _width(table: Table) -> int:
 
 def notebook(table: Table, notes: Sequence[str] = ()) -> str:
     """The table as a notebook shows it, with sentences beneath."""
-    return html_table(table.caption, table.columns, table.texts, [text(note) for note in notes])
-
-
-def text(sentence: str) -> str:
-    """A sentence without the markup of its markdown.
-
-    >>> text("**Bought:** as accurate as `c001`, a\\\\*b &lt;c")
-    'Bought: as accurate as c001, a*b <c'
-    """
-    bare = sentence.replace("\\*", "\0").replace("\\`", "\1").replace("*", "").replace("`", "")
-    return bare.replace("\0", "*").replace("\1", "`").replace("\\[", "[").replace("&lt;", "<")
+    return html_table(table.caption, table.columns, table.texts, list(map(bare, notes)))

@@ -12,7 +12,7 @@ from scalesearch.design.family import Member, member_row
 from scalesearch.design.scaling import PAPER
 from scalesearch.design.spec import NetSpec
 from scalesearch.reports import words
-from scalesearch.reports.published import Derived, Published, Released
+from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
 from scalesearch.study.answer import Answer, Standing
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.row import Row
@@ -303,7 +303,7 @@ def stages(spec: NetSpec, name: str) -> Table:
     return table(f"{name} at {spec.resolution} px, {spec.classes} classes, part by part", columns, rows)
 
 
-def published(networks: Sequence[Published]) -> Table:
+def published(networks: Sequence[PublishedNetwork]) -> Table:
     """Published networks; the heading of the accuracies says that they are ImageNet's."""
     rows = [
         (
@@ -316,7 +316,7 @@ def published(networks: Sequence[Published]) -> Table:
     return table("Published networks, from torchvision's weight metadata", columns, rows, sortable=True)
 
 
-def released(networks: Sequence[Released]) -> Table:
+def released(networks: Sequence[ReleasedMember]) -> Table:
     """B0…B7 counted three times."""
     rows = [
         (one.name, f"{one.width:g}", f"{one.depth:g}", one.resolution, f"{one.params.printed}M",
@@ -336,7 +336,7 @@ def released(networks: Sequence[Released]) -> Table:
     return table(caption, columns, rows)
 
 
-def formula(members: Sequence[Derived]) -> Table:
+def formula(members: Sequence[FormulaMember]) -> Table:
     """φ = 0…7 by the paper's coefficients."""
     rows = [
         (one.phi, one.resolution, f"{one.cost.params:,}", f"{one.cost.macs / 1e9:.3f}G", f"{one.ratio:.2f}",

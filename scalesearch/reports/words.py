@@ -1,6 +1,6 @@
 """What a run says, sentence by sentence: each is written here once, as markdown, for every way of showing it.
 
-``render.text`` makes them plain for a terminal, ``render.html`` for a page.
+``bare`` makes them plain for a terminal, ``page.html`` makes them HTML.
 """
 
 import math
@@ -31,7 +31,6 @@ TIED = "statistically tied with the best"
 STATUS = {"member": "in the set", "undecided": "undecided", "beaten": "beaten", "recommended": "recommended"}
 SAME_COST = 0.02  # a difference of real FLOPs that needs no word
 NOT_FINISHED = "The race is not over: the same command continues it."
-NO_FAMILY = "The family follows from the coefficients, once the search is finished."
 COUNTING = (
     "FLOPs are multiply-adds of convolution and linear operators, as fvcore counts them in eval mode. fvcore's own "
     "total, with batch norm and pooling, is the column `fvcore_total` of results.csv."
@@ -59,6 +58,16 @@ def plain(text: str) -> str:
     return " ".join(text.split()).replace("<", "&lt;").replace("[", "\\[").replace("*", "\\*").replace("`", "\\`")
 
 
+def bare(sentence: str) -> str:
+    """A sentence without the markup of its markdown.
+
+    >>> bare("**Bought:** as accurate as `c001`, a\\*b &lt;c")
+    'Bought: as accurate as c001, a*b <c'
+    """
+    text = sentence.replace("\\*", "\0").replace("\\`", "\1").replace("*", "").replace("`", "")
+    return text.replace("\0", "*").replace("\1", "`").replace("\\[", "[").replace("&lt;", "<")
+
+
 def bullets(sentences: Sequence[str]) -> str:
     """A markdown list."""
     return "\n".join(f"- {sentence}" for sentence in sentences)
@@ -79,13 +88,9 @@ def run_name(record: Record) -> str:
 
 
 def title(record: Record) -> str:
-    """The heading of a report."""
-    return f"Compound scaling for {plain(record.plan.data)}"
-
-
-def outcome(record: Record) -> str:
-    """The coefficients, or that there are none yet."""
-    return str(record.recommendation.coefficients) if record.complete and record.recommendation else "not finished"
+    """The heading of a report: the answer where there is one."""
+    told = str(record.recommendation.coefficients) if record.complete and record.recommendation else "not finished"
+    return f"Compound scaling for {plain(record.plan.data)}: {told}"
 
 
 def factors(record: Record) -> str:
@@ -260,18 +265,15 @@ def recommended(record: Record) -> str:
 def winner_markdown(record: Record, answer: Answer) -> str:
     """The winner set, and how it was made, as markdown."""
     first, *further = winner_set(record)
-    spread = "" if answer.seed_sd is None else seed_spread(answer.seed_sd)
-    return f"{first}\n\n{bullets([line for line in (*further, spread, METHOD) if line])}"
+    if answer.seed_sd is not None:
+        spread = f"{100 * answer.seed_sd:.2f} points"
+        further.append(f"Spread of an accuracy between seeds, beyond what the images show: {spread}.")
+    return f"{first}\n\n{bullets([*further, METHOD])}"
 
 
 def verdicts(answer: Answer) -> str:
     """How the recommended candidate came out against each control."""
     return "; ".join(f"{item.dimension}: {item.verdict}" for item in answer.comparisons)
-
-
-def seed_spread(sd: float) -> str:
-    """The spread between seeds, as a standard deviation of an accuracy."""
-    return f"Spread of an accuracy between seeds, beyond what the images show: {100 * sd:.2f} points."
 
 
 def _after(answer: Answer) -> str:
@@ -336,19 +338,20 @@ def unequal_cost(record: Record) -> str:
 
 
 def answer_lines(record: Record) -> tuple[str, ...]:
-    """What a search came to, for a terminal: a line a sentence, the table of candidates aside."""
+    """What a search came to, as plain text: a line a sentence, the table of candidates aside."""
     answer = record.answer
     if answer is None:
         return ()
     failed, warning = sum(row.status == "failed" for row in record.rows), guessing(record)
     lines = [
+        accuracy_source(record),
         f"{counted(failed, 'training')} failed; the report gives the reasons." if failed else "",
         *winner_set(record),
         *(comparison(answer.recommended, item) for item in answer.comparisons),
         bought(answer), unequal_cost(record), warning and f"WARNING: {warning}",
         "" if record.complete else NOT_FINISHED,
     ]  # fmt: skip
-    return tuple(line for line in lines if line)
+    return tuple(bare(line) for line in lines if line)
 
 
 def grid(record: Record) -> str:

@@ -11,20 +11,20 @@ from matplotlib.text import Text
 from PIL import Image
 
 from scalesearch.reports.figures.accuracy import FLOPS_LABEL, accuracy_figure
-from scalesearch.reports.figures.axes import FILE, PAGE, PHONE, Look, count_ticks
+from scalesearch.reports.figures.canvas import FILE, PAGE, PHONE, Look, count_ticks
 from scalesearch.reports.figures.curves import curve as points
 from scalesearch.reports.figures.curves import learning_figure, lr_figure, members_figure, networks
 from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import grid_figure
-from scalesearch.reports.figures.winners import controls_figure, winner_figure
-from scalesearch.reports.published import Published
+from scalesearch.reports.figures.scores import controls_figure, winner_figure
+from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.words import accuracy_note
 from tests.reports.synthetic import answer, curve, early, members, record, rows, trained
 
 PUBLISHED = (
-    Published("ResNet", "resnet18", "IMAGENET1K_V1", 0.69758, 1_814_000_000, 11_689_512, 224),
-    Published("EfficientNet B0–B7", "efficientnet_b0", "IMAGENET1K_V1", 0.77692, 386_000_000, 5_288_548, 224),
+    PublishedNetwork("ResNet", "resnet18", "IMAGENET1K_V1", 0.69758, 1_814_000_000, 11_689_512, 224),
+    PublishedNetwork("EfficientNet B0–B7", "efficientnet_b0", "IMAGENET1K_V1", 0.77692, 386_000_000, 5_288_548, 224),
 )
 
 

@@ -1,6 +1,6 @@
 from matplotlib.figure import Figure
 
-from scalesearch.reports.figures.axes import BLUE
+from scalesearch.reports.figures.canvas import BLUE
 from scalesearch.reports.figures.formats import inline_svg
 from tests.reports.pages import everything, read
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from scalesearch.design.family import Member
+from scalesearch.reports.artefacts import family_members, write_report
 from scalesearch.reports.figures.drawings import drawings
 from scalesearch.reports.figures.formats import COLOURS
 from scalesearch.reports.page import report_page
-from scalesearch.reports.report import family_members, write_report
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row

@@ -1,4 +1,8 @@
 import re
+import subprocess
+import sys
+
+from rich.console import Console
 
 from scalesearch.design.candidates import DroppedTriple
 from scalesearch.design.scaling import Coefficients
@@ -51,8 +55,6 @@ def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
     shown = [tables.candidates(run, 12), tables.standings(run), tables.enumeration(run.enumeration)]
     shown.append(tables.verification(verification(compared("c001", "recommended"), compared("c002", "beaten"))))
     for one in shown:
-        from rich.console import Console
-
         console = Console(width=80, no_color=True)
         with console.capture() as captured:
             console.print(render.terminal(one, 80))
@@ -61,8 +63,6 @@ def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
 
 
 def test_markup_in_a_cell_is_text_in_a_terminal() -> None:
-    from rich.console import Console
-
     console = Console(width=80, no_color=True)
     with console.capture() as captured:
         console.print(render.terminal(table("t", ("a",), [("[red]x[/]",)]), 80))
@@ -108,3 +108,10 @@ def test_the_public_table_has_a_row_a_network() -> None:
     assert set(frame.loc[frame["member"], "name"]) == {standing.name for standing in run.answer.members}  # type: ignore[union-attr]
     assert {"accuracy", "low", "high", "seed_spread", "score", "pareto", "real_ratio"} <= set(frame.columns)
     assert (frame["low"] < frame["accuracy"]).all()
+
+
+def test_tables_and_words_are_at_hand_without_heavy_libraries() -> None:
+    heavy = ("torch", "torchvision", "pandas", "matplotlib", "rich", "jinja2")
+    code = "import sys; from scalesearch.reports import render, tables, words; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not set(heavy) & set(loaded)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.reports.figures.transfer import transfer_figure
+from scalesearch.reports.figures.scores import transfer_figure
 from scalesearch.study.statistics import Interval
 from tests.reports.synthetic import compared, verification
 

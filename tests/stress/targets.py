@@ -190,26 +190,21 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
 
     def feeder(folder: Path) -> Feed:
         from scalesearch.api.design import choose_scaling
-        from scalesearch.api.run_folder import read_run
         from scalesearch.design.family import member
-        from scalesearch.reports.facts import Rates
-        from scalesearch.reports.findings import findings
-        from scalesearch.reports.report import report_markdown
-        from scalesearch.study.answer import read_answer
-        from tests.stress.originals import results, write_run
+        from scalesearch.reports.artefacts import family_members, report_markdown
+        from scalesearch.reports.words import NO_RATES
+        from scalesearch.study.record import read_record
+        from tests.stress.originals import write_run
 
         write_run(folder)
-        rows = results()
 
         def feed(path: Path) -> object:
             shutil.copy(path, folder / name)
             if name in ("coefficients.json", "run.json"):
                 chosen = choose_scaling(folder)
                 member(chosen.baseline, chosen.coefficients, 2.0, chosen.rounding)
-            read_answer(folder)
-            found = read_run(folder, Rates(None, None))
-            shown = found.results if name == "rows.json" else rows
-            return report_markdown(findings(shown, found.facts), found.facts, found.family, [])
+            record = read_record(folder)
+            return report_markdown(record, family_members(record), [], NO_RATES)
 
         return feed
 

@@ -24,7 +24,6 @@ from scalesearch.study.statistics import (
     sample,
     seed_spread,
     weigh,
-    wilson_interval,
 )
 
 IMAGES = 400
@@ -262,34 +261,6 @@ def test_seeds_widen_the_regrets_interval() -> None:
     assert tight is not None
     assert wide is not None
     assert wide.high - wide.low > 2 * (tight.high - tight.low)
-
-
-@pytest.mark.parametrize(
-    ("correct", "images", "expected"),
-    [  # Newcombe, Statistics in Medicine 17 (1998), 857-872, table I, method 3
-        (81, 263, (0.2553, 0.3662)),
-        (15, 148, (0.0624, 0.1605)),
-        (0, 20, (0.0, 0.1611)),
-        (1, 29, (0.0061, 0.1718)),
-    ],
-)
-def test_wilson_published_values(correct: int, images: int, expected: tuple[float, float]) -> None:
-    one = wilson_interval(correct, images)
-    assert (one.value, one.low, one.high) == pytest.approx((correct / images, *expected), abs=5e-5)
-
-
-@given(st.integers(1, 10**6).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))), st.floats(0.01, 0.999))
-def test_wilson_holds_the_share_and_mirrors(counts: tuple[int, int], level: float) -> None:
-    correct, images = counts
-    one, mirrored = wilson_interval(correct, images, level), wilson_interval(images - correct, images, level)
-    assert 0 <= one.low <= one.value == correct / images <= one.high <= 1
-    assert (mirrored.low, mirrored.high) == pytest.approx((1 - one.high, 1 - one.low), abs=1e-9)
-
-
-@pytest.mark.parametrize(("correct", "images", "level"), [(1, 0, 0.9), (3, 2, 0.9), (-1, 2, 0.9), (1, 2, 1.0)])
-def test_wilson_refuses(correct: int, images: int, level: float) -> None:
-    with pytest.raises(ValueError, match="no interval"):
-        wilson_interval(correct, images, level)
 
 
 def test_seeds_that_agree_on_every_image_are_worth_one() -> None:

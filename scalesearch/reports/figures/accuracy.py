@@ -6,23 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.figures.axes import (
-    BLUE,
-    FILE,
-    GREY,
-    ORANGE,
-    RED,
-    Look,
-    Style,
-    accuracy_axis,
-    count_axis,
-    errors,
-    legend_below,
-    name_rows,
-    panels_below,
-    panels_beside,
-    row_bar,
-)
+from scalesearch.reports.figures import canvas
 from scalesearch.reports.words import accuracy_note, mark_label, shortened
 from scalesearch.study.record import Record
 from scalesearch.study.summary import NetworkSummary
@@ -32,7 +16,7 @@ FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
 MANY = 40  # points from which markers and bars are drawn finer
 
 
-def accuracy_figure(record: Record, look: Look = FILE) -> Figure:
+def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
     """Validation accuracy against the full-size network's FLOPs, 95 % intervals as bars, and the Pareto front.
 
     Candidates cost about twice the baseline, all nearly the same: the baseline has a panel of its own, so that
@@ -42,20 +26,20 @@ def accuracy_figure(record: Record, look: Look = FILE) -> Figure:
     baseline = [one for one in record.summaries if one.is_baseline]
     candidates = [one for one in record.summaries if not one.is_baseline]
     shown = [(ones, share) for ones, share in ((baseline, 1.0), (candidates, 3.0 if look.narrow else 5.0)) if ones]
-    figure, panels = panels_beside(
+    figure, panels = canvas.panels_beside(
         4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals", accuracy_note(record), look
     )
     for axes, (ones, _) in zip(panels, shown, strict=True):
         if ones is baseline:
-            _with_bars(axes, ones, Style("baseline", "s", GREY, 7.0))
+            _with_bars(axes, ones, canvas.Style("baseline", "s", canvas.GREY, 7.0))
         else:
             _candidates(axes, ones, record)
             _front(axes, [one for one in ones if one.front], named=len(ones) <= MANY)
-        count_axis(axes.xaxis, [one.row.macs for one in ones])
+        canvas.count_axis(axes.xaxis, [one.row.macs for one in ones])
         axes.grid(alpha=0.25)
-    accuracy_axis(panels[0])
+    canvas.accuracy_axis(panels[0])
     panels[-1].set_xlabel(look.wrap(FLOPS_LABEL))
-    legend_below(figure, look)
+    canvas.legend_below(figure, look)
     return figure
 
 
@@ -63,15 +47,16 @@ def _candidates(axes: Axes, ones: Sequence[NetworkSummary], record: Record) -> N
     """A series a status, open where trained for fewer epochs than the longest."""
     longest, leader = record.summaries[0].row.epochs, record.leader
     size, fine = (4.0, True) if len(ones) > MANY else (5.5, False)
-    for inside, name, marker, colour in ((False, "beaten", "o", BLUE), (True, "in the winner set", "D", ORANGE)):
+    kinds = ((False, "beaten", "o", canvas.BLUE), (True, "in the winner set", "D", canvas.ORANGE))
+    for inside, name, marker, colour in kinds:
         of_status = [one for one in ones if one is not leader and one.member == inside]
         full = [one for one in of_status if one.row.epochs == longest]
-        _with_bars(axes, full, Style(name, marker, colour, size), fine=fine)
+        _with_bars(axes, full, canvas.Style(name, marker, colour, size), fine=fine)
         label = f"{'in the set' if inside else name}, fewer epochs"
         shorter = [one for one in of_status if one.row.epochs < longest]
-        _with_bars(axes, shorter, Style(label, marker, colour, size), fine=fine, filled=False)
+        _with_bars(axes, shorter, canvas.Style(label, marker, colour, size), fine=fine, filled=False)
     if leader:
-        _with_bars(axes, [leader], Style(mark_label(record), "*", RED, 15.0))
+        _with_bars(axes, [leader], canvas.Style(mark_label(record), "*", canvas.RED, 15.0))
 
 
 def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
@@ -79,7 +64,7 @@ def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
     ones = sorted(ones, key=lambda one: one.row.macs)
     macs, accuracies = [one.row.macs for one in ones], [one.accuracy.value for one in ones]
     if len(ones) > 1:
-        axes.plot(macs, accuracies, "--", color=GREY, linewidth=1.2, label="Pareto front", zorder=1)
+        axes.plot(macs, accuracies, "--", color=canvas.GREY, linewidth=1.2, label="Pareto front", zorder=1)
     for number, one in enumerate(ones if named else []):
         # above and left of the front there is nothing; every other name goes below, so that neighbours stand apart
         above = number % 2 == 0
@@ -91,33 +76,35 @@ def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
 
 
 def _with_bars(
-    axes: Axes, ones: Sequence[NetworkSummary], style: Style, *, fine: bool = False, filled: bool = True
+    axes: Axes, ones: Sequence[NetworkSummary], style: canvas.Style, *, fine: bool = False, filled: bool = True
 ) -> None:
     if ones:
         axes.errorbar(
             [one.row.macs for one in ones], [one.accuracy.value for one in ones],
-            yerr=errors([one.accuracy for one in ones]), fmt=style.marker, color=style.colour, markersize=style.size,
-            label=style.label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2,
+            yerr=canvas.errors([one.accuracy for one in ones]), fmt=style.marker, color=style.colour,
+            markersize=style.size, label=style.label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2,
             markerfacecolor=style.colour if filled else "white", markeredgecolor="black" if filled else style.colour,
             markeredgewidth=0.5 if filled else 1.2, zorder=4 if style.marker == "*" else 2,
         )  # fmt: skip
 
 
-def runs_figure(runs: Mapping[str, Record], look: Look = FILE) -> Figure:
+def runs_figure(runs: Mapping[str, Record], look: canvas.Look = canvas.FILE) -> Figure:
     """A row a run that saw the same images: the accuracy of its recommended candidate, or of the one ahead, and of its
     baseline."""
     title = "Accuracy of what each search recommends, 95 % intervals"
-    figure, (axes,) = panels_below((1.4 * len(runs),), title, "validation images of the searches", look)
+    figure, (axes,) = canvas.panels_below((1.4 * len(runs),), title, "validation images of the searches", look)
+    first = canvas.Style("recommended, or ahead so far", "*", canvas.RED, 14.0)
+    baseline = canvas.Style("baseline", "s", canvas.GREY, 6.0)
     for place, record in enumerate(runs.values()):
         if record.leader:
-            row_bar(axes, place, record.leader.accuracy, Style("recommended, or ahead so far", "*", RED, 14.0), 1.5, 2)
+            canvas.row_bar(axes, place, record.leader.accuracy, first, 1.5, 2)
         for one in record.summaries:
             if one.is_baseline:
-                row_bar(axes, place + 0.22, one.accuracy, Style("baseline", "s", GREY, 6.0), 1.5, 2)
-    name_rows(axes, [_run_label(name, record) for name, record in runs.items()], 0.5)
+                canvas.row_bar(axes, place + 0.22, one.accuracy, baseline, 1.5, 2)
+    canvas.name_rows(axes, [_run_label(name, record) for name, record in runs.items()], 0.5)
     axes.xaxis.set_major_formatter(PercentFormatter(1.0))
     axes.set_xlabel("top-1 accuracy, validation images")
-    legend_below(figure, look)
+    canvas.legend_below(figure, look)
     return figure
 
 

@@ -7,27 +7,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
-from scalesearch.reports.figures.axes import (
-    BLUE,
-    FILE,
-    GREEN,
-    GREY,
-    ORANGE,
-    PURPLE,
-    RED,
-    WIDTH_INCHES,
-    Look,
-    Style,
-    accuracy_axis,
-    errors,
-    legend_below,
-    panels_beside,
-)
+from scalesearch.reports.figures import canvas
 from scalesearch.reports.words import accuracy_note, mark_label
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.summary import NetworkSummary
 
-COLOURS = (BLUE, RED, GREEN, ORANGE, PURPLE, GREY)
+COLOURS = (canvas.BLUE, canvas.RED, canvas.GREEN, canvas.ORANGE, canvas.PURPLE, canvas.GREY)
 MARKERS, LINES = ("o", "s", "D", "^", "v", "P", "X"), ("-", "--", "-.", ":")
 
 
@@ -36,22 +21,22 @@ def networks(record: Record) -> list[list[NetworkSummary]]:
     return [list(ones) for _, ones in groupby(record.rungs, key=lambda one: one.row.candidate)]
 
 
-def learning_figure(record: Record, look: Look = FILE) -> Figure:
+def learning_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
     """A line a network from rung to rung, nothing between; epochs on a logarithmic axis whose ticks are the rungs.
 
     At least one network has a result; the bars of the one in front are 95 % intervals.
     """
     title = "Accuracy by epochs of training, measured at each rung"
-    figure, (axes,) = panels_beside(4.2, (1.0,), title, accuracy_note(record), look)
+    figure, (axes,) = canvas.panels_beside(4.2, (1.0,), title, accuracy_note(record), look)
     front = record.leader.row.candidate if record.leader else None
     for ones in networks(record):
-        style = Style("beaten", "o", BLUE, 4.5)
+        style = canvas.Style("beaten", "o", canvas.BLUE, 4.5)
         if ones[0].is_baseline:
-            style = Style("baseline", "s", GREY, 4.5)
+            style = canvas.Style("baseline", "s", canvas.GREY, 4.5)
         elif ones[0].row.candidate == front:
-            style = Style(mark_label(record), "*", RED, 12)
+            style = canvas.Style(mark_label(record), "*", canvas.RED, 12)
         elif ones[0].member:
-            style = Style("in the winner set", "D", ORANGE, 4.5)
+            style = canvas.Style("in the winner set", "D", canvas.ORANGE, 4.5)
         _curve(axes, ones, style)
     ticks = sorted({one.row.epochs for one in record.rungs})
     axes.set_xscale("log")
@@ -62,25 +47,25 @@ def learning_figure(record: Record, look: Look = FILE) -> Figure:
     return _finished(figure, axes, look)
 
 
-def _curve(axes: Axes, ones: Sequence[NetworkSummary], style: Style) -> None:
+def _curve(axes: Axes, ones: Sequence[NetworkSummary], style: canvas.Style) -> None:
     starred = style.marker == "*"
     axes.errorbar(
         [one.row.epochs for one in ones], [one.accuracy.value for one in ones],
-        yerr=errors([one.accuracy for one in ones]) if starred else None, marker=style.marker, color=style.colour,
-        label=style.label, capsize=2, linestyle="--" if style.marker == "s" else "-",
+        yerr=canvas.errors([one.accuracy for one in ones]) if starred else None, marker=style.marker,
+        color=style.colour, label=style.label, capsize=2, linestyle="--" if style.marker == "s" else "-",
         linewidth=1.6 if starred else 0.9, elinewidth=1, markersize=style.size, markeredgecolor="black",
         markeredgewidth=0.5, zorder=4 if starred else 3 if style.marker == "s" else 2,
     )  # fmt: skip
 
 
-def members_figure(trainings: Sequence[MemberTraining], look: Look = FILE) -> Figure:
+def members_figure(trainings: Sequence[MemberTraining], look: canvas.Look = canvas.FILE) -> Figure:
     """Validation accuracy after every epoch of the members that were trained; each with a line and marker of its own.
 
     Args:
         trainings: at least one; those without an accuracy are left out.
     """
     title = "Learning curves of the members trained"
-    figure, (axes,) = panels_beside(3.8, (1.0,), title, "trained on their own, after the search", look)
+    figure, (axes,) = canvas.panels_beside(3.8, (1.0,), title, "trained on their own, after the search", look)
     for number, one in enumerate(trainings):
         colour, marker, line = (choice[number % len(choice)] for choice in (COLOURS, MARKERS, LINES))
         epochs, top1 = zip(*curve(one), strict=True)
@@ -99,23 +84,23 @@ def curve_name(training: MemberTraining) -> str:
     return training.model if training.start == "scratch" else f"{training.model}, fine-tuned"
 
 
-def _finished(figure: Figure, axes: Axes, look: Look) -> Figure:
-    accuracy_axis(axes)
+def _finished(figure: Figure, axes: Axes, look: canvas.Look) -> Figure:
+    canvas.accuracy_axis(axes)
     axes.set_xlabel("epochs")
     axes.grid(alpha=0.25)
-    legend_below(figure, look)
+    canvas.legend_below(figure, look)
     return figure
 
 
 def lr_figure(lrs: Sequence[float], losses: Sequence[float], suggestion: float) -> Figure:
     """Smoothed training loss by peak learning rate, logarithmic, with the rate that is suggested."""
-    figure = Figure(figsize=(0.7 * WIDTH_INCHES, 3.2), layout="constrained")
+    figure = Figure(figsize=(0.7 * canvas.WIDTH_INCHES, 3.2), layout="constrained")
     axes = figure.subplots()
-    axes.plot(lrs, losses, color=BLUE, linewidth=1.5)
-    axes.axvline(suggestion, color=RED, linestyle="--", linewidth=1.2)
+    axes.plot(lrs, losses, color=canvas.BLUE, linewidth=1.5)
+    axes.axvline(suggestion, color=canvas.RED, linestyle="--", linewidth=1.2)
     axes.annotate(
         f"suggested: {suggestion:g}", (suggestion, 1), xycoords=("data", "axes fraction"), xytext=(5, -12),
-        textcoords="offset points", color=RED, fontsize=9,
+        textcoords="offset points", color=canvas.RED, fontsize=9,
     )  # fmt: skip
     axes.set_xscale("log")
     axes.set_xlabel("learning rate of the head")

@@ -10,12 +10,11 @@ from scalesearch.design.family import Member
 from scalesearch.reports import words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
-from scalesearch.reports.figures.axes import Look
+from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import compared, grid_figure
-from scalesearch.reports.figures.transfer import transfer_figure
-from scalesearch.reports.figures.winners import controls_figure, winner_figure
+from scalesearch.reports.figures.scores import controls_figure, transfer_figure, winner_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer

@@ -9,7 +9,7 @@ from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 from PIL import Image
 
-from scalesearch.reports.figures.axes import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
+from scalesearch.reports.figures.canvas import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 
 # What the figures draw with, and the page's variable that takes its place; template.html gives both modes' values.
 COLOURS = {

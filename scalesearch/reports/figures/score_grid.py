@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.reports.figures.accuracy import MANY
-from scalesearch.reports.figures.axes import FILE, GREY, RED, Look, legend_below, panels_beside
+from scalesearch.reports.figures.canvas import FILE, GREY, RED, Look, legend_below, panels_beside
 from scalesearch.reports.words import accuracy_note, mark_label
 from scalesearch.study.record import Record
 from scalesearch.study.row import BASELINE

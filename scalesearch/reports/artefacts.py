@@ -10,12 +10,13 @@ from typing import Literal
 from scalesearch.design.family import Member, family
 from scalesearch.files import write_bytes
 from scalesearch.reports import tables, words
-from scalesearch.reports.figures.axes import FILE
+from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.reports.figures.transfer import transfer_figure
+from scalesearch.reports.figures.scores import transfer_figure
+from scalesearch.reports.outline import key_facts, notes, sections
 from scalesearch.reports.page import report_page
-from scalesearch.reports.render import markdown
+from scalesearch.reports.render import section_markdown
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
@@ -80,66 +81,11 @@ def results_csv(rows: Sequence[Row]) -> str:
 
 def report_markdown(record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates) -> str:
     """The report as markdown; the figures lie beside it."""
-    shown = [f"![{figure.caption}]({figure.name}.png)\n\n{figure.caption}." for figure in figures]
-    parts = (
-        ("Answer", _answer(record)),
-        ("Figures", "\n\n".join(shown)),
-        ("Best candidates", _candidates(record)),
-        ("Does φ = 1 transfer?", "\n\n".join(map(words.verification_text, record.verifications))),
-        ("Family", _family(record, members)),
-        ("What the candidates cost", f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"),
-        ("Triples dropped", _dropped(record)),
-        ("Failed trials", _failures(record)),
-        ("Provenance", markdown(tables.provenance(record, rates))),
-        ("Reproduce", "```\n" + "\n".join(record.commands) + "\n```"),
-    )
-    text = "\n\n".join(f"## {heading}\n\n{body}" for heading, body in parts if body)
-    return f"# {words.title(record)}: {words.outcome(record)}\n\n{text}\n"
-
-
-def _answer(record: Record) -> str:
-    """What was asked and what came out, how sure that is, and what the accuracies come from."""
-    answer, leader = record.answer, record.leader
-    baseline = next((one for one in record.summaries if one.is_baseline), None)
-    head = "Recommended" if record.complete else "Best so far"
-    parts = [
-        words.question(record),
-        f"Answer: **{words.factors(record)}** ({words.progress(record)})." if record.complete
-        else f"Answer: **{words.state(record)}** The same command continues.",
-        f"{head}: {words.network(leader)}: {words.accuracy(leader)}." if leader else "",
-        f"The {words.network(baseline)}: {words.accuracy(baseline)}." if baseline else "",
-    ]  # fmt: skip
-    if answer is not None:
-        parts.append(words.winner_markdown(record, answer))
-        if answer.comparisons:
-            parts.append("The recommended candidate against controls of the same FLOPs:")
-            parts += [markdown(tables.comparisons(answer)), words.bought(answer)]
-    parts += [words.guessing(record), words.source(record), words.target(record)]
-    return "\n\n".join(part for part in parts if part)
-
-
-def _candidates(record: Record) -> str:
-    """The ten best, the rest of the winner set, and the baseline."""
-    if not record.summaries:
-        return "No trial has a result yet."
-    return f"{words.accuracy_source(record)}\n\n{markdown(tables.candidates(record, 10, members=True))}"
-
-
-def _family(record: Record, members: Sequence[Member]) -> str:
-    """B0…B6; tested members carry their accuracy on the test images."""
-    if not members:
-        return words.NO_FAMILY
-    tested = len(tables.tested_members(members, record.trainings))
-    note = f"{tested} of {len(members)} members are tested, on the test images of {words.plain(record.plan.data)}."
-    return f"{markdown(tables.family(members, record.trainings))}\n\n{note}"
-
-
-def _dropped(record: Record) -> str:
-    """From nominal triples to networks: what was merged, what was left out and why."""
-    dropped = record.enumeration.dropped
-    return "\n\n".join([words.grid(record), *([markdown(tables.dropped(dropped))] if dropped else [])])
-
-
-def _failures(record: Record) -> str:
-    table = tables.failures(record.rows)
-    return markdown(table) if table.rows else "None."
+    answer = f"**{words.state(record)}** The same command continues."
+    if record.complete:
+        answer = f"Answer: **{words.factors(record)}** ({words.progress(record)})."
+    facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, rates)])
+    parts = [f"# {words.title(record)}", words.question(record), answer, facts, *notes(record)]
+    parts += map(section_markdown, sections(record, members, figures, rates, most=10))
+    commands = "\n".join(record.commands)
+    return "\n\n".join([*parts, f"## Reproduce\n\n```\n{commands}\n```\n"])

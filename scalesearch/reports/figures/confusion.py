@@ -1,15 +1,18 @@
 """What a network confuses, and whether its probabilities can be believed."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.figures.axes import BLUE, GREY, ORANGE, WIDTH_INCHES
+from scalesearch.reports.figures.canvas import BLUE, GREY, ORANGE, WIDTH_INCHES
 from scalesearch.reports.words import shortened
 from scalesearch.units import show_percent
+
+if TYPE_CHECKING:
+    from scalesearch.training.evaluation import Calibration
 
 NUMBERED = 20  # classes up to which cells carry numbers
 NAMED = 40  # and up to which every class is named
@@ -46,22 +49,19 @@ def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     return figure
 
 
-def calibration_figure(reliability: Mapping[str, Any]) -> Figure:
-    """Accuracy against stated probability by bins, and how many images each bin has.
-
-    Args:
-        reliability: ``Calibration.to_dict()``.
-    """
+def calibration_figure(reliability: "Calibration") -> Figure:
+    """Accuracy against stated probability by bins, and how many images each bin has."""
     figure = Figure(figsize=(5.0, 5.2), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
-    rows = [(c, a) for c, a in zip(reliability["confidence"], reliability["accuracy"], strict=True) if c is not None]
+    stated = [one for one in reliability.confidence if one == one]  # NaN in an empty bin
+    measured = [one for one in reliability.accuracy if one == one]
     above.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1, label="as stated")
-    above.plot([c for c, _ in rows], [a for _, a in rows], "o-", color=BLUE, label="measured")
+    above.plot(stated, measured, "o-", color=BLUE, label="measured")
     above.set_ylabel("share right")
-    above.set_title(f"Expected calibration error {show_percent(reliability['ece'])}", fontsize=10)
+    above.set_title(f"Expected calibration error {show_percent(reliability.ece)}", fontsize=10)
     above.legend(fontsize=8)
-    count = len(reliability["images"])
-    below.bar([(n + 0.5) / count for n in range(count)], reliability["images"], 0.9 / count, color=ORANGE)
+    count = len(reliability.images)
+    below.bar([(n + 0.5) / count for n in range(count)], reliability.images, 0.9 / count, color=ORANGE)
     below.set_ylabel("images")
     below.set_xlabel("probability of the first guess")
     for axes in (above, below):

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from scalesearch.training.calibration import calibration
 
-from scalesearch.reports.figures.evaluation import calibration_figure, confusion_figure
+from scalesearch.reports.figures.confusion import calibration_figure, confusion_figure
 from scalesearch.reports.figures.formats import rendered
+from scalesearch.training.evaluation import calibration
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 100])
@@ -19,7 +19,6 @@ def test_confusion_names_and_numbers_what_there_is_room_for(classes: int) -> Non
 
 
 def test_calibration_draws_only_bins_with_images() -> None:
-    found = calibration(np.array([True, False, True]), np.float32([0.9, 0.8, 0.3]))
-    figure = calibration_figure(found.to_dict())
+    figure = calibration_figure(calibration(np.array([True, False, True]), np.float32([0.9, 0.8, 0.3])))
     assert len(figure.axes[0].lines[1].get_xdata()) == 3
     assert "calibration error" in figure.axes[0].get_title()

@@ -1,0 +1,129 @@
+"""What a report consists of, once for the page and for markdown: facts, notes, sections of text, figures and tables."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from scalesearch.design.family import Member
+from scalesearch.reports import tables, words
+from scalesearch.reports.figures.drawings import Drawing
+from scalesearch.reports.published import best_published
+from scalesearch.reports.tables import Table
+from scalesearch.reports.words import Rates
+from scalesearch.study.record import Record
+from scalesearch.units import show_percent
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a report: text as markdown, then figures, then tables; ``folded`` ones are for pages alone, closed."""
+
+    key: str
+    heading: str
+    text: str = ""
+    figures: tuple[Drawing, ...] = ()
+    tables: tuple[Table, ...] = ()
+    folded: tuple[Table, ...] = ()
+
+
+def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
+    """What somebody wants to know first, as (what, value)."""
+    lines, answer = [], record.answer
+    if record.leader is not None:
+        head = "Network recommended" if record.complete else "Ahead so far"
+        lines += [(head, words.network(record.leader)), ("Its accuracy", words.accuracy(record.leader))]
+    for one in record.summaries:
+        if one.is_baseline:
+            lines += [("The baseline", words.network(one)), ("Its accuracy", words.accuracy(one))]
+    if answer is not None:
+        tied = words.tied(answer, len(record.enumeration.candidates))
+        lines.append((f"Winner set at {show_percent(answer.level, 0)}", tied))
+        if answer.comparisons:
+            lines.append(("Against one dimension alone", words.verdicts(answer)))
+    return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]
+
+
+def notes(record: Record) -> list[str]:
+    """What must be known before the numbers are believed."""
+    return [note for note in (words.guessing(record), words.source(record), words.target(record)) if note]
+
+
+def sections(
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates, most: int | None = None
+) -> Iterator[Section]:
+    """In the order in which a report tells its story.
+
+    Args:
+        members: of the family, none while the search is unfinished.
+        figures: of ``drawings``.
+        most: candidates to list besides members of the winner set; None lists all.
+    """
+    drawn = {figure.name: figure for figure in figures}
+    yield from _answer(record, drawn)
+    shown = (("grid", "The grid", "score_grid"), ("curves", "Learning curves", "learning_curves", "member_curves"))
+    for key, heading, *names in shown:
+        if plates := _of(drawn, *names):
+            yield Section(key, heading, figures=plates)
+    if record.verifications:
+        transfers = tuple(figure for figure in figures if figure.name.startswith("transfer_phi"))
+        said = "\n\n".join(map(words.verification_text, record.verifications))
+        compared = tuple(map(tables.verification, record.verifications))
+        yield Section("transfer", "Does φ = 1 transfer?", said, transfers, folded=compared)
+    yield _family(record, members, drawn)
+    if record.summaries:
+        listed = tables.candidates(record, most, members=True)
+        heading = "All candidates" if most is None else "Best candidates"
+        text = words.accuracy_source(record) + (" A heading sorts the table." if most is None else "")
+        yield Section("candidates", heading, text, tables=(listed,))
+    if record.answer is not None:
+        name = f"{'Recommended' if record.complete else 'Ahead so far'}: {record.answer.recommended}"
+        spec = next(c.spec for c in record.enumeration.candidates if c.name == record.answer.recommended)
+        yield Section("network", "The network", tables=(tables.stages(spec, name),))
+    text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"
+    yield Section("cost", "What the candidates cost", text)
+    dropped, failures = record.enumeration.dropped, tables.failures(record.rows)
+    reasons = (tables.dropped(dropped),) if dropped else ()
+    yield Section("dropped", "Triples dropped", words.grid(record), tables=reasons)
+    if failures.rows:
+        yield Section("failed", "Failed trials", tables=(failures,))
+    yield Section("provenance", "Provenance", tables=(tables.provenance(record, rates),))
+
+
+def _of(drawn: Mapping[str, Drawing], *names: str) -> tuple[Drawing, ...]:
+    """Those figures that were drawn."""
+    return tuple(drawn[name] for name in names if name in drawn)
+
+
+def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
+    if record.summaries:
+        text = (
+            "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
+            "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
+        )
+        yield Section("accuracy", "Accuracy against FLOPs", text, _of(drawn, "accuracy_flops"))
+    answer = record.answer
+    if answer is None:
+        return
+    text = words.winner_markdown(record, answer)
+    yield Section("winners", f"Which are {words.TIED}", text, _of(drawn, "winner_set"))
+    if answer.comparisons:
+        text = (
+            "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
+            f"by validation image.\n\n{words.bought(answer)}"
+        )
+        shown = (tables.comparisons(answer),)
+        yield Section("controls", "Against one dimension alone", text, _of(drawn, "controls"), shown)
+
+
+def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawing]) -> Section:
+    published = (tables.published(best_published()),)
+    if not members:
+        text = "The family follows from the coefficients, once the search is finished."
+        return Section("family", "The family", text, folded=published)
+    tested = len(tables.tested_members(members, record.trainings))
+    text = (
+        f"{tested} of {len(members)} members are tested, on the test images of {words.plain(record.plan.data)}. "
+        "Published accuracies are ImageNet's, yours are on your own test images: they have axes of their own and "
+        "cannot be compared."
+    )
+    table = tables.family(members, record.trainings, "Members by the coefficients found")
+    return Section("family", "The family", text, _of(drawn, "family"), (table,), published)
