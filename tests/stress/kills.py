@@ -29,7 +29,8 @@ from PIL import Image
 
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
-from scalesearch.running.search import Listener, search
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
@@ -59,7 +60,7 @@ def images(folder: Path) -> Path:
     return folder
 
 
-def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> list[Row]:
+def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> Sequence[Row]:
     """The search that is disturbed: three rungs, two seeds; ``step`` of the grid says of how many networks."""
     parts = dataset(open_data(str(data)), 40)
     baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
@@ -72,13 +73,14 @@ def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: flo
     listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))
     # silence is judged sooner than for people, or a campaign would take a day
     workers = Workers(jobs, retries=RETRIES, stalled_seconds=STALLED_SECONDS, silent_seconds=SILENT_SECONDS)
-    candidates = plan.enumerate().candidates
-    return search(
-        folder, plan, candidates, parts, {"data_argument": str(data)}, workers, listener, (RACE,), None, storage
-    )
+    agenda = RaceAgenda(plan, plan.enumerate().candidates, (RACE,))
+    return search(folder, agenda, parts, {"data_argument": str(data)}, workers, listener, storage=storage)
 
 
-def comparable(folder: Path) -> tuple[list[Row], dict[str, bytes]]:
+Values = dict[str, Any]  # a row as rows.json has it
+
+
+def comparable(folder: Path) -> tuple[list[Values], dict[str, bytes]]:
     """A run's table without wall times, and its predictions."""
     rows = json.loads((folder / "rows.json").read_text())["rows"]
     table = [{name: value for name, value in row.items() if name not in WALL_TIME} for row in rows]
@@ -180,10 +182,12 @@ def _wake(stopped: dict[int, float]) -> None:
                 os.kill(pid, signal.SIGCONT)
 
 
-def check(folder: Path, expected: tuple[list[Row], dict[str, bytes]], shown: Sequence[Row], count: Disturbed) -> None:
+def check(
+    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: Sequence[Values], count: Disturbed
+) -> None:
     """Adds what is not as in the undisturbed search to the faults."""
     table, predictions = comparable(folder)
-    keys = [(row["candidate"], row["seed"], row["epochs"]) for row in table]
+    keys = list(map(_key, table))
     if len(set(keys)) < len(keys):
         count.faults.append(f"{folder}: a training stands twice in the results")
     if table != expected[0]:
@@ -196,11 +200,11 @@ def check(folder: Path, expected: tuple[list[Row], dict[str, bytes]], shown: Seq
     count.searches += 1
 
 
-def _key(row: Row) -> tuple[int, int, int]:
+def _key(row: Values) -> tuple[int, int, int]:
     return row["candidate"], row["seed"], row["epochs"]
 
 
-def shown_in_optuna(folder: Path, storage: str | None) -> list[Row]:
+def shown_in_optuna(folder: Path, storage: str | None) -> list[Values]:
     """The rows of the study beside the ledger."""
     from scalesearch.running.optuna_view import open_study
     from scalesearch.running.storage import Storage, storage_url
