@@ -7,12 +7,19 @@ stores it. So a coordinator that was thought dead and comes back cannot add a se
 Only values are stored: rows as JSON, predictions as NumPy arrays. Optuna's study (``running.optuna_view``) shows them.
 """
 
+import hashlib
 import json
+import os
+import platform
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
+import psutil
 from sqlalchemy import (
     Column,
     ColumnElement,
@@ -39,7 +46,6 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scalesearch.errors import UserError
-from scalesearch.running.owner import new_owner, surely_gone
 from scalesearch.running.storage import Storage
 from scalesearch.study.row import Key, Row, TrialResult, parse_row
 
@@ -98,9 +104,10 @@ class Ledger:
             storage.do(_make_tables)
         version = storage.do(lambda connection: connection.execute(select(func.max(LEDGERS.c.format))).scalar())
         if version != FORMAT:
-            newer = version is not None and version > FORMAT
-            do = "Update scalesearch." if newer else "Use another database."
-            raise UserError(storage.name, f"a ledger of format {version}", f"format {FORMAT}", do)
+            do = "Update scalesearch." if version is not None and version > FORMAT else "Use another database."
+            raise UserError(
+                storage.name, f"its ledger has format {version}; this version reads format {FORMAT}.", do=do
+            )
 
     @property
     def _mine(self) -> ColumnElement[bool]:
@@ -142,8 +149,8 @@ class Ledger:
 
         def take_one(connection: Connection) -> Claim | None:
             after = 0
-            while (found := connection.execute(free.where(_T.id > after)).first()) is not None:
-                after, key = found[0], tuple(found[1:])
+            while (first := connection.execute(free.where(_T.id > after)).first()) is not None:
+                after, key = first[0], tuple(first[1:])
                 taken = connection.execute(take, {"chosen": after}).first() if key in keys else None
                 if taken is not None:
                     return Claim(key, *taken)
@@ -201,8 +208,8 @@ class Ledger:
             if result.row.key != (candidate, seed, epochs):
                 raise ValueError(f"the row of {result.row.key} at {(candidate, seed, epochs)}")
         except (TypeError, ValueError, RecursionError) as error:
-            expected, do = "the trainings of a search", "Restore a copy, or search in another --run."
-            raise UserError(self.storage.name, f"a damaged row ({error!r})", expected, do) from None
+            do = "Restore a copy, or search in another --run folder."
+            raise UserError(self.storage.name, f"the row of a training is damaged ({error!r}).", do=do) from None
         return result
 
     def ended(self) -> int:
@@ -264,3 +271,42 @@ def _make_tables(connection: Connection) -> None:
 
 def _all(statement: Any) -> Callable[[Connection], Sequence[Any]]:
     return lambda connection: connection.execute(statement).all()
+
+
+@cache
+def machine() -> str:
+    """This machine, this boot, this space of process numbers: within it a number means one process."""
+    parts = [platform.node(), _read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid")]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]  # a ledger need not tell hosts' names
+
+
+def new_owner() -> str:
+    """A name for a coordinator in this process, by which another one can tell whether it lives; two in one process
+    differ."""
+    started = psutil.Process().create_time()
+    return f"{machine()}|{os.getpid()}|{started:.2f}|{uuid.uuid4().hex[:8]}"
+
+
+def surely_gone(owner: str) -> bool:
+    """Whether an owner was a process of this machine that has ended. False where that cannot be known from here."""
+    where, number, started, _ = owner.rsplit("|", 3)
+    if where != machine():
+        return False
+    try:
+        return bool(abs(psutil.Process(int(number)).create_time() - float(started)) > 0.1)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return str(psutil.boot_time())
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -63,12 +63,12 @@ class Processes(Generic[Job, Result]):
 
     def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         self._kill_stalled()
-        found = []
+        answers = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._ended.get(timeout=timeout_seconds))
+            answers.append(self._ended.get(timeout=timeout_seconds))
             while True:
-                found.append(self._ended.get_nowait())
-        return [self._judged(worker, result) for worker, result in found]
+                answers.append(self._ended.get_nowait())
+        return [self._judged(worker, result) for worker, result in answers]
 
     def close(self) -> None:
         for worker in self._workers:

@@ -94,6 +94,9 @@ class State:
         return tuple(place for place in self.places if place.inside)
 
 
+Verdicts = tuple[tuple[Place, ...], SeedSpread | None]  # of a rung: where each candidate stands, and the seeds' spread
+
+
 class Results:
     """Which validation images each training got right, None where it failed; a training's result never changes.
 
@@ -152,14 +155,6 @@ class Results:
     def spread(self, epochs: int) -> SeedSpread | None:
         """Between seeds, of everything trained for so long, the baseline included."""
         return seed_spread([self.sample(number, epochs) for number in self.numbers(epochs)])
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """How a rung came out: where each candidate stands, and the spread between seeds."""
-
-    places: tuple[Place, ...]
-    spread: SeedSpread | None
 
 
 def usual(epochs: int, seeds: int = 1, level: float = LEVEL) -> Race:
@@ -225,9 +220,8 @@ def advance(race: Race, runners: Sequence[Runner], results: Results) -> State:
         judged = [r for r in entrants if _well(r, rung, results)]
         if not judged:
             break
-        verdicts = _verdicts(number, rung, judged, level, spread, results)
-        spread = verdicts.spread
-        standing |= {place.number: place for place in verdicts.places}
+        stands, spread = _verdicts(number, rung, judged, level, spread, results)
+        standing |= {place.number: place for place in stands}
         field = sorted((r for r in judged if standing[r.number].inside), key=lambda r: -standing[r.number].score.value)
         if wanted or sum(place.inside for place in standing.values()) == 1:
             break
@@ -260,14 +254,14 @@ def _verdicts(
     """
     repeats = _repeats(rung, results)
     question = (rung, tuple(judged), level, before, repeats)
-    asked, verdicts = results.verdicts.get(number, (None, Verdicts((), None)))
+    asked, verdicts = results.verdicts.get(number, (None, ((), None)))
     if asked != question:
         seeds = range(rung.seeds)
         samples = [results.sample(r.number, rung.epochs, seeds) for r in judged]
         spread = seed_spread([*samples, *repeats]) or before
         evidence = weigh(samples, [r.factor for r in judged], spread)
         inside = not_beaten(evidence, level)
-        verdicts = Verdicts(_placed(judged, number, evidence, inside), spread)
+        verdicts = _placed(judged, number, evidence, inside), spread
         results.verdicts[number] = (question, verdicts)
     return verdicts
 

@@ -6,8 +6,7 @@ import pytest
 from sqlalchemy import insert, update
 
 from scalesearch.errors import UserError
-from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger
-from scalesearch.running.owner import new_owner, surely_gone
+from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger, new_owner, surely_gone
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.study.row import Key, Row
 from tests.postgres import Server

@@ -88,7 +88,7 @@ def comparable(folder: Path) -> tuple[list[Values], dict[str, bytes]]:
 
 
 @dataclass
-class Disturbed:
+class Disturbance:
     """What a search went through."""
 
     hits: Counter[str] = field(default_factory=Counter)
@@ -99,11 +99,11 @@ class Disturbed:
 
 
 def disturb(
-    folder: Path, data: Path, storage: str | None, coordinators: int, kills: int, rng: random.Random,
-    every_seconds: float, count: Disturbed, step: float,
+    folder: Path, data: Path, storage: str | None, kills: int, rng: random.Random, every_seconds: float,
+    count: Disturbance, step: float,
 ) -> None:  # fmt: skip
-    """Runs one search to its end, hitting it until ``kills`` kills are counted."""
-    began = time.monotonic()
+    """Runs one search to its end, hitting it until ``kills`` kills are counted; two coordinators share a server."""
+    began, coordinators = time.monotonic(), 2 if storage else 1
     running: list[subprocess.Popen[bytes]] = []
     stopped: dict[int, float] = {}
     next_hit = began + rng.expovariate(1 / every_seconds)
@@ -146,7 +146,7 @@ def _coordinator(folder: Path, data: Path, storage: str | None, step: float, log
 
 
 def _hit(
-    running: Sequence["subprocess.Popen[bytes]"], rng: random.Random, stopped: dict[int, float], count: Disturbed
+    running: Sequence["subprocess.Popen[bytes]"], rng: random.Random, stopped: dict[int, float], count: Disturbance
 ) -> None:
     coordinator = rng.choice(running).pid
     victim, name = coordinator, "coordinator"
@@ -183,7 +183,7 @@ def _wake(stopped: dict[int, float]) -> None:
 
 
 def check(
-    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: Sequence[Values], count: Disturbed
+    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: Sequence[Values], count: Disturbance
 ) -> None:
     """Adds what is not as in the undisturbed search to the faults."""
     table, predictions = comparable(folder)
@@ -227,16 +227,16 @@ def storages(kind: str) -> Iterator[str | None]:
 
 def campaign(
     folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0, step: float = 0.2
-) -> Disturbed:
+) -> Disturbance:
     """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
-    rng, count = random.Random(f"{kind}-{seed}"), Disturbed()
+    rng, count = random.Random(f"{kind}-{seed}"), Disturbance()
     data = images(folder / "images")
     searched(folder / "undisturbed", data, 1, None, step)
     expected = comparable(folder / "undisturbed")
     while count.hits.total() < kills and not count.faults:
         run = folder / f"{kind}-{count.searches}"
         with storages(kind) as storage:
-            disturb(run, data, storage, 1 if kind == "sqlite" else 2, kills, rng, every_seconds, count, step)
+            disturb(run, data, storage, kills, rng, every_seconds, count, step)
             if not count.faults:
                 check(run, expected, shown_in_optuna(run, storage), count)
     return count

@@ -144,7 +144,7 @@ def test_the_highest_score_is_always_in(count: int, seeds: int, images: int, see
 def test_different_images_are_refused() -> None:
     with pytest.raises(ScaleSearchError, match="same images"):
         weigh(samples([np.ones((1, 5), bool), np.ones((1, 6), bool)]), [1.0, 1.0], None)
-    with pytest.raises(ScaleSearchError, match="same images"):
+    with pytest.raises(ScaleSearchError, match="at least one image"):
         sample(np.ones((1, 0), bool))
 
 
