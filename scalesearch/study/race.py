@@ -147,8 +147,7 @@ class Results:
                 if (number, seed, epochs) not in self._resampled:
                     self._resampled[number, seed, epochs] = resample(right[seed])
             self._samples[place] = sample(
-                np.stack([right[seed] for seed in chosen]),
-                [self._resampled[number, seed, epochs] for seed in chosen],
+                np.stack([right[seed] for seed in chosen]), [self._resampled[number, seed, epochs] for seed in chosen]
             )
         return self._samples[place]
 

@@ -17,11 +17,7 @@ from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
 from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
-from scalesearch.running.verify import (
-    VerificationAgenda,
-    recorded,
-    verify,
-)
+from scalesearch.running.verify import VerificationAgenda, recorded, verify
 from scalesearch.running.workers import Workers
 from scalesearch.study.answer import Answer, Standing, Status, conclude, recommend
 from scalesearch.study.config import TrainConfig

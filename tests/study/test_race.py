@@ -3,18 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scalesearch.study.race import (
-    Race,
-    Results,
-    Rung,
-    Runner,
-    State,
-    advance,
-    exhaustive,
-    open_places,
-    planned,
-    usual,
-)
+from scalesearch.study.race import Race, Results, Rung, Runner, State, advance, exhaustive, open_places, planned, usual
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import Bools
 
