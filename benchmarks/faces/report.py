@@ -30,11 +30,11 @@ def of(rows: Sequence[Row], arm: str) -> list[Row]:
 
 def cell(rows: Sequence[Row], value: Callable[[Row], float | None], scale: str = ".1%") -> str:
     """Mean over seeds, and their standard deviation where they differ."""
-    found = [one for one in map(value, rows) if one is not None]
-    if not found:
+    numbers = [one for one in map(value, rows) if one is not None]
+    if not numbers:
         return "–"
-    middle = format(float(np.mean(found)), scale)
-    spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+    middle = format(float(np.mean(numbers)), scale)
+    spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
     return middle if spread < 1e-9 else f"{middle} ± {format(spread, scale)}"
 
 
@@ -89,7 +89,7 @@ def open_table(rows: Sequence[Row]) -> str:
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     first = {name: own[0] for arm, name in NAMES.items() if (own := of(rows, arm)) and "curves" in own[0]}
-    found = {
+    drawn = {
         "roc": roc_figure({name: row["curves"]["roc"] for name, row in first.items()}),
         "open_set": open_set_figure({name: row["curves"]["open_set"] for name, row in first.items()}),
         "distances": distance_figure({
@@ -98,8 +98,8 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     }  # fmt: skip
     covered = [row["coverage"] for row in rows if "coverage" in row]
     if covered:
-        found["coverage"] = coverage_figure(covered[0])
-    return found
+        drawn["coverage"] = coverage_figure(covered[0])
+    return drawn
 
 
 def threshold_text(rows: Sequence[Row]) -> str:

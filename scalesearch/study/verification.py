@@ -230,8 +230,8 @@ def compare_sizes(
     judged = [network for network in networks if reached[network.candidate.index]]
     if len(judged) < 2:
         raise UserError(
-            "--phi", f"{len(judged)} networks have a result at φ = {phi:g}, and a comparison needs two; rows.json in "
-            "its folder says why trainings failed.", do="Run the same command again to go on with it.",
+            "--phi", f"fewer than two networks have a result at φ = {phi:g}, so there is nothing to compare; rows.json "
+            "in its folder says why trainings failed.", do="Run the same command again to go on with it.",
         )  # fmt: skip
     first = [at_one.sample(n.candidate.index, epochs_at_one) for n in judged]
     second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]

@@ -55,8 +55,8 @@ def test_results_are_read_back_by_anybody(open_storage: OpenStorage, run: str) -
         claim = claimed(ledger)
         assert ledger.finish(claim, line(claim.key, score), b"" if score is None else b"\0\xff")
         assert ledger.finish(claim, line(claim.key, score), b"")  # the answer to the first try was lost on its way
-    found = Ledger(open_storage(), run).finished()
-    assert [(one.row.key, one.predictions) for one in found] == [(KEYS[0], b"\0\xff"), (KEYS[1], b"")]
+    results = Ledger(open_storage(), run).finished()
+    assert [(one.row.key, one.predictions) for one in results] == [(KEYS[0], b"\0\xff"), (KEYS[1], b"")]
     assert [one.row.key for one in ledger.finished(known={KEYS[0]})] == [KEYS[1]]
 
 
@@ -176,7 +176,7 @@ def test_other_storages_are_refused(tmp_path: Path, address: str) -> None:
 def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="no driver for PostgreSQL (the extra [postgresql])")
     url = storage_url(tmp_path, f"postgresql://me:secret@/db?host={tmp_path}")
-    with pytest.raises(UserError, match="PostgreSQL that answers") as caught:
+    with pytest.raises(UserError, match="database cannot be read and written") as caught:
         Ledger(Storage(url), "x")
     assert "secret" not in str(caught.value)
 
