@@ -59,7 +59,7 @@ class Storage:
                 until = until or now + PATIENCE_SECONDS
                 self._say_away(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
                 time.sleep(RETRY_SECONDS)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, UnicodeDecodeError) as error:  # sqlite3 reads text from damaged pages
                 raise self.refused(error) from None
             else:
                 if self._away:
