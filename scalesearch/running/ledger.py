@@ -217,11 +217,6 @@ class Ledger:
         counted = select(func.count()).where(self._mine, _T.state.in_((DONE, FAILED)))
         return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
 
-    def running(self) -> int:
-        """How many are claimed, by anybody."""
-        counted = select(func.count()).where(self._mine, _T.state == RUNNING)
-        return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
-
     def beat(self) -> None:
         """Says that this coordinator lives."""
         statement = (

@@ -57,7 +57,9 @@ class Storage:
                 if not self.shared or (until is not None and now > until):
                     raise self.refused(error) from None
                 until = until or now + PATIENCE_SECONDS
-                self._say_away(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
+                if not self._away:  # said once, though several threads miss it
+                    self._away = True
+                    self._note(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
                 time.sleep(RETRY_SECONDS)
             except (SQLAlchemyError, UnicodeDecodeError) as error:  # sqlite3 reads text from damaged pages
                 raise self.refused(error) from None
@@ -66,12 +68,6 @@ class Storage:
                     self._away = False
                     self._note(f"{self.name} is back")
                 return answer
-
-    def _say_away(self, text: str) -> None:
-        """Once for several threads that all miss it."""
-        if not self._away:
-            self._away = True
-            self._note(text)
 
     def once(self) -> None:
         """Asks the server for an answer, without patience: a wrong address should be said at once.

@@ -19,7 +19,6 @@ from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import (
     LEVEL,
     Bools,
-    Evidence,
     Floats,
     Interval,
     Sample,
@@ -260,7 +259,8 @@ def _verdicts(
         spread = seed_spread([*samples, *repeats]) or before
         evidence = weigh(samples, [r.factor for r in judged], spread)
         inside = not_beaten(evidence, level)
-        verdicts = _placed(judged, number, evidence, inside), spread
+        stands = [Place(r.number, number, bool(inside[n]), evidence.interval(n)) for n, r in enumerate(judged)]
+        verdicts = tuple(stands), spread
         results.verdicts[number] = (question, verdicts)
     return verdicts
 
@@ -269,9 +269,3 @@ def _repeats(rung: Rung, results: Results) -> tuple[Sample, ...]:
     """The baseline's trainings of a rung: where it has several seeds, they tell of the spread between them, too."""
     seeds = [seed for seed in results.seeds(BASELINE, rung.epochs) if seed < rung.seeds]
     return (results.sample(BASELINE, rung.epochs, seeds),) if seeds else ()
-
-
-def _placed(judged: Sequence[Runner], rung: int, evidence: Evidence, inside: Bools) -> tuple[Place, ...]:
-    return tuple(
-        Place(runner.number, rung, bool(inside[place]), evidence.interval(place)) for place, runner in enumerate(judged)
-    )
