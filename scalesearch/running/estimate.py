@@ -17,7 +17,7 @@ from scalesearch.running.executor import Beat, Executor, Here, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.race import Race, Runner, places
+from scalesearch.study.race import Race, Runners, places
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
@@ -115,7 +115,7 @@ def _probe(
 
 
 def expected_rungs(
-    race: Race, plan: SearchPlan, runners: Sequence[Runner], done: Collection[Key]
+    race: Race, plan: SearchPlan, runners: Runners, done: Collection[Key]
 ) -> list[list[tuple[Trial, int]]]:
     """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
 
@@ -128,7 +128,7 @@ def expected_rungs(
         reached[n, seed] = max(epochs, reached.get((n, seed), 0))
     rungs: list[list[tuple[Trial, int]]] = []
     for rung in race.rungs:
-        entrants = (BASELINE, *(r.number for r in runners[: places(rung, len(runners))]))
+        entrants = (BASELINE, *list(runners)[: places(rung, len(runners))])
         rungs.append([])
         for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
             before = reached.get(key, 0)

@@ -276,7 +276,7 @@ def read_recommendation(folder: Path) -> Recommendation:
     path = folder / RECOMMENDATION_FILE
     if not path.is_file():
         raise UserError(
-            "--run", f"{folder} is not the folder of a search with an answer: it has no {path.name}.",
+            "--run", f"there is no {path.name} in {folder}, so it is not the folder of a search with an answer.",
             do='Run "scalesearch grid" first, or name such a folder.',
         )  # fmt: skip
     return load(Recommendation, path, "the coefficients of a search", FORMAT)

@@ -16,7 +16,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Runner
+from scalesearch.study.race import Runners
 from scalesearch.study.row import BASELINE, Key, Row
 from scalesearch.typed import parse
 
@@ -128,9 +128,9 @@ def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
     return Trial(number, name, replace(spec, name=name), plan.proxy.spec(spec), train, until, plan.weights)
 
 
-def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Runner, ...]:
+def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> Runners:
     """The candidates as the race sees them."""
-    return tuple(Runner(c.index, score(1.0, c.macs, plan.target_macs)) for c in candidates)
+    return {c.index: score(1.0, c.macs, plan.target_macs) for c in candidates}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:

@@ -192,7 +192,7 @@ def read_record(folder: Path, counted: bool = True) -> Record:
     path = folder / RUN_FILE
     if not path.is_file():
         raise UserError(
-            "--run", f"{folder} is not the folder of a search: it has no {RUN_FILE}.",
+            "--run", f"there is no {RUN_FILE} in {folder}, so it is not the folder of a search.",
             do='Run "scalesearch grid" first, or name such a folder.',
         )  # fmt: skip
     values = read_json(path, WHAT)
