@@ -12,15 +12,14 @@ from functools import cache
 
 from scalesearch.design.blocks import block_layers
 from scalesearch.design.spec import BlockKind, NetSpec, Stage
-from scalesearch.notebook import html_table
-from scalesearch.units import show_count
+from scalesearch.table import Table, table
+from scalesearch.units import show_count, show_percent
 
 EXPONENT = -0.07
 BLOCK_WORDS: dict[BlockKind, str] = {
     "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
     "bottleneck": "bottleneck ×{:.3g}",
 }  # fmt: skip
-COLUMNS = ("part", "block", "se", "width", "depth", "output", "FLOPs")
 
 
 @dataclass(frozen=True)
@@ -170,29 +169,26 @@ def parts(spec: NetSpec) -> tuple[Part, ...]:
     return (*listed, Part("head", ", ".join(head), 0.0, spec.pooled_width, 1, 1, last))
 
 
-def spec_lines(spec: NetSpec) -> list[list[str]]:
-    """A row per part as people read it, by ``COLUMNS``."""
-    return [
-        [part.name, part.block, _squeeze(part), str(part.width), str(part.depth), str(part.size),
-         show_count(part.cost.macs)]
+def part_table(spec: NetSpec, name: str) -> Table:
+    """The network ``name`` part by part, with each part's share of the FLOPs, and the sum."""
+    total = cost(spec)
+
+    def counts(one: Cost) -> tuple[str, ...]:
+        share = show_percent(one.macs / total.macs)
+        return show_count(one.macs), share, show_count(one.params), show_count(one.activations)
+
+    rows: list[tuple[object, ...]] = [
+        (part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "", part.width,
+         part.depth if part.name.isdigit() else "", part.size, *counts(part.cost))
         for part in parts(spec)
     ]  # fmt: skip
-
-
-def spec_html(spec: NetSpec) -> str:
-    """A network as a notebook shows it: its parts, and its totals."""
-    sizes = cost(spec)
-    totals = (
-        f"{spec.resolution} px, {spec.classes} classes: {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} "
-        f"parameters, {show_count(sizes.activations)} activations; digest {spec.digest}"
-    )
-    return html_table(spec.name, COLUMNS, spec_lines(spec), [totals])
+    rows.append(("all", "", "", "", sum(spec.depths), "", *counts(total)))
+    columns = (
+        "part", "block, kernel / stride", "squeeze", "channels", "blocks", "output px", "FLOPs", "share", "params",
+        "activations",
+    )  # fmt: skip
+    return table(f"{name} at {spec.resolution} px, {spec.classes} classes, part by part", columns, rows)
 
 
 def _block(stage: Stage) -> str:
     return f"{BLOCK_WORDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
-
-
-def _squeeze(part: Part) -> str:
-    """A stage's ratio, a dash where it has no squeeze-excitation; stem and head never have one."""
-    return "" if part.name in ("stem", "head") else f"{part.squeeze:g}" if part.squeeze else "–"

@@ -126,7 +126,7 @@ def test_what_notebooks_show_is_escaped() -> None:
     html = spec._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert html.count("<tr>") == len(spec.stages) + 3
+    assert html.count("<tr>") == len(spec.stages) + 4
     assert spec.digest in html
 
 
