@@ -95,9 +95,8 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
         try:
             return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
         except UserError as error:
-            raise UserError(
-                "--model", f'"{name}" is no member of the family: {error.problem}', do=_meant(name)
-            ) from None
+            problem = f'"{name}" is no member of the family: {error.problem}'
+            raise UserError("--model", problem, do=_meant(name)) from None
     if name in space_names() or (name.endswith(".toml") and Path(name).is_file()):
         return load_space(name).baseline
     for space in map(load_space, space_names()):

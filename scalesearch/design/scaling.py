@@ -87,9 +87,8 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
         limits = f"with {coefficients} the multipliers leave 1/{LARGEST_MULTIPLIER:g} to {LARGEST_MULTIPLIER:g}"
         raise UserError("--phi", f"{phi:g} is too far from 0: {limits}{_estimated(spec, coefficients, phi)}.")
     if spec.resolution * factors[2] > LARGEST_SIDE:
-        raise UserError(
-            "--phi", f"{phi:g}, images of {spec.resolution * factors[2]:.0f} px", f"at most {LARGEST_SIDE} px"
-        )
+        side = f"{spec.resolution * factors[2]:.0f} px, more than the {LARGEST_SIDE} px that are possible"
+        raise UserError("--phi", f"{phi:g} asks for images of {side}.")
     if rounding == "efficientnet":
         return multiply(spec, *factors)
     from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
@@ -264,8 +263,8 @@ def meet_seconds(
     best = min(tried, key=lambda one: _miss(one[2], target_seconds))
     if _miss(best[2], target_seconds) > math.log1p(TIME_NEAR_ENOUGH):
         raise UserError(
-            option, f"{spec.name} ({own * 1e3:.3g} ms) cannot be scaled to {target_seconds * 1e3:.3g} ms; the nearest is "
-            f"{best[2] * 1e3:.3g} ms at φ = {best[0]:g}.",
+            option, f"{spec.name} ({own * 1e3:.3g} ms) cannot be scaled to {target_seconds * 1e3:.3g} ms; "
+            f"the nearest is {best[2] * 1e3:.3g} ms at φ = {best[0]:g}.",
             do="Choose another space, or measure again on a machine with nothing else to do.",
         )  # fmt: skip
     return SizedMember(best[0], best[1], cost(best[1]).macs), best[2]
@@ -282,9 +281,7 @@ def check_buildable(spec: NetSpec, option: str) -> None:
     params = cost(spec).params
     if params > LARGEST_PARAMS:
         size = f"{params / 1e9:.3g}B parameters ({4 * params / 1e9:.3g} GB)"
-        raise UserError(
-            option, f"a network of {size} is larger than the limit of {LARGEST_PARAMS / 1e9:g}B parameters."
-        )
+        raise UserError(option, f"a network of {size} is too large; at most {LARGEST_PARAMS / 1e9:g}B are possible.")
 
 
 def _miss(value: float, target: float) -> float:

@@ -156,7 +156,7 @@ def test_a_time_is_met_in_few_measurements(overhead: float, target: float) -> No
 
 
 def test_a_time_below_the_overhead_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"--latency: found 1 ms; .*; the nearest is 2\d(\.\d)? ms at φ = -"):
+    with pytest.raises(UserError, match=r"--latency: .* cannot be .* to 1 ms; the nearest is 2\d(\.\d)? ms at φ = -"):
         meet_seconds(B0.baseline, PAPER, 0.001, "budget", Clock(0.02))
 
 
