@@ -285,7 +285,7 @@ def check_table(values: Any, known: Mapping[str, Rule], where: str, mistakes: li
     """
     if not isinstance(values, dict):
         if values is not None:
-            mistakes.append(f"{where}: {shown(values)} is not a table.")
+            mistakes.append(f"{where}: {shown(values)} is not a table.".removeprefix(": "))
         values = {}
     prefix = f"{where}." if where else ""
     for key in values:

@@ -11,6 +11,7 @@ from PIL import Image
 from scalesearch.data.image import read_rgb, short_side
 from scalesearch.data.source import Source, median_short_side
 from scalesearch.errors import UserError
+from scalesearch.units import counted
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"})
 _PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -184,7 +185,7 @@ def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list
     notes = []
     if skipped_links:
         examples = ", ".join(skipped_links[:3])
-        notes.append(f"links to folders or out of {root} were not followed ({len(skipped_links)}): {examples}")
+        notes.append(f"{counted(len(skipped_links), 'link')} to folders or out of {root} not followed: {examples}")
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
         ignored = [

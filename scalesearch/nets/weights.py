@@ -113,12 +113,10 @@ def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
             raise ValueError(f"{len(state)} tensors for {blocks} blocks")
         problems = misfits(empty_state(spec), state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, UserError) as error:
-        reason = str(error).partition("\n")[0] if isinstance(error, UserError) else repr(error)
+        reason = str(error).partition("\n")[0].rstrip(".") if isinstance(error, UserError) else repr(error)
         raise UserError(str(path), f"its spec cannot be built ({reason}).") from error
     if problems:
-        raise UserError(
-            str(path), f"its tensors are not those of {spec.name}: {listed(problems)}.", do="Save it again."
-        )
+        raise UserError(str(path), f"its tensors do not fit {spec.name}: {listed(problems)}.", do="Save it again.")
     network = build(spec, seed=0)
     network.load_state_dict(dict(state))
     return network
@@ -208,8 +206,8 @@ def _refuse_bomb(path: Path) -> None:
     size = path.stat().st_size
     if declared > INFLATED * size:
         raise UserError(
-            str(path), f"it is an archive of {size / 1e6:.3g} MB that unpacks to {declared / 1e9:.3g} GB; weights come to "
-            f"at most {INFLATED} times their size.", do="Save the state dict again.",
+            str(path), f"it is an archive of {size / 1e6:.3g} MB that unpacks to {declared / 1e9:.3g} GB; weights "
+            f"unpack to at most {INFLATED} times their size.", do="Save the state dict again.",
         )  # fmt: skip
 
 

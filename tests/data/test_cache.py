@@ -202,7 +202,7 @@ def test_broken_images_can_be_left_out(source: Source, tmp_path: Path, monkeypat
     assert len(kept) == len(kept.parts) == 5
     assert kept.labels.tolist() == [0, 0, 1, 1, 1]
     assert kept.describe(1) == damaged.describe(2)
-    assert kept.notes[-1].startswith("2 broken image(s) left out")
+    assert kept.notes[-1].startswith("2 broken images left out")
     assert kept.digest not in (source.digest, damaged.digest)
     assert cached(kept, everything(kept), 8, tmp_path / "cache").images.shape == (5, 8, 8, 3)
     monkeypatch.setattr(cache, "_readable", None)  # what is broken is remembered
@@ -271,5 +271,5 @@ def test_an_image_whose_disk_does_not_answer_is_named(
     found = cache._in_order(work, range(3), None, lambda item: f"photo{item}.png")
     assert list(found) == [[0, 1, 2]]
     assert [record.getMessage() for record in caplog.records] == [
-        "photo1.png: not read for 0.1 s; its disk may not answer. Still waiting."
+        "photo1.png has not been read for 0.1 s; its disk may not answer. Waiting."
     ]
