@@ -146,9 +146,8 @@ def torchvision_loaded(spec: NetSpec, state: Mapping[str, Tensor]) -> nn.Module:
     try:
         peer.load_state_dict(state)
     except RuntimeError as error:
-        raise _not_torchvisions(
-            spec, f"whose tensors do not fit ({str(error).splitlines()[-1].strip(' .\t')})"
-        ) from None
+        mismatch = str(error).splitlines()[-1].strip().rstrip(".")
+        raise _not_torchvisions(spec, f"whose tensors do not fit ({mismatch})") from None
     return peer
 
 
