@@ -24,32 +24,32 @@ def test_nominal_triples_meet_the_constraint() -> None:
 @pytest.mark.parametrize("classes", [10, 1000])
 def test_nearly_every_triple_gets_a_network_of_twice_the_cost(name: str, classes: int) -> None:
     baseline = size_baseline(load_space(name), None, classes)
-    found = enumerate_candidates(baseline, FINE)
-    assert 1 - len(found.dropped) / found.nominal >= 0.95
-    assert all(abs(c.real_ratio / 2 - 1) <= 0.05 for c in found.candidates)
+    enumeration = enumerate_candidates(baseline, FINE)
+    assert 1 - len(enumeration.dropped) / enumeration.nominal >= 0.95
+    assert all(abs(c.real_ratio / 2 - 1) <= 0.05 for c in enumeration.candidates)
 
 
 @pytest.mark.parametrize("rounding", ["budget", "efficientnet"])
 def test_each_network_once_with_all_its_triples(rounding: str) -> None:
-    found = enumerate_candidates(B0.baseline, FINE, rounding, None)
-    digests = Counter(c.spec.digest for c in found.candidates)
+    enumeration = enumerate_candidates(B0.baseline, FINE, rounding, None)
+    digests = Counter(c.spec.digest for c in enumeration.candidates)
     assert set(digests.values()) == {1}
     on_grid = set(nominal_triples(FINE))
-    listed = [triple for c in found.candidates for triple in c.triples]
+    listed = [triple for c in enumeration.candidates for triple in c.triples]
     # where rounding is literal, 2/1/1 stands for a network of its own beside the control
     assert len(listed) - len(set(listed)) == (1 if rounding == "efficientnet" else 0)
-    assert len(on_grid & set(listed)) + len(found.dropped) == found.nominal
+    assert len(on_grid & set(listed)) + len(enumeration.dropped) == enumeration.nominal
     assert len(set(listed) - on_grid) == 2  # width and resolution alone: √2
-    assert [c.index for c in found.candidates] == list(range(len(found.candidates)))
-    for candidate in found.candidates:
+    assert [c.index for c in enumeration.candidates] == list(range(len(enumeration.candidates)))
+    for candidate in enumeration.candidates:
         assert candidate.macs == cost(candidate.spec).macs
         for triple in () if candidate.control else candidate.triples:
             assert scale(B0.baseline, triple, 1, rounding).digest == candidate.spec.digest
 
 
 def test_paper_literal_grid_is_as_unequal_as_known() -> None:
-    found = enumerate_candidates(B0.baseline, FINE, "efficientnet", None)
-    ratios = [c.real_ratio for c in found.candidates if not c.control]
+    enumeration = enumerate_candidates(B0.baseline, FINE, "efficientnet", None)
+    ratios = [c.real_ratio for c in enumeration.candidates if not c.control]
     assert len(ratios) == 65
     assert (round(min(ratios), 2), round(max(ratios), 2)) == (1.93, 3.33)
 
@@ -82,10 +82,10 @@ def test_sizing_out_of_reach(target: float) -> None:
 
 @pytest.mark.parametrize("rounding", ["budget", "efficientnet"])
 def test_meet_solves_for_phi(rounding: str) -> None:
-    found = meet(B0.baseline, PAPER, 1.8e9, rounding)
-    assert abs(found.macs / 1.8e9 - 1) < 0.05
-    assert scale(B0.baseline, PAPER, found.phi, rounding) == found.spec
-    assert found.macs == cost(found.spec).macs
+    member = meet(B0.baseline, PAPER, 1.8e9, rounding)
+    assert abs(member.macs / 1.8e9 - 1) < 0.05
+    assert scale(B0.baseline, PAPER, member.phi, rounding) == member.spec
+    assert member.macs == cost(member.spec).macs
 
 
 def test_score_by_hand_and_t_cannot_change_the_order() -> None:

@@ -148,10 +148,10 @@ class Clock:
 @pytest.mark.parametrize("target", [0.03, 0.04, 0.1, 1.0])
 def test_a_time_is_met_in_few_measurements(overhead: float, target: float) -> None:
     clock = Clock(overhead)
-    found, seconds = meet_seconds(B0.baseline, PAPER, target, "budget", clock)
-    assert seconds == Clock(overhead)(found.spec)
+    member, seconds = meet_seconds(B0.baseline, PAPER, target, "budget", clock)
+    assert seconds == Clock(overhead)(member.spec)
     assert seconds == pytest.approx(target, rel=0.05)
-    assert found.spec == scale(B0.baseline, PAPER, found.phi)
+    assert member.spec == scale(B0.baseline, PAPER, member.phi)
     assert clock.asked <= MEASUREMENTS + 1
 
 
