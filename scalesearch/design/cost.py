@@ -115,16 +115,6 @@ def cost(spec: NetSpec) -> Cost:
     return Cost(sum(op.macs for op in ops), sum(op.params for op in ops), sum(op.activations for op in ops))
 
 
-def stage_costs(spec: NetSpec) -> tuple[Cost, ...]:
-    """Cost per part: stem, each stage, head and classifier. The parts sum to ``cost(spec)``."""
-    parts = [[0, 0, 0] for _ in range(len(spec.stages) + 2)]
-    for op in operators(spec):
-        part = int(op.name.split(".")[1]) if op.name.startswith("features") else len(parts) - 1
-        for position, value in enumerate((op.macs, op.params, op.activations)):
-            parts[part][position] += value
-    return tuple(Cost(*part) for part in parts)
-
-
 def score(accuracy: float, macs: float, target_macs: float) -> float:
     """Accuracy · (FLOPS / T)^−0.07: accuracy (0…1) discounted by cost, the objective of the search.
 
@@ -157,8 +147,13 @@ class Part:
 
 
 def parts(spec: NetSpec) -> tuple[Part, ...]:
-    """Every part in order; their costs add up to the network's."""
-    first, *middle, last = stage_costs(spec)
+    """Stem, each stage, head with classifier; their costs add up to the network's."""
+    sums = [[0, 0, 0] for _ in range(len(spec.stages) + 2)]
+    for op in operators(spec):
+        place = int(op.name.split(".")[1]) if op.name.startswith("features") else -1
+        for position, value in enumerate((op.macs, op.params, op.activations)):
+            sums[place][position] += value
+    first, *middle, last = (Cost(*part) for part in sums)
     stem, size = spec.stem, output_size(spec.resolution, spec.stem.reduction)
     pool = ", max-pool 3×3 /2" if stem.max_pool else ""
     listed = [Part("stem", f"conv {stem.kernel}×{stem.kernel} /{stem.stride}{pool}", 0.0, stem.width, 1, size, first)]

@@ -220,14 +220,6 @@ def to_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -
     return renamed
 
 
-def from_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -> OrderedDict[str, Tensor]:
-    """The family's state dict under canonical names; names foreign to the spec stay as they are.
-
-    Raises UserError where the family has no names for the spec's blocks.
-    """
-    return rename(state, {foreign: canonical for canonical, foreign in NAMES[family](spec).items()})
-
-
 def known_specs() -> Iterator[NetSpec]:
     """The shipped baselines and their released members."""
     for name in space_names():
@@ -250,16 +242,17 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
     modules = {name.rpartition(".")[0] for name in given}
     fitting: list[tuple[NetSpec, dict[str, Tensor]]] = []
     for known in known_specs():
+        paths = [path for layer in layers(known) for path in (layer.path, layer.norm) if path]
         for naming in NAMINGS.values():
             try:
                 names = naming(known)
             except UserError:  # blocks that this naming has no words for
                 continue
-            expected = {path: names.get(path, path) for path in _modules(known)}
+            expected = {path: names.get(path, path) for path in paths}
             if not all(name in modules for path, name in expected.items() if not path.startswith("classifier")):
                 continue
             renamed = dict(rename(given, {foreign: path for path, foreign in expected.items()}))
-            if any(name.startswith(BODY) and _module(name) not in expected for name in renamed):
+            if any(name.startswith(BODY) and name.rpartition(".")[0] not in expected for name in renamed):
                 continue  # a deeper network's
             spec = measured(known, renamed)
             if spec is None:
@@ -298,23 +291,10 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
         in_channels=stem.shape[1],
         classes=known.classes if classifier is None else len(classifier),
     )
-    shapes = expected_shapes(spec)
-    fits = all(tuple(tensor.shape) == shapes.get(name, tuple(tensor.shape)) for name, tensor in state.items())
+    own = empty_state(spec)
+    fits = all(name not in own or tensor.shape == own[name].shape for name, tensor in state.items())
     return spec if fits else None
 
 
 def _rows(weight: Tensor | None) -> int:
     return 0 if weight is None else len(weight)
-
-
-def expected_shapes(spec: NetSpec) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor, by name."""
-    return {name: tuple(tensor.shape) for name, tensor in empty_state(spec).items()}
-
-
-def _modules(spec: NetSpec) -> list[str]:
-    return [path for layer in layers(spec) for path in (layer.path, layer.norm) if path]
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]

@@ -24,7 +24,7 @@ from torchvision.models import get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
-from scalesearch.files import BoundedFile, write_bytes
+from scalesearch.files import BoundedFile, require_regular, write_bytes
 from scalesearch.nets.modules import MBConvNet, build, empty_state
 from scalesearch.nets.names import identify, known_specs
 
@@ -135,10 +135,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
 
 def require_file(path: Path) -> None:
     """Raises UserError where ``path`` is no file, or one larger than any that this project writes."""
-    if not path.is_file():
-        instead = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "nothing"
-        raise UserError(str(path), f"a file of weights should be here, and there is {instead}.")
-    size = path.stat().st_size
+    size = require_regular(path, "a file of weights")
     if size > LARGEST_FILE:
         most = f"{LARGEST_FILE / 1e9:.0f} GB"
         raise UserError(str(path), f"a file of weights has at most {most}, and this one has {size / 1e9:.0f} GB.")

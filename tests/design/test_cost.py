@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.design.cost import block_operators, cost, operators, parts, stage_costs
+from scalesearch.design.cost import block_operators, cost, operators, parts
 from scalesearch.design.scaling import PAPER, published_spec, scale
 from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import Stage, expanded_width, squeeze_width
@@ -78,13 +78,8 @@ def test_a_bottleneck_by_hand() -> None:
 
 
 @pytest.mark.parametrize("name", space_names())
-def test_parts_sum_to_the_whole_and_names_are_unique(name: str) -> None:
-    spec = load_space(name).baseline
-    parts, whole = stage_costs(spec), cost(spec)
-    assert sum(part.macs for part in parts) == whole.macs
-    assert sum(part.params for part in parts) == whole.params
-    assert sum(part.activations for part in parts) == whole.activations
-    names = [op.name for op in operators(spec)]
+def test_names_are_unique(name: str) -> None:
+    names = [op.name for op in operators(load_space(name).baseline)]
     assert len(names) == len(set(names))
 
 

@@ -88,7 +88,7 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
 def test_missing_file_folder_and_foreign_bytes(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="there is nothing"):
         load_network(tmp_path / "absent.safetensors")
-    with pytest.raises(UserError, match="there is a folder"):
+    with pytest.raises(UserError, match="a file of weights should be here, not a folder"):
         load_network(tmp_path)
     text = tmp_path / "notes.safetensors"
     text.write_text("not weights at all, but long enough to hold a header")
@@ -261,5 +261,5 @@ def test_an_absurd_spec_is_refused_before_it_is_built(saved: Path) -> None:
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "net.pt")
-    with pytest.raises(UserError, match="there is a pipe or device"):
+    with pytest.raises(UserError, match="a file of weights should be here, not a pipe or device"):
         read_state(tmp_path / "net.pt")
