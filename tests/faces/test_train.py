@@ -176,7 +176,7 @@ def test_foreign_damaged_and_newer_models_are_refused(tmp_path: Path) -> None:
         rewritten(path, spec="{")
     with pytest.raises(UserError, match="damaged metadata"):
         rewritten(path, facts="{")
-    with pytest.raises(UserError, match="exactly the tensors"):
+    with pytest.raises(UserError, match="its tensors do not fit"):
         rewritten(path, spec=json.dumps(tiny_spec(DIMENSIONS + 1).to_dict()))
 
 
