@@ -9,7 +9,7 @@ from scalesearch.api.finetune import FinetuneResult
 from scalesearch.api.options import Data, Device, Option, SkipBroken, path, takes, text
 from scalesearch.errors import UserError
 from scalesearch.files import write_bytes, write_csv, write_json
-from scalesearch.notebook import html_table
+from scalesearch.table import table, table_html
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +79,7 @@ class EvaluationResult:
     def _repr_html_(self) -> str:
         v = self.values
         title = f"{v['top1']:.1%} of {v['images']} {self.part} images, 95 % interval {v['low']:.1%}–{v['high']:.1%}"
-        return html_table(title, ("class", "images", "accuracy"), self.rows())
+        return table_html(table(title, ("class", "images", "accuracy"), self.rows()))
 
 
 def judge(asked: EvaluateOptions) -> EvaluationResult:

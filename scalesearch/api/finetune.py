@@ -33,8 +33,8 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import locked, write_bytes
 from scalesearch.files import prepare as prepare_folder
-from scalesearch.notebook import html_table
 from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
+from scalesearch.table import table, table_html
 from scalesearch.training.history import EpochRecord, Watcher
 from scalesearch.units import show_count
 
@@ -187,7 +187,7 @@ class FinetuneResult:
             ["strategy", str(metrics["config"]["strategy"])],
             ["file", str(self.file)],
         ]
-        return html_table(f"{metrics['model']} on {metrics['data']}", ("", ""), rows)
+        return table_html(table(f"{metrics['model']} on {metrics['data']}", ("", ""), rows))
 
 
 @takes(FinetuneOptions)

@@ -110,9 +110,7 @@ def _find_lr(job: FinetuneJob, where: "torch.device", json: bool) -> None:
 
 def _print_plan(source: "WeightSource", plan: "TransferPlan") -> None:
     """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
-    from scalesearch.reports import tables
-
-    show(tables.inheritance(source, plan), result=False)
+    show(plan.table(f"Weights from {source.name} ({source.spec.name})"), result=False)
     kept = (
         "the function is kept"
         if plan.preserved
