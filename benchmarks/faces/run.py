@@ -29,9 +29,10 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
 from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
+from scalesearch.faces import LossName
 from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fit_threshold, fitted, search
 from scalesearch.faces.model import EmbeddingSet, discriminants, embed, embedder, pooled, set_embedding
-from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
+from scalesearch.faces.objective import Objective, ObjectiveSettings
 from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
 from scalesearch.faces.protocols import (
     all_pairs,
