@@ -1,13 +1,12 @@
 """A saved model evaluated on images, and asked what is on others."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from scalesearch.api.finetune import FinetuneResult
-from scalesearch.api.options import Data, Device, Option, SkipBroken, path, takes, text
-from scalesearch.errors import UserError
+from scalesearch.api.options import Data, Device, Option, Reading, SkipBroken, TableFile, table_file, takes
 from scalesearch.files import write_bytes, write_csv, write_json
 from scalesearch.notebook import html_table
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
 ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
-Reading = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -29,12 +27,11 @@ class EvaluateOptions:
     model: ModelFile
     data: Data = None
     _: KW_ONLY
-    part: Annotated[Literal["test", "validation", "train"], Option("Which part of the images to evaluate on.")] = "test"
+    part: Annotated[Literal["test", "validation", "train"], Option("Part of the images to evaluate on.")] = "test"
     device: Device = "auto"
     skip_broken: SkipBroken = False
-    out: Annotated[
-        Path | str | None, Option("Folder for evaluation.json, confusion.csv and two figures; none if left out.")
-    ] = None
+    out: Annotated[Path | str | None, Option(
+        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,8 +79,13 @@ class EvaluationResult:
         return html_table(title, ("class", "images", "accuracy"), self.rows())
 
 
-def judge(asked: EvaluateOptions) -> EvaluationResult:
-    """Evaluates a model file, and writes what ``out`` asks for. Raises UserError where classes differ."""
+@takes(EvaluateOptions)
+def evaluate(asked: EvaluateOptions) -> EvaluationResult:
+    """Evaluates a saved model: top-1 with its interval, per class, confusion, calibration; writes what ``out`` asks.
+
+    Raises:
+        UserError: no such model, or data of other classes.
+    """
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.nets.weights import load_network
     from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
@@ -92,7 +94,7 @@ def judge(asked: EvaluateOptions) -> EvaluationResult:
     from scalesearch.training.model_file import DATA
 
     network, metadata = load_network(file_of(asked.model))
-    name, device = text(asked.data) or metadata.get(DATA, ""), choose_device(asked.device)
+    name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
     parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
@@ -100,22 +102,10 @@ def judge(asked: EvaluateOptions) -> EvaluationResult:
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
     reliability = calibration(evaluation.labels == evaluation.predictions, evaluation.probabilities)
     per_class = dict(zip(parts.classes, shares, strict=True))
-    result = EvaluationResult(
-        asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability
-    )  # fmt: skip
+    result = EvaluationResult(asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability)
     if asked.out is not None:
         _write_evaluation(Path(asked.out), result)
     return result
-
-
-@takes(EvaluateOptions)
-def evaluate(asked: EvaluateOptions) -> EvaluationResult:
-    """Judges a saved model: top-1 with its interval, per class, confusion, calibration.
-
-    Raises:
-        UserError: no such model, or data of other classes.
-    """
-    return judge(asked)
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
@@ -135,12 +125,15 @@ class PredictOptions:
     """Which images a saved model is asked about."""
 
     model: ModelFile
-    images: Annotated[Sequence[str | Path] | str | Path, Option("Images, or folders of them.", argument=True)]
+    images: Annotated[
+        Sequence[str | Path] | str | Path, Option("Images to predict, or folders of them.", argument=True)
+    ]
     _: KW_ONLY
-    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
-    top: Annotated[int, Option("Classes to name for each image.", minimum=1)] = 5
-    batch_size: Annotated[int, Option("Images at a time.", minimum=1)] = 64
+    out: TableFile = None
+    top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
+    batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
     device: Device = "auto"
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)
@@ -166,11 +159,11 @@ class Prediction:
         }  # fmt: skip
 
 
-def name_images(asked: PredictOptions, reading: Reading = lambda done, total: None) -> list[Prediction]:
-    """What a model says about each image; writes ``out`` where any could be read.
+@takes(PredictOptions)
+def predict(asked: PredictOptions) -> list[Prediction]:
+    """What is on images, with probabilities; files that cannot be read carry an ``error``. Writes what ``out`` asks for.
 
-    Args:
-        reading: told how many are done, and of how many.
+    ``reading`` is told how many are done, and of how many.
 
     Raises:
         UserError: no such model, or no image there.
@@ -180,9 +173,7 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     from scalesearch.training.evaluation import image_files, predictions
     from scalesearch.training.model_file import class_names, statistics_of
 
-    out = path(asked.out)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    out = table_file(asked.out)
     network, metadata = load_network(file_of(asked.model))
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
@@ -192,16 +183,11 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     named = []
     for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
         named.append(_prediction(file, probabilities, error, classes, top))
-        reading(len(named), len(files))
+        if asked.reading:
+            asked.reading(len(named), len(files))
     if out is not None and not all(one.error for one in named):
         _write_predictions(out, named, classes)
     return named
-
-
-@takes(PredictOptions)
-def predict(asked: PredictOptions) -> list[Prediction]:
-    """What is on images, with probabilities; files that cannot be read carry an ``error``."""
-    return name_images(asked)
 
 
 def _prediction(file: str, probabilities: Any, error: str, classes: tuple[str, ...], top: int | None) -> Prediction:

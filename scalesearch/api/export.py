@@ -19,12 +19,11 @@ class ExportOptions:
     """Which model is written, and for whom."""
 
     model: ModelFile
-    format: Annotated[
-        Literal["onnx", "torch-export", "torchvision", "timm"],
-        Option("A graph, a torch.export program, or a state dict under another library's names."),
-    ] = "onnx"
+    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm"], Option(
+        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm.")
+    ] = "onnx"  # fmt: skip
     _: KW_ONLY
-    out: Annotated[Path | str | None, Option("The file; beside the model if left out.")] = None
+    out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
 
 
 @dataclass(frozen=True)
@@ -47,11 +46,6 @@ def export(asked: ExportOptions) -> ExportResult:
     Raises:
         UserError: no such model, or a format that cannot hold it.
     """
-    return write_export(asked)
-
-
-def write_export(asked: ExportOptions) -> ExportResult:
-    """What ``export`` does."""
     from scalesearch.nets.export import SUFFIX
     from scalesearch.nets.export import export as write
     from scalesearch.nets.weights import load_network

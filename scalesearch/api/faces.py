@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
@@ -15,11 +15,18 @@ from scalesearch.api.options import (
     TRAINING,
     TRANSFER,
     Device,
+    Ema,
     Option,
+    Patience,
+    Reading,
+    Scheme,
     SkipBroken,
     SourcePadding,
+    TableFile,
     Tell,
+    Weights,
     inherited,
+    table_file,
     takes,
 )
 from scalesearch.errors import UserError
@@ -27,6 +34,7 @@ from scalesearch.faces import LossName, Mining
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.training.history import SILENT, EpochRecord, Watcher
+from scalesearch.units import counted
 
 if TYPE_CHECKING:
     from scalesearch.design.spec import NetSpec
@@ -40,80 +48,63 @@ FOLDER = Path("runs/faces")
 MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
 FPIR = 0.01
 
-ModelFile = Annotated[Path | str, Option("A model that faces fit wrote.", MEMBERS)]
-GalleryFile = Annotated[Path | str, Option("The file that holds the members.", MEMBERS)]
-Strangers = Annotated[
-    str | Path | None, Option("Folder with a folder of photos per person, of people who are no members.", STRANGERS)
-]
-Fpir = Annotated[
-    float, Option("Share of strangers' photos that may be taken for a member: 0.01 is one in a hundred.", STRANGERS)
-]
-Crop = Annotated[
-    bool | None,
-    Option("Find faces and turn them upright first; as the model was trained if left out.", DATA, negative=True),
-]
-Reading = Callable[[int, int], None]  # is told (done, total) while photos are read
+ModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", MEMBERS)]
+GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", MEMBERS)]
+Strangers = Annotated[str | Path | None, Option(
+    "Folder of people who are no members, with a folder of photos for each; if left out members stand for strangers.",
+    STRANGERS)]  # fmt: skip
+Fpir = Annotated[float, Option(
+    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", STRANGERS)
+]  # fmt: skip
+Crop = Annotated[bool | None, Option(
+    "Find faces on the photos and turn them upright first; as the model was trained if left out.", DATA, negative=True)
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """What an embedding is trained on, and how."""
 
-    data: Annotated[str | Path, Option("Folder with a folder of photos per person.", DATA)]
+    data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", DATA)]
     _: KW_ONLY
-    model: Annotated[
-        str,
-        Option(
-            "b0 to b6, phi2.5, a spec file, a space, or a released network: efficientnet_b3.", NETWORK, shell="models"
-        ),
-    ] = "b0"
-    weights: Annotated[
-        str | Path | None,
-        Option(
-            "What the body inherits: imagenet (torchvision's nearest, downloaded), a name of torchvision's, a file, a "
-            "folder of files; scratch for nothing.", NETWORK, shell="weights",
-        ),
-    ] = "imagenet"  # fmt: skip
+    model: Annotated[str, Option(
+        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
+        "efficientnet_b3.", NETWORK, shell="models")] = "b0"  # fmt: skip
+    weights: Weights = "imagenet"
     source_padding: SourcePadding = None
     crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", DATA)] = False
     resolution: Annotated[int, Option("Side of a face in pixels.", NETWORK, minimum=16, maximum=4096)] = 112
-    dimensions: Annotated[int, Option("Numbers of an embedding.", NETWORK, minimum=2, maximum=4096)] = 128
-    loss: Annotated[LossName, Option("Triplet loss, or one with a learned vector per person.", TRAINING)] = "triplet"
-    mining: Annotated[Mining, Option("Which triplets of a batch count.", TRAINING)] = "all"
+    dimensions: Annotated[int, Option("Length of an embedding.", NETWORK, minimum=2, maximum=4096)] = 128
+    loss: Annotated[LossName, Option(
+        "Loss of the training: the triplet loss, or one with a learned vector for each person.", TRAINING)
+    ] = "triplet"  # fmt: skip
+    mining: Annotated[Mining, Option(
+        "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.", TRAINING)
+    ] = "all"  # fmt: skip
     margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", TRAINING)] = 0.2
     recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", TRAINING, negative=True)] = True
-    people: Annotated[int, Option("P: people of a batch.", TRAINING, minimum=2)] = 16
-    photos: Annotated[int, Option("K: photos of each of them.", TRAINING, minimum=2)] = 4
-    epochs: Annotated[
-        int | None,
-        Option("Passes over everybody's photos; if left out as many as make 400 steps, 8 to 40.", TRAINING, minimum=1),
-    ] = None
-    patience: Annotated[
-        int,
-        Option(
-            "Stop after so many epochs without a better one on held-out people; 0: never.", TRAINING, minimum=0
-        ),
-    ] = 0  # fmt: skip
-    held_out: Annotated[
-        float | None,
-        Option("Share of the people to watch the training by; a tenth of 50 or more if left out.", TRAINING),
-    ] = None
-    strategy: Annotated[
-        Literal["auto", "head", "tail", "full", "gradual"],
-        Option(
-            "head: the embedding alone. tail: the last blocks too. full: everything. gradual: in turn. auto: tail for "
-            "inherited weights, else full.", TRANSFER,
-        ),
-    ] = "auto"  # fmt: skip
-    tail_blocks: Annotated[
-        int, Option("How many of the last blocks tail and gradual train after the embedding.", TRANSFER, minimum=0)
-    ] = 6
+    people: Annotated[int, Option("People in a batch.", TRAINING, minimum=2)] = 16
+    photos: Annotated[int, Option("Photos of each person in a batch.", TRAINING, minimum=2)] = 4
+    epochs: Annotated[int | None, Option(
+        "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", TRAINING, minimum=1)
+    ] = None  # fmt: skip
+    patience: Patience = 0
+    held_out: Annotated[float | None, Option(
+        "Share of the people to hold out, by whom the training is watched; if left out a tenth of 50 people or more.",
+        TRAINING)] = None  # fmt: skip
+    strategy: Annotated[Scheme, Option(
+        "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
+        "three in turn), or auto, which is tail for inherited weights, else full.", TRANSFER)] = "auto"  # fmt: skip
+    tail_blocks: Annotated[int, Option(
+        "How many of the last blocks tail and gradual train besides the embedding layer.", TRANSFER, minimum=0)
+    ] = 6  # fmt: skip
     lr: Annotated[float, Option("Peak learning rate of the embedding layer.", TRAINING)] = 1e-3
-    body_lr_ratio: Annotated[float, Option("The body's learning rate over that.", TRANSFER)] = 0.3
-    ema: Annotated[float, Option("Decay of averaged weights, e.g. 0.99; 0: none.", TRAINING)] = 0.0
-    seed: Annotated[
-        int, Option("Seed of the order of photos, their augmentation and new weights.", TRAINING, minimum=0)
-    ] = 0
+    body_lr_ratio: Annotated[float, Option(
+        "Learning rate of an inherited body as a share of the embedding layer's.", TRANSFER)] = 0.3  # fmt: skip
+    ema: Ema = 0.0
+    seed: Annotated[int, Option(
+        "Seed of new weights, of the order of the photos and of their augmentation.", TRAINING, minimum=0)
+    ] = 0  # fmt: skip
     device: Device = "auto"
     skip_broken: SkipBroken = False
     out: Annotated[Path | str, Option("Folder for the model.", OUTPUT)] = FOLDER
@@ -230,10 +221,9 @@ def _introduction(spec: "NetSpec", crowd: "Crowd", data: "FaceData") -> list[str
 class EnrollOptions:
     """Who is added to a gallery, and what its threshold is fitted on."""
 
-    people: Annotated[
-        str | Path | None,
-        Option("Folder with a folder of photos per person; left out, only fit the threshold.", argument=True),
-    ] = None
+    people: Annotated[str | Path | None, Option(
+        "Folder of people, with a folder of photos for each; nobody is added, the threshold alone fitted, if left out.",
+        argument=True)] = None  # fmt: skip
     _: KW_ONLY
     model: ModelFile = MODEL
     gallery: GalleryFile = GALLERY
@@ -274,6 +264,7 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     """
     from scalesearch.faces import gallery as galleries
     from scalesearch.faces.model import embedding_set, load_model
+    from scalesearch.faces.photos import few
     from scalesearch.training.device import choose_device
 
     galleries.check_rate(asked.fpir)
@@ -289,7 +280,7 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     if asked.strangers is not None:
         strangers = read(asked.strangers, "--strangers")
         if both := sorted(set(strangers.names) & set(gallery.names)):
-            raise UserError("--strangers", f"people who are members: {', '.join(both[:5])}", "people who are not")
+            raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
         vectors = embedding_set(model, strangers, device).vectors
         _check_enrolled(gallery, strangers, vectors, "--strangers")
         gallery = galleries.fitted(gallery, asked.fpir, vectors, strangers.labels)
@@ -324,15 +315,15 @@ def _check_enrolled(gallery: "Gallery", crowd: "Crowd", vectors: "FloatArray", o
     ]
     if shared:
         raise UserError(
-            option, f"{len(shared)} photo(s) that are in the gallery under another name: {few(shared)}",
-            "each photo under one person", "Remove them, or the wrong person: scalesearch faces remove NAME",
+            option, f"the gallery holds these photos under another name: {few(shared)}.",
+            do="Remove them, or the wrong person: scalesearch faces remove NAME",
         )  # fmt: skip
 
 
 def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | None", added: "Crowd | None") -> list[str]:
     """What makes the threshold worse than it looks."""
     if gallery.threshold is None:
-        return ["one member and no --strangers: there is nothing to fit a threshold on yet"]
+        return ["with one member and no --strangers there is nothing to fit a threshold on yet"]
     if strangers is not None:
         seen = len(model.trained_on & set(strangers.digests))
         return [f"{seen} of the strangers' photos were trained on: other strangers will come nearer"] if seen else []
@@ -348,12 +339,12 @@ def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | Non
 class IdentifyOptions:
     """Which photos are named, by which gallery."""
 
-    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos, or folders of them.", argument=True)]
+    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
     _: KW_ONLY
     model: ModelFile = MODEL
     gallery: GalleryFile = GALLERY
     crop: Crop = None
-    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
+    out: TableFile = None
     device: Device = "auto"
     reading: Reading | None = None
 
@@ -381,22 +372,20 @@ def identify(asked: IdentifyOptions) -> Identification:
     from scalesearch.training.device import choose_device
     from scalesearch.training.evaluation import image_files
 
-    out = None if asked.out is None else Path(asked.out)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    out = table_file(asked.out)
     model, gallery = load_model(Path(asked.model)), load_gallery(Path(asked.gallery))
     require_model(gallery, model.digest, str(asked.gallery))
     if gallery.threshold is None:
         raise UserError(
-            str(asked.gallery), "no threshold", "one that fits its people",
-            "Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
+            str(asked.gallery), "the gallery has no threshold yet.",
+            do="Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
         )  # fmt: skip
     given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
     files = image_files([str(one) for one in given])
     detect = _detector(model.crop if asked.crop is None else asked.crop)
     rows = identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
     if all(row["error"] for row in rows) and not any(row["error"] == NO_FACE for row in rows):
-        raise UserError(str(given[0]), f"no readable photo ({rows[0]['error']})", "at least one photo")
+        raise UserError(str(given[0]), f"none of the photos can be read ({rows[0]['error']}).")
     if out is not None:
         write_json(out, rows) if out.suffix == ".json" else _write_rows(out, rows)
     return Identification(rows, len(files), gallery.threshold)
@@ -425,7 +414,7 @@ def members(asked: MembersOptions) -> "Gallery":
 class RemoveOptions:
     """Who is taken out of a gallery."""
 
-    name: Annotated[Sequence[str] | str, Option("Who is to be taken out.", argument=True)]
+    name: Annotated[Sequence[str] | str, Option("People to take out.", argument=True)]
     _: KW_ONLY
     gallery: GalleryFile = GALLERY
 
@@ -459,20 +448,21 @@ def remove(asked: RemoveOptions) -> GalleryChange:
 class EvaluateOptions:
     """Which people a model is evaluated on."""
 
-    people: Annotated[
-        str | Path, Option("Folder with a folder of photos per person, none of them trained on.", argument=True)
-    ]
+    people: Annotated[str | Path, Option(
+        "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)
+    ]  # fmt: skip
     _: KW_ONLY
     model: ModelFile = MODEL
     strangers: Strangers = None
-    pairs: Annotated[
-        Path | str | None, Option("CSV of pairs, columns a, b, same; every pair of the folder if left out.")
-    ] = None
+    pairs: Annotated[Path | str | None, Option(
+        "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")
+    ] = None  # fmt: skip
     fpir: Fpir = FPIR
     crop: Crop = None
-    seed: Annotated[int, Option("Seed of the division into enrolled and shown, and of folds.", minimum=0)] = 0
+    seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
     skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option("Folder for evaluation.json, tables and figures.")] = None
+    out: Annotated[Path | str | None, Option(
+        "Folder for evaluation.json, tables and figures; none is written if left out.")] = None  # fmt: skip
     device: Device = "auto"
     reading: Reading | None = None
 
@@ -536,16 +526,16 @@ def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
 
 def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | None") -> None:
     """Raises UserError where photos were trained on, or a person is on both sides."""
+    from scalesearch.faces.photos import few
+
     for option, crowd in (("PEOPLE", people), ("--strangers", strangers)):
         if crowd and (seen := len(model.trained_on & set(crowd.digests))):
-            raise UserError(
-                option, f"{seen} photo(s) that the model was trained on", "people whom training never saw",
-                "Keep some people apart from the start, for evaluation alone.",
-            )  # fmt: skip
+            do = "Keep some people apart from the start, for evaluation alone."
+            raise UserError(option, f"the model was trained on {counted(seen, 'photo')} of these people.", do=do)
     if strangers and (both := sorted(set(people.names) & set(strangers.names))):
-        raise UserError("--strangers", f"people of {', '.join(both[:5])} on both sides", "other people")
+        raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
     if strangers and (shared := len(set(people.digests) & set(strangers.digests))):
-        raise UserError("--strangers", f"{shared} photo(s) of members", "photos of other people")
+        raise UserError("--strangers", f"there are photos of members among them ({shared}).", do="Take them out.")
 
 
 def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:

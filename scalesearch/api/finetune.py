@@ -16,8 +16,11 @@ from scalesearch.api.options import (
     TRANSFER,
     Data,
     Device,
+    Ema,
     Option,
+    Patience,
     Run,
+    Scheme,
     SkipBroken,
     SourcePadding,
     Tell,
@@ -25,7 +28,6 @@ from scalesearch.api.options import (
     inherited,
     path,
     takes,
-    text,
 )
 from scalesearch.design.cost import cost
 from scalesearch.design.family import named_spec
@@ -56,69 +58,54 @@ LR_FIGURE = "learning_rate.png"
 class FinetuneOptions:
     """What a fine-tuning is asked for. None: chosen by the model, the data or the strategy."""
 
-    model: Annotated[
-        NetSpec | str,
-        Option(
-            "b0 to b6, phi2.5, a spec file, a space or its file, or a released one: efficientnet_b3.", NETWORK,
-            shell="models",
-        ),
-    ] = "b1"  # fmt: skip
+    model: Annotated[NetSpec | str, Option(
+        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
+        "efficientnet_b3.", NETWORK, shell="models")] = "b1"  # fmt: skip
     data: Data = None
     _: KW_ONLY
     run: Run = None
     weights: Weights = None
     source_padding: SourcePadding = None
-    strategy: Annotated[
-        Literal["auto", "head", "tail", "full", "gradual"],
-        Option(
-            "head: on a frozen body. tail: the last blocks too. full: everything, the body more slowly. "
-            "gradual: head, tail, everything in turn. auto: by the amount of data.", TRANSFER,
-        ),
+    strategy: Annotated[Scheme, Option(
+        "What is trained: head on a frozen body, tail (the last blocks, too), full (everything, the body more slowly), "
+        "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.", TRANSFER)
     ] = "auto"  # fmt: skip
-    tail_blocks: Annotated[
-        int, Option("How many of the last blocks tail and gradual train after the head.", TRANSFER, minimum=0)
-    ] = 3
-    reset_tail: Annotated[bool, Option("Give the tail's blocks new weights first.", TRANSFER)] = False
+    tail_blocks: Annotated[int, Option(
+        "How many of the last blocks tail and gradual train besides the head.", TRANSFER, minimum=0)] = 3  # fmt: skip
+    reset_tail: Annotated[bool, Option("Give the blocks of the tail new weights before training.", TRANSFER)] = False
     epochs: Annotated[int, Option("Passes over the training images.", TRAINING, minimum=1)] = 20
-    patience: Annotated[
-        int,
-        Option(
-            "Stop after so many epochs without a better one, and keep the best; 0: never.", TRAINING, minimum=0
-        ),
-    ] = 0  # fmt: skip
-    resolution: Annotated[
-        int | None,
-        Option("Side of the images in pixels; the network's own if left out.", NETWORK, minimum=8, maximum=4096),
-    ] = None
-    batch_size: Annotated[int, Option("Images a step.", TRAINING, minimum=2)] = 32
-    accumulate: Annotated[int, Option("Parts that a step's images are split into.", MEMORY, minimum=1)] = 1
-    recompute: Annotated[
-        bool, Option("Less memory for a third more time: nothing is kept for backward.", MEMORY)
+    patience: Patience = 0
+    resolution: Annotated[int | None, Option(
+        "Side of the images in pixels; the network's own if left out.", NETWORK, minimum=8, maximum=4096)
+    ] = None  # fmt: skip
+    batch_size: Annotated[int, Option("Images of a training step.", TRAINING, minimum=2)] = 32
+    accumulate: Annotated[int, Option(
+        "Send the images of a step through in so many parts, which takes less memory.", MEMORY, minimum=1)
+    ] = 1  # fmt: skip
+    recompute: Annotated[bool, Option(
+        "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.", MEMORY)
     ] = False  # fmt: skip
     optimizer: Annotated[Optimizer, Option("AdamW, or SGD with momentum.", TRAINING)] = "adamw"
-    lr: Annotated[
-        float | None, Option("Peak learning rate of the head; 0.003 if left out, 0.05 for sgd.", TRAINING)
+    lr: Annotated[float | None, Option(
+        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", TRAINING)] = None  # fmt: skip
+    body_lr_ratio: Annotated[float | None, Option(
+        "Learning rate of the body as a share of the head's; 0.3 for inherited weights, else 1, if left out.", TRANSFER)
     ] = None  # fmt: skip
-    body_lr_ratio: Annotated[
-        float | None,
-        Option("The body's learning rate over the head's; if left out 0.3 for inherited weights, else 1.", TRANSFER),
-    ] = None
-    layer_decay: Annotated[
-        float, Option("Each block further from the head learns at this share of the next one's rate.", TRANSFER)
-    ] = 1.0
-    ema: Annotated[float, Option("Decay of averaged weights, e.g. 0.99; 0: none.", TRAINING)] = 0.0
-    label_smoothing: Annotated[float, Option("Share of a target spread over all classes.", TRAINING)] = 0.1
-    augment: Annotated[
-        Literal["light", "medium", "strong"],
-        Option("light: crop and flip. medium: RandAugment and erasing too. strong: MixUp and CutMix too.", DATA),
-    ] = "light"
-    balance: Annotated[bool, Option("Let rare classes weigh as much as common ones.", DATA)] = False
-    seed: Annotated[
-        int, Option("Seed of the initial weights, the order of images and their augmentation.", TRAINING, minimum=0)
-    ] = 0
+    layer_decay: Annotated[float, Option(
+        "Learning rate of each block as a share of the next one's towards the head.", TRANSFER)] = 1.0  # fmt: skip
+    ema: Ema = 0.0
+    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", TRAINING)] = 0.1
+    augment: Annotated[Literal["light", "medium", "strong"], Option(
+        "How training images are varied: light crops and flips, medium adds RandAugment and erasing, strong adds MixUp "
+        "and CutMix.", DATA)] = "light"  # fmt: skip
+    balance: Annotated[bool, Option("Let rare classes weigh as much in the loss as common ones.", DATA)] = False
+    seed: Annotated[int, Option(
+        "Seed of new weights, of the order of the images and of their augmentation.", TRAINING, minimum=0)
+    ] = 0  # fmt: skip
     device: Device = "auto"
     skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option("Folder for the model; RUN/models/MODEL-DATA if left out.", OUTPUT)] = None
+    out: Annotated[Path | str | None, Option(
+        "Folder for the model; RUN/models/MODEL-DATA if left out.", OUTPUT)] = None  # fmt: skip
     tell: Tell | None = None
 
 
@@ -223,19 +210,24 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     from scalesearch.data.dataset import dataset, open_data
     from scalesearch.nets.inherit import inherit
     from scalesearch.training.model_file import class_names
-    from scalesearch.training.recipe import Recipe, augmentation
+    from scalesearch.training.recipe import Choice, Recipe, augmentation, choose_strategy
 
     scaling, spec, source, plan = _start(asked)
     require_weights(asked.strategy, source is not None)
-    given = text(asked.data) or scaling.data
+    given = str(asked.data) if asked.data else scaling.data
     if given is None:
-        raise UserError("--data", "nothing", "a folder of images, a torchvision set, or glyphs")
+        raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
     parts = dataset(open_data(given, skip_broken=asked.skip_broken), spec.resolution)
     spec = replace(spec, classes=len(parts.classes))
     if source is not None:  # the classifier, too, where the source has just these classes
         same = class_names(dict(source.metadata)) == parts.classes
         plan = inherit(source.spec, source.state, spec, seed=0, classifier=same)[1]
-    choice = _strategy(asked, len(parts.train), len(parts.classes), None if plan is None else plan.coverage)
+    coverage = None if plan is None else plan.coverage
+    choice = (
+        choose_strategy(len(parts.train), len(parts.classes), coverage)
+        if asked.strategy == "auto"
+        else Choice(asked.strategy, reset_tail=asked.reset_tail)
+    )
     config = _config(asked, choice.strategy, source is not None)
     validate(config)
     recipe = Recipe(config, augmentation(asked.augment, parts.source.flip), asked.balance, choice.reset_tail)
@@ -247,7 +239,7 @@ def transfer_plan(asked: FinetuneOptions) -> "TransferPlan":
     """What becomes of every tensor of the weights; opens no images. Raises UserError where none are given."""
     plan = _start(asked)[3]
     if plan is None:
-        raise UserError("--plan", "no --weights", "weights to inherit")
+        raise UserError("--plan", "without weights there is nothing to inherit.", do="Give --weights.")
     return plan
 
 
@@ -276,7 +268,7 @@ def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneR
         begun = training.begin(spec, parts, recipe, folder, source, device)
         for finding in training.inspect(begun, parts, recipe, folder, source, device):
             if finding.level == "error":
-                raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
+                raise UserError(f"preflight, {finding.check}", finding.problem, do=finding.do)
             watcher.tell(f"WARNING ({finding.check}): {finding}")
         metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
     return FinetuneResult(folder / MODEL_FILE, metrics)
@@ -309,14 +301,17 @@ def read(parts: "Dataset", resolution: int, reading: Callable[[int, int], None])
 def require_weights(strategy: str, inherits: bool) -> None:
     """Refuses a strategy that would freeze fresh weights. Raises UserError."""
     if not inherits and strategy not in ("auto", "full"):
-        do = "Give --weights, or --strategy full."
-        raise UserError(f"--strategy {strategy}", "no --weights", "weights to freeze", do)
+        problem = "without weights the network would be frozen as it is drawn at random."
+        raise UserError(f"--strategy {strategy}", problem, do="Give --weights, or --strategy full.")
 
 
 def _start(asked: FinetuneOptions) -> "tuple[Scaling, NetSpec, WeightSource | None, TransferPlan | None]":
     """The network and what it inherits, for its own number of classes."""
+    import torch
+
     from scalesearch.nets.inherit import inherit
     from scalesearch.nets.weights import open_weights
+    from scalesearch.training.memory import FLOAT, require_memory
 
     scaling, spec, weights = choose_scaling(path(asked.run)), asked.model, inherited(asked.weights)
     if isinstance(spec, str):
@@ -324,20 +319,12 @@ def _start(asked: FinetuneOptions) -> "tuple[Scaling, NetSpec, WeightSource | No
     spec = spec if asked.resolution is None else replace(spec, resolution=asked.resolution)
     if weights is None:
         return scaling, spec, None, None
-    _require_weights_memory(spec)
+    needed, do = 2 * FLOAT * cost(spec).params, "Choose a smaller network."  # the weights are held twice
+    require_memory(needed, f"--model {spec.name}", torch.device("cpu"), do)
     source = open_weights(weights, spec, asked.source_padding)
     if asked.source_padding is not None:
         spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
     return scaling, spec, source, inherit(source.spec, source.state, spec, seed=0)[1]
-
-
-def _strategy(asked: FinetuneOptions, images: int, classes: int, coverage: float | None) -> "Choice":
-    """As asked, or by the data."""
-    from scalesearch.training.recipe import Choice, choose_strategy
-
-    if asked.strategy == "auto":
-        return choose_strategy(images, classes, coverage)
-    return Choice(asked.strategy, reset_tail=asked.reset_tail)
 
 
 def _config(asked: FinetuneOptions, strategy: Strategy, inherits: bool) -> TrainConfig:
@@ -352,16 +339,6 @@ def _config(asked: FinetuneOptions, strategy: Strategy, inherits: bool) -> Train
         tail_blocks=asked.tail_blocks, accumulate=asked.accumulate, patience=asked.patience, ema_decay=asked.ema,
         label_smoothing=asked.label_smoothing, recompute=asked.recompute,
     )  # fmt: skip
-
-
-def _require_weights_memory(spec: NetSpec) -> None:
-    """Refuses weights that could not be held twice."""
-    import torch
-
-    from scalesearch.training.memory import FLOAT, require_memory
-
-    needed, do = 2 * FLOAT * cost(spec).params, "Choose a smaller network."
-    require_memory(needed, f"--model {spec.name}", torch.device("cpu"), do)
 
 
 def _require_memory(job: FinetuneJob, device: "torch.device") -> None:

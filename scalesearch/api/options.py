@@ -11,17 +11,17 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
+from scalesearch.errors import UserError
 from scalesearch.units import parse_duration, parse_flops
 
-NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = (
-    "Network", "Data", "Training", "What is trained", "Scaling", "Grid",
-)  # fmt: skip
+NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = "Network", "Data", "Training", "What is trained", "Scaling", "Grid"
 RACE, MEMORY, WORKERS, OUTPUT = "Race and training", "Memory and speed", "Workers and machines", "Run and output"
 MEMBERS, STRANGERS = "Members", "Strangers"
 
 Unit = Literal["flops", "seconds"]  # read by ``macs`` and ``seconds``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
+Reading = Callable[[int, int], None]  # is told (done, total) while images are read
 P = ParamSpec("P")
 O = TypeVar("O")  # noqa: E741
 R = TypeVar("R")
@@ -128,9 +128,11 @@ def path(value: Path | str | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def text(value: Path | str | None) -> str | None:
-    """Text, where some was given: a path as people write it."""
-    return None if value is None else str(value)
+def table_file(value: Path | str | None) -> Path | None:
+    """The file that ``--out`` names for a table. Raises UserError for other endings than .csv and .json."""
+    if value is not None and Path(value).suffix not in (".csv", ".json"):
+        raise UserError("--out", f"{value} ends neither in .csv nor in .json.")
+    return path(value)
 
 
 def inherited(weights: Path | str | None) -> str | None:
@@ -139,47 +141,47 @@ def inherited(weights: Path | str | None) -> str | None:
 
 
 # Options that several commands share.
-Data = Annotated[
-    str | Path | None,
-    Option("A folder, a torchvision set, or glyphs; the search's or the model's own if left out.", DATA, shell="data"),
-]
-Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", MEMORY)]
-SkipBroken = Annotated[bool, Option("Leave unreadable images out.", DATA)]
-Weights = Annotated[
-    str | Path | None,
-    Option(
-        "What to inherit, whatever its width and depth: imagenet (torchvision's nearest), a name of torchvision's, a "
-        "file, a folder of files; nothing (scratch) if left out.", NETWORK, shell="weights",
-    ),
+Data = Annotated[str | Path | None, Option(
+    "Images: a folder, the name of a torchvision set, or glyphs; those of the search or of the model if left out.",
+    DATA, shell="data")]  # fmt: skip
+Device = Annotated[str, Option("Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", MEMORY)]
+SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", DATA)]
+Weights = Annotated[str | Path | None, Option(
+    "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
+    "network of torchvision's, a file, or a folder of files; scratch for new weights.", NETWORK, shell="weights")
 ]  # fmt: skip
-SourcePadding = Annotated[
-    Literal["symmetric", "same"] | None,
-    Option("How the source was padded, if not as known: same for weights from TensorFlow.", NETWORK),
+SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
+    "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as the "
+    "weights say if left out.", NETWORK)]  # fmt: skip
+Scheme = Literal["auto", "head", "tail", "full", "gradual"]  # a strategy, or auto: chosen
+Patience = Annotated[int, Option(
+    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", TRAINING, minimum=0)
+]  # fmt: skip
+Ema = Annotated[
+    float, Option("Decay of the moving average of the weights, such as 0.99; 0 takes no average.", TRAINING)
 ]
+TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
 Run = Annotated[
-    Path | str | None, Option("Folder of a search; the newest under runs/ if left out.", OUTPUT, shell="runs")
+    Path | str | None, Option("Folder of the search; the newest under runs/ if left out.", OUTPUT, shell="runs")
 ]
-Executor = Annotated[
-    Literal["processes", "ray"],
-    Option("processes of this machine, or ray: a cluster (needs scalesearch[ray]).", WORKERS),
-]
+TimeBudget = Annotated[float | str | None, Option(
+    "Time that this call may take, such as 30m or 2h; no limit if left out. What the race of a search leaves of it goes "
+    "to candidates that are not decided.", MEMORY, unit="seconds")]  # fmt: skip
+Jobs = Annotated[int | None, Option(
+    "Trainings at a time; if left out as many as there are cores, one on a GPU, or as many as the Ray cluster takes.",
+    MEMORY, minimum=1, short="j")]  # fmt: skip
+Executor = Annotated[Literal["processes", "ray"], Option(
+    "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).", WORKERS)
+]  # fmt: skip
 RayAddress = Annotated[
-    str | None, Option("Address of a Ray cluster; a running one if left out, else a local one.", WORKERS)
-]
-CpusPerTrial = Annotated[
-    float,
-    Option("Cores of each training: its threads on a CPU, and what Ray reserves.", WORKERS, minimum=0.01, maximum=1024),
+    str | None, Option("Address of a Ray cluster; if left out a running one, or else a local one.", WORKERS)
 ]
 GpusPerTrial = Annotated[
     float, Option("GPUs that Ray reserves for each training.", WORKERS, minimum=0, maximum=64)
 ]  # fmt: skip
 Retries = Annotated[
-    int, Option("How often a training is tried again after its worker died.", WORKERS, minimum=0, maximum=1000)
+    int, Option("How often a training is repeated after its worker died.", WORKERS, minimum=0, maximum=1000)
 ]
-Storage = Annotated[
-    str | None,
-    Option(
-        "postgresql://USER:PASSWORD@HOST/DATABASE that several coordinators share; SQLite in --run if left out.",
-        WORKERS, variable="SCALESEARCH_STORAGE",
-    ),
-]  # fmt: skip
+Storage = Annotated[str | None, Option(
+    "Database that several coordinators share, as postgresql://USER:PASSWORD@HOST/DATABASE; SQLite in the run's folder "
+    "if left out.", WORKERS, variable="SCALESEARCH_STORAGE")]  # fmt: skip

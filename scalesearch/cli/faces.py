@@ -1,7 +1,5 @@
 """The commands on faces: each calls one function of ``scalesearch.api.faces`` and prints what comes back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +9,7 @@ import typer
 from scalesearch.api import faces as api
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say, show_rows
+from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show_rows
 from scalesearch.training.history import EpochRecord, Watcher
 
 if TYPE_CHECKING:
@@ -20,18 +18,12 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-@contextmanager
-def _bar(terminal: Terminal) -> Iterator[Bar]:
-    with interruptible(), Bar(0, 0, quiet=terminal.json) as bar:
-        yield bar
-
-
 def fit(asked: api.FitOptions, terminal: Terminal) -> None:
     """Train an embedding on a folder of people. Run it again to continue where it was interrupted.
 
     Example: scalesearch faces fit --data people/ --crop
     """
-    with _bar(terminal) as bar:
+    with reading_bar(terminal.json) as bar:
         result = api.fit(**vars(replace(asked, watcher=_watcher(bar))))
     metrics = result.metrics
     if terminal.json:
@@ -72,7 +64,7 @@ def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
 
     Example: scalesearch faces enroll people/ --strangers others/ --fpir 0.01
     """
-    with _bar(terminal) as bar:
+    with reading_bar(terminal.json) as bar:
         result = api.enroll(**vars(replace(asked, reading=bar.reading)))
     gallery, threshold = result.gallery, result.gallery.threshold
     if terminal.json:
@@ -98,7 +90,7 @@ def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
 
     Example: scalesearch faces identify photos/
     """
-    with _bar(terminal) as bar:
+    with reading_bar(terminal.json) as bar:
         result = api.identify(**vars(replace(asked, reading=bar.reading)))
     rows, threshold = result.rows, result.threshold
     if terminal.json:
@@ -170,7 +162,7 @@ def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
 
     Example: scalesearch faces evaluate people/ --strangers others/ --out report
     """
-    with _bar(terminal) as bar:
+    with reading_bar(terminal.json) as bar:
         values = api.evaluate(**vars(replace(asked, reading=bar.reading))).values
     if terminal.json:
         print_json(values)

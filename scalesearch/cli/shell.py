@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalesearch.api.search import outcome
 from scalesearch.errors import RunInterruptedError, printable
 from scalesearch.units import show_percent, show_seconds
 
@@ -176,6 +177,13 @@ class Bar:
             explain(text)
 
 
+@contextlib.contextmanager
+def reading_bar(quiet: bool) -> Iterator[Bar]:
+    """A bar for a job that mostly reads images, which Ctrl-C may interrupt."""
+    with interruptible(), Bar(0, 0, quiet) as bar:
+        yield bar
+
+
 class TrialProgress:
     """Trainings done, who is ahead, and time left if nobody is beaten."""
 
@@ -209,11 +217,7 @@ class TrialProgress:
                 "trained like it may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a "
                 "smaller --space."
             )
-        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
-        self._bar.line(
-            f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: "
-            f"{result}; {text}; about {show_seconds(left)} left"
-        )
+        self._bar.line(f"{done}/{total} {outcome(row)}; {text}; about {show_seconds(left)} left")
 
 
 class EpochProgress:

@@ -48,10 +48,7 @@ def pk_batches(labels: IntArray, people: int, photos: int, *, seed: int, epoch: 
     """
     known, counts = np.unique(labels, return_counts=True)
     if len(known) < 2 or counts.min() < 2 or photos < 2:
-        raise UserError(
-            "training photos", f"{len(known)} people, {counts.min() if len(counts) else 0} photo(s) of one",
-            "two or more people with two or more photos each, and --photos of at least 2",
-        )  # fmt: skip
+        raise UserError("training photos", "it takes two people with two photos each, and --photos of at least 2.")
     rng = np.random.default_rng([seed, epoch])
     people = min(people, len(known))
     waiting = {int(label): _groups(np.flatnonzero(labels == label), photos, rng) for label in known}
@@ -153,18 +150,17 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
     if share is None:
         share = HELD_OUT if len(usable) >= ENOUGH_PEOPLE else 0.0
     if not 0 <= share < 1:
-        raise UserError("--held-out", f"{share:g}", "a share from 0 to below 1")
+        raise UserError("--held-out", f"{share:g} is not from 0 to below 1.")
     number = round(share * len(usable))
     if len(usable) - number < 2:
-        raise UserError(
-            "--data", f"{len(usable)} person(s) with two or more photos, {number} of them held out",
-            "at least two to train on", "Bring more people, or more photos of each.",
-        )  # fmt: skip
-    held = np.random.default_rng(seed).permutation(usable)[:number]
-    train = np.setdiff1d(usable, held)
+        held = f", of whom {number} are held out" if number else ""
+        problem = f"it takes two people to train on, but {len(usable)} have two or more photos{held}."
+        raise UserError("--data", problem, do="Bring more people, or more photos of each.")
+    chosen = np.random.default_rng(seed).permutation(usable)[:number]
+    train = np.setdiff1d(usable, chosen)
     return FaceData(
         choose(crowd, np.flatnonzero(np.isin(crowd.labels, train))),
-        choose(crowd, np.flatnonzero(np.isin(crowd.labels, held))) if number >= 2 else None,
+        choose(crowd, np.flatnonzero(np.isin(crowd.labels, chosen))) if number >= 2 else None,
         single,
     )
 
@@ -172,7 +168,7 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
 def notes(data: FaceData) -> Iterator[str]:
     """What the user should know before the training."""
     if data.single:
-        yield f"{len(data.single)} person(s) with one photo are not trained on (no pair): {few(data.single)}"
+        yield f"people with one photo make no pair and are not trained on: {few(data.single)}"
     if len(data.train.names) < FEW_PEOPLE:
         yield f"only {len(data.train.names)} people to learn from: the embedding will hardly carry over to others"
 
@@ -185,7 +181,7 @@ def begin(
     Raises UserError where the folder holds another training, or patience has nobody to watch.
     """
     if recipe.config.patience and data.held is None:
-        raise UserError("--patience", "nobody held out", "people to watch the training by", "Give --held-out 0.1.")
+        raise UserError("--patience", "nobody is held out to watch the training by.", do="Give --held-out 0.1.")
     claim(
         folder,
         {

@@ -93,9 +93,10 @@ def check_shares(config: TrainConfig) -> None:
     """Raises UserError where a step's images cannot be shared out among the processes that train together."""
     count = ranks().count
     if config.batch_size % count or config.batch_size // count < 2:
-        raise UserError(
-            "--batch-size", f"{config.batch_size} for {count} processes", f"a multiple of {count}, at least {2 * count}"
+        problem = (
+            f"{config.batch_size} images cannot be shared by {count} processes: it takes a multiple of {count}, at "
         )
+        raise UserError("--batch-size", f"{problem}least {2 * count}.")
 
 
 def inspect(
@@ -196,10 +197,9 @@ def evaluate_model(
     """
     known = class_names(metadata)
     if known != data.classes:
-        raise UserError(
-            "--data", f"{len(data.classes)} classes of {data.source.name} ({_few(data.classes)})",
-            f"the model's {len(known)} classes ({_few(known)})", "Give the data the model was trained for.",
-        )  # fmt: skip
+        theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
+        problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
+        raise UserError("--data", problem, do="Give the data that the model was trained for.")
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))

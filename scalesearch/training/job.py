@@ -36,10 +36,8 @@ def claim(folder: Path, training: Mapping[str, Any]) -> None:
         before, now = dict(_flat(read_json(path, "a training of scalesearch"))), dict(_flat(training))
         differing = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
         if differing:
-            raise UserError(
-                "--out", f"{folder}, which holds another training ({'; '.join(differing)})",
-                "a folder of its own for each training", "Name another with --out.",
-            )  # fmt: skip
+            problem = f"{folder} holds another training ({'; '.join(differing)})."
+            raise UserError("--out", problem, do="Name another folder with --out.")
     write_json(path, training)
 
 

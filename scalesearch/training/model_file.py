@@ -29,7 +29,7 @@ def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
             raise ValueError("no finite numbers")
         return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise UserError("model file", f"damaged {PIXELS} ({error})", "metadata as finetune writes it") from None
+        raise UserError("model file", f"its {PIXELS} are damaged ({error}).") from None
 
 
 def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
@@ -39,7 +39,7 @@ def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError("model file", "damaged class names", "metadata as finetune writes it")
+        raise UserError("model file", "its class names are damaged.")
     return tuple(names)
 
 
