@@ -17,13 +17,16 @@ if TYPE_CHECKING:
     from scalesearch.training.evaluation import Calibration
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
+# fmt: off
 ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
+# fmt: on
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
     """What a saved model is evaluated on."""
 
+    # fmt: off
     model: ModelFile
     data: Data = None
     _: KW_ONLY
@@ -31,7 +34,8 @@ class EvaluateOptions:
     device: Device = "auto"
     skip_broken: SkipBroken = False
     out: Annotated[Path | str | None, Option(
-        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None  # fmt: skip
+        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +128,17 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
 class PredictOptions:
     """Which images a saved model is asked about."""
 
+    # fmt: off
     model: ModelFile
-    images: Annotated[
-        Sequence[str | Path] | str | Path, Option("Images to predict, or folders of them.", argument=True)
-    ]
+    images: Annotated[Sequence[str | Path] | str | Path, Option(
+        "Images to predict, or folders of them.", argument=True)]
     _: KW_ONLY
     out: TableFile = None
     top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
     batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
     device: Device = "auto"
     reading: Reading | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True)
@@ -161,7 +166,7 @@ class Prediction:
 
 @takes(PredictOptions)
 def predict(asked: PredictOptions) -> list[Prediction]:
-    """What is on images, with probabilities; files that cannot be read carry an ``error``. Writes what ``out`` asks for.
+    """What is on images, with probabilities; unreadable files carry an ``error``. Writes what ``out`` asks for.
 
     ``reading`` is told how many are done, and of how many.
 

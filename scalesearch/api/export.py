@@ -18,12 +18,14 @@ if TYPE_CHECKING:
 class ExportOptions:
     """Which model is written, and for whom."""
 
+    # fmt: off
     model: ModelFile
     format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm"], Option(
-        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm.")
-    ] = "onnx"  # fmt: skip
+        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm."
+    )] = "onnx"
     _: KW_ONLY
     out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+    # fmt: on
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
-    DATA,
-    MEMBERS,
-    NETWORK,
-    OUTPUT,
-    STRANGERS,
-    TRAINING,
-    TRANSFER,
     Device,
     Ema,
     Option,
@@ -48,68 +41,70 @@ FOLDER = Path("runs/faces")
 MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
 FPIR = 0.01
 
-ModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", MEMBERS)]
-GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", MEMBERS)]
+# fmt: off
+ModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", "Members")]
+GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", "Members")]
 Strangers = Annotated[str | Path | None, Option(
     "Folder of people who are no members, with a folder of photos for each; if left out members stand for strangers.",
-    STRANGERS)]  # fmt: skip
+    "Strangers")]
 Fpir = Annotated[float, Option(
-    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", STRANGERS)
-]  # fmt: skip
+    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
 Crop = Annotated[bool | None, Option(
-    "Find faces on the photos and turn them upright first; as the model was trained if left out.", DATA, negative=True)
-]  # fmt: skip
+    "Find faces on the photos and turn them upright first; as the model was trained if left out.", "Data",
+    negative=True)]
+# fmt: on
 
 
 @dataclass(frozen=True)
 class FitOptions:
     """What an embedding is trained on, and how."""
 
-    data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", DATA)]
+    # fmt: off
+    data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", "Data")]
     _: KW_ONLY
     model: Annotated[str, Option(
         "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
-        "efficientnet_b3.", NETWORK, shell="models")] = "b0"  # fmt: skip
+        "efficientnet_b3.", "Network", shell="models")] = "b0"
     weights: Weights = "imagenet"
     source_padding: SourcePadding = None
-    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", DATA)] = False
-    resolution: Annotated[int, Option("Side of a face in pixels.", NETWORK, minimum=16, maximum=4096)] = 112
-    dimensions: Annotated[int, Option("Length of an embedding.", NETWORK, minimum=2, maximum=4096)] = 128
+    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", "Data")] = False
+    resolution: Annotated[int, Option("Side of a face in pixels.", "Network", minimum=16, maximum=4096)] = 112
+    dimensions: Annotated[int, Option("Length of an embedding.", "Network", minimum=2, maximum=4096)] = 128
     loss: Annotated[LossName, Option(
-        "Loss of the training: the triplet loss, or one with a learned vector for each person.", TRAINING)
-    ] = "triplet"  # fmt: skip
+        "Loss of the training: the triplet loss, or one with a learned vector for each person.",
+        "Training")] = "triplet"
     mining: Annotated[Mining, Option(
-        "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.", TRAINING)
-    ] = "all"  # fmt: skip
-    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", TRAINING)] = 0.2
-    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", TRAINING, negative=True)] = True
-    people: Annotated[int, Option("People in a batch.", TRAINING, minimum=2)] = 16
-    photos: Annotated[int, Option("Photos of each person in a batch.", TRAINING, minimum=2)] = 4
+        "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.",
+        "Training")] = "all"
+    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", "Training")] = 0.2
+    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", "Training", negative=True)] = True
+    people: Annotated[int, Option("People in a batch.", "Training", minimum=2)] = 16
+    photos: Annotated[int, Option("Photos of each person in a batch.", "Training", minimum=2)] = 4
     epochs: Annotated[int | None, Option(
-        "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", TRAINING, minimum=1)
-    ] = None  # fmt: skip
+        "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", "Training",
+        minimum=1)] = None
     patience: Patience = 0
     held_out: Annotated[float | None, Option(
         "Share of the people to hold out, by whom the training is watched; if left out a tenth of 50 people or more.",
-        TRAINING)] = None  # fmt: skip
+        "Training")] = None
     strategy: Annotated[Scheme, Option(
         "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
-        "three in turn), or auto, which is tail for inherited weights, else full.", TRANSFER)] = "auto"  # fmt: skip
+        "three in turn), or auto, which is tail for inherited weights, else full.", "What is trained")] = "auto"
     tail_blocks: Annotated[int, Option(
-        "How many of the last blocks tail and gradual train besides the embedding layer.", TRANSFER, minimum=0)
-    ] = 6  # fmt: skip
-    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", TRAINING)] = 1e-3
+        "How many of the last blocks tail and gradual train besides the embedding layer.", "What is trained",
+        minimum=0)] = 6
+    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", "Training")] = 0.001
     body_lr_ratio: Annotated[float, Option(
-        "Learning rate of an inherited body as a share of the embedding layer's.", TRANSFER)] = 0.3  # fmt: skip
+        "Learning rate of an inherited body as a share of the embedding layer's.", "What is trained")] = 0.3
     ema: Ema = 0.0
     seed: Annotated[int, Option(
-        "Seed of new weights, of the order of the photos and of their augmentation.", TRAINING, minimum=0)
-    ] = 0  # fmt: skip
+        "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
-    out: Annotated[Path | str, Option("Folder for the model.", OUTPUT)] = FOLDER
+    out: Annotated[Path | str, Option("Folder for the model.", "Run and output")] = FOLDER
     tell: Tell | None = None
     watcher: Watcher | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,9 +216,10 @@ def _introduction(spec: "NetSpec", crowd: "Crowd", data: "FaceData") -> list[str
 class EnrollOptions:
     """Who is added to a gallery, and what its threshold is fitted on."""
 
+    # fmt: off
     people: Annotated[str | Path | None, Option(
         "Folder of people, with a folder of photos for each; nobody is added, the threshold alone fitted, if left out.",
-        argument=True)] = None  # fmt: skip
+        argument=True)] = None
     _: KW_ONLY
     model: ModelFile = MODEL
     gallery: GalleryFile = GALLERY
@@ -233,6 +229,7 @@ class EnrollOptions:
     skip_broken: SkipBroken = False
     device: Device = "auto"
     reading: Reading | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -339,6 +336,7 @@ def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | Non
 class IdentifyOptions:
     """Which photos are named, by which gallery."""
 
+    # fmt: off
     photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
     _: KW_ONLY
     model: ModelFile = MODEL
@@ -347,6 +345,7 @@ class IdentifyOptions:
     out: TableFile = None
     device: Device = "auto"
     reading: Reading | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -414,9 +413,11 @@ def members(asked: MembersOptions) -> "Gallery":
 class RemoveOptions:
     """Who is taken out of a gallery."""
 
+    # fmt: off
     name: Annotated[Sequence[str] | str, Option("People to take out.", argument=True)]
     _: KW_ONLY
     gallery: GalleryFile = GALLERY
+    # fmt: on
 
 
 @takes(RemoveOptions)
@@ -448,23 +449,23 @@ def remove(asked: RemoveOptions) -> GalleryChange:
 class EvaluateOptions:
     """Which people a model is evaluated on."""
 
+    # fmt: off
     people: Annotated[str | Path, Option(
-        "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)
-    ]  # fmt: skip
+        "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)]
     _: KW_ONLY
     model: ModelFile = MODEL
     strangers: Strangers = None
     pairs: Annotated[Path | str | None, Option(
-        "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")
-    ] = None  # fmt: skip
+        "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")] = None
     fpir: Fpir = FPIR
     crop: Crop = None
     seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
     skip_broken: SkipBroken = False
     out: Annotated[Path | str | None, Option(
-        "Folder for evaluation.json, tables and figures; none is written if left out.")] = None  # fmt: skip
+        "Folder for evaluation.json, tables and figures; none is written if left out.")] = None
     device: Device = "auto"
     reading: Reading | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)

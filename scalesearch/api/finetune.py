@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from scalesearch.api.design import Scaling, choose_scaling
 from scalesearch.api.options import (
-    DATA,
-    MEMORY,
-    NETWORK,
-    OUTPUT,
-    TRAINING,
-    TRANSFER,
     Data,
     Device,
     Ema,
@@ -58,9 +52,10 @@ LR_FIGURE = "learning_rate.png"
 class FinetuneOptions:
     """What a fine-tuning is asked for. None: chosen by the model, the data or the strategy."""
 
+    # fmt: off
     model: Annotated[NetSpec | str, Option(
         "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
-        "efficientnet_b3.", NETWORK, shell="models")] = "b1"  # fmt: skip
+        "efficientnet_b3.", "Network", shell="models")] = "b1"
     data: Data = None
     _: KW_ONLY
     run: Run = None
@@ -68,45 +63,45 @@ class FinetuneOptions:
     source_padding: SourcePadding = None
     strategy: Annotated[Scheme, Option(
         "What is trained: head on a frozen body, tail (the last blocks, too), full (everything, the body more slowly), "
-        "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.", TRANSFER)
-    ] = "auto"  # fmt: skip
+        "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.",
+        "What is trained")] = "auto"
     tail_blocks: Annotated[int, Option(
-        "How many of the last blocks tail and gradual train besides the head.", TRANSFER, minimum=0)] = 3  # fmt: skip
-    reset_tail: Annotated[bool, Option("Give the blocks of the tail new weights before training.", TRANSFER)] = False
-    epochs: Annotated[int, Option("Passes over the training images.", TRAINING, minimum=1)] = 20
+        "How many of the last blocks tail and gradual train besides the head.", "What is trained", minimum=0)] = 3
+    reset_tail: Annotated[bool, Option(
+        "Give the blocks of the tail new weights before training.", "What is trained")] = False
+    epochs: Annotated[int, Option("Passes over the training images.", "Training", minimum=1)] = 20
     patience: Patience = 0
     resolution: Annotated[int | None, Option(
-        "Side of the images in pixels; the network's own if left out.", NETWORK, minimum=8, maximum=4096)
-    ] = None  # fmt: skip
-    batch_size: Annotated[int, Option("Images of a training step.", TRAINING, minimum=2)] = 32
+        "Side of the images in pixels; the network's own if left out.", "Network", minimum=8, maximum=4096)] = None
+    batch_size: Annotated[int, Option("Images of a training step.", "Training", minimum=2)] = 32
     accumulate: Annotated[int, Option(
-        "Send the images of a step through in so many parts, which takes less memory.", MEMORY, minimum=1)
-    ] = 1  # fmt: skip
+        "Send the images of a step through in so many parts, which takes less memory.", "Memory and speed",
+        minimum=1)] = 1
     recompute: Annotated[bool, Option(
-        "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.", MEMORY)
-    ] = False  # fmt: skip
-    optimizer: Annotated[Optimizer, Option("AdamW, or SGD with momentum.", TRAINING)] = "adamw"
+        "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.",
+        "Memory and speed")] = False
+    optimizer: Annotated[Optimizer, Option("AdamW, or SGD with momentum.", "Training")] = "adamw"
     lr: Annotated[float | None, Option(
-        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", TRAINING)] = None  # fmt: skip
+        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", "Training")] = None
     body_lr_ratio: Annotated[float | None, Option(
-        "Learning rate of the body as a share of the head's; 0.3 for inherited weights, else 1, if left out.", TRANSFER)
-    ] = None  # fmt: skip
+        "Learning rate of the body as a share of the head's; 0.3 for inherited weights, else 1, if left out.",
+        "What is trained")] = None
     layer_decay: Annotated[float, Option(
-        "Learning rate of each block as a share of the next one's towards the head.", TRANSFER)] = 1.0  # fmt: skip
+        "Learning rate of each block as a share of the next one's towards the head.", "What is trained")] = 1.0
     ema: Ema = 0.0
-    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", TRAINING)] = 0.1
+    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", "Training")] = 0.1
     augment: Annotated[Literal["light", "medium", "strong"], Option(
         "How training images are varied: light crops and flips, medium adds RandAugment and erasing, strong adds MixUp "
-        "and CutMix.", DATA)] = "light"  # fmt: skip
-    balance: Annotated[bool, Option("Let rare classes weigh as much in the loss as common ones.", DATA)] = False
+        "and CutMix.", "Data")] = "light"
+    balance: Annotated[bool, Option("Let rare classes weigh as much in the loss as common ones.", "Data")] = False
     seed: Annotated[int, Option(
-        "Seed of new weights, of the order of the images and of their augmentation.", TRAINING, minimum=0)
-    ] = 0  # fmt: skip
+        "Seed of new weights, of the order of the images and of their augmentation.", "Training", minimum=0)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
     out: Annotated[Path | str | None, Option(
-        "Folder for the model; RUN/models/MODEL-DATA if left out.", OUTPUT)] = None  # fmt: skip
+        "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
     tell: Tell | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,10 +14,10 @@ from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_or
 from scalesearch.errors import UserError
 from scalesearch.units import parse_duration, parse_flops
 
-NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = "Network", "Data", "Training", "What is trained", "Scaling", "Grid"
-RACE, MEMORY, WORKERS, OUTPUT = "Race and training", "Memory and speed", "Workers and machines", "Run and output"
-MEMBERS, STRANGERS = "Members", "Strangers"
-
+Panel = Literal[  # of the help of a command, where an option stands
+    "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
+    "Workers and machines", "Members", "Strangers", "Run and output",
+]  # fmt: skip
 Unit = Literal["flops", "seconds"]  # read by ``macs`` and ``seconds``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
@@ -44,7 +44,7 @@ class Option:
     """
 
     help: str
-    panel: str = ""
+    panel: Panel = ""
     minimum: float | None = None
     maximum: float | None = None
     unit: Unit | None = None
@@ -141,47 +141,43 @@ def inherited(weights: Path | str | None) -> str | None:
 
 
 # Options that several commands share.
+# fmt: off
 Data = Annotated[str | Path | None, Option(
     "Images: a folder, the name of a torchvision set, or glyphs; those of the search or of the model if left out.",
-    DATA, shell="data")]  # fmt: skip
-Device = Annotated[str, Option("Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", MEMORY)]
-SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", DATA)]
+    "Data", shell="data")]
+Device = Annotated[str, Option(
+    "Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", "Memory and speed")]
+SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
-    "network of torchvision's, a file, or a folder of files; scratch for new weights.", NETWORK, shell="weights")
-]  # fmt: skip
+    "network of torchvision's, a file, or a folder of files; scratch for new weights.", "Network", shell="weights")]
 SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
     "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as the "
-    "weights say if left out.", NETWORK)]  # fmt: skip
+    "weights say if left out.", "Network")]
 Scheme = Literal["auto", "head", "tail", "full", "gradual"]  # a strategy, or auto: chosen
 Patience = Annotated[int, Option(
-    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", TRAINING, minimum=0)
-]  # fmt: skip
-Ema = Annotated[
-    float, Option("Decay of the moving average of the weights, such as 0.99; 0 takes no average.", TRAINING)
-]
+    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", "Training", minimum=0)]
+Ema = Annotated[float, Option(
+    "Decay of the moving average of the weights, such as 0.99; 0 takes no average.", "Training")]
 TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
-Run = Annotated[
-    Path | str | None, Option("Folder of the search; the newest under runs/ if left out.", OUTPUT, shell="runs")
-]
+Run = Annotated[Path | str | None, Option(
+    "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
 TimeBudget = Annotated[float | str | None, Option(
-    "Time that this call may take, such as 30m or 2h; no limit if left out. What the race of a search leaves of it goes "
-    "to candidates that are not decided.", MEMORY, unit="seconds")]  # fmt: skip
+    "Time that this call may take, such as 30m or 2h; no limit if left out. What a search's race leaves of it goes to "
+    "undecided candidates.", "Memory and speed", unit="seconds")]
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, one on a GPU, or as many as the Ray cluster takes.",
-    MEMORY, minimum=1, short="j")]  # fmt: skip
+    "Memory and speed", minimum=1, short="j")]
 Executor = Annotated[Literal["processes", "ray"], Option(
-    "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).", WORKERS)
-]  # fmt: skip
-RayAddress = Annotated[
-    str | None, Option("Address of a Ray cluster; if left out a running one, or else a local one.", WORKERS)
-]
-GpusPerTrial = Annotated[
-    float, Option("GPUs that Ray reserves for each training.", WORKERS, minimum=0, maximum=64)
-]  # fmt: skip
-Retries = Annotated[
-    int, Option("How often a training is repeated after its worker died.", WORKERS, minimum=0, maximum=1000)
-]
+    "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).",
+    "Workers and machines")]
+RayAddress = Annotated[str | None, Option(
+    "Address of a Ray cluster; if left out a running one, or else a local one.", "Workers and machines")]
+GpusPerTrial = Annotated[float, Option(
+    "GPUs that Ray reserves for each training.", "Workers and machines", minimum=0, maximum=64)]
+Retries = Annotated[int, Option(
+    "How often a training is repeated after its worker died.", "Workers and machines", minimum=0, maximum=1000)]
 Storage = Annotated[str | None, Option(
     "Database that several coordinators share, as postgresql://USER:PASSWORD@HOST/DATABASE; SQLite in the run's folder "
-    "if left out.", WORKERS, variable="SCALESEARCH_STORAGE")]  # fmt: skip
+    "if left out.", "Workers and machines", variable="SCALESEARCH_STORAGE")]
+# fmt: on

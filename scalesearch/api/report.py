@@ -16,18 +16,20 @@ if TYPE_CHECKING:
 class ReportOptions:
     """Which searches are reported."""
 
+    # fmt: off
     runs: Annotated[Sequence[Path | str] | Path | str | None, Option(
-        "Folder of a search, or several, which are compared; the newest under runs/ if left out.", argument=True)
-    ] = None  # fmt: skip
+        "Folder of a search, or several, which are compared; the newest under runs/ if left out.",
+        argument=True)] = None
     _: KW_ONLY
     out: Annotated[Path | str | None, Option(
-        "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None  # fmt: skip
+        "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
     watts: Annotated[float | None, Option(
         "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
-        maximum=1e6)] = None  # fmt: skip
+        maximum=1000000.0)] = None
     price_per_hour: Annotated[float | None, Option(
         "Price of an hour of the machine, for an estimate of the cost; none is made if left out.", minimum=0,
-        maximum=1e6)] = None  # fmt: skip
+        maximum=1000000.0)] = None
+    # fmt: on
 
 
 @takes(ReportOptions)

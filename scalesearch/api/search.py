@@ -8,13 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 from scalesearch.api.design import USUAL_SPACE, SpaceName
 from scalesearch.api.options import (
-    DATA,
-    GRID,
-    MEMORY,
-    NETWORK,
-    OUTPUT,
-    RACE,
-    WORKERS,
     Device,
     Executor,
     GpusPerTrial,
@@ -63,57 +56,60 @@ EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weig
 class SearchOptions:
     """What a search is asked for. None: chosen by the space, the data or the device."""
 
+    # fmt: off
     target_flops: Annotated[float | str | None, Option(
-        "Size T of the baseline in multiply-adds, such as 400M; the size of the space's own if left out.", NETWORK,
-        unit="flops")] = None  # fmt: skip
+        "Size T of the baseline in multiply-adds, such as 400M; the size of the space's own if left out.", "Network",
+        unit="flops")] = None
     space: SpaceName = USUAL_SPACE
     data: Annotated[str | Path, Option(
-        "Images to train on: a folder, a torchvision set such as cifar10, or glyphs, which are embedded.", DATA,
-        shell="data")] = field(default="glyphs", kw_only=False)  # fmt: skip
+        "Images to train on: a folder, a torchvision set such as cifar10, or glyphs, which are embedded.", "Data",
+        shell="data")] = field(default="glyphs", kw_only=False)
     weights: Weights = None
     source_padding: SourcePadding = None
     run: Annotated[Path | str | None, Option(
-        "Folder that keeps the search; runs/SPACE-DATA-T if left out.", OUTPUT, shell="runs")] = None  # fmt: skip
-    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", GRID)] = None
+        "Folder that keeps the search; runs/SPACE-DATA-T if left out.", "Run and output", shell="runs")] = None
+    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid")] = None
     tolerance: Annotated[float | None, Option(
-        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", GRID)] = None  # fmt: skip
+        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid")] = None
     real_tolerance: Annotated[float, Option(
-        "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", GRID, minimum=0,
-        maximum=1)] = 0.05  # fmt: skip
+        "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
+        minimum=0, maximum=1)] = 0.05
     rounding: Annotated[Rounding, Option(
         "How layers and channels are rounded: budget compares networks of equal real FLOPs, efficientnet follows the "
-        "paper to the letter and compares unequal ones.", GRID)] = "budget"  # fmt: skip
+        "paper to the letter and compares unequal ones.", "Grid")] = "budget"
     seeds: Annotated[int | None, Option(
-        "Full trainings of each candidate in the last rung; 1 if left out, 3 with --exhaustive.", RACE, minimum=1,
-        maximum=1000)] = None  # fmt: skip
-    exhaustive: Annotated[bool, Option("Train every candidate fully with every seed, instead of racing.", RACE)] = False
+        "Full trainings of each candidate in the last rung; 1 if left out, 3 with --exhaustive.", "Race and training",
+        minimum=1, maximum=1000)] = None
+    exhaustive: Annotated[bool, Option(
+        "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
     time_budget: TimeBudget = None
     trials: Annotated[int | None, Option(
-        "The most trainings that this call begins; no limit if left out.", MEMORY, minimum=1)] = None  # fmt: skip
+        "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
     level: Annotated[float, Option(
-        "Probability with which the winner set contains the best candidate.", RACE, minimum=0.5, maximum=0.999)
-    ] = 0.9  # fmt: skip
+        "Probability with which the winner set contains the best candidate.", "Race and training", minimum=0.5,
+        maximum=0.999)] = 0.9
     epochs: Annotated[int | None, Option(
-        "Epochs of a full training; 18 on a CPU, 20 on a GPU if left out.", RACE, minimum=1)] = None  # fmt: skip
+        "Epochs of a full training; 18 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
     proxy_divisor: Annotated[float | None, Option(
-        "Train at the resolution divided by this; by as much as makes training affordable if left out.", RACE)
-    ] = None  # fmt: skip
+        "Train at the resolution divided by this; by as much as makes training affordable if left out.",
+        "Race and training")] = None
     images: Annotated[int | None, Option(
-        "The most training images; 4000 on a CPU, all on a GPU if left out.", DATA, minimum=1)] = None  # fmt: skip
-    batch_size: Annotated[int, Option("Images of a training step.", RACE, minimum=2)] = 32
-    lr: Annotated[float, Option("Peak learning rate of AdamW.", RACE)] = 3e-3
+        "The most training images; 4000 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
+    batch_size: Annotated[int, Option("Images of a training step.", "Race and training", minimum=2)] = 32
+    lr: Annotated[float, Option("Peak learning rate of AdamW.", "Race and training")] = 0.003
     jobs: Jobs = None
     device: Device = "auto"
     executor: Executor = "processes"
     ray_address: RayAddress = None
     cpus_per_trial: Annotated[float, Option(
-        "Cores for each training: its threads on a CPU, and what Ray reserves.", WORKERS, minimum=0.01, maximum=1024)
-    ] = 1.0  # fmt: skip
+        "Cores for each training: its threads on a CPU, and what Ray reserves.", "Workers and machines", minimum=0.01,
+        maximum=1024)] = 1.0
     gpus_per_trial: GpusPerTrial = 0.0
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
     tell: Tell | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from scalesearch.api.options import (
-    WORKERS,
     Executor,
     GpusPerTrial,
     Jobs,
@@ -41,30 +40,30 @@ if TYPE_CHECKING:
 class VerifyOptions:
     """Which networks of which search are trained again, and how large."""
 
+    # fmt: off
     run: Run = None
     _: KW_ONLY
     phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
     members: Annotated[int, Option(
-        "How many of the winner set are trained besides the recommended one.", minimum=0, maximum=1000)
-    ] = 3  # fmt: skip
+        "How many of the winner set are trained besides the recommended one.", minimum=0, maximum=1000)] = 3
     beaten: Annotated[int, Option(
-        "How many of the beaten ones are trained, spread over their ranking.", minimum=0, maximum=1000)
-    ] = 2  # fmt: skip
+        "How many of the beaten ones are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
     seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
     epochs: Annotated[int | None, Option(
-        "Epochs of each training; as many as in the search if left out.", minimum=1)] = None  # fmt: skip
+        "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
     time_budget: TimeBudget = None
     jobs: Jobs = None
     executor: Executor = "processes"
     ray_address: RayAddress = None
     cpus_per_trial: Annotated[float | None, Option(
-        "Cores that Ray reserves for each training; as many as its threads if left out.", WORKERS, minimum=0.01,
-        maximum=1024)] = None  # fmt: skip
+        "Cores that Ray reserves for each training; as many as its threads if left out.", "Workers and machines",
+        minimum=0.01, maximum=1024)] = None
     gpus_per_trial: GpusPerTrial = 0.0
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
     tell: Tell | None = None
+    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
-from scalesearch.api.options import OUTPUT, TRAINING, Field, Option, Shell, options_of
+from scalesearch.api.options import Field, Option, Shell, options_of
 
 O = TypeVar("O")  # noqa: E741
 
@@ -47,13 +47,16 @@ class Terminal:
     """The options that are the terminal's alone: what is printed, and whether it is asked first. A command names those
     that it takes; the others keep their defaults."""
 
-    fvcore: Annotated[bool, Option("Build the network and count with fvcore, too.", OUTPUT)] = False
+    # fmt: off
+    fvcore: Annotated[bool, Option("Build the network and count with fvcore, too.", "Run and output")] = False
     find_lr: Annotated[bool, Option(
-        "Only suggest a learning rate, by the loss while the rate rises step by step.", TRAINING)] = False  # fmt: skip
-    plan: Annotated[bool, Option("Only print what becomes of every tensor of the weights.", OUTPUT)] = False
-    dry_run: Annotated[bool, Option("Show what would be trained and an estimate; train nothing.", OUTPUT)] = False
-    yes: Annotated[bool, Option("Start without asking, however long it takes.", OUTPUT, short="y")] = False
-    json: Annotated[bool, Option("Print one JSON document instead of tables.", OUTPUT)] = False
+        "Only suggest a learning rate, by the loss while the rate rises step by step.", "Training")] = False
+    plan: Annotated[bool, Option("Only print what becomes of every tensor of the weights.", "Run and output")] = False
+    dry_run: Annotated[bool, Option(
+        "Show what would be trained and an estimate; train nothing.", "Run and output")] = False
+    yes: Annotated[bool, Option("Start without asking, however long it takes.", "Run and output", short="y")] = False
+    json: Annotated[bool, Option("Print one JSON document instead of tables.", "Run and output")] = False
+    # fmt: on
 
 
 def command(

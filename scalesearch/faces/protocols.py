@@ -183,7 +183,7 @@ def open_set(people: EmbeddingSet, strangers: EmbeddingSet | None, fpir: float, 
     if fit_part.sum() < 2 or not (~fit_part).any() or enrol.all():
         raise UserError(
             "open-set evaluation", f"{counted(len(people.names), 'member')} with {int((~enrol).sum())} photos to show "
-            f"and {counted(len(np.unique(strangers.labels)), 'stranger')} are too few: it takes two photos of a member, "
+            f"and {counted(len(np.unique(strangers.labels)), 'stranger')} are too few: it takes two photos of a member "
             "and four strangers.", do="Bring more people, or --strangers.",
         )  # fmt: skip
     gallery = empty_gallery("", people.vectors.shape[1])
@@ -283,7 +283,7 @@ def read_pairs(path: Path, files: dict[str, int], option: str = "--pairs") -> tu
         raise UserError(f"{option} {path}", f"this is no CSV file that can be read ({error}).") from None
     if missing := [name for name in PAIR_COLUMNS if name not in columns]:
         raise UserError(
-            f"{option} {path}", f"the columns {', '.join(missing)} are missing.",
+            f"{option} {path}", f"it has no column {', '.join(missing)}.",
             do="Give the columns a and b, photos below the folder, and same, 1 or 0.",
         )  # fmt: skip
     left, right, folds = [], [], []

@@ -27,6 +27,7 @@ from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
 from scalesearch.training.start import Start, start_of
+from scalesearch.units import counted
 
 TINY = 1e-6  # weight of people who have all come, where a batch needs them again
 
@@ -154,7 +155,7 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
     number = round(share * len(usable))
     if len(usable) - number < 2:
         held = f", of whom {number} are held out" if number else ""
-        problem = f"it takes two people to train on, but {len(usable)} have two or more photos{held}."
+        problem = f"{counted(len(usable), 'person')} with two or more photos{held}: it takes two people to train on."
         raise UserError("--data", problem, do="Bring more people, or more photos of each.")
     chosen = np.random.default_rng(seed).permutation(usable)[:number]
     train = np.setdiff1d(usable, chosen)

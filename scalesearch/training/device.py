@@ -24,8 +24,8 @@ def choose_device(name: str = "auto") -> torch.device:
     if kind != "cuda" or not number.isdecimal():
         raise UserError("device", f"{name!r} is none of auto, cpu, cuda, or cuda: and a number.")
     if int(number) >= count:
-        there = "no GPU that torch can use" if count == 0 else f"{counted(count, 'GPU')}, cuda:0 to cuda:{count - 1}"
-        raise UserError("device", f"{name} was asked for, but there is {there}.", do="Use auto or cpu.")
+        there = f"{counted(count, 'GPU')}, cuda:0 to cuda:{count - 1}" if count else "no GPU"
+        raise UserError("device", f"{name} was asked for, but torch can use {there}.", do="Use auto or cpu.")
     return torch.device(name)
 
 

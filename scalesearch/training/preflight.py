@@ -46,8 +46,8 @@ def check_resolution(resolution: int, trained_at: int | None) -> Iterator[Findin
     low, high = (round(share * trained_at) for share in FARTHEST)
     if not low <= resolution <= high:
         yield Finding(
-            "resolution", "warning", f"the images have {resolution} px, but the weights were trained at {trained_at} px "
-            f"and serve from {low} to {high} px.", "Choose one with --resolution, or weights trained nearer to it.",
+            "resolution", "warning", f"the images have {resolution} px, but the weights were trained at {trained_at} "
+            f"px and serve {low} to {high}.", "Choose one with --resolution, or weights trained nearer to it.",
         )  # fmt: skip
 
 

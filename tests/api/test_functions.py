@@ -117,7 +117,7 @@ def test_networks_are_scaled_as_by_the_command_line() -> None:
         scalesearch.load_space("efficientnet_b0").baseline, 1
     ).digest
     for wrong in ({}, {"phi": 1.0, "flops": 1e9}):
-        with pytest.raises(scalesearch.UserError, match="one of them"):
+        with pytest.raises(scalesearch.UserError, match="give one of --phi, --flops and --latency"):
             scalesearch.scale("efficientnet_b0", **wrong)  # type: ignore[arg-type]
 
 

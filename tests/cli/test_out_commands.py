@@ -59,7 +59,8 @@ def test_unreadable_images_are_reported_and_not_fatal(cli: Cli, model: Path) -> 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("nowhere",), "nothing there"), (("empty",), "no image"), (("empty/bad.jpg",), "no readable image"),
+    [(("nowhere",), "there is nothing of that name"), (("empty",), "there is no image"),
+     (("empty/bad.jpg",), "none of the images can be read"),
      (("empty/bad.jpg", "--out", "p.txt"), ".csv or .json")],
 )  # fmt: skip
 def test_nothing_to_predict_is_said(cli: Cli, model: Path, arguments: tuple[str, ...], message: str) -> None:
