@@ -9,6 +9,7 @@ from scalesearch.api.finetune import FinetuneResult
 from scalesearch.api.options import Data, Device, Option, Reading, SkipBroken, TableFile, table_file, takes
 from scalesearch.files import write_bytes, write_csv, write_json
 from scalesearch.notebook import html_table
+from scalesearch.units import show_interval, show_percent
 
 if TYPE_CHECKING:
     import torch
@@ -73,13 +74,14 @@ class EvaluationResult:
     def rows(self) -> list[list[str]]:
         """Class, images, accuracy, as people read them."""
         return [
-            [name, str(sum(counts)), "–" if share is None else f"{share:.1%}"]
+            [name, str(sum(counts)), "–" if share is None else show_percent(share)]
             for (name, share), counts in zip(self.per_class.items(), self.confusion, strict=True)
         ]
 
     def _repr_html_(self) -> str:
         v = self.values
-        title = f"{v['top1']:.1%} of {v['images']} {self.part} images, 95 % interval {v['low']:.1%}–{v['high']:.1%}"
+        interval = f"95 % interval {show_interval(v['low'], v['high'])}"
+        title = f"{show_percent(v['top1'])} of {v['images']} {self.part} images, {interval}"
         return html_table(title, ("class", "images", "accuracy"), self.rows())
 
 

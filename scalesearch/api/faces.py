@@ -17,7 +17,6 @@ from scalesearch.api.options import (
     SourcePadding,
     TableFile,
     Tell,
-    Weights,
     inherited,
     table_file,
     takes,
@@ -27,7 +26,7 @@ from scalesearch.faces import LossName, Mining
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.training.history import SILENT, EpochRecord, Watcher
-from scalesearch.units import counted
+from scalesearch.units import counted, show_percent
 
 if TYPE_CHECKING:
     from scalesearch.design.spec import NetSpec
@@ -65,7 +64,9 @@ class FitOptions:
     model: Annotated[str, Option(
         "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
         "efficientnet_b3.", "Network", shell="models")] = "b0"
-    weights: Weights = "imagenet"
+    weights: Annotated[str | Path | None, Option(
+        "Weights that the body inherits, named as for finetune; scratch for new ones.", "Network",
+        shell="weights")] = "imagenet"
     source_padding: SourcePadding = None
     crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", "Data")] = False
     resolution: Annotated[int, Option("Side of a face in pixels.", "Network", minimum=16, maximum=4096)] = 112
@@ -150,7 +151,9 @@ def fit(asked: FitOptions) -> FaceFit:
             watcher.tell(line)
         start = begin(spec, data, recipe, folder, source, device)
         if start.plan is not None and source is not None:
-            watcher.tell(f"Weights from {source.name}: {start.plan.coverage:.0%} of the body's values are inherited")
+            watcher.tell(
+                f"Weights from {source.name}: {show_percent(start.plan.coverage, 0)} of the body's values are inherited"
+            )
         metrics = train(
             start, data, recipe, folder, device, watcher, crop=asked.crop, provenance=provenance(str(device))
         )
@@ -169,8 +172,8 @@ def epoch_line(record: EpochRecord, epochs: int | None = None) -> str:
     values = record.metrics
     text = f"epoch {record.epoch + 1}{f'/{epochs}' if epochs else ''}, loss {record.train_loss:.3f}"
     if "top1" in values:
-        text += f", held-out people: rank-1 {values['top1']:.1%}, AUC {1 - values['loss']:.3f}"
-    return f"{text}, {values['active']:.0%} of triplets active, spread {values['spread']:.2f}"
+        text += f", held-out people: rank-1 {show_percent(values['top1'])}, AUC {1 - values['loss']:.3f}"
+    return f"{text}, {show_percent(values['active'], 0)} of triplets active, spread {values['spread']:.2f}"
 
 
 def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":

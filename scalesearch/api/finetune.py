@@ -32,7 +32,7 @@ from scalesearch.files import prepare as prepare_folder
 from scalesearch.notebook import html_table
 from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
 from scalesearch.training.history import EpochRecord, Watcher
-from scalesearch.units import show_count
+from scalesearch.units import show_count, show_interval, show_percent
 
 if TYPE_CHECKING:
     import torch
@@ -160,7 +160,7 @@ class FinetuneResult:
     def _repr_html_(self) -> str:
         metrics, (low, high) = self.metrics, self.interval
         rows = [
-            ["test accuracy", f"{self.top1:.1%}, 95 % interval {low:.1%}–{high:.1%}"],
+            ["test accuracy", f"{show_percent(self.top1)}, 95 % interval {show_interval(low, high)}"],
             ["test images", str(metrics["test"]["images"])],
             ["FLOPs", show_count(metrics["macs"])],
             ["parameters", show_count(metrics["params"])],
@@ -188,7 +188,7 @@ def finetune(asked: FinetuneOptions) -> FinetuneResult:
 
     def epoch(record: EpochRecord) -> None:
         top1 = record.metrics.get("top1", float("nan"))
-        say(f"epoch {record.epoch + 1}/{asked.epochs}, validation {top1:.1%}, loss {record.train_loss:.3f}")
+        say(f"epoch {record.epoch + 1}/{asked.epochs}, validation {show_percent(top1)}, loss {record.train_loss:.3f}")
 
     with joined(choose_device(asked.device)) as device:
         job = prepare(asked)

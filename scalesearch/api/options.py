@@ -150,7 +150,8 @@ Device = Annotated[str, Option(
 SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
-    "network of torchvision's, a file, or a folder of files; scratch for new weights.", "Network", shell="weights")]
+    "network of torchvision's, a file, or a folder of files; new ones (scratch) if left out.", "Network",
+    shell="weights")]
 SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
     "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as the "
     "weights say if left out.", "Network")]

@@ -224,7 +224,8 @@ class EpochProgress:
     """Steps done, validation accuracy, and time left."""
 
     def __init__(self, bar: Bar, epochs: int, steps: int) -> None:
-        self._bar, self._epochs, self._steps = bar, epochs, steps
+        self.epochs = epochs
+        self._bar, self._steps = bar, steps
         self._first: int | None = None
         self._began = time.monotonic()
         self._text = "Training"
@@ -239,10 +240,10 @@ class EpochProgress:
     def epoch(self, record: "EpochRecord") -> None:
         """After each epoch."""
         done, top1 = record.epoch + 1, record.metrics.get("top1", float("nan"))
-        self._text = f"epoch {done}/{self._epochs}, validation {top1:.1%}"
+        self._text = f"epoch {done}/{self.epochs}, validation {show_percent(top1)}"
         self._bar.line(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
 
     def _left(self, done: int) -> str:
         here = done - (self._first or 0)
-        left = (time.monotonic() - self._began) / here * (self._epochs * self._steps - done) if here else 0.0
+        left = (time.monotonic() - self._began) / here * (self.epochs * self._steps - done) if here else 0.0
         return f"{show_seconds(left)} left"

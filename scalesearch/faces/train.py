@@ -27,7 +27,7 @@ from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
 from scalesearch.training.start import Start, start_of
-from scalesearch.units import counted
+from scalesearch.units import counted, show_percent
 
 TINY = 1e-6  # weight of people who have all come, where a batch needs them again
 
@@ -294,7 +294,7 @@ def collapse_text(objective: Objective, epoch: int) -> str:
     what = (
         f"collapse in epoch {epoch + 1}: the embeddings came to lie at one place (spread {health['spread']:.3f} of 1, "
         f"loss {health['batch_loss']:.3f} at the margin {objective.settings.margin:g}, "
-        f"{health['active']:.0%} of triplets active)"
+        f"{show_percent(health['active'], 0)} of triplets active)"
     )
     if objective.settings.recover:
         return f"{what}; mining is now {objective.mining}"
