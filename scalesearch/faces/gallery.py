@@ -340,13 +340,9 @@ def require_model(gallery: Gallery, digest: str, where: str) -> None:
 
 
 def identified(
-    model: FaceModel,
-    gallery: Gallery,
-    files: Sequence[str],
-    detect: Detector | None,
-    device: torch.device,
+    model: FaceModel, gallery: Gallery, files: Sequence[str], detect: Detector | None, device: torch.device,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """A row for each face (with ``detect`` all faces of a photo, else the photo as it is), in the order of the files.
 
     Each row: file, face and faces (1, 1 where nothing was looked for), name ("" where nobody is near enough), member,

@@ -212,14 +212,9 @@ def embedding_set(model: FaceModel, crowd: Crowd, device: torch.device) -> Embed
 
 
 def save_model(
-    path: Path,
-    network: MBConvNet,
-    statistics: PixelStatistics,
-    *,
-    crop: bool,
-    trained_on: Sequence[str],
+    path: Path, network: MBConvNet, statistics: PixelStatistics, *, crop: bool, trained_on: Sequence[str],
     facts: Mapping[str, Any],
-) -> str:
+) -> str:  # fmt: skip
     """Writes an embedder without what only its training needed; returns the digest. It holds no names."""
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in body_state(network).items()}
     metadata = {

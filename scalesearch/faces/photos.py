@@ -222,13 +222,9 @@ class Shots:
 
 
 def read_shots(
-    files: Sequence[str],
-    size_px: int,
-    detect: Detector | None = None,
-    *,
-    every_face: bool = False,
+    files: Sequence[str], size_px: int, detect: Detector | None = None, *, every_face: bool = False,
     progress: Progress | None = None,
-) -> Shots:
+) -> Shots:  # fmt: skip
     """Reads files; with ``detect`` the largest face of each, or every one, aligned; else the centred square."""
 
     def read(file: str) -> list[Pixels] | str:
@@ -292,14 +288,9 @@ class Crowd:
 
 
 def read_crowd(
-    people: People,
-    size_px: int,
-    detect: Detector | None,
-    *,
-    option: str,
-    skip_broken: bool = False,
+    people: People, size_px: int, detect: Detector | None, *, option: str, skip_broken: bool = False,
     progress: Progress | None = None,
-) -> Crowd:
+) -> Crowd:  # fmt: skip
     """Everybody's photos. A photo that is twice in one person's folder counts once.
 
     Raises UserError naming unreadable files (unless ``skip_broken``), a photo that two people share, or where no face

@@ -204,16 +204,9 @@ def begin(
 
 
 def train(
-    start: Start,
-    data: FaceData,
-    recipe: FaceRecipe,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
-    *,
-    crop: bool,
-    provenance: dict[str, Any],
-) -> dict[str, Any]:
+    start: Start, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, watcher: Watcher, *,
+    crop: bool, provenance: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """Trains, and writes ``model.safetensors``, ``metrics.json`` and a checkpoint; run again, it continues.
 
     A step's images never go through in parts: the triplets of a batch belong together.

@@ -69,14 +69,9 @@ def begin(
 
 
 def starting(
-    spec: NetSpec,
-    data: Dataset,
-    recipe: Recipe,
-    source: WeightSource | None,
-    device: torch.device,
-    *,
+    spec: NetSpec, data: Dataset, recipe: Recipe, source: WeightSource | None, device: torch.device, *,
     repair: bool = True,
-) -> Start:
+) -> Start:  # fmt: skip
     """The network that a training starts from; ``repair`` as in ``from_source``."""
     config, arrays = recipe.config, data.train.at(spec.resolution)
     steps = steps_per_epoch(len(arrays), config.batch_size)
@@ -116,14 +111,9 @@ def inspect(
 
 
 def finetune(
-    start: Start,
-    data: Dataset,
-    recipe: Recipe,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
+    start: Start, data: Dataset, recipe: Recipe, folder: Path, device: torch.device, watcher: Watcher,
     provenance: dict[str, Any],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Trains on the train part, watches validation, judges once on test; run again, it continues.
 
     Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json``, a model card and a

@@ -51,14 +51,9 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 
 def carry_out(
-    network: nn.Module,
-    task: Task,
-    config: TrainConfig,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
+    network: nn.Module, task: Task, config: TrainConfig, folder: Path, device: torch.device, watcher: Watcher,
     finish: Callable[[History, EpochRecord], dict[str, Any]],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Trains to the end, from the folder's checkpoint where there is one, and writes ``metrics.json``.
 
     Args:

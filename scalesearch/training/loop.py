@@ -58,15 +58,9 @@ class Task:
 
 
 def fit(
-    network: nn.Module,
-    task: Task,
-    config: TrainConfig,
-    device: torch.device,
-    *,
-    watcher: Watcher = SILENT,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-) -> History:
+    network: nn.Module, task: Task, config: TrainConfig, device: torch.device, *, watcher: Watcher = SILENT,
+    checkpoint: Path | None = None, until: int | None = None,
+) -> History:  # fmt: skip
     """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set, and those
     of the best epoch where ``config.patience`` is.
 
@@ -116,13 +110,9 @@ def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
 
 
 def train_epoch(
-    training: Training,
-    task: Task,
-    epoch: int,
-    parts: Parts,
-    on_step: Callable[[int, int], None] = nothing,
+    training: Training, task: Task, epoch: int, parts: Parts, on_step: Callable[[int, int], None] = nothing,
     keeper: Keeper | None = None,
-) -> tuple[float, float]:
+) -> tuple[float, float]:  # fmt: skip
     """Run one epoch, from where it was left; the mean of its losses and its seconds.
 
     On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.

@@ -141,14 +141,9 @@ def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
 
 
 def preflight(
-    network: nn.Module,
-    data: Dataset,
-    config: TrainConfig,
-    resolution: int,
-    statistics: PixelStatistics,
-    batch: tuple[Tensor, Tensor],
-    source: tuple[int, PixelStatistics] | None,
-) -> tuple[Finding, ...]:
+    network: nn.Module, data: Dataset, config: TrainConfig, resolution: int, statistics: PixelStatistics,
+    batch: tuple[Tensor, Tensor], source: tuple[int, PixelStatistics] | None,
+) -> tuple[Finding, ...]:  # fmt: skip
     """Every check on one training.
 
     Args:
