@@ -251,10 +251,11 @@ def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> In
         raise ValueError(f"no interval for {correct} of {total} at level {level}")
     z = NormalDist().inv_cdf(0.5 + level / 2)
     share, scale = correct / total, 1 + z * z / total
-    middle = (share + z * z / (2 * total)) / scale
-    half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5 / scale
+    middle = share + z * z / (2 * total)
+    half = z * (share * (1 - share) / total + z * z / (4 * total * total)) ** 0.5
     # at 0 and 1 they are equal but for the last binary digit
-    return Interval(share, min(share, max(0.0, middle - half)), max(share, min(1.0, middle + half)))
+    low, high = max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
+    return Interval(share, min(share, low), max(share, high))
 
 
 def accuracy_interval(correct: Bools) -> Interval:

@@ -82,5 +82,16 @@ def test_the_executor_of_contributing_works() -> None:
     assert sorted(threads) == sorted(executor.mapped(executor.Here(double), range(5)))
 
 
+def test_the_walks_of_contributing_pass_files_that_are_there_each_once() -> None:
+    section = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("### Three walks")[1].split("\n## ")[0]
+    walks = section.split("\n\n**")[1:]
+    assert len(walks) == 3
+    for walk in walks:
+        files = re.findall(r"`([\w/]+\.py)`", walk)
+        assert len(files) > 5
+        assert len(set(files)) == len(files)
+        assert [file for file in files if not (ROOT / "scalesearch" / file).is_file()] == []
+
+
 def test_the_citation_has_the_version() -> None:
     assert f"version: {__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
