@@ -54,7 +54,7 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     assert ended.code == 0, ended.err
     assert "3 networks at φ = 2" in ended.out
     assert "3/3" in ended.out
-    assert "Kendall's τ:" in ended.out
+    assert "Kendall's τ " in ended.out
     assert "picked by their scores" in ended.out
     kept = json.loads((tmp_path / "run" / "verify-phi2" / "verify.json").read_text())
     assert len(kept["networks"]) == 3

@@ -215,7 +215,7 @@ def test_the_former_format_is_read(finished: Path) -> None:
 def test_a_truncated_file_is_refused(finished: Path, share: float) -> None:
     content = finished.read_bytes()
     finished.write_bytes(content[: int(len(content) * share)])
-    refuse(finished, "a damaged or foreign file.*Remove the file")
+    refuse(finished, "the file is damaged or is no checkpoint.*Remove the file")
 
 
 def test_a_foreign_file_is_refused(finished: Path) -> None:
