@@ -3,11 +3,11 @@
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.options import Option, Run, macs, path, seconds, takes
+from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, macs, path, seconds, takes
 from scalesearch.design.cost import cost
 from scalesearch.design.family import LARGEST, Member, member, member_row, write_spec
 from scalesearch.design.scaling import (
@@ -33,87 +33,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 USUAL_SPACE = "efficientnet_b0"
-
-# fmt: off
-SpaceName = Annotated[str, Option(
-    "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file.",
-    "Network", shell="spaces")]
-Baseline = Annotated[NetSpec | str | None, Option(
-    "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; that of "
-    "the newest search if left out.", "Network", shell="spaces")]
-SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
-Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling")]
-Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling")]
-Gamma = Annotated[float | None, Option(f"Factor of the resolution per φ, {SEARCHED}", "Scaling")]
-HowRounded = Annotated[Rounding | None, Option(
-    "How layers and channels are rounded: budget meets the wanted FLOPs, efficientnet does as the released family; as "
-    "in the search, or else budget, if left out.", "Scaling")]
-# fmt: on
-
-
-@dataclass(frozen=True)
-class BaselineOptions:
-    """Which baseline is asked for."""
-
-    # fmt: off
-    space: SpaceName = USUAL_SPACE
-    target_flops: Annotated[float | str | None, Option(
-        "Scale it to this many multiply-adds, such as 400M; the space's own size if left out.", "Network",
-        unit="flops")] = None
-    classes: Annotated[int | None, Option(
-        "Outputs of the classifier; as many as the space says if left out.", "Network", minimum=1,
-        maximum=1_000_000)] = None
-    # fmt: on
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """Which member of which family is asked for; ``coefficients`` go before those of a search."""
-
-    # fmt: off
-    space: Baseline = None
-    phi: Annotated[float | None, Option(
-        "How far to scale: any real φ, where 0 is the baseline and a negative one is smaller.", "Scaling")] = None
-    _: KW_ONLY
-    flops: Annotated[float | str | None, Option(
-        "Find the φ whose network costs this, such as 1.8G.", "Scaling", unit="flops")] = None
-    latency: Annotated[float | str | None, Option(
-        "Find the φ whose network takes this long on this machine, such as 20ms.", "Scaling", unit="seconds")] = None
-    run: Run = None
-    alpha: Alpha = None
-    beta: Beta = None
-    gamma: Gamma = None
-    coefficients: Coefficients | None = None
-    rounding: HowRounded = None
-    batch_size: Annotated[int, Option(
-        "Images at a time when --latency is measured.", "Memory and speed", minimum=1)] = 1
-    device: Annotated[str, Option(
-        "Where --latency is measured: auto, cpu, cuda or cuda:1.", "Memory and speed")] = "auto"
-    threads: Annotated[int | None, Option(
-        "CPU threads when --latency is measured; as many as torch takes if left out.", "Memory and speed",
-        minimum=1)] = None
-    out: Annotated[Path | str | None, Option(
-        "JSON file for the network's spec; one in the family's folder if left out.", "Run and output")] = None
-    # fmt: on
-
-
-@dataclass(frozen=True)
-class FamilyOptions:
-    """Which family is asked for; ``coefficients`` go before those of a search."""
-
-    # fmt: off
-    space: Baseline = None
-    coefficients: Coefficients | None = None
-    _: KW_ONLY
-    run: Run = None
-    alpha: Alpha = None
-    beta: Beta = None
-    gamma: Gamma = None
-    rounding: HowRounded = None
-    largest: Annotated[int, Option(
-        "φ of the largest member; the smallest has 0.", "Scaling", minimum=0, maximum=20)] = LARGEST
-    published: Annotated[bool, Option("Show the members that the space's authors released instead.", "Scaling")] = False
-    # fmt: on
 
 
 @dataclass(frozen=True)

@@ -1,42 +1,33 @@
 """A saved model evaluated on images, and asked what is on others."""
 
 from collections.abc import Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-from scalesearch.api.finetune import FinetuneResult
-from scalesearch.api.options import Data, Device, Option, Reading, SkipBroken, TableFile, table_file, takes
+import torch
+
+from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, table_file, takes
+from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.spec import NetSpec
 from scalesearch.files import write_bytes, write_csv, write_json
+from scalesearch.nets.weights import load_network
 from scalesearch.notebook import html_table
+from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
+from scalesearch.training.device import choose_device
+from scalesearch.training.evaluation import (
+    Calibration,
+    calibration,
+    class_accuracy,
+    confusion,
+    image_files,
+    predictions,
+)
+from scalesearch.training.memory import forward_memory, require_memory
+from scalesearch.training.model_file import DATA, class_names, statistics_of
 from scalesearch.units import show_interval, show_percent
 
-if TYPE_CHECKING:
-    import torch
-
-    from scalesearch.design.spec import NetSpec
-    from scalesearch.training.evaluation import Calibration
-
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
-# fmt: off
-ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
-# fmt: on
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What a saved model is evaluated on."""
-
-    # fmt: off
-    model: ModelFile
-    data: Data = None
-    _: KW_ONLY
-    part: Annotated[Literal["test", "validation", "train"], Option("Part of the images to evaluate on.")] = "test"
-    device: Device = "auto"
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option(
-        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
-    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +48,7 @@ class EvaluationResult:
     classes: tuple[str, ...]
     confusion: list[list[int]] = field(repr=False)
     per_class: dict[str, float | None] = field(repr=False)
-    calibration: "Calibration" = field(repr=False)
+    calibration: Calibration = field(repr=False)
 
     @property
     def top1(self) -> float:
@@ -92,13 +83,6 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     Raises:
         UserError: no such model, or data of other classes.
     """
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import calibration, class_accuracy, confusion
-    from scalesearch.training.model_file import DATA
-
     network, metadata = load_network(file_of(asked.model))
     name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
@@ -124,23 +108,6 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     write_csv(out / "confusion.csv", [["true", *classes], *rows])
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
     write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """Which images a saved model is asked about."""
-
-    # fmt: off
-    model: ModelFile
-    images: Annotated[Sequence[str | Path] | str | Path, Option(
-        "Images to predict, or folders of them.", argument=True)]
-    _: KW_ONLY
-    out: TableFile = None
-    top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
-    batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
-    device: Device = "auto"
-    reading: Reading | None = None
-    # fmt: on
 
 
 @dataclass(frozen=True)
@@ -175,11 +142,6 @@ def predict(asked: PredictOptions) -> list[Prediction]:
     Raises:
         UserError: no such model, or no image there.
     """
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import image_files, predictions
-    from scalesearch.training.model_file import class_names, statistics_of
-
     out = table_file(asked.out)
     network, metadata = load_network(file_of(asked.model))
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
@@ -219,13 +181,11 @@ def _write_predictions(out: Path, named: Sequence[Prediction], classes: tuple[st
     )])  # fmt: skip
 
 
-def file_of(model: FinetuneResult | Path | str) -> Path:
+def file_of(model: SavedModel | Path | str) -> Path:
     """The file of a model, which Python may give as what ``finetune`` returned."""
-    return model.file if isinstance(model, FinetuneResult) else Path(model)
+    return Path(model) if isinstance(model, str | Path) else model.file
 
 
-def _require_memory(spec: "NetSpec", images: int, device: "torch.device") -> None:
-    from scalesearch.training.memory import forward_memory, require_memory
-
+def _require_memory(spec: NetSpec, images: int, device: "torch.device") -> None:
     do = "Lower --batch-size, or free some memory."
     require_memory(forward_memory(spec, images), f"{images} image(s) of {spec.resolution} px", device, do)

@@ -1,111 +1,44 @@
 """Faces: an embedding trained, people enrolled and removed, photos named, and all of it evaluated."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
-    Device,
-    Ema,
-    Option,
-    Patience,
-    Reading,
-    Scheme,
-    SkipBroken,
-    SourcePadding,
-    TableFile,
-    Tell,
+    FPIR,
+    EnrollOptions,
+    FaceEvaluateOptions,
+    FitOptions,
+    IdentifyOptions,
+    MembersOptions,
+    RemoveOptions,
     inherited,
     table_file,
     takes,
 )
+from scalesearch.design.family import named_spec
+from scalesearch.design.scaling import PAPER
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces import LossName, Mining
+from scalesearch.faces import gallery as galleries
+from scalesearch.faces import protocols
+from scalesearch.faces.gallery import Gallery, Threshold
+from scalesearch.faces.model import FaceModel, FloatArray, embedding_set, load_model
+from scalesearch.faces.objective import ObjectiveSettings, check
+from scalesearch.faces.photos import NO_FACE, Crowd, Detector, detector, few, list_people, read_crowd
+from scalesearch.faces.train import FaceData, FaceRecipe, begin, divide, notes, train
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
+from scalesearch.nets.weights import WeightSource, open_weights
+from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
+from scalesearch.training.device import choose_device
+from scalesearch.training.evaluation import image_files
 from scalesearch.training.history import SILENT, EpochRecord, Watcher
+from scalesearch.training.job import MODEL_FILE
 from scalesearch.units import counted, show_percent
-
-if TYPE_CHECKING:
-    from scalesearch.design.spec import NetSpec
-    from scalesearch.faces.gallery import Gallery, Threshold
-    from scalesearch.faces.model import FaceModel, FloatArray
-    from scalesearch.faces.photos import Crowd, Detector
-    from scalesearch.faces.train import FaceData
-    from scalesearch.nets.weights import WeightSource
-
-FOLDER = Path("runs/faces")
-MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
-FPIR = 0.01
-
-# fmt: off
-ModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", "Members")]
-GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", "Members")]
-Strangers = Annotated[str | Path | None, Option(
-    "Folder of people who are no members, with a folder of photos for each; if left out members stand for strangers.",
-    "Strangers")]
-Fpir = Annotated[float, Option(
-    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
-Crop = Annotated[bool | None, Option(
-    "Find faces on the photos and turn them upright first; as the model was trained if left out.", "Data",
-    negative=True)]
-# fmt: on
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What an embedding is trained on, and how."""
-
-    # fmt: off
-    data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", "Data")]
-    _: KW_ONLY
-    model: Annotated[str, Option(
-        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
-        "efficientnet_b3.", "Network", shell="models")] = "b0"
-    weights: Annotated[str | Path | None, Option(
-        "Weights that the body inherits, named as for finetune; scratch for new ones.", "Network",
-        shell="weights")] = "imagenet"
-    source_padding: SourcePadding = None
-    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", "Data")] = False
-    resolution: Annotated[int, Option("Side of a face in pixels.", "Network", minimum=16, maximum=4096)] = 112
-    dimensions: Annotated[int, Option("Length of an embedding.", "Network", minimum=2, maximum=4096)] = 128
-    loss: Annotated[LossName, Option(
-        "Loss of the training: the triplet loss, or one with a learned vector for each person.",
-        "Training")] = "triplet"
-    mining: Annotated[Mining, Option(
-        "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.",
-        "Training")] = "all"
-    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", "Training")] = 0.2
-    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", "Training", negative=True)] = True
-    people: Annotated[int, Option("People in a batch.", "Training", minimum=2)] = 16
-    photos: Annotated[int, Option("Photos of each person in a batch.", "Training", minimum=2)] = 4
-    epochs: Annotated[int | None, Option(
-        "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", "Training",
-        minimum=1)] = None
-    patience: Patience = 0
-    held_out: Annotated[float | None, Option(
-        "Share of the people to hold out, by whom the training is watched; if left out a tenth of 50 people or more.",
-        "Training")] = None
-    strategy: Annotated[Scheme, Option(
-        "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
-        "three in turn), or auto, which is tail for inherited weights, else full.", "What is trained")] = "auto"
-    tail_blocks: Annotated[int, Option(
-        "How many of the last blocks tail and gradual train besides the embedding layer.", "What is trained",
-        minimum=0)] = 6
-    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", "Training")] = 0.001
-    body_lr_ratio: Annotated[float, Option(
-        "Learning rate of an inherited body as a share of the embedding layer's.", "What is trained")] = 0.3
-    ema: Ema = 0.0
-    seed: Annotated[int, Option(
-        "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
-    device: Device = "auto"
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str, Option("Folder for the model.", "Run and output")] = FOLDER
-    tell: Tell | None = None
-    watcher: Watcher | None = None
-    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,13 +58,6 @@ def fit(asked: FitOptions) -> FaceFit:
     Raises:
         UserError: an option that cannot be used, photos that cannot be trained on, or a folder of another training.
     """
-    from scalesearch.faces.objective import ObjectiveSettings, check
-    from scalesearch.faces.photos import list_people, read_crowd
-    from scalesearch.faces.train import FaceRecipe, begin, divide, train
-    from scalesearch.running.provenance import provenance
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.job import MODEL_FILE
-
     watcher, folder = _watcher(asked), Path(asked.out)
     objective = ObjectiveSettings(asked.loss, asked.margin, asked.mining, asked.recover)
     check(objective)
@@ -176,13 +102,8 @@ def epoch_line(record: EpochRecord, epochs: int | None = None) -> str:
     return f"{text}, {show_percent(values['active'], 0)} of triplets active, spread {values['spread']:.2f}"
 
 
-def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":
+def _body(asked: FitOptions) -> tuple[NetSpec, WeightSource | None]:
     """The network, and what it inherits."""
-    from scalesearch.design.family import named_spec
-    from scalesearch.design.scaling import PAPER
-    from scalesearch.design.space import load_space
-    from scalesearch.nets.weights import open_weights
-
     spec = named_spec(asked.model, load_space("efficientnet_b0").baseline, PAPER, "budget")
     spec, weights = replace(spec, resolution=asked.resolution), inherited(asked.weights)
     if weights is None:
@@ -205,34 +126,12 @@ def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     return config
 
 
-def _introduction(spec: "NetSpec", crowd: "Crowd", data: "FaceData") -> list[str]:
-    from scalesearch.faces.train import notes
-
+def _introduction(spec: NetSpec, crowd: Crowd, data: FaceData) -> list[str]:
     held = f", {len(data.held.names)} others held out" if data.held else ""
     return [
         *(f"Note: {note}" for note in (*crowd.notes, *notes(data))),
         f"{spec.name} at {spec.resolution} px; {len(data.train)} photos of {len(data.train.names)} people{held}",
     ]
-
-
-@dataclass(frozen=True)
-class EnrollOptions:
-    """Who is added to a gallery, and what its threshold is fitted on."""
-
-    # fmt: off
-    people: Annotated[str | Path | None, Option(
-        "Folder of people, with a folder of photos for each; nobody is added, the threshold alone fitted, if left out.",
-        argument=True)] = None
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    gallery: GalleryFile = GALLERY
-    strangers: Strangers = None
-    fpir: Fpir = FPIR
-    crop: Crop = None
-    skip_broken: SkipBroken = False
-    device: Device = "auto"
-    reading: Reading | None = None
-    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -247,7 +146,7 @@ class GalleryChange:
     """
 
     file: Path
-    gallery: "Gallery"
+    gallery: Gallery
     people: tuple[str, ...]
     threshold_kept: bool = False
     notes: tuple[str, ...] = ()
@@ -262,11 +161,6 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     Raises:
         UserError: no such model, a gallery of another model, or photos that are under two names.
     """
-    from scalesearch.faces import gallery as galleries
-    from scalesearch.faces.model import embedding_set, load_model
-    from scalesearch.faces.photos import few
-    from scalesearch.training.device import choose_device
-
     galleries.check_rate(asked.fpir)
     model, file = load_model(Path(asked.model)), Path(asked.gallery)
     gallery, device = _opened(file, model, must_exist=asked.people is None), choose_device(asked.device)
@@ -292,25 +186,20 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
 
 
-def _opened(path: Path, model: "FaceModel", *, must_exist: bool) -> "Gallery":
+def _opened(path: Path, model: FaceModel, *, must_exist: bool) -> Gallery:
     """The gallery at a path, or an empty one. Raises UserError where another model made it."""
-    from scalesearch.faces.gallery import empty_gallery, load_gallery, require_model
-
     if not path.exists() and not must_exist:
-        return empty_gallery(model.digest, model.network.spec.classes)
-    gallery = load_gallery(path)
-    require_model(gallery, model.digest, str(path))
+        return galleries.empty_gallery(model.digest, model.network.spec.classes)
+    gallery = galleries.load_gallery(path)
+    galleries.require_model(gallery, model.digest, str(path))
     return gallery
 
 
-def _check_enrolled(gallery: "Gallery", crowd: "Crowd", vectors: "FloatArray", option: str) -> None:
+def _check_enrolled(gallery: Gallery, crowd: Crowd, vectors: FloatArray, option: str) -> None:
     """Raises UserError where a photo is enrolled under another name."""
-    from scalesearch.faces.gallery import enrolled_already
-    from scalesearch.faces.photos import few
-
     shared = [
         f"{crowd.files[row]} (enrolled as {name})"
-        for row, name in enrolled_already(gallery, vectors)
+        for row, name in galleries.enrolled_already(gallery, vectors)
         if name != crowd.names[crowd.labels[row]]
     ]
     if shared:
@@ -320,7 +209,7 @@ def _check_enrolled(gallery: "Gallery", crowd: "Crowd", vectors: "FloatArray", o
         )  # fmt: skip
 
 
-def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | None", added: "Crowd | None") -> list[str]:
+def _basis_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, added: Crowd | None) -> list[str]:
     """What makes the threshold worse than it looks."""
     if gallery.threshold is None:
         return ["with one member and no --strangers there is nothing to fit a threshold on yet"]
@@ -335,22 +224,6 @@ def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | Non
     return []
 
 
-@dataclass(frozen=True)
-class IdentifyOptions:
-    """Which photos are named, by which gallery."""
-
-    # fmt: off
-    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    gallery: GalleryFile = GALLERY
-    crop: Crop = None
-    out: TableFile = None
-    device: Device = "auto"
-    reading: Reading | None = None
-    # fmt: on
-
-
 @dataclass(frozen=True, eq=False)
 class Identification:
     """Who is on photos: a row for each face (see ``faces.gallery.identified``), of so many ``photos``, by a
@@ -358,7 +231,7 @@ class Identification:
 
     rows: list[dict[str, Any]] = field(repr=False)
     photos: int
-    threshold: "Threshold"
+    threshold: Threshold
 
 
 @takes(IdentifyOptions)
@@ -368,15 +241,9 @@ def identify(asked: IdentifyOptions) -> Identification:
     Raises:
         UserError: no such model or gallery, no threshold, or no readable photo.
     """
-    from scalesearch.faces.gallery import identified, load_gallery, require_model
-    from scalesearch.faces.model import load_model
-    from scalesearch.faces.photos import NO_FACE
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import image_files
-
     out = table_file(asked.out)
-    model, gallery = load_model(Path(asked.model)), load_gallery(Path(asked.gallery))
-    require_model(gallery, model.digest, str(asked.gallery))
+    model, gallery = load_model(Path(asked.model)), galleries.load_gallery(Path(asked.gallery))
+    galleries.require_model(gallery, model.digest, str(asked.gallery))
     if gallery.threshold is None:
         raise UserError(
             str(asked.gallery), "the gallery has no threshold yet.",
@@ -385,7 +252,7 @@ def identify(asked: IdentifyOptions) -> Identification:
     given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
     files = image_files([str(one) for one in given])
     detect = _detector(model.crop if asked.crop is None else asked.crop)
-    rows = identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
+    rows = galleries.identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
     if all(row["error"] for row in rows) and not any(row["error"] == NO_FACE for row in rows):
         raise UserError(str(given[0]), f"none of the photos can be read ({rows[0]['error']}).")
     if out is not None:
@@ -393,34 +260,14 @@ def identify(asked: IdentifyOptions) -> Identification:
     return Identification(rows, len(files), gallery.threshold)
 
 
-@dataclass(frozen=True)
-class MembersOptions:
-    """Which gallery is shown."""
-
-    gallery: GalleryFile = GALLERY
-
-
 @takes(MembersOptions)
-def members(asked: MembersOptions) -> "Gallery":
+def members(asked: MembersOptions) -> Gallery:
     """Who is enrolled, and the threshold.
 
     Raises:
         UserError: no such gallery.
     """
-    from scalesearch.faces.gallery import load_gallery
-
-    return load_gallery(Path(asked.gallery))
-
-
-@dataclass(frozen=True)
-class RemoveOptions:
-    """Who is taken out of a gallery."""
-
-    # fmt: off
-    name: Annotated[Sequence[str] | str, Option("People to take out.", argument=True)]
-    _: KW_ONLY
-    gallery: GalleryFile = GALLERY
-    # fmt: on
+    return galleries.load_gallery(Path(asked.gallery))
 
 
 @takes(RemoveOptions)
@@ -433,8 +280,6 @@ def remove(asked: RemoveOptions) -> GalleryChange:
     Raises:
         UserError: nobody of that name.
     """
-    from scalesearch.faces import gallery as galleries
-
     names = (asked.name,) if isinstance(asked.name, str) else tuple(asked.name)
     file = Path(asked.gallery)
     kept = galleries.load_gallery(file)
@@ -446,29 +291,6 @@ def remove(asked: RemoveOptions) -> GalleryChange:
         kept = galleries.fitted(kept, rate)
     galleries.save_gallery(file, kept)
     return GalleryChange(file, kept, names, stays)
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Which people a model is evaluated on."""
-
-    # fmt: off
-    people: Annotated[str | Path, Option(
-        "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)]
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    strangers: Strangers = None
-    pairs: Annotated[Path | str | None, Option(
-        "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")] = None
-    fpir: Fpir = FPIR
-    crop: Crop = None
-    seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option(
-        "Folder for evaluation.json, tables and figures; none is written if left out.")] = None
-    device: Device = "auto"
-    reading: Reading | None = None
-    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -484,19 +306,14 @@ class FaceEvaluation:
     curves: dict[str, Any] = field(repr=False)
 
 
-@takes(EvaluateOptions)
-def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
+@takes(FaceEvaluateOptions)
+def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
     """Judges a model: verification of pairs, rank-1, recognition among strangers; writes what ``out`` asks for.
 
     Raises:
         UserError: people or photos that were trained on, people on both sides, or too few of them.
     """
-    from scalesearch.faces import protocols
-    from scalesearch.faces.gallery import check_rate
-    from scalesearch.faces.model import embedding_set, load_model
-    from scalesearch.training.device import choose_device
-
-    check_rate(asked.fpir)
+    galleries.check_rate(asked.fpir)
     model, device = load_model(Path(asked.model)), choose_device(asked.device)
     read = _reader(asked, model)
     people = read(asked.people, "PEOPLE")
@@ -528,10 +345,8 @@ def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
     return evaluation
 
 
-def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | None") -> None:
+def _check_disjoint(model: FaceModel, people: Crowd, strangers: Crowd | None) -> None:
     """Raises UserError where photos were trained on, or a person is on both sides."""
-    from scalesearch.faces.photos import few
-
     for option, crowd in (("PEOPLE", people), ("--strangers", strangers)):
         if crowd and (seen := len(model.trained_on & set(crowd.digests))):
             do = "Keep some people apart from the start, for evaluation alone."
@@ -560,19 +375,15 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
-def _detector(crop: bool) -> "Detector | None":
-    from scalesearch.faces.photos import detector
-
+def _detector(crop: bool) -> Detector | None:
     return detector() if crop else None
 
 
-def _reader(asked: "EnrollOptions | EvaluateOptions", model: "FaceModel") -> "Callable[[str | Path, str], Crowd]":
+def _reader(asked: EnrollOptions | FaceEvaluateOptions, model: FaceModel) -> Callable[[str | Path, str], Crowd]:
     """(folder, option that gave it) → everybody in it, as the model takes them."""
-    from scalesearch.faces.photos import list_people, read_crowd
-
     size_px, detect = model.network.spec.resolution, _detector(model.crop if asked.crop is None else asked.crop)
 
-    def read(folder: str | Path, option: str) -> "Crowd":
+    def read(folder: str | Path, option: str) -> Crowd:
         people, skip = list_people(folder, option), asked.skip_broken
         return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
 

@@ -1,35 +1,13 @@
 """Reports: of one search, of several side by side, and the paper's figures beside ours."""
 
-from collections.abc import Sequence
-from dataclasses import KW_ONLY, asdict, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
-from scalesearch.api.options import Option, path, takes
+from scalesearch.api.options import ReportOptions, path, takes
 from scalesearch.errors import UserError
-
-if TYPE_CHECKING:
-    from scalesearch.reports.published import FormulaMember, ReleasedMember
-
-
-@dataclass(frozen=True)
-class ReportOptions:
-    """Which searches are reported."""
-
-    # fmt: off
-    runs: Annotated[Sequence[Path | str] | Path | str | None, Option(
-        "Folder of a search, or several, which are compared; the newest under runs/ if left out.",
-        argument=True)] = None
-    _: KW_ONLY
-    out: Annotated[Path | str | None, Option(
-        "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
-    watts: Annotated[float | None, Option(
-        "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
-        maximum=1000000.0)] = None
-    price_per_hour: Annotated[float | None, Option(
-        "Price of an hour of the machine, for an estimate of the cost; none is made if left out.", minimum=0,
-        maximum=1000000.0)] = None
-    # fmt: on
+from scalesearch.reports.published import FormulaMember, ReleasedMember
+from scalesearch.study.record import newest_run, read_record
 
 
 @takes(ReportOptions)
@@ -44,7 +22,6 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
     from scalesearch.reports.artefacts import write_report
     from scalesearch.reports.comparison import write_comparison
     from scalesearch.reports.words import Rates
-    from scalesearch.study.record import newest_run, read_record
 
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
     folders = list(map(Path, given)) if given else list(filter(None, [newest_run()]))
@@ -60,8 +37,8 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
 class PaperFigures:
     """The published family beside ours: as ``released``, by the ``formula``, and what differs, in words."""
 
-    released: "tuple[ReleasedMember, ...]"
-    formula: "tuple[FormulaMember, ...]"
+    released: tuple[ReleasedMember, ...]
+    formula: tuple[FormulaMember, ...]
     notes: list[str]
 
     def to_dict(self) -> dict[str, Any]:

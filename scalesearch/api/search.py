@@ -1,115 +1,45 @@
 """A search: what is asked, what it comes to, the trainings, and the answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from scalesearch.api.design import USUAL_SPACE, SpaceName
-from scalesearch.api.options import (
-    Device,
-    Executor,
-    GpusPerTrial,
-    Jobs,
-    Option,
-    RayAddress,
-    Retries,
-    SkipBroken,
-    SourcePadding,
-    Storage,
-    Tell,
-    TimeBudget,
-    Weights,
-    inherited,
-    macs,
-    path,
-    seconds,
-    takes,
-)
+from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
+from scalesearch.api.result import SearchResult, searched
+from scalesearch.data.cache import cores
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.source import Source
+from scalesearch.design.budget import RESOLUTION_SLACK
+from scalesearch.design.candidates import Enumeration
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Rounding, size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.nets.weights import open_weights
+from scalesearch.running.campaign import Bounds
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.estimate import Timing, expected_rungs, measure
+from scalesearch.running.provenance import run_facts
+from scalesearch.running.search import RaceAgenda, recorded, search
+from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig, validate
+from scalesearch.study.plan import Inheritance, SearchPlan, Trial, runners
+from scalesearch.study.proxy import choose_proxy
+from scalesearch.study.race import Race, exhaustive, open_places, usual
+from scalesearch.study.row import Row
+from scalesearch.training.device import choose_device
+from scalesearch.training.memory import require_workers
+from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count, show_percent
 
 if TYPE_CHECKING:
-    from scalesearch.api.result import SearchResult
-    from scalesearch.api.verify import VerifyJob, VerifyOptions
-    from scalesearch.data.dataset import Dataset
-    from scalesearch.data.source import Source
-    from scalesearch.design.candidates import Enumeration
-    from scalesearch.running.campaign import Bounds
-    from scalesearch.running.carry_out import Listener
-    from scalesearch.running.estimate import Timing
-    from scalesearch.running.workers import Workers
-    from scalesearch.study.plan import Inheritance, SearchPlan, Trial
-    from scalesearch.study.race import Race
-    from scalesearch.study.row import Row
+    from scalesearch.api.verify import VerifyJob
 
+Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
 EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """What a search is asked for. None: chosen by the space, the data or the device."""
-
-    # fmt: off
-    target_flops: Annotated[float | str | None, Option(
-        "Size T of the baseline in multiply-adds, such as 400M; the size of the space's own if left out.", "Network",
-        unit="flops")] = None
-    space: SpaceName = USUAL_SPACE
-    data: Annotated[str | Path, Option(
-        "Images to train on: a folder, a torchvision set such as cifar10, or glyphs, which are embedded.", "Data",
-        shell="data")] = field(default="glyphs", kw_only=False)
-    weights: Weights = None
-    source_padding: SourcePadding = None
-    run: Annotated[Path | str | None, Option(
-        "Folder that keeps the search; runs/SPACE-DATA-T if left out.", "Run and output", shell="runs")] = None
-    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid")] = None
-    tolerance: Annotated[float | None, Option(
-        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid")] = None
-    real_tolerance: Annotated[float, Option(
-        "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
-        minimum=0, maximum=1)] = 0.05
-    rounding: Annotated[Rounding, Option(
-        "How layers and channels are rounded: budget compares networks of equal real FLOPs, efficientnet follows the "
-        "paper to the letter and compares unequal ones.", "Grid")] = "budget"
-    seeds: Annotated[int | None, Option(
-        "Full trainings of each candidate in the last rung; 1 if left out, 3 with --exhaustive.", "Race and training",
-        minimum=1, maximum=1000)] = None
-    exhaustive: Annotated[bool, Option(
-        "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
-    time_budget: TimeBudget = None
-    trials: Annotated[int | None, Option(
-        "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
-    level: Annotated[float, Option(
-        "Probability with which the winner set contains the best candidate.", "Race and training", minimum=0.5,
-        maximum=0.999)] = 0.9
-    epochs: Annotated[int | None, Option(
-        "Epochs of a full training; 18 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
-    proxy_divisor: Annotated[float | None, Option(
-        "Train at the resolution divided by this; by as much as makes training affordable if left out.",
-        "Race and training")] = None
-    images: Annotated[int | None, Option(
-        "The most training images; 4000 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
-    batch_size: Annotated[int, Option("Images of a training step.", "Race and training", minimum=2)] = 32
-    lr: Annotated[float, Option("Peak learning rate of AdamW.", "Race and training")] = 0.003
-    jobs: Jobs = None
-    device: Device = "auto"
-    executor: Executor = "processes"
-    ray_address: RayAddress = None
-    cpus_per_trial: Annotated[float, Option(
-        "Cores for each training: its threads on a CPU, and what Ray reserves.", "Workers and machines", minimum=0.01,
-        maximum=1024)] = 1.0
-    gpus_per_trial: GpusPerTrial = 0.0
-    storage: Storage = None
-    retries: Retries = 3
-    skip_broken: SkipBroken = False
-    tell: Tell | None = None
-    # fmt: on
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +47,12 @@ class SearchJob:
     """A search that could start: its plan, candidates and images, where it is kept, how it races, and within what."""
 
     asked: SearchOptions
-    plan: "SearchPlan"
-    enumeration: "Enumeration"
-    parts: "Dataset"
+    plan: SearchPlan
+    enumeration: Enumeration
+    parts: Dataset
     folder: Path
-    race: "Race"
-    workers: "Workers"
+    race: Race
+    workers: Workers
     time_budget: float | None
 
 
@@ -130,14 +60,14 @@ class SearchJob:
 class Forecast:
     """What is left to train and how long that takes: rows recorded before, trainings by rung if nobody is beaten."""
 
-    before: "Sequence[Row]"
-    rungs: "Sequence[Sequence[tuple[Trial, int]]]"
-    timing: "Timing | None"
+    before: Sequence[Row]
+    rungs: Rungs
+    timing: Timing | None
     seconds: float
 
 
 @takes(SearchOptions)
-def grid(asked: SearchOptions) -> "SearchResult":
+def grid(asked: SearchOptions) -> SearchResult:
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
 
     With several ``jobs`` Python starts processes that import the calling script again: call this under
@@ -151,19 +81,17 @@ def grid(asked: SearchOptions) -> "SearchResult":
     return run(job, listener(asked.tell), None if job.time_budget is None else forecast(job))
 
 
-def listener(tell: Tell | None) -> "Listener":
+def listener(tell: Tell | None) -> Listener:
     """Says a line about each training that ended: its row, how many are done, and of how many."""
-    from scalesearch.running.carry_out import Listener
-
     say = tell or (lambda text: None)
 
-    def finished(row: "Row", done: int, total: int) -> None:
+    def finished(row: Row, done: int, total: int) -> None:
         say(f"{done}/{total} {outcome(row)}")
 
     return Listener(lambda done, total: None, finished, say)
 
 
-def outcome(row: "Row") -> str:
+def outcome(row: Row) -> str:
     """A training that ended, in words."""
     result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
     return f"{row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: {result}"
@@ -175,9 +103,6 @@ def prepare(asked: SearchOptions) -> SearchJob:
     Raises:
         UserError: an option that cannot be used.
     """
-    from scalesearch.data.dataset import open_data
-    from scalesearch.study.race import exhaustive, usual
-
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)
@@ -192,21 +117,13 @@ def prepare(asked: SearchOptions) -> SearchJob:
 def forecast(job: SearchJob) -> Forecast:
     """Times a few steps, as many side by side as will run, and adds up what is left. Raises UserError where the
     folder holds another search."""
-    from scalesearch.running.estimate import expected_rungs
-    from scalesearch.running.search import recorded
-    from scalesearch.study.plan import runners
-
     before = recorded(job.folder, job.plan, job.asked.storage)
     candidates = runners(job.plan, job.enumeration.candidates)
     return timed(job, before, expected_rungs(job.race, job.plan, candidates, [row.key for row in before]))
 
 
-def timed(
-    job: "SearchJob | VerifyJob", before: "Sequence[Row]", rungs: "Sequence[Sequence[tuple[Trial, int]]]"
-) -> Forecast:
+def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> Forecast:
     """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it."""
-    from scalesearch.running.estimate import measure
-
     plan, parts, pending = job.plan, job.parts, [trial for rung in rungs for trial, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
@@ -217,20 +134,16 @@ def timed(
 
 def side_by_side(job: "SearchJob | VerifyJob") -> int:
     """Trainings at a time, on this machine where the cluster decides."""
-    from scalesearch.data.cache import cores
-
     return job.workers.jobs or max(1, cores() // job.plan.threads)
 
 
-def bounds(job: "SearchJob | VerifyJob", expected: Forecast | None, trials: int | None = None) -> "Bounds":
+def bounds(job: "SearchJob | VerifyJob", expected: Forecast | None, trials: int | None = None) -> Bounds:
     """Within what trainings are begun: none that would not end within the time budget."""
-    from scalesearch.running.campaign import Bounds
-
     timing = expected.timing if expected else None
     return Bounds(job.time_budget, trials, lambda one: timing.training(one, one.until) if timing else 0.0)
 
 
-def run(job: SearchJob, listener: "Listener", expected: Forecast | None = None) -> "SearchResult":
+def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) -> SearchResult:
     """Trains what the race wants; run again, it continues.
 
     Args:
@@ -239,11 +152,6 @@ def run(job: SearchJob, listener: "Listener", expected: Forecast | None = None) 
     Raises:
         UserError: the folder is in use or holds another search, or nothing could be trained.
     """
-    from scalesearch.api.result import searched
-    from scalesearch.running.provenance import run_facts
-    from scalesearch.running.search import RaceAgenda, search
-    from scalesearch.study.race import open_places
-
     plan, race, asked = job.plan, job.race, job.asked
     races = (race, open_places(race)) if job.time_budget is not None and not asked.exhaustive else (race,)
     facts = run_facts(job.enumeration, job.parts, plan.device, str(asked.data))
@@ -252,15 +160,11 @@ def run(job: SearchJob, listener: "Listener", expected: Forecast | None = None) 
     return searched(job.folder)
 
 
-def workers_of(asked: "SearchOptions | VerifyOptions", device: str, threads: int) -> "Workers":
+def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) -> Workers:
     """Where trainings run: as many as are asked for, else one on a GPU, one for ``threads`` cores, or as Ray decides.
 
     Raises UserError for more than there is memory for.
     """
-    from scalesearch.data.cache import cores
-    from scalesearch.running.workers import Workers
-    from scalesearch.training.memory import require_workers
-
     usual = None
     if asked.executor == "processes":
         require_workers(asked.jobs or 1)
@@ -276,8 +180,6 @@ def _device(asked: SearchOptions) -> str:
 
     Raises UserError for a device that is not there or that Ray does not give.
     """
-    from scalesearch.training.device import choose_device
-
     if asked.executor == "processes":
         return str(choose_device(asked.device))
     kind = "cuda" if asked.gpus_per_trial > 0 else "cpu"
@@ -293,14 +195,9 @@ def usual_folder(space: str, data: str, target_macs: float | None) -> Path:
 
 
 def _plan(
-    asked: SearchOptions, source: "Source", target: float | None, where: str
-) -> "tuple[SearchPlan, Dataset]":  # fmt: skip
+    asked: SearchOptions, source: Source, target: float | None, where: str
+) -> tuple[SearchPlan, Dataset]:  # fmt: skip
     """The plan of a search on a device, and its images."""
-    from scalesearch.data.dataset import dataset
-    from scalesearch.study.plan import SearchPlan
-    from scalesearch.study.proxy import choose_proxy
-    from scalesearch.training.recipe import BODY_RATIO
-
     loaded, on_cpu = load_space(asked.space), where == "cpu"
     grid = Grid(
         _within("--step", asked.step, loaded.grid.step),
@@ -327,11 +224,8 @@ def _plan(
     ), parts  # fmt: skip
 
 
-def _weights(asked: SearchOptions, baseline: NetSpec) -> "Inheritance | None":
+def _weights(asked: SearchOptions, baseline: NetSpec) -> Inheritance | None:
     """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
-    from scalesearch.nets.weights import open_weights
-    from scalesearch.study.plan import Inheritance
-
     named = inherited(asked.weights)
     if named is None:
         return None
@@ -350,7 +244,5 @@ def _within(option: str, value: float | None, default: float) -> float:
 
 def _largest_px(baseline: NetSpec, grid: Grid, divisor: float) -> int:
     """The largest side that a candidate can be trained at: γ at most, and the budget's slack."""
-    from scalesearch.design.budget import RESOLUTION_SLACK
-
     gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
     return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)

@@ -1,69 +1,22 @@
 """A verification: which networks of a search are scaled to another φ, their trainings, and whether φ = 1 transfers."""
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-from scalesearch.api.options import (
-    Executor,
-    GpusPerTrial,
-    Jobs,
-    Option,
-    RayAddress,
-    Retries,
-    Run,
-    SkipBroken,
-    Storage,
-    Tell,
-    TimeBudget,
-    path,
-    seconds,
-    takes,
-)
+from scalesearch.api.options import VerifyOptions, path, seconds, takes
 from scalesearch.api.search import Forecast, bounds, listener, timed, workers_of
+from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.errors import UserError
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.verify import VerificationAgenda, recorded
+from scalesearch.running.verify import verify as trained
+from scalesearch.running.workers import Workers
 from scalesearch.study.config import validate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scalesearch.data.dataset import Dataset
-    from scalesearch.running.carry_out import Listener
-    from scalesearch.running.verify import VerificationAgenda
-    from scalesearch.running.workers import Workers
-    from scalesearch.study.plan import SearchPlan, Trial
-    from scalesearch.study.record import Record
-    from scalesearch.study.verification import Verification
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """Which networks of which search are trained again, and how large."""
-
-    # fmt: off
-    run: Run = None
-    _: KW_ONLY
-    phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
-    members: Annotated[int, Option(
-        "How many of the winner set are trained besides the recommended one.", minimum=0, maximum=1000)] = 3
-    beaten: Annotated[int, Option(
-        "How many of the beaten ones are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
-    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
-    epochs: Annotated[int | None, Option(
-        "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
-    time_budget: TimeBudget = None
-    jobs: Jobs = None
-    executor: Executor = "processes"
-    ray_address: RayAddress = None
-    cpus_per_trial: Annotated[float | None, Option(
-        "Cores that Ray reserves for each training; as many as its threads if left out.", "Workers and machines",
-        minimum=0.01, maximum=1024)] = None
-    gpus_per_trial: GpusPerTrial = 0.0
-    storage: Storage = None
-    retries: Retries = 3
-    skip_broken: SkipBroken = False
-    tell: Tell | None = None
-    # fmt: on
+from scalesearch.study.plan import SearchPlan, Trial
+from scalesearch.study.record import Record, answered, newest_run, read_record
+from scalesearch.study.verification import Verification, chosen, common_epochs, folder_of, scaled, trials
+from scalesearch.training.device import choose_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,23 +31,23 @@ class VerifyJob:
     """
 
     asked: VerifyOptions
-    record: "Record"
-    agenda: "VerificationAgenda"
+    record: Record
+    agenda: VerificationAgenda
     left_out: tuple[str, ...]
     epochs_at_one: int
-    parts: "Dataset"
-    workers: "Workers"
+    parts: Dataset
+    workers: Workers
     folder: Path
     time_budget: float | None
 
     @property
-    def plan(self) -> "SearchPlan":
+    def plan(self) -> SearchPlan:
         """The plan of the search."""
         return self.record.plan
 
 
 @takes(VerifyOptions)
-def verify(asked: VerifyOptions) -> "Verification":
+def verify(asked: VerifyOptions) -> Verification:
     """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
 
     Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
@@ -113,11 +66,6 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    from scalesearch.running.verify import VerificationAgenda
-    from scalesearch.study.record import answered, newest_run, read_record
-    from scalesearch.study.verification import chosen, common_epochs, folder_of, scaled, trials
-    from scalesearch.training.device import choose_device
-
     folder = path(asked.run) or newest_run()
     if folder is None:
         raise UserError("--run", "there is no search under runs/.", do='Run "scalesearch grid" first.')
@@ -144,21 +92,18 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
 
 def forecast(job: VerifyJob) -> Forecast:
     """What was trained before, what is left and how long that takes, by timing a few steps."""
-    from scalesearch.running.verify import recorded
-
     before = recorded(job.record, job.agenda, job.asked.storage)
     done = {row.key for row in before}
     return timed(job, before, [[(one, one.until) for one in job.agenda.trials if one.key not in done]])
 
 
-def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> "Verification":
+def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) -> Verification:
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 
     Args:
         expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
     """
     from scalesearch.reports.artefacts import write_transfer
-    from scalesearch.running.verify import verify as trained
 
     within = bounds(job, expected)
     verification = trained(job.record, job.agenda, job.parts, job.workers, listener, within, job.asked.storage)
@@ -166,10 +111,8 @@ def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) 
     return verification
 
 
-def _images(record: "Record", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+def _images(record: Record, wanted: Sequence[Trial], skip_broken: bool) -> Dataset:
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
-    from scalesearch.data.dataset import dataset, open_data
-
     plan, given = record.plan, record.provenance.data_argument
     largest_px = max(one.proxy_spec.resolution for one in wanted)
     parts = dataset(open_data(given, skip_broken=skip_broken), largest_px, plan.proxy.images)

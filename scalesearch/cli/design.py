@@ -4,7 +4,8 @@ or fvcore's count is asked for."""
 from typing import Any
 
 from scalesearch.api import design as designs
-from scalesearch.api.design import BaselineOptions, FamilyOptions, ScaleOptions, member_of
+from scalesearch.api.design import member_of
+from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import console, detail, explain, print_json, say, show
 from scalesearch.design.cost import cost

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.api import faces as api
+from scalesearch.api.options import (
+    GALLERY,
+    MODEL,
+    EnrollOptions,
+    FaceEvaluateOptions,
+    FitOptions,
+    IdentifyOptions,
+    MembersOptions,
+    RemoveOptions,
+)
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
 from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show_rows
@@ -19,11 +28,13 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-def fit(asked: api.FitOptions, terminal: Terminal) -> None:
+def fit(asked: FitOptions, terminal: Terminal) -> None:
     """Train an embedding on a folder of people. Run it again to continue where it was interrupted.
 
     Example: scalesearch faces fit --data people/ --crop
     """
+    from scalesearch.api import faces as api
+
     with reading_bar(terminal.json) as bar:
         result = api.fit(**vars(replace(asked, watcher=_watcher(bar))))
     metrics = result.metrics
@@ -38,11 +49,13 @@ def fit(asked: api.FitOptions, terminal: Terminal) -> None:
             f"{1 - before['loss']:.3f} → {1 - after['loss']:.3f}"
         )
     say(f"Model: {result.file}")
-    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, api.MODEL)}")
+    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, MODEL)}")
 
 
 def _watcher(bar: Bar) -> Watcher:
     """Who shows a training in a bar."""
+    from scalesearch.api import faces as api
+
     progress: list[EpochProgress] = []
 
     def schedule(epochs: int, steps: int) -> None:
@@ -58,13 +71,15 @@ def _watcher(bar: Bar) -> Watcher:
     return Watcher(bar.reading, schedule, step, epoch, bar.note)
 
 
-def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
+def enroll(asked: EnrollOptions, terminal: Terminal) -> None:
     """Add people to the gallery, and fit the threshold below which somebody is a member.
 
     Who is already in is replaced. Without --strangers, the threshold rests on how near members come to one another.
 
     Example: scalesearch faces enroll people/ --strangers others/ --fpir 0.01
     """
+    from scalesearch.api import faces as api
+
     with reading_bar(terminal.json) as bar:
         result = api.enroll(**vars(replace(asked, reading=bar.reading)))
     gallery = result.gallery
@@ -80,17 +95,19 @@ def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
     say(f"{result.file}: {len(gallery.names)} people, {counted(len(gallery), 'photo')}{enrolled}")
     if gallery.threshold:
         _say_threshold(gallery.threshold)
-        files = _named("model", asked.model, api.MODEL) + _named("gallery", asked.gallery, api.GALLERY)
+        files = _named("model", asked.model, MODEL) + _named("gallery", asked.gallery, GALLERY)
         say(f"Next: scalesearch faces identify PHOTOS{files}")
 
 
-def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
+def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     """Name the members on photos; reject strangers.
 
     Confidence is the share of strangers' photos that stayed farther away.
 
     Example: scalesearch faces identify photos/
     """
+    from scalesearch.api import faces as api
+
     with reading_bar(terminal.json) as bar:
         result = api.identify(**vars(replace(asked, reading=bar.reading)))
     rows, threshold = result.rows, result.threshold
@@ -121,8 +138,10 @@ def _shown(row: dict[str, Any]) -> list[str]:
     return [where, row["name"] or "not a member", f"{row['distance']:.3f}", sure]
 
 
-def members(asked: api.MembersOptions, terminal: Terminal) -> None:
+def members(asked: MembersOptions, terminal: Terminal) -> None:
     """Show who is enrolled, and the threshold."""
+    from scalesearch.api import faces as api
+
     gallery = api.members(**vars(asked))
     if terminal.json:
         print_json({"people": gallery.people, "model": gallery.model, "threshold": _values(gallery)})
@@ -131,12 +150,14 @@ def members(asked: api.MembersOptions, terminal: Terminal) -> None:
     _say_threshold(gallery.threshold) if gallery.threshold else say("No threshold yet: scalesearch faces enroll")
 
 
-def remove(asked: api.RemoveOptions, terminal: Terminal) -> None:
+def remove(asked: RemoveOptions, terminal: Terminal) -> None:
     """Delete people from the gallery: their names and all their embeddings.
 
     A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
     members is fitted anew on those who stay.
     """
+    from scalesearch.api import faces as api
+
     result = api.remove(**vars(asked))
     gallery = result.gallery
     if terminal.json:
@@ -152,11 +173,12 @@ def remove(asked: api.RemoveOptions, terminal: Terminal) -> None:
         _say_threshold(gallery.threshold)
 
 
-def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
+def evaluate(asked: FaceEvaluateOptions, terminal: Terminal) -> None:
     """Evaluate a model: verification of pairs, rank-1, recognition among strangers.
 
     Example: scalesearch faces evaluate people/ --strangers others/ --out report
     """
+    from scalesearch.api import faces as api
     from scalesearch.reports.face_figures import evaluation_tables
 
     with reading_bar(terminal.json) as bar:
@@ -215,8 +237,8 @@ app = typer.Typer(
     "Start with: scalesearch faces fit --data PEOPLE, a folder with a folder of photos per person.",
 )
 for name, options, shown in (
-    ("fit", api.FitOptions, fit), ("enroll", api.EnrollOptions, enroll), ("identify", api.IdentifyOptions, identify),
-    ("list", api.MembersOptions, members), ("remove", api.RemoveOptions, remove),
-    ("evaluate", api.EvaluateOptions, evaluate),
+    ("fit", FitOptions, fit), ("enroll", EnrollOptions, enroll), ("identify", IdentifyOptions, identify),
+    ("list", MembersOptions, members), ("remove", RemoveOptions, remove),
+    ("evaluate", FaceEvaluateOptions, evaluate),
 ):  # fmt: skip
     app.command(cls=Command)(command(name, options, shown, "json"))  # type: ignore[arg-type]

@@ -4,9 +4,7 @@ from dataclasses import asdict
 
 import typer
 
-from scalesearch.api import report as reports
-from scalesearch.api.options import NoOptions
-from scalesearch.api.report import ReportOptions
+from scalesearch.api.options import NoOptions, ReportOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import explain, print_json, say, show, show_rows
 
@@ -22,6 +20,8 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
 
       scalesearch report runs/first runs/second
     """
+    from scalesearch.api import report as reports
+
     written = reports.report(**vars(asked))
     if terminal.json:
         print_json({"files": [str(path) for path in written]})
@@ -39,12 +39,13 @@ def paper(_: NoOptions, terminal: Terminal) -> None:
 
     Example: scalesearch paper
     """
+    from scalesearch.api import report as reports
+    from scalesearch.reports import tables
+
     figures = reports.paper()
     if terminal.json:
         print_json(figures.to_dict())
         return
-    from scalesearch.reports import tables
-
     show(tables.released(figures.released))
     show(tables.formula(figures.formula))
     for note in figures.notes:

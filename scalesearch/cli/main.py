@@ -5,14 +5,19 @@ import sys
 
 import typer
 
-from scalesearch.api.design import BaselineOptions, FamilyOptions, ScaleOptions
-from scalesearch.api.evaluate import EvaluateOptions, PredictOptions
-from scalesearch.api.export import ExportOptions
-from scalesearch.api.finetune import FinetuneOptions
-from scalesearch.api.options import NoOptions
-from scalesearch.api.report import ReportOptions
-from scalesearch.api.search import SearchOptions
-from scalesearch.api.verify import VerifyOptions
+from scalesearch.api.options import (
+    BaselineOptions,
+    EvaluateOptions,
+    ExportOptions,
+    FamilyOptions,
+    FinetuneOptions,
+    NoOptions,
+    PredictOptions,
+    ReportOptions,
+    ScaleOptions,
+    SearchOptions,
+    VerifyOptions,
+)
 from scalesearch.cli import design, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first

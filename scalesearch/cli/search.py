@@ -6,15 +6,15 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from scalesearch.api import search, verify
-from scalesearch.api.search import Forecast, SearchJob, SearchOptions, side_by_side
-from scalesearch.api.verify import VerifyJob, VerifyOptions
+from scalesearch.api.options import SearchOptions, VerifyOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import Bar, TrialProgress, confirm, detail, explain, interruptible, print_json, say, show
 from scalesearch.design.cost import cost
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
 if TYPE_CHECKING:
+    from scalesearch.api.search import Forecast, SearchJob
+    from scalesearch.api.verify import VerifyJob
     from scalesearch.running.carry_out import Listener
 
 SHOWN = 12  # candidates
@@ -35,6 +35,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 
       scalesearch grid --target-flops 400M
     """
+    from scalesearch.api import search
     from scalesearch.reports import tables, words
     from scalesearch.study.race import planned
 
@@ -61,7 +62,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
 
 
-def _introduce_search(job: SearchJob) -> None:
+def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
     for note in job.parts.source.notes:
@@ -92,8 +93,10 @@ def _introduce_search(job: SearchJob) -> None:
     detail(f"Training: {plan.train}")
 
 
-def _say_estimate(job: SearchJob | VerifyJob, expected: Forecast, trainings: str, least: str = "") -> None:
+def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings: str, least: str = "") -> None:
     """How much work there is, before it begins; ``trainings``: those that are left, in words."""
+    from scalesearch.api.search import side_by_side
+
     done = f" ({len(expected.before)} done before)" if expected.before else ""
     bound = f", within {show_seconds(job.time_budget)}" if job.time_budget is not None else ""
     many = str(job.workers.jobs or "as many as the Ray cluster takes")
@@ -107,7 +110,7 @@ def _say_estimate(job: SearchJob | VerifyJob, expected: Forecast, trainings: str
 
 @contextmanager
 def _training(
-    job: SearchJob | VerifyJob, expected: Forecast, total: int, terminal: Terminal
+    job: "SearchJob | VerifyJob", expected: "Forecast", total: int, terminal: Terminal
 ) -> Iterator["Listener"]:  # fmt: skip
     """Asks before a long job, then shows its trainings; ``total`` if nobody is beaten."""
     from scalesearch.running.carry_out import Listener
@@ -127,6 +130,7 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
 
     Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
     """
+    from scalesearch.api import verify
     from scalesearch.reports import tables, words
 
     job = verify.prepare(asked)
@@ -156,7 +160,7 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
     explain("Next: scalesearch report, which shows this, too")
 
 
-def _introduce_verification(job: VerifyJob) -> None:
+def _introduce_verification(job: "VerifyJob") -> None:
     """What will be compared with what."""
     from scalesearch.study.record import answered
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.api.search import outcome
 from scalesearch.errors import RunInterruptedError, printable
 from scalesearch.units import show_percent, show_seconds
 
@@ -203,6 +202,7 @@ class TrialProgress:
 
     def finished(self, row: "Row", done: int, total: int) -> None:
         """After each trial."""
+        from scalesearch.api.search import outcome
         from scalesearch.study.summary import near_chance
 
         self._consider(row)

@@ -5,11 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.api import evaluate as evaluation
-from scalesearch.api import export as exports
-from scalesearch.api.evaluate import EvaluateOptions, PredictOptions, file_of
-from scalesearch.api.export import ExportOptions
-from scalesearch.api.finetune import FinetuneJob, FinetuneOptions, find_lr, prepare, run, transfer_plan
+from scalesearch.api.options import EvaluateOptions, ExportOptions, FinetuneOptions, PredictOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import (
     Bar,
@@ -31,6 +27,7 @@ from scalesearch.units import counted, show_count, show_interval, show_percent
 if TYPE_CHECKING:
     import torch
 
+    from scalesearch.api.finetune import FinetuneJob
     from scalesearch.nets.transfer_plan import TransferPlan
     from scalesearch.nets.weights import WeightSource
 
@@ -52,6 +49,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
 
       scalesearch finetune --model efficientnet_b3 --weights imagenet --accumulate 4 --find-lr
     """
+    from scalesearch.api.finetune import prepare, transfer_plan
     from scalesearch.reports import tables
     from scalesearch.training.device import choose_device
     from scalesearch.training.distributed import joined
@@ -71,7 +69,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
         _find_lr(job, where, terminal.json) if terminal.find_lr else _train(job, where, terminal.json)
 
 
-def _introduce(job: FinetuneJob) -> None:
+def _introduce(job: "FinetuneJob") -> None:
     """What will be trained on what, and how."""
     spec, parts, images, choice, sizes = job.spec, job.parts, job.parts.source, job.choice, cost(job.spec)
     for note in images.notes:
@@ -104,8 +102,9 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
-def _train(job: FinetuneJob, where: "torch.device", json: bool) -> None:
+def _train(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
     """Trains, and says where the model is."""
+    from scalesearch.api.finetune import run
     from scalesearch.training.distributed import ranks
 
     epochs, steps = job.recipe.config.epochs, job.steps
@@ -122,8 +121,10 @@ def _train(job: FinetuneJob, where: "torch.device", json: bool) -> None:
     explain(f"Use it: scalesearch predict {result.file} IMAGES")
 
 
-def _find_lr(job: FinetuneJob, where: "torch.device", json: bool) -> None:
+def _find_lr(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
     """Raises the learning rate step by step, draws the loss and says which rate suits."""
+    from scalesearch.api.finetune import find_lr
+
     if not json:
         explain("Raising the learning rate for up to 100 steps; as long as 100 steps of training take")
     with Bar(0, 0, quiet=json) as bar:
@@ -147,6 +148,8 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
 
     Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
     """
+    from scalesearch.api import evaluate as evaluation
+
     result = evaluation.evaluate(**vars(asked))
     if terminal.json:
         print_json(result.to_dict())
@@ -157,7 +160,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     say(f"Expected calibration error {error}: how far stated probabilities are from the share right")
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
-    model = file_of(asked.model)
+    model = evaluation.file_of(asked.model)
     explain(f"Next: scalesearch predict {model} IMAGES; scalesearch export {model} --format onnx")
 
 
@@ -166,6 +169,8 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
 
     Example: scalesearch predict model.safetensors photos/ --out predictions.csv
     """
+    from scalesearch.api import evaluate as evaluation
+
     with reading_bar(terminal.json) as bar:
 
         def reading(done: int, total: int) -> None:
@@ -189,7 +194,7 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}")
     else:
-        explain(f"All classes and files: scalesearch predict {file_of(asked.model)} … --out predictions.csv")
+        explain(f"All classes and files: scalesearch predict {evaluation.file_of(asked.model)} … --out predictions.csv")
 
 
 def export(asked: ExportOptions, terminal: Terminal) -> None:
@@ -197,7 +202,9 @@ def export(asked: ExportOptions, terminal: Terminal) -> None:
 
     Example: scalesearch export model.safetensors --format onnx
     """
-    result = exports.export(**vars(asked))
+    from scalesearch.api.export import export as written
+
+    result = written(**vars(asked))
     if terminal.json:
         print_json({**asdict(result), "file": str(result.file)})
         return

@@ -172,23 +172,19 @@ def remove(gallery: Gallery, name: str) -> Gallery:
     Raises UserError where nobody has that name.
     """
     if name not in gallery.names:
-        folded = {known.casefold(): known for known in gallery.names}
+        folded = {one.casefold(): one for one in gallery.names}
         close = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, 1)]
         raise UserError(
             f'"{name}"', "nobody of that name is in the gallery.",
             do=f'Did you mean "{close[0]}"?' if close else "See who is there: scalesearch faces list",
         )  # fmt: skip
     gone = gallery.names.index(name)
-    kept = gallery.labels != gone
+    kept, known = gallery.labels != gone, gallery.threshold
     labels = gallery.labels[kept]
     return replace(
         gallery, names=gallery.names[:gone] + gallery.names[gone + 1 :], labels=labels - (labels > gone),
-        embeddings=gallery.embeddings[kept], **({} if _fitted_on_strangers(gallery) else _unfitted()),
+        embeddings=gallery.embeddings[kept], **({} if known and known.basis == "strangers" else _unfitted()),
     )  # fmt: skip
-
-
-def _fitted_on_strangers(gallery: Gallery) -> bool:
-    return gallery.threshold is not None and gallery.threshold.basis == "strangers"
 
 
 def _unfitted() -> dict[str, Any]:

@@ -55,16 +55,6 @@ def embedder(network: MBConvNet, objective: nn.Module | None = None) -> MBConvNe
     return network
 
 
-def body_state(network: MBConvNet) -> dict[str, Tensor]:
-    """The tensors of an embedder under the names of the network it was made from, without the objective's."""
-    prefix = "classifier.layers."
-    return {
-        name.replace(prefix, "classifier.", 1): tensor
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("classifier.objective.")
-    }
-
-
 def embed(
     network: nn.Module, pixels: Pixels, statistics: PixelStatistics, device: torch.device, *, flip: bool = True
 ) -> FloatArray:
@@ -216,7 +206,11 @@ def save_model(
     facts: Mapping[str, Any],
 ) -> str:  # fmt: skip
     """Writes an embedder without what only its training needed; returns the digest. It holds no names."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in body_state(network).items()}
+    state = {
+        name.replace("classifier.layers.", "classifier.", 1): tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("classifier.objective.")
+    }
     metadata = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
         "spec": json.dumps(network.spec.to_dict()), PIXELS: json.dumps(asdict(statistics)), "crop": json.dumps(crop),

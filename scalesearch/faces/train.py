@@ -20,7 +20,6 @@ from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSe
 from scalesearch.faces.photos import Crowd, choose, few
 from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import read_json, write_json
-from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
@@ -215,8 +214,8 @@ def train(
         what ``metrics.json`` holds.
     """
     network, statistics, config = start.network, start.statistics, recipe.config
-    objective = objective_of(network)
-    told = 0
+    objective, told = network.classifier.objective, 0
+    assert isinstance(objective, Objective)  # of ``begin``
 
     def step(epoch: int, index: int) -> None:
         nonlocal told
@@ -229,7 +228,9 @@ def train(
         return {**held_out(model, data.held, statistics, device), **objective.health()}
 
     def finish(history: History, last: EpochRecord) -> dict[str, Any]:
-        spread = trained_spread(network, data.train, statistics, device)
+        rows = np.unique(np.linspace(0, len(data.train) - 1, SPREAD_PHOTOS).astype(int))
+        vectors = embed(network, data.train.pixels[rows], statistics, device)  # as they will be used
+        spread = float(1 - np.square(vectors.mean(0)).sum())
         if spread < COLLAPSED_SPREAD:
             watcher.tell(
                 f"WARNING: after training all embeddings lie at one place (spread {spread:.3f} of 1): the model tells "
@@ -256,12 +257,6 @@ def train(
     return carry_out(network, task, config, folder, device, replace(watcher, step=step, note=None), finish)
 
 
-def trained_spread(network: nn.Module, crowd: Crowd, statistics: PixelStatistics, device: torch.device) -> float:
-    """Total variance of embeddings as they will be used, of up to 256 training photos."""
-    rows = np.unique(np.linspace(0, len(crowd) - 1, SPREAD_PHOTOS).astype(int))
-    return float(1 - np.square(embed(network, crowd.pixels[rows], statistics, device).mean(0)).sum())
-
-
 def before_training(
     network: nn.Module, data: FaceData, statistics: PixelStatistics, folder: Path, device: torch.device
 ) -> dict[str, float]:
@@ -272,13 +267,6 @@ def before_training(
     values = held_out(network, data.held, statistics, device)
     write_json(path, values)
     return values
-
-
-def objective_of(network: MBConvNet) -> Objective:
-    """What an embedder is trained for."""
-    objective = network.classifier.objective
-    assert isinstance(objective, Objective)
-    return objective
 
 
 def collapse_text(objective: Objective, epoch: int) -> str:

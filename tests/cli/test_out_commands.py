@@ -62,7 +62,7 @@ def test_unreadable_images_are_reported_and_not_fatal(cli: Cli, model: Path) -> 
     ("arguments", "message"),
     [(("nowhere",), "there is nothing of that name"), (("empty",), "there is no image"),
      (("empty/bad.jpg",), "none of the images can be read"),
-     (("empty/bad.jpg", "--out", "p.txt"), ".csv or .json")],
+     (("empty/bad.jpg", "--out", "p.txt"), "p.txt ends neither in .csv nor in .json")],
 )  # fmt: skip
 def test_nothing_to_predict_is_said(cli: Cli, model: Path, arguments: tuple[str, ...], message: str) -> None:
     Path("empty").mkdir()
