@@ -1,6 +1,7 @@
 """``scalesearch verify`` as a user types it."""
 
 import json
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     (tmp_path / "run" / "verify-phi9" / "verify.json").write_text(json.dumps({**kept, "networks": [{}]}))
     with pytest.raises(UserError, match=r"verify-phi9.*networks\[0\]"):
         read_verifications(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "verify-phi9")
     for ending in ("png", "svg"):
         assert (tmp_path / "run" / "verify-phi2" / f"transfer.{ending}").stat().st_size > 1000
 
