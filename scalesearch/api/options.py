@@ -204,7 +204,7 @@ SpaceName = Annotated[str, Option(
     "Network", shell="spaces")]
 Baseline = Annotated[NetSpec | str | None, Option(
     "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; that of "
-    "the newest search if left out.", "Network", shell="spaces")]
+    "the newest search, or else efficientnet_b0, if left out.", "Network", shell="spaces")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
 Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling")]
 Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling")]
@@ -216,8 +216,8 @@ ModelFile = Annotated[SavedModel | Path | str, Option("A model.safetensors that 
 FaceModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", "Members")]
 GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", "Members")]
 Strangers = Annotated[str | Path | None, Option(
-    "Folder of people who are no members, with a folder of photos for each; if left out members stand for strangers.",
-    "Strangers")]
+    "Folder of people who are no members, with a folder of photos for each; if left out some of the people stand "
+    "for them.", "Strangers")]
 Fpir = Annotated[float, Option(
     "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
 Crop = Annotated[bool | None, Option(
@@ -401,7 +401,7 @@ class FinetuneOptions:
     recompute: Annotated[bool, Option(
         "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.",
         "Memory and speed")] = False
-    optimizer: Annotated[Optimizer, Option("AdamW, or SGD with momentum.", "Training")] = "adamw"
+    optimizer: Annotated[Optimizer, Option("Optimizer: AdamW, or SGD with momentum.", "Training")] = "adamw"
     lr: Annotated[float | None, Option(
         "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", "Training")] = None
     body_lr_ratio: Annotated[float | None, Option(
@@ -477,10 +477,10 @@ class ReportOptions:
         "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
     watts: Annotated[float | None, Option(
         "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
-        maximum=1000000.0)] = None
+        maximum=1_000_000)] = None
     price_per_hour: Annotated[float | None, Option(
         "Price of an hour of the machine, for an estimate of the cost; none is made if left out.", minimum=0,
-        maximum=1000000.0)] = None
+        maximum=1_000_000)] = None
 
 
 @dataclass(frozen=True)
