@@ -18,12 +18,12 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import numpy as np
+from scalesearch.study.kept import packed
 from sqlalchemy import create_engine
 
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.running.storage import Storage, storage_url
-from scalesearch.study.kept import packed
 from scalesearch.study.row import Key, Row
 from tests import postgres
 

@@ -11,12 +11,9 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from scalesearch.errors import UserError
-from scalesearch.typed import parse
-
-Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -39,8 +36,9 @@ def atomic(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
-            str(path), error.strerror or str(error), "a folder that can be written to, with space on its disk"
-        ) from error
+            str(path), f"it cannot be written ({error.strerror or error}).",
+            do="Name a place that can be written to and has space left.",
+        ) from error  # fmt: skip
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -97,29 +95,22 @@ def require_regular(path: Path, what: str) -> int:
         status = path.stat()
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
         reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(str(path), reason, what) from None
+        raise UserError(str(path), f"{what} should be here, but there is nothing to read ({reason}).") from None
     if not stat.S_ISREG(status.st_mode):
-        raise UserError(str(path), "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device", what)
+        kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
+        raise UserError(str(path), f"{what} should be here, not {kind}.")
     return status.st_size
 
 
-def read_arrays(path: Path, names: Sequence[str], what: str) -> dict[str, Any]:
-    """Arrays of numbers from an ``.npz`` file, never unpickled; ``what`` names it in the error.
+def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -> dict[str, Any]:
+    """Arrays of numbers from the bytes of an ``.npz`` file, never unpickled.
+
+    Args:
+        where: the file that they came from; ``what`` names it in the error.
 
     Raises:
-        UserError: missing, damaged, too large once it is unpacked, or without one of ``names``.
+        UserError: damaged, too large once it is unpacked, or without one of ``names``.
     """
-    if require_regular(path, what) > LARGEST_ARRAYS:
-        raise UserError(str(path), "a file of more bytes than any of ours", what)
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(str(path), error.strerror or str(error), what) from None
-    return unpack_arrays(content, names, str(path), what)
-
-
-def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -> dict[str, Any]:
-    """The same from the bytes of such a file, which came from ``where``."""
     import numpy as np  # not needed by commands that only calculate
 
     try:
@@ -133,9 +124,9 @@ def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -
             raise ValueError("entries that are no arrays")
         return arrays
     except MemoryError:
-        raise UserError(where, "an array of more memory than there is", what) from None
+        raise UserError(where, f"{what} should be here, but an array needs more memory than there is.") from None
     except Exception as error:  # zipfile, zlib and numpy each raise their own kinds, and bare ones
-        raise UserError(where, f"a damaged file ({error!r})", what) from None
+        raise UserError(where, f"{what} should be here, but the file is damaged ({error!r}).") from None
 
 
 def _finite(text: str) -> float:
@@ -160,32 +151,17 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """
     size = require_regular(path, what)
     if size > LARGEST_JSON:
-        raise UserError(str(path), f"{size / 1e6:.0f} MB", f"{what}, at most {LARGEST_JSON >> 20} MB")
+        most = LARGEST_JSON >> 20
+        raise UserError(str(path), f"{what} should be here, of at most {most} MB, not of {size / 1e6:.0f} MB.")
     try:
         text = path.read_text(encoding="utf-8")
         values = json.loads(text, parse_constant=_finite, parse_float=_finite, parse_int=_whole)
     except (OSError, ValueError, RecursionError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        raise UserError(str(path), reason, what) from None
+        raise UserError(str(path), f"{what} should be here, but the file cannot be read ({reason}).") from None
     if not isinstance(values, dict):
-        raise UserError(str(path), f"a JSON {type(values).__name__}", what)
+        raise UserError(str(path), f"{what} should be here, not a JSON {type(values).__name__}.")
     return values
-
-
-def load(cls: type[Value], path: Path, what: str, version: int | None = None, extra: bool = False) -> Value:
-    """A value of the dataclass ``cls`` from a JSON file; ``what`` names it in the error (see ``typed.parse``).
-
-    Args:
-        version: what its field ``format`` must hold; None: it has none.
-        extra: allow keys that no field has.
-
-    Raises:
-        UserError: missing, unreadable, of another format, or a field that is not what ``cls`` declares.
-    """
-    values = read_json(path, what)
-    if version is not None and values.pop("format", None) != version:
-        raise UserError(str(path), "another format", f"format {version}, as {what} has it", "Update scalesearch.")
-    return parse(cls, values, str(path), what, extra)
 
 
 def prepare(folder: Path) -> None:
@@ -196,9 +172,8 @@ def prepare(folder: Path) -> None:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        raise UserError(
-            "--run", f"{folder} ({error.strerror})", "a folder that can be written to", "Name another with --run."
-        ) from None
+        problem = f"the folder {folder} cannot be written to ({error.strerror})."
+        raise UserError("--run", problem, do="Name another with --run.") from None
 
 
 @contextlib.contextmanager
@@ -213,10 +188,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        raise UserError(
-            "--run", f"{folder} in use by another scalesearch process", "a folder of its own for each search",
-            "Wait for that one, or name another folder.",
-        ) from None  # fmt: skip
+        problem = f"the folder {folder} is in use by another scalesearch process."
+        raise UserError("--run", problem, do="Wait for that process to end, or name another folder.") from None
     try:
         yield
     finally:

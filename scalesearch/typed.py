@@ -35,14 +35,18 @@ MOST_SHOWN = 60  # characters of a value in a message
 
 
 class _MismatchError(Exception):
-    """What stands where something else was expected; ``place`` grows on the way out, innermost name first."""
+    """What does not fit at ``place``, which grows on the way out, innermost name first: the end of a sentence."""
 
-    def __init__(self, found: str, expected: str, place: str = "", cause: UserError | None = None) -> None:
-        self.found, self.expected, self.place, self.cause = found, expected, place, cause
+    def __init__(self, problem: str, place: str = "", cause: UserError | None = None) -> None:
+        self.problem, self.place, self.cause = problem, place, cause
 
     def inside(self, outer: str) -> "_MismatchError":
         joint = "" if not self.place or self.place.startswith("[") else "."
-        return _MismatchError(self.found, self.expected, f"{outer}{joint}{self.place}", self.cause)
+        return _MismatchError(self.problem, f"{outer}{joint}{self.place}", self.cause)
+
+
+def _mismatch(value: Any, kind: Any) -> _MismatchError:
+    return _MismatchError(f"should have {_expected(kind)} here, not {shown(value)}")
 
 
 def parse(cls: type[Value], values: Any, where: str, what: str, extra: bool = False) -> Value:
@@ -58,7 +62,7 @@ def parse(cls: type[Value], values: Any, where: str, what: str, extra: bool = Fa
         extra: allow keys that no field has, here and in dataclasses inside, and leave them out.
 
     Raises:
-        UserError: naming the place, the field, what stands there and what was expected.
+        UserError: naming the place and the field, and saying what should be there and what is.
     """
     try:
         value: Value = _fields(cls, values, extra)
@@ -68,19 +72,8 @@ def parse(cls: type[Value], values: Any, where: str, what: str, extra: bool = Fa
         if isinstance(error.cause, SpaceError):
             raise SpaceError(place, error.cause.mistakes) from None
         if error.cause is not None:
-            cause = error.cause
-            raise UserError(f"{place}: {cause.where}", cause.found, cause.expected, cause.do) from None
-        raise UserError(place, error.found, f"{error.expected}, in {what}") from None
-
-
-def mistyped(value: Any) -> str:
-    """The first field of a dataclass, or of one in it, that does not hold what it declares, as "field: what is there";
-    empty where all do."""
-    try:
-        _fields(type(value), value, False)
-    except _MismatchError as error:
-        return f"{error.place}: {error.found}"
-    return ""
+            raise UserError(f"{place}: {error.cause.where}", error.cause.problem, do=error.cause.do) from None
+        raise UserError(place, f"{what} {error.problem}.") from None
 
 
 def shown(value: Any) -> str:
@@ -110,23 +103,18 @@ def _declared(cls: type) -> tuple[tuple[str, Any, bool], ...]:
 
 def _fields(cls: Any, values: Any, extra: bool) -> Any:
     declared = _declared(cls)
-    built = isinstance(values, cls)
-    if built:
-        values = {name: getattr(values, name) for name, _, _ in declared}
+    names = ", ".join(name for name, _, _ in declared)
     if not isinstance(values, Mapping):
-        raise _MismatchError(shown(values), f"a table with {', '.join(name for name, _, _ in declared)}")
+        raise _MismatchError(f"should have a table with {names} here, not {shown(values)}")
     given: dict[str, Any] = {}
     for name, kind, required in declared:
         if name in values:
             given[name] = _inside(name, values[name], kind, extra)
-            if built and given[name] != values[name]:  # a list stands for a tuple in JSON alone
-                raise _MismatchError(shown(values[name]), _expected(kind), name)
         elif required:
-            raise _MismatchError("nothing", _expected(kind), name)
+            raise _MismatchError(f"should have {_expected(kind)} here, but the field is missing", name)
     if not extra and len(given) < len(values):
         odd = next(str(name) for name in values if name not in given)
-        known = ", ".join(name for name, _, _ in declared)
-        raise _MismatchError("an unknown field", f"one of {known}", odd[:MOST_SHOWN])
+        raise _MismatchError(f"should have no such field, only {names}", odd[:MOST_SHOWN])
     return _made(cls, given)
 
 
@@ -135,9 +123,9 @@ def _made(make: Any, given: Any) -> Any:
     try:
         return make(given) if isinstance(make, types.MethodType) else make(**given)
     except UserError as error:
-        raise _MismatchError("", "", cause=error) from None
+        raise _MismatchError("", cause=error) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise _MismatchError(f"what cannot be ({error})", "values that go together") from None
+        raise _MismatchError(f"should have values that go together ({error})") from None
 
 
 def _inside(name: str, value: Any, kind: Any, extra: bool) -> Any:
@@ -151,21 +139,22 @@ def _value(value: Any, kind: Any, extra: bool) -> Any:
     """The value as ``kind`` declares it. Raises _MismatchError."""
     origin, inner = get_origin(kind), get_args(kind)
     if kind in PLAIN or origin is Literal:
-        if not (_is_plain(value, kind) if kind in PLAIN else _is_choice(value, inner)):
-            raise _MismatchError(shown(value), _expected(kind))
+        choices = any(value == one and type(value) is type(one) for one in inner)
+        if not (_is_plain(value, kind) if kind in PLAIN else choices):
+            raise _mismatch(value, kind)
         return Path(value) if kind is Path else value
     if kind is Any:
         return value
     if origin in (Union, types.UnionType):
-        return _either(value, inner, extra)
+        return _either(value, kind, extra)
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
-        own: Any = None if isinstance(value, kind) else getattr(kind, "from_dict", None)
+        own: Any = getattr(kind, "from_dict", None)
         return _made(own, value) if own else _fields(kind, value, extra)
     if origin in (tuple, list, Sequence):
         return _listed(value, kind, extra)
     if (origin or kind) in (dict, Mapping):
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-            raise _MismatchError(shown(value), _expected(kind))
+            raise _mismatch(value, kind)
         return {name: _inside(name, one, inner[1] if inner else Any, extra) for name, one in value.items()}
     raise TypeError(f"no value of JSON can be a {kind}")
 
@@ -177,13 +166,9 @@ def _is_plain(value: Any, kind: type) -> bool:
     return isinstance(value, (str, Path) if kind is Path else kind)
 
 
-def _is_choice(value: Any, choices: Sequence[Any]) -> bool:
-    return any(value == one and type(value) is type(one) for one in choices)
-
-
-def _either(value: Any, kinds: Sequence[Any], extra: bool) -> Any:
+def _either(value: Any, union: Any, extra: bool) -> Any:
     """A value of the first type that takes it; the complaint is of the one that is meant, where that is plain."""
-    complaints = []
+    kinds, complaints = get_args(union), []
     for kind in kinds:
         try:
             return _value(value, kind, extra)
@@ -192,16 +177,16 @@ def _either(value: Any, kinds: Sequence[Any], extra: bool) -> Any:
     meant = [one for one, kind in zip(complaints, kinds, strict=True) if one.place or one.cause]
     if len(meant) == 1:
         raise meant[0]
-    raise _MismatchError(shown(value), " or ".join(map(_expected, kinds)))
+    raise _mismatch(value, union)
 
 
 def _listed(value: Any, kind: Any, extra: bool) -> Any:
     inner = get_args(kind)
     if not isinstance(value, list | tuple):
-        raise _MismatchError(shown(value), _expected(kind))
+        raise _mismatch(value, kind)
     fixed = get_origin(kind) is tuple and not (len(inner) == 2 and inner[1] is Ellipsis)
     if fixed and len(value) != len(inner):
-        raise _MismatchError(f"{len(value)} values", _expected(kind))
+        raise _MismatchError(f"should have {_expected(kind)} here, not of {len(value)}")
     kinds = inner if fixed else [inner[0]] * len(value)
     items = (_inside(f"[{i}]", one, of, extra) for i, (one, of) in enumerate(zip(value, kinds, strict=True)))
     return list(items) if get_origin(kind) is list else tuple(items)
@@ -232,7 +217,7 @@ REQUIRED = _Required()
 
 @dataclass(frozen=True)
 class Rule:
-    """What one key may hold: ``expected`` is the sentence shown when ``accepts`` says no.
+    """What one key may hold: where ``accepts`` says no, a message says that the value is not ``expected``.
 
     In the annotation of a field (``Annotated[int, integer(1, 8)]``); the default is the field's.
     """
@@ -296,24 +281,24 @@ def check_table(values: Any, known: Mapping[str, Rule], where: str, mistakes: li
         values: what the file holds; None for an empty table.
         known: key → rule.
         where: the table's place in the file, ``""`` at the top, else ``"stages[3]"``.
-        mistakes: receives lines like ``stages[3].kernel = 4; expected an odd whole number from 1 to 15``.
+        mistakes: receives lines like ``stages[3].kernel: 4 is not an odd whole number from 1 to 15.``
     """
     if not isinstance(values, dict):
         if values is not None:
-            mistakes.append(f"{where} = {shown(values)}; expected a table")
+            mistakes.append(f"{where}: {shown(values)} is not a table.".removeprefix(": "))
         values = {}
     prefix = f"{where}." if where else ""
     for key in values:
         if key not in known:
             near = difflib.get_close_matches(key[:MOST_SHOWN], known, n=1)
-            hint = f'did you mean "{near[0]}"?' if near else "known keys: " + ", ".join(known)
-            mistakes.append(f"{prefix}{key[:MOST_SHOWN]}: unknown key; {hint}")
+            hint = f'Did you mean "{near[0]}"?' if near else f"The keys are {', '.join(known)}."
+            mistakes.append(f"{prefix}{key[:MOST_SHOWN]}: there is no such key. {hint}")
     checked = {}
     for key, rule in known.items():
         if key not in values and rule.default is REQUIRED:
-            mistakes.append(f"{prefix}{key}: missing; expected {rule.expected}")
+            mistakes.append(f"{prefix}{key} is missing; it must be {rule.expected}.")
         elif key in values and not rule.accepts(values[key]):
-            mistakes.append(f"{prefix}{key} = {shown(values[key])}; expected {rule.expected}")
+            mistakes.append(f"{prefix}{key}: {shown(values[key])} is not {rule.expected}.")
         checked[key] = values.get(key, rule.default)
     return checked
 
@@ -325,9 +310,9 @@ def check_tables(
     if values is None:
         return []
     if not isinstance(values, list | tuple):
-        mistakes.append(f"{where}: no list of tables; expected [[{where}]] tables")
+        mistakes.append(f"{where}: {shown(values)} is not a list of [[{where}]] tables.")
         return []
     if len(values) > most:
-        mistakes.append(f"{where}: {len(values)} tables; expected at most {most}")
+        mistakes.append(f"{where}: {len(values)} tables are more than {most}.")
         return []
     return [check_table(row, known(row), f"{where}[{index}]", mistakes) for index, row in enumerate(values)]

@@ -14,7 +14,7 @@ def parse_flops(text: str, option: str) -> float:
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)(?:e(\d{1,2}))?\s*([kmgbt]?)(?:flops?|macs?)?\s*", text.lower())
     value = float(match[1]) * 10 ** int(match[2] or 0) * FACTORS[match[3]] if match else 0.0
     if not 0 < value < 1e18:
-        raise UserError(option, f'"{text}"', "multiply-adds such as 400M or 1.8G")
+        raise UserError(option, f'"{text}" is not a number of multiply-adds such as 400M or 1.8G.')
     return value
 
 
@@ -106,5 +106,5 @@ def parse_duration(text: str, option: str, expected: str = "a duration such as 9
     """Seconds of "20ms", "90s", "30m" or "1.5h". Raises UserError otherwise."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(us|µs|ms|s|m|min|h)\s*", text)
     if not match or not 0 < float(match[1]) < 1e9:
-        raise UserError(option, f'"{text}"', expected)
+        raise UserError(option, f'"{text}" is not {expected}.')
     return float(match[1]) * SECONDS[match[2]]

@@ -1,42 +1,17 @@
 """Plain values made into dataclasses, and values that are not what their dataclasses declare."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
 
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import BatchNorm, NetSpec, Stem
+from scalesearch.design.spec import NetSpec
 from scalesearch.errors import SpaceError, UserError
-from scalesearch.typed import mistyped, parse
+from scalesearch.typed import parse
 
 SPEC = load_space("resnet18").baseline
-
-
-def test_what_is_declared_may_stand() -> None:
-    assert mistyped(SPEC) == ""
-    assert mistyped(replace(SPEC, dropout=0)) == ""
-
-
-@pytest.mark.parametrize(
-    ("changes", "where"),
-    [
-        ({"name": 3}, "name: 3"),
-        ({"dropout": "0.2"}, 'dropout: "0.2"'),
-        ({"dropout": float("nan")}, "dropout: nan"),
-        ({"resolution": 32.0}, "resolution: 32.0"),
-        ({"resolution": True}, "resolution: true"),
-        ({"padding": "wide"}, 'padding: "wide"'),
-        ({"stages": list(SPEC.stages)}, "stages: [Stage("),
-        ({"stages": (*SPEC.stages, None)}, "stages[4]: null"),
-        ({"stem": replace(SPEC.stem, width="8")}, 'stem.width: "8"'),
-        ({"batch_norm": Stem(3)}, "batch_norm: Stem(width=3"),
-        ({"batch_norm": BatchNorm(eps=[])}, "batch_norm.eps: []"),
-    ],
-)
-def test_the_first_odd_field_is_named(changes: dict[str, Any], where: str) -> None:
-    assert mistyped(replace(SPEC, **changes)).startswith(where)
 
 
 @dataclass(frozen=True)
@@ -71,27 +46,39 @@ def test_lists_become_tuples_and_tables_dataclasses() -> None:
 
 def test_a_class_that_reads_itself_is_asked() -> None:
     assert parse(Tree, {**TREE, "spec": SPEC.to_dict()}, "tree.json", "a tree").spec == SPEC
-    with pytest.raises(SpaceError, match=r"tree.json: spec: resolution = 3; expected"):
+    with pytest.raises(SpaceError, match=r"tree.json: spec: resolution: 3 is not a whole number from 8"):
         parse(Tree, {**TREE, "spec": {**SPEC.to_dict(), "resolution": 3}}, "tree.json", "a tree")
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"name": None}, "tree.json: name: found null; expected text, in a tree"),
-        ({"rings": 3.0}, "tree.json: rings: found 3.0; expected a whole number, in a tree"),
-        ({"rings": True}, "tree.json: rings: found true; expected a whole number"),
-        ({"leaves": 3}, "tree.json: leaves: found 3; expected a list"),
-        ({"leaves": [{"share": "1"}]}, 'tree.json: leaves[0].share: found "1"; expected a number'),
-        ({"leaves": [{"share": float("inf")}]}, "tree.json: leaves[0].share: found inf; expected a number"),
-        ({"leaves": [{}]}, "tree.json: leaves[0].share: found nothing; expected a number"),
-        ({"leaves": [{"share": 1, "kind": "ash"}]}, 'leaves[0].kind: found "ash"; expected "oak" or "elm"'),
-        ({"span": [1]}, "tree.json: span: found 1 values; expected a list of 2 values"),
-        ({"best": {"share": []}}, "tree.json: best.share: found []; expected a number"),
-        ({"best": 7}, "tree.json: best: found 7; expected a table of values or null"),
-        ({"counts": {"x": 0.5}}, "tree.json: counts.x: found 0.5; expected a whole number"),
-        ({"height": 3}, "tree.json: height: found an unknown field; expected one of name, rings"),
-        ({"rings": 2000}, "tree.json: found what cannot be (2000 rings)"),
+        ({"name": None}, "tree.json: name: a tree should have text here, not null."),
+        ({"name": 3}, "tree.json: name: a tree should have text here, not 3."),
+        ({"rings": 3.0}, "tree.json: rings: a tree should have a whole number here, not 3.0."),
+        ({"rings": True}, "tree.json: rings: a tree should have a whole number here, not true."),
+        ({"leaves": 3}, "tree.json: leaves: a tree should have a list here, not 3."),
+        ({"leaves": [None]}, "tree.json: leaves[0]: a tree should have a table with share, kind here, not null."),
+        ({"leaves": [{"share": "1"}]}, 'tree.json: leaves[0].share: a tree should have a number here, not "1".'),
+        (
+            {"leaves": [{"share": float("inf")}]},
+            "leaves[0].share: a tree should have a number here, not inf.",
+        ),
+        (
+            {"leaves": [{"share": float("nan")}]},
+            "leaves[0].share: a tree should have a number here, not nan.",
+        ),
+        ({"leaves": [{}]}, "tree.json: leaves[0].share: a tree should have a number here, but the field is missing."),
+        (
+            {"leaves": [{"share": 1, "kind": "ash"}]},
+            '[0].kind: a tree should have "oak" or "elm" here, not "ash".',
+        ),
+        ({"span": [1]}, "tree.json: span: a tree should have a list of 2 values here, not of 1."),
+        ({"best": {"share": []}}, "tree.json: best.share: a tree should have a number here, not []."),
+        ({"best": 7}, "tree.json: best: a tree should have a table of values or null here, not 7."),
+        ({"counts": {"x": 0.5}}, "tree.json: counts.x: a tree should have a whole number here, not 0.5."),
+        ({"height": 3}, "tree.json: height: a tree should have no such field, only name, rings"),
+        ({"rings": 2000}, "tree.json: a tree should have values that go together (2000 rings)."),
     ],
 )
 def test_one_error_names_file_and_field(changes: dict[str, Any], says: str) -> None:
@@ -106,5 +93,5 @@ def test_fields_of_later_versions_can_be_allowed() -> None:
 
 
 def test_other_than_a_table_is_refused() -> None:
-    with pytest.raises(UserError, match=r"tree.json: found \[1\]; expected a table with name, rings"):
+    with pytest.raises(UserError, match=r"json: a tree should have a table with name, rings, .* here, not \[1\]\."):
         parse(Tree, [1], "tree.json", "a tree")

@@ -12,7 +12,7 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import write_bytes, write_csv, write_json
 from scalesearch.nets.weights import load_network
-from scalesearch.notebook import html_table
+from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
 from scalesearch.training.device import choose_device
 from scalesearch.training.evaluation import (
@@ -73,7 +73,7 @@ class EvaluationResult:
         v = self.values
         interval = f"95 % interval {show_interval(v['low'], v['high'])}"
         title = f"{show_percent(v['top1'])} of {v['images']} {self.part} images, {interval}"
-        return html_table(title, ("class", "images", "accuracy"), self.rows())
+        return table_html(table(title, ("class", "images", "accuracy"), self.rows()))
 
 
 @takes(EvaluateOptions)

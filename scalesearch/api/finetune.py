@@ -22,9 +22,9 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource, load_network, open_weights
-from scalesearch.notebook import html_table
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
+from scalesearch.table import table, table_html
 from scalesearch.training import classifier as training
 from scalesearch.training.device import choose_device
 from scalesearch.training.distributed import joined, ranks
@@ -101,7 +101,7 @@ class FinetuneResult:
             ["strategy", str(metrics["config"]["strategy"])],
             ["file", str(self.file)],
         ]
-        return html_table(f"{metrics['model']} on {metrics['data']}", ("", ""), rows)
+        return table_html(table(f"{metrics['model']} on {metrics['data']}", ("", ""), rows))
 
 
 @takes(FinetuneOptions)

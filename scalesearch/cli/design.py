@@ -8,7 +8,7 @@ from scalesearch.api.design import member_of
 from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import console, detail, explain, print_json, say, show
-from scalesearch.design.cost import cost
+from scalesearch.design.cost import cost, part_table
 from scalesearch.design.family import member_row
 from scalesearch.design.scaling import published_name
 from scalesearch.design.space import load_space
@@ -112,10 +112,8 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
 
 def _print_spec(title: str, spec: NetSpec) -> None:
     """A network's parts and totals."""
-    from scalesearch.reports import tables
-
     sizes = cost(spec)
-    show(tables.stages(spec, title))
+    show(part_table(spec, title))
     console().print(
         f"{spec.resolution} px, {spec.classes} classes: [bold]{show_count(sizes.macs)}[/] FLOPs "
         f"({sizes.macs:,} multiply-adds of convolution and linear operators), {show_count(sizes.params)} parameters, "

@@ -19,8 +19,8 @@ from scalesearch.errors import RunInterruptedError, printable
 from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
-    from scalesearch.reports.tables import Table
     from scalesearch.study.row import Row
+    from scalesearch.table import Table
     from scalesearch.training.history import EpochRecord
 
 LOG = logging.getLogger("scalesearch")
@@ -84,7 +84,7 @@ def show(table: "Table", result: bool = True) -> None:
 
 def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """A table that only commands have."""
-    from scalesearch.reports.tables import table
+    from scalesearch.table import table
 
     show(table(title, columns, rows))
 

@@ -59,13 +59,11 @@ def stored(path: Path, shape: tuple[int, int, int, int], make: Callable[[], Iter
                     images = opened(path, shape)
     except OSError as error:
         raise UserError(
-            str(path.parent),
-            f"a folder that cannot be written ({error.strerror or error})",
-            f"room for {np.prod(shape) / 1e6:.0f} MB",
-            "Free some space or choose another cache folder (SCALESEARCH_CACHE).",
-        ) from error
+            str(path.parent), f"{np.prod(shape) / 1e6:.0f} MB cannot be written here ({error.strerror or error}).",
+            do="Free some space or choose another cache folder (SCALESEARCH_CACHE).",
+        ) from error  # fmt: skip
     if images is None:
-        raise UserError(str(path), "a file that changed while it was written", "a folder that keeps what is written")
+        raise UserError(str(path), "the file changed while it was written.", do="Choose another folder for the cache.")
     return images
 
 

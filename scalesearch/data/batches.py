@@ -119,7 +119,7 @@ def training_batches(
     """
     part = share[0]
     if len(arrays) < 2:
-        raise UserError("training images", str(len(arrays)), "at least 2 (batch norm needs two values)")
+        raise UserError("training images", f"{len(arrays)} is too few: batch norm needs at least 2.")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
     for step, (chosen, cropped) in enumerate(_drawn(len(arrays), batches, augment, generator)):
         rows, crops = _share_of(chosen, share), _share_of(cropped, share)

@@ -19,6 +19,7 @@ from scalesearch.data.image import square
 from scalesearch.data.source import IntArray, Source, UnreadableImageError, choose
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
+from scalesearch.units import counted
 
 # A master this much larger than the largest size wanted keeps all sizes about equally sharp: against decoding each
 # size by itself, photos at 40 to 64 px kept 97.5–99.4 % of their edge energy (94–100 % with 1, 98.7–99.7 % with 2).
@@ -108,9 +109,10 @@ def without_broken(source: Source, folder: Path, progress: Progress | None = Non
     lost = np.setdiff1d(source.labels, source.labels[kept])
     if len(lost):
         names = ", ".join(f"'{source.classes[label]}'" for label in lost[:_SHOWN])
-        raise UserError(source.name, f"no readable image of {names}", "at least one a class", "Remove the class.")
+        raise UserError(source.name, f"there is no readable image of {names}.", do="Remove the class.")
     examples = ", ".join(source.describe(i) for i in broken[:_SHOWN])
-    note = f"{len(broken)} broken image(s) left out: {examples}{', …' if len(broken) > _SHOWN else ''}"
+    more = ", …" if len(broken) > _SHOWN else ""
+    note = f"{counted(len(broken), 'broken image')} left out: {examples}{more}"
     return choose(source, kept.tolist(), _key(source.digest, *broken)[:12], note)
 
 
@@ -145,7 +147,7 @@ def _in_order(
 def _awaited(future: Future[_Done], name: Callable[[int], str], item: int) -> _Done:
     """A thread's result; says it when there is none for long, as on a network's disk that does not answer."""
     if not wait([future], HUNG_SECONDS).done:
-        LOG.warning("%s: not read for %g s; its disk may not answer. Still waiting.", name(item), HUNG_SECONDS)
+        LOG.warning("%s has not been read for %g s; its disk may not answer. Waiting.", name(item), HUNG_SECONDS)
     return future.result()
 
 
@@ -157,12 +159,8 @@ def cores() -> int:
 def _broken_error(broken: Sequence[UnreadableImageError], total: int) -> UserError:
     shown = "; ".join(str(error) for error in broken[:_SHOWN])
     rest = f"; and {len(broken) - _SHOWN} more" if len(broken) > _SHOWN else ""
-    return UserError(
-        "images",
-        f"{len(broken)} of {total} that cannot be decoded: {shown}{rest}",
-        "whole images",
-        "Remove them, or leave them out with --skip-broken.",
-    )
+    problem = f"{len(broken)} of {total} cannot be decoded: {shown}{rest}."
+    return UserError("images", problem, do="Remove them, or leave them out with --skip-broken.")
 
 
 def _key(*values: object) -> str:

@@ -89,7 +89,9 @@ def open_source(data: str) -> Source:
     Raises UserError, with a suggestion for a mistyped name.
     """
     if not data.strip():
-        raise UserError("--data", "nothing", f"a folder or one of {', '.join(SET_NAMES)}")
+        raise UserError(
+            "--data", "no images were named.", do=f"Name a folder of images or one of {', '.join(SET_NAMES)}."
+        )
     if data == "glyphs":
         return glyph_source()
     if data in NAMED_SETS:
@@ -97,12 +99,8 @@ def open_source(data: str) -> Source:
     if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
         return folder_source(data)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
-    raise UserError(
-        "--data",
-        f"'{data}'",
-        f"a folder or one of {', '.join(SET_NAMES)}",
-        f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}.",
-    )
+    do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."
+    raise UserError("--data", f'"{data}" is neither a folder nor one of {", ".join(SET_NAMES)}.', do=do)
 
 
 def open_data(data: str, *, skip_broken: bool = False, progress: Progress | None = None) -> Source:

@@ -11,11 +11,12 @@ from PIL import Image
 from scalesearch.data.image import read_rgb, short_side
 from scalesearch.data.source import Source, median_short_side
 from scalesearch.errors import UserError
+from scalesearch.units import counted
 
 EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".gif"})
 _PART_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 _ENDS_BYTES = 1 << 19
-_LAYOUT = "class folders of images, or train/ with val/ or test/, each holding class folders"
+_LAYOUT = "Give a folder of class folders, or one with train/ and val/ or test/ that each hold class folders."
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,9 @@ def folder_source(path: str | Path) -> Source:
     """
     root = Path(os.path.expanduser(path))  # leaves ~nobody as it is, where pathlib would raise
     if not root.exists():
-        raise UserError(str(path), "no such folder", _LAYOUT)
+        raise UserError(str(path), "there is no such folder.", do=_LAYOUT)
     if not root.is_dir():
-        raise UserError(str(path), "a file", _LAYOUT, "Give the folder that holds the images.")
+        raise UserError(str(path), "it is a file.", do=_LAYOUT)
     root = root.resolve()
     listed: list[_File] = []
     skipped_links: list[str] = []
@@ -83,10 +84,11 @@ def _part_folders(root: Path) -> list[tuple[str, Path]]:
         return [("", root)]
     parts = [part for part, _ in folders]
     if "train" not in parts:
-        raise UserError(str(root), f"{', '.join(sorted(parts))} but no train", _LAYOUT, "Add a train/ folder.")
+        raise UserError(str(root), f"there is {' and '.join(sorted(parts))} but no train.", do="Add a train/ folder.")
     if len(set(parts)) < len(parts):
         names = ", ".join(folder.name for _, folder in folders)
-        raise UserError(str(root), f"two folders for one part ({names})", "one of val/, valid/ and validation/")
+        problem = f"a part has two folders ({names})."
+        raise UserError(str(root), problem, do="Keep one of val/, valid/ and validation/.")
     return sorted(folders, key=lambda pair: ("train", "val", "test").index(pair[0]))
 
 
@@ -103,10 +105,12 @@ def _class_files(root: Path, folder: Path, part: str, skipped_links: list[str]) 
             images = images_below(root, Path(entry.path), skipped_links)
             if not images:
                 kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
-                raise UserError(entry.path, "a class folder without images", f"files of {kinds}", "Remove or fill it.")
+                problem = f"the class folder holds no images ({kinds})."
+                raise UserError(entry.path, problem, do="Remove or fill it.")
             files += [_File(part, entry.name, name, size_bytes) for name, size_bytes in images]
     if not files:
-        raise UserError(str(folder), "no class folders" + _links_clause(skipped_links), _LAYOUT)
+        links = f" (links are not followed: {', '.join(skipped_links[:3])})" if skipped_links else ""
+        raise UserError(str(folder), f"there are no class folders{links}.", do=_LAYOUT)
     return files
 
 
@@ -120,7 +124,7 @@ def images_below(root: Path, folder: Path, skipped_links: list[str]) -> list[tup
             images += images_below(root, Path(entry.path), skipped_links)
         elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
             if not entry.is_file():
-                raise UserError(entry.path, "a pipe, socket or device", "an image", "Remove it.")
+                raise UserError(entry.path, "it is a pipe, socket or device, not an image.", do="Remove it.")
             images.append((os.path.relpath(entry.path, root), entry.stat().st_size))
     return images
 
@@ -140,22 +144,18 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
             return sorted((one for one in listed if not one.name.startswith(".")), key=lambda one: one.name)
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        raise UserError(str(folder), f"a folder that cannot be read ({reason})", "a readable folder") from error
+        raise UserError(str(folder), f"the folder cannot be read ({reason}).") from error
 
 
 def _checked_classes(root: Path, files: list[_File], *, split: bool) -> tuple[str, ...]:
     trained = {file.class_name for file in files if file.part in ("train", "")}
     for file in files:
         if file.class_name not in trained:
-            raise UserError(
-                f"{root}{os.sep}{file.part}",
-                f"class '{file.class_name}', which train has not",
-                "the classes of train",
-                "Add its images to train or remove it.",
-            )
+            problem = f"train has no class '{file.class_name}', which is here."
+            raise UserError(f"{root}{os.sep}{file.part}", problem, do="Add its images to train or remove it.")
     if len(trained) < 2:
         where = str(root / "train") if split else str(root)
-        raise UserError(where, f"one class ('{next(iter(trained))}')", "at least two class folders")
+        raise UserError(where, f"there is only one class ('{next(iter(trained))}'); at least two are needed.")
     return tuple(sorted(trained))
 
 
@@ -181,15 +181,11 @@ def _content(path: Path) -> bytes:
         return b"unreadable"
 
 
-def _links_clause(skipped_links: list[str]) -> str:
-    return f" (links are not followed: {', '.join(skipped_links[:3])})" if skipped_links else ""
-
-
 def _notes(root: Path, part_folders: list[tuple[str, Path]], skipped_links: list[str]) -> tuple[str, ...]:
     notes = []
     if skipped_links:
         examples = ", ".join(skipped_links[:3])
-        notes.append(f"{len(skipped_links)} link(s) to folders or out of {root} were not followed: {examples}")
+        notes.append(f"{counted(len(skipped_links), 'link')} to folders or out of {root} not followed: {examples}")
     if part_folders[0][0]:
         used = {folder.name for _, folder in part_folders}
         ignored = [

@@ -62,19 +62,10 @@ def glyph_source(train: int = 4000, test: int = 1000, seed: int = 0, size_px: in
 
     for name, count in (("train", train), ("test", test)):
         if count < len(CHARACTERS):
-            raise UserError(f"glyphs: {name}", str(count), f"at least {len(CHARACTERS)}, one image a class")
+            raise UserError(f"glyphs: {name}", f"{count} is below {len(CHARACTERS)}, one image a class.")
     numbers = np.concatenate((np.arange(train), np.arange(test)))
-    parameters = (
-        train,
-        test,
-        seed,
-        size_px,
-        CHARACTERS,
-        _DRAWING_VERSION,
-        matplotlib.__version__,
-        PIL.__version__,
-        np.__version__,
-    )
+    versions = (_DRAWING_VERSION, matplotlib.__version__, PIL.__version__, np.__version__)
+    parameters = (train, test, seed, size_px, CHARACTERS, *versions)
     return Source(
         name="glyphs",
         classes=tuple(CHARACTERS),

@@ -45,7 +45,7 @@ def short_side(path: str) -> int:
 def _opened(path: str) -> BoundedFile:
     """A regular file: on a pipe a reader waits for ever. Its size bounds what a chunk's length makes Pillow ask for."""
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("no file, but a folder, pipe or device")
+        raise ValueError("a folder, pipe or device, not a file")
     return BoundedFile(path)
 
 

@@ -123,12 +123,10 @@ def _opened(name: str, class_name: str, arguments: dict[str, Any], folder: Path)
         with _patience(_CONNECT_SECONDS):
             return getattr(torchvision.datasets, class_name)(root=str(root), download=True, **arguments)
     except ImportError as error:  # some sets are kept in a format that needs SciPy
-        raise UserError(
-            name, f"a set that needs {error.name}", "it to be installed", f"pip install {error.name}"
-        ) from error
+        raise UserError(name, f"the set needs {error.name}.", do=f"Run pip install {error.name}.") from error
     except (OSError, RuntimeError, EOFError) as error:  # no network, no room, a damaged archive
         reason = str(getattr(error, "reason", error))
-        raise UserError(name, f"no copy in {root} and a failed download ({reason})", "network access", do) from error
+        raise UserError(name, f"there is no copy in {root}, and the download failed ({reason}).", do=do) from error
 
 
 @contextmanager

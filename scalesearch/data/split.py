@@ -7,6 +7,7 @@ import numpy as np
 
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
+from scalesearch.units import counted
 
 UNSPLIT_VALIDATION = 0.15
 UNSPLIT_TEST = 0.15
@@ -31,7 +32,7 @@ def split(
     ``classes`` gives names for messages. Raises UserError where a class would be missing from a part.
     """
     if not 0 < validation < 1:
-        raise UserError("validation", str(validation), "a share between 0 and 1")
+        raise UserError("validation", f"{validation} is not a share between 0 and 1.")
     part_of = np.asarray(parts)
     everything = np.arange(len(labels), dtype=np.int64)
     official = {part: everything[part_of == part] for part in ("train", "val", "test")}
@@ -58,7 +59,8 @@ def sample(indices: IntArray, labels: IntArray, count: int, seed: int) -> IntArr
     own = labels[indices]
     classes = np.unique(own)
     if not len(classes) <= count <= len(indices):
-        raise UserError("sample size", str(count), f"{len(classes)} (one a class) to {len(indices)} (all) images")
+        limits = f"{len(classes)} images (one a class) and {len(indices)} (all)"
+        raise UserError("sample size", f"{count} is not between {limits}.")
     position = np.empty(len(indices))  # of each image within its class, from 0 to 1
     for label in classes:
         members = np.flatnonzero(own == label)
@@ -77,11 +79,9 @@ def _per_class(
     for label in np.unique(labels[indices]):
         members = indices[labels[indices] == label]
         if len(members) <= len(shares):
+            given = f"has {counted(len(members), 'image')} and needs at least {len(shares) + 1}, one for each part"
             raise UserError(
-                f"class {_class_name(int(label), classes)}",
-                f"{len(members)} image(s)",
-                f"at least {len(shares) + 1}, one for each part",
-                "Add images or remove the class.",
+                f"class {_class_name(int(label), classes)}", f"it {given}.", do="Add images or remove the class."
             )
         shuffled = np.random.default_rng([seed, int(label)]).permutation(members)
         start = 0
@@ -100,12 +100,8 @@ def _check_classes(labels: IntArray, parts: Split, classes: Sequence[str]) -> No
         missing = np.setdiff1d(every, labels[indices])
         if len(missing):
             shown = ", ".join(_class_name(int(label), classes) for label in missing[:5])
-            raise UserError(
-                f"the {name} part",
-                f"no image of {len(missing)} class(es): {shown}",
-                "every class in every part",
-                "Add images, or remove the classes.",
-            )
+            problem = f"it has no image of {counted(len(missing), 'class')}, and every part needs every class: {shown}."
+            raise UserError(f"the {name} part", problem, do="Add images, or remove the classes.")
 
 
 def _class_name(label: int, classes: Sequence[str]) -> str:

@@ -78,11 +78,6 @@ class Enumeration:
     dropped: tuple[DroppedTriple, ...]
     nominal: int
 
-    @property
-    def kept_share(self) -> float:
-        """Share of the nominal triples that have a network within the tolerance."""
-        return 1 - len(self.dropped) / self.nominal
-
 
 def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
     """Every (α, β, γ) on the grid with |αβ²γ² − 2| ≤ tolerance, sorted.
@@ -92,8 +87,8 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
     check_grid(grid)
     per_axis = math.floor((grid.maximum - 1) / grid.step + 1e-9) + 1
     if per_axis > MOST_PER_AXIS:
-        expected = f"a step that leaves at most {MOST_PER_AXIS} values from 1 to {grid.maximum:g}"
-        raise UserError("--step", f"{grid.step:g}", expected)
+        given = f"a step of {grid.step:g} gives {per_axis} values from 1 to {grid.maximum:g}"
+        raise UserError("--step", f"{given}, and a search lists at most {MOST_PER_AXIS}.", do="Make it larger.")
     values = np.round(1 + grid.step * np.arange(per_axis), 10)
     triples: list[Coefficients] = []
     nearest = math.inf
@@ -105,15 +100,17 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
         inside = misses <= grid.tolerance + 1e-9
         if len(triples) + int(inside.sum()) > MOST_TRIPLES:
             raise UserError(
-                "--step, --tolerance", f"{grid.step:g} and {grid.tolerance:g}, more than {MOST_TRIPLES} triples",
-                "a grid that a search can list", "Make the step larger or the tolerance smaller.",
+                "--step, --tolerance",
+                f"{grid.step:g} and {grid.tolerance:g} leave more than the {MOST_TRIPLES} triples that a search lists.",
+                do="Make the step larger or the tolerance smaller.",
             )  # fmt: skip
         rows = zip(beta[inside].tolist(), gamma[inside].tolist(), strict=True)
         triples += [Coefficients(alpha, b, c, SEARCH_RATIO) for b, c in rows]
     if not triples:
         raise UserError(
-            "--tolerance", f"{grid.tolerance:g}", f"at least {nearest:.3g}",
-            "No triple of this grid is nearer to αβ²γ² = 2. Widen the tolerance or make the step smaller.",
+            "--tolerance",
+            f"{grid.tolerance:g} is too small: no triple of this grid is nearer to αβ²γ² = 2 than {nearest:.3g}.",
+            do="Widen the tolerance or make the step smaller.",
         )  # fmt: skip
     return tuple(triples)
 
@@ -162,9 +159,9 @@ def enumerate_candidates(
         candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio, names.get(shape, "")))
     if len(dropped) == len(triples):
         raise UserError(
-            "--real-tolerance", f"{real_tolerance:g}", "a share that leaves at least one network",
-            f"All {len(triples)} triples were dropped: {dropped[0].coefficients} costs {dropped[0].real_ratio:.2f}×."
-            " Widen it or choose a larger baseline.",
+            "--real-tolerance", f"with {real_tolerance:g} all {len(triples)} triples were dropped; "
+            f"{dropped[0].coefficients}, for example, costs {dropped[0].real_ratio:.2f}× the baseline.",
+            do="Widen it or choose a larger baseline.",
         )  # fmt: skip
     return Enumeration(tuple(candidates), tuple(dropped), len(triples))
 

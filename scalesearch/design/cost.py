@@ -12,15 +12,14 @@ from functools import cache
 
 from scalesearch.design.blocks import block_layers
 from scalesearch.design.spec import BlockKind, NetSpec, Stage
-from scalesearch.notebook import html_table
-from scalesearch.units import show_count
+from scalesearch.table import Table, table
+from scalesearch.units import show_count, show_percent
 
 EXPONENT = -0.07
 BLOCK_WORDS: dict[BlockKind, str] = {
     "mbconv": "MBConv{:.3g}", "fused_mbconv": "FusedMBConv{:.3g}", "basic": "basic ×{:.3g}",
     "bottleneck": "bottleneck ×{:.3g}",
 }  # fmt: skip
-COLUMNS = ("part", "block", "se", "width", "depth", "output", "FLOPs")
 
 
 @dataclass(frozen=True)
@@ -116,16 +115,6 @@ def cost(spec: NetSpec) -> Cost:
     return Cost(sum(op.macs for op in ops), sum(op.params for op in ops), sum(op.activations for op in ops))
 
 
-def stage_costs(spec: NetSpec) -> tuple[Cost, ...]:
-    """Cost per part: stem, each stage, head and classifier. The parts sum to ``cost(spec)``."""
-    parts = [[0, 0, 0] for _ in range(len(spec.stages) + 2)]
-    for op in operators(spec):
-        part = int(op.name.split(".")[1]) if op.name.startswith("features") else len(parts) - 1
-        for position, value in enumerate((op.macs, op.params, op.activations)):
-            parts[part][position] += value
-    return tuple(Cost(*part) for part in parts)
-
-
 def score(accuracy: float, macs: float, target_macs: float) -> float:
     """Accuracy · (FLOPS / T)^−0.07: accuracy (0…1) discounted by cost, the objective of the search.
 
@@ -158,8 +147,13 @@ class Part:
 
 
 def parts(spec: NetSpec) -> tuple[Part, ...]:
-    """Every part in order; their costs add up to the network's."""
-    first, *middle, last = stage_costs(spec)
+    """Stem, each stage, head with classifier; their costs add up to the network's."""
+    sums = [[0, 0, 0] for _ in range(len(spec.stages) + 2)]
+    for op in operators(spec):
+        place = int(op.name.split(".")[1]) if op.name.startswith("features") else -1
+        for position, value in enumerate((op.macs, op.params, op.activations)):
+            sums[place][position] += value
+    first, *middle, last = (Cost(*part) for part in sums)
     stem, size = spec.stem, output_size(spec.resolution, spec.stem.reduction)
     pool = ", max-pool 3×3 /2" if stem.max_pool else ""
     listed = [Part("stem", f"conv {stem.kernel}×{stem.kernel} /{stem.stride}{pool}", 0.0, stem.width, 1, size, first)]
@@ -170,29 +164,26 @@ def parts(spec: NetSpec) -> tuple[Part, ...]:
     return (*listed, Part("head", ", ".join(head), 0.0, spec.pooled_width, 1, 1, last))
 
 
-def spec_lines(spec: NetSpec) -> list[list[str]]:
-    """A row per part as people read it, by ``COLUMNS``."""
-    return [
-        [part.name, part.block, _squeeze(part), str(part.width), str(part.depth), str(part.size),
-         show_count(part.cost.macs)]
+def part_table(spec: NetSpec, name: str) -> Table:
+    """The network ``name`` part by part, with each part's share of the FLOPs, and the sum."""
+    total = cost(spec)
+
+    def counts(one: Cost) -> tuple[str, ...]:
+        share = show_percent(one.macs / total.macs)
+        return show_count(one.macs), share, show_count(one.params), show_count(one.activations)
+
+    rows: list[tuple[object, ...]] = [
+        (part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "", part.width,
+         part.depth if part.name.isdigit() else "", part.size, *counts(part.cost))
         for part in parts(spec)
     ]  # fmt: skip
-
-
-def spec_html(spec: NetSpec) -> str:
-    """A network as a notebook shows it: its parts, and its totals."""
-    sizes = cost(spec)
-    totals = (
-        f"{spec.resolution} px, {spec.classes} classes: {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} "
-        f"parameters, {show_count(sizes.activations)} activations; digest {spec.digest}"
-    )
-    return html_table(spec.name, COLUMNS, spec_lines(spec), [totals])
+    rows.append(("all", "", "", "", sum(spec.depths), "", *counts(total)))
+    columns = (
+        "part", "block, kernel / stride", "squeeze", "channels", "blocks", "output px", "FLOPs", "share", "params",
+        "activations",
+    )  # fmt: skip
+    return table(f"{name} at {spec.resolution} px, {spec.classes} classes, part by part", columns, rows)
 
 
 def _block(stage: Stage) -> str:
     return f"{BLOCK_WORDS[stage.block].format(stage.expand_ratio)} {stage.kernel}×{stage.kernel} /{stage.stride}"
-
-
-def _squeeze(part: Part) -> str:
-    """A stage's ratio, a dash where it has no squeeze-excitation; stem and head never have one."""
-    return "" if part.name in ("stem", "head") else f"{part.squeeze:g}" if part.squeeze else "–"

@@ -31,7 +31,7 @@ class Member:
 def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: Rounding) -> Member:
     """The member at φ, named b3 for φ = 3 and b_phi2.5 between. Raises UserError on absurd sizes."""
     if not math.isfinite(phi):
-        raise UserError("--phi", f"{phi}", "a finite number")
+        raise UserError("--phi", f"{phi} is not a finite number.")
     name = f"b{phi:g}" if phi >= 0 and phi == int(phi) else f"b_phi{phi:.4g}"
     spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
     check_buildable(spec, "--phi")
@@ -69,7 +69,7 @@ def read_spec(path: Path) -> NetSpec:
     """A spec written by ``write_spec``. Raises UserError on foreign or damaged files."""
     values = read_json(path, "a network's spec")
     if values.get("format") != SPEC_FORMAT or not isinstance(values.get("spec"), dict):
-        raise UserError(str(path), "another kind of JSON", f"a spec of format {SPEC_FORMAT}, as scale writes it")
+        raise UserError(str(path), f"it is not a network's spec of format {SPEC_FORMAT}, as scale writes it.")
     spec = NetSpec.from_dict(values["spec"], str(path))
     check_buildable(spec, str(path))
     return spec
@@ -95,9 +95,8 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
         try:
             return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
         except UserError as error:
-            raise UserError(
-                "--model", f'"{name}", whose φ is {derived[1] or derived[2]}', error.expected, _meant(name)
-            ) from None
+            problem = f'"{name}" is no member of the family: {error.problem}'
+            raise UserError("--model", problem, do=_meant(name)) from None
     if name in space_names() or (name.endswith(".toml") and Path(name).is_file()):
         return load_space(name).baseline
     for space in map(load_space, space_names()):
@@ -105,8 +104,9 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
             if name == published_name(space, published.name):
                 return published_spec(space, published.name)
     raise UserError(
-        "--model", f'"{name}"', "b0 to b6, phi and a number (phi2.5), a spec file (.json), a space file (.toml), a "
-        f"released member such as efficientnet_b3, or one of {', '.join(space_names())}", _meant(name),
+        "--model", f'"{name}" is no network: give b0 to b6, phi and a number (phi2.5), a spec file (.json), a space '
+        f"file (.toml), a released member such as efficientnet_b3, or one of {', '.join(space_names())}.",
+        do=_meant(name),
     )  # fmt: skip
 
 

@@ -61,7 +61,7 @@ def check_coefficients(coefficients: Coefficients) -> None:
     """Raises UserError unless α, β, γ are finite and at least 1."""
     for name, value in (("alpha", coefficients.alpha), ("beta", coefficients.beta), ("gamma", coefficients.gamma)):
         if not (math.isfinite(value) and 1 <= value <= 8):
-            raise UserError(f"--{name}", f"{value:g}", "a number from 1 to 8", "A factor below 1 would shrink with φ.")
+            raise UserError(f"--{name}", f"{value:g} is not between 1 and 8; a factor below 1 would shrink with φ.")
 
 
 def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Rounding = "budget") -> NetSpec:
@@ -76,22 +76,19 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     """
     check_coefficients(coefficients)
     if not math.isfinite(phi):
-        raise UserError("--phi", f"{phi}", "a finite number")
+        raise UserError("--phi", f"{phi} is not a finite number.")
     if phi == 0:
         return spec
     if abs(phi) > LARGEST_PHI:
-        expected = f"a φ from -{LARGEST_PHI:g} to {LARGEST_PHI:g}"
-        raise UserError("--phi", f"{phi:g}{_estimated(spec, coefficients, phi)}", expected)
+        limits = f"not between -{LARGEST_PHI:g} and {LARGEST_PHI:g}"
+        raise UserError("--phi", f"{phi:g} is {limits}{_estimated(spec, coefficients, phi)}.")
     factors = (coefficients.alpha**phi, coefficients.beta**phi, coefficients.gamma**phi)
     if max(factors) > LARGEST_MULTIPLIER or min(factors) < 1 / LARGEST_MULTIPLIER:
-        raise UserError(
-            "--phi", f"{phi:g}{_estimated(spec, coefficients, phi)}",
-            f"a φ whose multipliers stay within 1/64 and 64 for {coefficients}",
-        )  # fmt: skip
+        limits = f"with {coefficients} the multipliers leave 1/{LARGEST_MULTIPLIER:g} to {LARGEST_MULTIPLIER:g}"
+        raise UserError("--phi", f"{phi:g} is too far from 0: {limits}{_estimated(spec, coefficients, phi)}.")
     if spec.resolution * factors[2] > LARGEST_SIDE:
-        raise UserError(
-            "--phi", f"{phi:g}, images of {spec.resolution * factors[2]:.0f} px", f"at most {LARGEST_SIDE} px"
-        )
+        side = f"{spec.resolution * factors[2]:.0f} px, more than the {LARGEST_SIDE} px that are possible"
+        raise UserError("--phi", f"{phi:g} asks for images of {side}.")
     if rounding == "efficientnet":
         return multiply(spec, *factors)
     from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
@@ -106,8 +103,8 @@ def _estimated(spec: NetSpec, coefficients: Coefficients, phi: float) -> str:
         return ""
     digits = math.log10(cost(spec).params) + phi * math.log10(coefficients.alpha * coefficients.beta**2)
     if digits > LARGEST_SHOWN:
-        return f", a network of about 10^{digits:.3g} parameters"
-    return f", a network of about {10**digits:.2g} parameters ({4 * 10**digits / 1e9:.2g} GB)"
+        return f", and the network would have about 10^{digits:.3g} parameters"
+    return f", and the network would have about {10**digits:.2g} parameters ({4 * 10**digits / 1e9:.2g} GB)"
 
 
 def multiply(spec: NetSpec, depth: float, width: float, resolution: float) -> NetSpec:
@@ -135,8 +132,8 @@ def published_spec(space: SearchSpace, name: str) -> NetSpec:
     """
     members = {member.name: member for member in space.published}
     if name not in members:
-        known = ", ".join(members) or f"nothing: {space.name} lists no released members"
-        raise UserError("published member", f'"{name}"', known)
+        known = f"has {', '.join(members)}" if members else "lists no released members"
+        raise UserError("published member", f'there is no "{name}": {space.name} {known}.')
     member = members[name]
     shape = released_shape(space.baseline, member.depth, member.width, member.resolution)
     return replace(
@@ -189,10 +186,9 @@ def meet(
         UserError: nothing within 15 % of the target, or a network too large to build.
     """
     if not (math.isfinite(target_macs) and target_macs > 0):
-        raise UserError(option, f"{target_macs}", "a positive number of multiply-adds, such as 400M")
+        raise UserError(option, f"{target_macs} is not a positive number of multiply-adds, such as 400M.")
     own = cost(spec).macs
-    if coefficients.step_ratio <= 1:
-        raise UserError("--alpha, --beta, --gamma", str(coefficients), "at least one above 1, or φ changes nothing")
+    _check_growth(coefficients)
     start = math.log(target_macs / own) / math.log(coefficients.step_ratio)
     # Rounding makes FLOPs a staircase in φ: try the formula's φ first, then its neighbours.
     offsets = sorted((step / 40 for step in range(-40, 41)), key=abs)
@@ -210,8 +206,8 @@ def meet(
     if best is None or _miss(best.macs, target_macs) > math.log1p(NEAR_ENOUGH):
         near = f"; the nearest is {best.macs:.4g}" if best else ""
         raise UserError(
-            option, f"{target_macs:.4g}", f"a size that {spec.name} ({own:.4g} multiply-adds) can be scaled to{near}",
-            "Choose a space of about that size.",
+            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{near}.",
+            do="Choose a space of about that size.",
         )  # fmt: skip
     check_buildable(best.spec, option)
     return best
@@ -240,9 +236,8 @@ def meet_seconds(
     """
     step = coefficients.step_ratio
     if not (math.isfinite(target_seconds) and target_seconds > 0):
-        raise UserError(option, f"{target_seconds}", "a positive time, such as 20ms")
-    if step <= 1:
-        raise UserError("--alpha, --beta, --gamma", str(coefficients), "at least one above 1, or φ changes nothing")
+        raise UserError(option, f"{target_seconds} is not a positive time, such as 20ms.")
+    _check_growth(coefficients)
     own = seconds_of(spec)
     tried = [(0.0, spec, own)]
     low, high = -math.inf, math.inf
@@ -268,21 +263,25 @@ def meet_seconds(
     best = min(tried, key=lambda one: _miss(one[2], target_seconds))
     if _miss(best[2], target_seconds) > math.log1p(TIME_NEAR_ENOUGH):
         raise UserError(
-            option, f"{target_seconds * 1e3:.3g} ms",
-            f"a time that {spec.name} ({own * 1e3:.3g} ms) can be scaled to; the nearest is {best[2] * 1e3:.3g} ms "
-            f"at φ = {best[0]:g}", "Choose another space, or measure again on a machine with nothing else to do.",
+            option, f"{spec.name} ({own * 1e3:.3g} ms) cannot be scaled to {target_seconds * 1e3:.3g} ms; "
+            f"the nearest is {best[2] * 1e3:.3g} ms at φ = {best[0]:g}.",
+            do="Choose another space, or measure again on a machine with nothing else to do.",
         )  # fmt: skip
     return SizedMember(best[0], best[1], cost(best[1]).macs), best[2]
+
+
+def _check_growth(coefficients: Coefficients) -> None:
+    if coefficients.step_ratio <= 1:
+        problem = f"with {coefficients} a larger φ gives no larger network; at least one must be above 1."
+        raise UserError("--alpha, --beta, --gamma", problem)
 
 
 def check_buildable(spec: NetSpec, option: str) -> None:
     """Refuses a network whose weights alone would take more than 16 GB, before anything is allocated."""
     params = cost(spec).params
     if params > LARGEST_PARAMS:
-        raise UserError(
-            option, f"a network of {params / 1e9:.3g}B parameters ({4 * params / 1e9:.3g} GB)",
-            f"at most {LARGEST_PARAMS / 1e9:g}B parameters",
-        )  # fmt: skip
+        size = f"{params / 1e9:.3g}B parameters ({4 * params / 1e9:.3g} GB)"
+        raise UserError(option, f"a network of {size} is too large; at most {LARGEST_PARAMS / 1e9:g}B are possible.")
 
 
 def _miss(value: float, target: float) -> float:

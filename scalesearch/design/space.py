@@ -50,7 +50,7 @@ def check_grid(grid: Grid) -> None:
     for key, rule in {"step": number(1e-9, 1), "tolerance": number(0, 1), "maximum": rules(Grid)["maximum"]}.items():
         value = getattr(grid, key)
         if not rule.accepts(value):
-            raise UserError(f"grid.{key}", shown(value), rule.expected)
+            raise UserError(f"grid.{key}", f"{shown(value)} is not {rule.expected}.")
 
 
 def spaces_folder() -> Path:
@@ -76,16 +76,18 @@ def load_space(named: str) -> SearchSpace:
     if path.suffix != ".toml" or not path.is_file():
         near = difflib.get_close_matches(named, space_names(), n=1)
         hint = f'Did you mean "{near[0]}"?' if near else "Give one of those names or a file."
-        raise UserError("--space", f'"{named}"', "a .toml file or one of " + ", ".join(space_names()), hint)
+        problem = f'"{named}" is neither a .toml file nor one of {", ".join(space_names())}.'
+        raise UserError("--space", problem, do=hint)
     size = require_regular(path, "a TOML file")
     if size > LARGEST_FILE:
-        raise UserError(str(path), f"{size / 1e6:.3g} MB", f"a TOML file of at most {LARGEST_FILE >> 10} kB")
+        most = LARGEST_FILE >> 10
+        raise UserError(str(path), f"a search space has at most {most} kB, and this file has {size / 1e6:.3g} MB.")
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:  # not TOML, not UTF-8, or a number of too many digits
-        raise UserError(str(path), str(error) or "text that no TOML parser reads", "a TOML file") from None
+        raise UserError(str(path), f"it is not TOML ({error or 'nested too deeply'}).") from None
     except OSError as error:
-        raise UserError(str(path), error.strerror or "an unreadable file", "a readable TOML file") from None
+        raise UserError(str(path), f"it cannot be read ({error.strerror or error}).") from None
     return parse_space(values, str(path))
 
 

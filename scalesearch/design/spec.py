@@ -185,7 +185,7 @@ def read_network(values: Any, mistakes: list[str], others: Collection[str] = ())
     tables = {key: check_table(top[key], rules(kind), key, mistakes) for key, kind in kinds.items()}
     stages = check_tables(top["stages"], _stage_rules, "stages", mistakes, MOST_TABLES)
     if not stages:
-        mistakes.append("stages: missing; expected at least one [[stages]] table")
+        mistakes.append("stages: at least one [[stages]] table is needed.")
     if len(mistakes) > before:
         return None
     parts: dict[str, Any] = {key: kind(**tables[key]) for key, kind in kinds.items()}

@@ -28,7 +28,7 @@ from scalesearch.faces.photos import NO_FACE, Detector, read_shots
 from scalesearch.files import write_bytes
 from scalesearch.nets.weights import require_version
 from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
-from scalesearch.typed import mistyped
+from scalesearch.typed import parse
 
 Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"
@@ -303,7 +303,7 @@ def load_gallery(path: Path) -> Gallery:
     require_version(path, header, FORMAT_VERSION)
     try:
         return _checked(header, tensors)
-    except (KeyError, ValueError, TypeError, AttributeError, RecursionError) as error:
+    except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UserError) as error:
         raise UserError(str(path), f"the gallery is damaged ({error}).") from error
 
 
@@ -312,9 +312,7 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise TypeError("names that are none")
     threshold = json.loads(header["threshold"])
-    known = Threshold(**threshold) if threshold else None
-    if known and (odd := mistyped(known)):
-        raise TypeError(odd)
+    known = parse(Threshold, threshold, "threshold", "a gallery") if threshold else None
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
         raise ValueError("tensors of another shape")

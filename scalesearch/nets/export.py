@@ -59,7 +59,8 @@ def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str
                 expected, logits = network(images), written(images)
             difference = float((logits - expected).abs().max())
             if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-                raise UserError(str(path), f"logits that differ by {difference:.2g}", "the network's own logits")
+                problem = f"read back, it gives logits that differ by {difference:.2g} from the network's own."
+                raise UserError(str(path), problem)
             worst = max(worst, difference)
     return worst
 
@@ -75,10 +76,8 @@ def _write_onnx(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> 
         import onnxruntime  # noqa: F401 (needed to check what was written)
         import onnxscript  # noqa: F401 (torch's exporter needs it)
     except ImportError as error:
-        raise UserError(
-            "--format onnx", f"no package {error.name}", "onnx, onnxscript and onnxruntime",
-            "pip install 'scalesearch[export]'.",
-        ) from None  # fmt: skip
+        problem = f"it needs onnx, onnxscript and onnxruntime, and there is no package {error.name}."
+        raise UserError("--format onnx", problem, do="Run pip install 'scalesearch[export]'.") from None
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         network, (_images(network.spec, 2),), input_names=["images"], output_names=["logits"], dynamo=True,
@@ -147,7 +146,8 @@ def torchvision_loaded(spec: NetSpec, state: Mapping[str, Tensor]) -> nn.Module:
     try:
         peer.load_state_dict(state)
     except RuntimeError as error:
-        raise _not_torchvisions(spec, str(error).splitlines()[-1].strip()) from None
+        mismatch = str(error).splitlines()[-1].strip().rstrip(".")
+        raise _not_torchvisions(spec, f"whose tensors do not fit ({mismatch})") from None
     return peer
 
 
@@ -155,11 +155,11 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
     """torchvision's own module of a spec's shape. Raises UserError where it has none."""
     norm = partial(nn.BatchNorm2d, eps=spec.batch_norm.eps, momentum=spec.batch_norm.momentum)
     if spec.padding != "symmetric":
-        raise _not_torchvisions(spec, f"padding {spec.padding}")
+        raise _not_torchvisions(spec, f'whose padding is "{spec.padding}"')
     if torchvision_family(spec) == "resnet":
         return _resnet(spec, norm)
     if (spec.stem.kernel, spec.stem.stride) != (3, 2):
-        raise _not_torchvisions(spec, f"a stem of kernel {spec.stem.kernel} and stride {spec.stem.stride}")
+        raise _not_torchvisions(spec, f"whose stem has kernel {spec.stem.kernel} and stride {spec.stem.stride}")
     if torchvision_family(spec) == "mobilenet_v3":
         return _mobilenet_v3(spec, norm)
     if torchvision_family(spec) == "mobilenet_v2":
@@ -169,7 +169,7 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
         )
         return mobile
     if spec.activation != "silu" or any(s.se_ratio != 0.25 or s.block != "mbconv" for s in spec.stages):
-        raise _not_torchvisions(spec, "blocks that are not EfficientNet's")
+        raise _not_torchvisions(spec, "whose blocks are not EfficientNet's")
     widths = (spec.stem.width, *spec.widths)
     rows = [
         MBConvConfig(s.expand_ratio, s.kernel, s.stride, width_in, s.width, s.depth)
@@ -184,7 +184,7 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
 def _mobilenet_v3(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
     """torchvision's MobileNetV3 takes each block's expanded width, in multiples of 8."""
     if any(stage.block != "mbconv" for stage in spec.stages):
-        raise _not_torchvisions(spec, "blocks that are not MobileNetV3's")
+        raise _not_torchvisions(spec, "whose blocks are not MobileNetV3's")
     rows, width_in = [], spec.stem.width
     for stage in spec.stages:
         for index in range(stage.depth):
@@ -207,16 +207,14 @@ def _resnet(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
     block: type[BasicBlock | Bottleneck] = {"basic": BasicBlock, "bottleneck": Bottleneck}[spec.stages[0].block]
     inner = round(BASE_WIDTH * block.expansion * spec.stages[0].expand_ratio)
     if len(spec.stages) != 4 or len(kinds) > 1 or spec.activation != "relu":
-        raise _not_torchvisions(spec, "other than four stages of one kind of block and ReLU")
+        raise _not_torchvisions(spec, "which is other than four stages of one kind of block and ReLU")
     peer: nn.Module = ResNet(block, list(spec.depths), spec.classes, width_per_group=inner, norm_layer=norm)
     return peer
 
 
 def _not_torchvisions(spec: NetSpec, why: str) -> UserError:
-    return UserError(
-        "--format torchvision", f"{spec.name} with {why}", "a network that torchvision has a module for",
-        "Use timm, onnx or torch-export.",
-    )  # fmt: skip
+    problem = f"torchvision has no module for {spec.name}, {why}."
+    return UserError("--format torchvision", problem, do="Use timm, onnx or torch-export.")
 
 
 def _load_timm(spec: NetSpec, path: Path) -> Network:

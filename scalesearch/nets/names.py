@@ -18,6 +18,7 @@ from scalesearch.design.spec import RESNET_BLOCKS, NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.layers import blocks, layers
 from scalesearch.nets.modules import empty_state
+from scalesearch.units import counted
 
 # "efficientnet_lite": EfficientNet's names with the squeeze-excitation's place in the block left empty
 Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mobilenet_v3", "mnasnet", "resnet"]
@@ -30,10 +31,9 @@ def require_plain(spec: NetSpec, family: str) -> None:
     """Refuses a spec whose blocks the family cannot name: squeeze-excitation or fused blocks."""
     for number, stage in enumerate(spec.stages, start=1):
         if stage.se_ratio or stage.block != "mbconv":
-            raise UserError(
-                f"{spec.name}: stage {number}", f'"{stage.block}" with se_ratio {stage.se_ratio:g}',
-                f'"mbconv" with se_ratio 0 for {family} weights',
-            )  # fmt: skip
+            given = f'"{stage.block}" with se_ratio {stage.se_ratio:g}'
+            problem = f'{family} weights have names for "mbconv" with se_ratio 0, not for {given}.'
+            raise UserError(f"{spec.name}: stage {number}", problem)
 
 
 def both(path: str, foreign: str) -> dict[str, str]:
@@ -86,8 +86,8 @@ def mnasnet_names(spec: NetSpec) -> dict[str, str]:
         if block.expands == first or (first and block.stage.depth != 1):
             raise UserError(
                 f"{spec.name}: {block.path}.block",
-                f"expand_ratio {block.stage.expand_ratio:g}, {block.stage.depth} block(s)",
-                "for mnasnet weights: one block without expansion in stage 1, expansion in all others",
+                "mnasnet weights have one block without expansion in stage 1 and expansion in all others; this one has "
+                f"an expand_ratio of {block.stage.expand_ratio:g} and {counted(block.stage.depth, 'block')}.",
             )
         stack = "layers." if first else f"layers.{6 + block.stage_number}.{block.index}.layers."
         for layer in block.layers:
@@ -103,7 +103,7 @@ def mobilenet_v3_names(spec: NetSpec) -> dict[str, str]:
     Raises UserError for other blocks than MBConv, and for a network without hidden layer.
     """
     if not spec.head.hidden or any(stage.block != "mbconv" for stage in spec.stages):
-        raise UserError(spec.name, "no hidden layer or other blocks", "MBConv blocks and a head with a hidden layer")
+        raise UserError(spec.name, "mobilenet_v3 weights have MBConv blocks alone and a head with a hidden layer.")
     names = {"hidden.0": "classifier.0", "classifier.1": "classifier.3"}
     names |= both(f"features.{len(spec.stages) + 1}", f"features.{sum(spec.depths) + 1}")
     for block in blocks(spec):
@@ -119,11 +119,11 @@ def resnet_names(spec: NetSpec) -> dict[str, str]:
     """
     names = {"features.0.0": "conv1", "features.0.1": "bn1", "classifier.1": "fc"}
     if spec.head.width or spec.head.hidden:
-        raise UserError(f"{spec.name}: head", f"width {spec.head.width}", "no head for resnet weights")
+        raise UserError(f"{spec.name}: head", f"resnet weights have no head, and this one is {spec.head.width} wide.")
     for block in blocks(spec):
         if block.stage.block not in RESNET_BLOCKS:
-            wanted = '"basic" or "bottleneck" for resnet weights'
-            raise UserError(f"{spec.name}: stage {block.stage_number}", f'"{block.stage.block}"', wanted)
+            problem = f'resnet weights have "basic" or "bottleneck" blocks, not "{block.stage.block}".'
+            raise UserError(f"{spec.name}: stage {block.stage_number}", problem)
         foreign = f"layer{block.stage_number}.{block.index}"
         for layer in block.layers:
             if layer.role == "shortcut":
@@ -147,9 +147,7 @@ def timm_names(spec: NetSpec) -> dict[str, str]:
     if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
         return resnet_names(spec)
     if spec.head.hidden:
-        raise UserError(
-            f"{spec.name}: head", f"a hidden layer of {spec.head.hidden}", "no hidden layer for timm's names"
-        )
+        raise UserError(f"{spec.name}: head", f"timm has no name for a hidden layer, here of {spec.head.hidden}.")
     last = len(spec.stages) + 1
     names = {
         "features.0.0": "conv_stem", "features.0.1": "bn1", f"features.{last}.0": "conv_head",
@@ -182,7 +180,8 @@ def lukemelas_names(spec: NetSpec) -> dict[str, str]:
     }  # fmt: skip
     for block in blocks(spec):
         if block.stage.block != "mbconv":
-            raise UserError(f"{spec.name}: stage {block.stage_number}", block.stage.block, "mbconv")
+            problem = f'efficientnet_pytorch has names for "mbconv" blocks, not for "{block.stage.block}".'
+            raise UserError(f"{spec.name}: stage {block.stage_number}", problem)
         for layer in block.layers:
             for own, foreign in zip((layer.path, layer.norm), LUKEMELAS[layer.role], strict=True):
                 names[f"{block.path}.{own}"] = f"_blocks.{block.number - 1}.{foreign}"
@@ -221,14 +220,6 @@ def to_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -
     return renamed
 
 
-def from_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -> OrderedDict[str, Tensor]:
-    """The family's state dict under canonical names; names foreign to the spec stay as they are.
-
-    Raises UserError where the family has no names for the spec's blocks.
-    """
-    return rename(state, {foreign: canonical for canonical, foreign in NAMES[family](spec).items()})
-
-
 def known_specs() -> Iterator[NetSpec]:
     """The shipped baselines and their released members."""
     for name in space_names():
@@ -251,16 +242,17 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
     modules = {name.rpartition(".")[0] for name in given}
     fitting: list[tuple[NetSpec, dict[str, Tensor]]] = []
     for known in known_specs():
+        paths = [path for layer in layers(known) for path in (layer.path, layer.norm) if path]
         for naming in NAMINGS.values():
             try:
                 names = naming(known)
             except UserError:  # blocks that this naming has no words for
                 continue
-            expected = {path: names.get(path, path) for path in _modules(known)}
+            expected = {path: names.get(path, path) for path in paths}
             if not all(name in modules for path, name in expected.items() if not path.startswith("classifier")):
                 continue
             renamed = dict(rename(given, {foreign: path for path, foreign in expected.items()}))
-            if any(name.startswith(BODY) and _module(name) not in expected for name in renamed):
+            if any(name.startswith(BODY) and name.rpartition(".")[0] not in expected for name in renamed):
                 continue  # a deeper network's
             spec = measured(known, renamed)
             if spec is None:
@@ -272,9 +264,9 @@ def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str
         return fitting[0]
     shown = ", ".join(list(given)[:3])
     raise UserError(
-        where, f"the tensors of no known network ({shown}, …)",
-        "EfficientNet, EfficientNet-Lite, MobileNetV2, MobileNetV3, ResNet or a model of scalesearch, named as "
-        "torchvision, timm or efficientnet_pytorch name them",
+        where, f"it holds the tensors of no known network ({shown}, …). Known are EfficientNet, EfficientNet-Lite, "
+        "MobileNetV2, MobileNetV3 and ResNet, named as torchvision, timm or efficientnet_pytorch name them, and models "
+        "of scalesearch.",
     )  # fmt: skip
 
 
@@ -299,23 +291,10 @@ def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
         in_channels=stem.shape[1],
         classes=known.classes if classifier is None else len(classifier),
     )
-    shapes = expected_shapes(spec)
-    fits = all(tuple(tensor.shape) == shapes.get(name, tuple(tensor.shape)) for name, tensor in state.items())
+    own = empty_state(spec)
+    fits = all(name not in own or tensor.shape == own[name].shape for name, tensor in state.items())
     return spec if fits else None
 
 
 def _rows(weight: Tensor | None) -> int:
     return 0 if weight is None else len(weight)
-
-
-def expected_shapes(spec: NetSpec) -> dict[str, tuple[int, ...]]:
-    """Shape of each tensor, by name."""
-    return {name: tuple(tensor.shape) for name, tensor in empty_state(spec).items()}
-
-
-def _modules(spec: NetSpec) -> list[str]:
-    return [path for layer in layers(spec) for path in (layer.path, layer.norm) if path]
-
-
-def _module(name: str) -> str:
-    return name.rpartition(".")[0]

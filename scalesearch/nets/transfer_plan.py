@@ -6,7 +6,7 @@ from typing import Any, Literal, get_args
 
 from torch import Tensor
 
-from scalesearch.notebook import html_table
+from scalesearch.table import Table, table, table_html
 from scalesearch.units import show_percent
 
 How = Literal["copied", "cut", "widened", "cut and widened", "fresh"]
@@ -96,15 +96,19 @@ class TransferPlan:
             "unused": list(self.unused), "tensors": tensors,
         }  # fmt: skip
 
-    def _repr_html_(self) -> str:
+    def table(self, caption: str) -> Table:
+        """By parts of the network: how many tensors of each ``how``, and the share of the part's values inherited."""
         ways = get_args(How)
         rows = [
-            [name, *(str(counts.get(way, "")) for way in ways), show_percent(share, 0)]
+            [name, *(counts.get(way, "") for way in ways), show_percent(share, 0)]
             for name, counts, share in parts(self)
         ]
-        kept = "The function is kept." if self.preserved else f"Not kept: {'; '.join(self.losses)}."
-        title = f"{show_percent(self.coverage, 0)} of the body's values are inherited"
-        return html_table(title, ("part", *ways, "inherited"), rows, [kept])
+        return table(caption, ("part", *ways, "inherited"), rows)
+
+    def _repr_html_(self) -> str:
+        kept = "The function is kept." if self.preserved else f"The function is not kept: {'; '.join(self.losses)}."
+        shown = self.table(f"{show_percent(self.coverage, 0)} of the body's values are inherited")
+        return table_html(shown, [kept])
 
 
 def how(given: int, wanted: int, kept: int) -> How:

@@ -24,7 +24,7 @@ from torchvision.models import get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
-from scalesearch.files import BoundedFile, write_bytes
+from scalesearch.files import BoundedFile, require_regular, write_bytes
 from scalesearch.nets.modules import MBConvNet, build, empty_state
 from scalesearch.nets.names import identify, known_specs
 
@@ -86,12 +86,9 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
     form = metadata.get("format", "")
     if form != FORMAT:
         ours = form.startswith("scalesearch-")  # a model of another kind; others write "pt" and the like
-        raise UserError(
-            str(path),
-            f"a {form} file" if ours else "safetensors without this project's metadata",
-            f"a {FORMAT} file, as finetune writes it",
-            "" if ours else "Build the network first and load such weights into it.",
-        )
+        kind = f"a {form} file" if ours else "a safetensors file without this project's metadata"
+        do = "" if ours else "Build the network first and load such weights into it."
+        raise UserError(str(path), f"it is {kind}, not a {FORMAT} file, as finetune writes it.", do=do)
     require_version(path, metadata, FORMAT_VERSION)
     return spec_network(path, state, metadata).eval(), metadata
 
@@ -100,7 +97,8 @@ def require_version(path: Path, metadata: Mapping[str, str], newest: int) -> Non
     """Raises UserError where a file's format version is newer than ``newest``, or none."""
     version = metadata.get("format_version", "")
     if not re.fullmatch(r"[0-9]{1,9}", version) or int(version) > newest:
-        raise UserError(str(path), f'format version "{version}"', f"at most {newest}", "Update scalesearch to read it.")
+        problem = f'its format version is "{version}", and this scalesearch reads at most {newest}.'
+        raise UserError(str(path), problem, do="Update scalesearch to read it.")
 
 
 def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> MBConvNet:
@@ -115,10 +113,10 @@ def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
             raise ValueError(f"{len(state)} tensors for {blocks} blocks")
         problems = misfits(empty_state(spec), state)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, RecursionError, UserError) as error:
-        reason = str(error).partition("\n")[0] if isinstance(error, UserError) else repr(error)
-        raise UserError(str(path), f"a spec that cannot be built ({reason})", "the spec of a network") from error
+        reason = str(error).partition("\n")[0].rstrip(".") if isinstance(error, UserError) else repr(error)
+        raise UserError(str(path), f"its spec cannot be built ({reason}).") from error
     if problems:
-        raise UserError(str(path), listed(problems), f"exactly the tensors of {spec.name}", "Save it again.")
+        raise UserError(str(path), f"its tensors do not fit {spec.name}: {listed(problems)}.", do="Save it again.")
     network = build(spec, seed=0)
     network.load_state_dict(dict(state))
     return network
@@ -131,19 +129,16 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise UserError(
-            str(path), f"no readable safetensors ({error})", "a complete safetensors file", "Copy or save it again."
-        ) from error
+        problem = f"it is not a complete safetensors file ({error})."
+        raise UserError(str(path), problem, do="Copy or save it again.") from error
 
 
 def require_file(path: Path) -> None:
     """Raises UserError where ``path`` is no file, or one larger than any that this project writes."""
-    if not path.is_file():
-        instead = "a folder" if path.is_dir() else "a pipe or device" if path.exists() else "nothing"
-        raise UserError(str(path), instead, "a file of weights")
-    size = path.stat().st_size
+    size = require_regular(path, "a file of weights")
     if size > LARGEST_FILE:
-        raise UserError(str(path), f"{size / 1e9:.0f} GB", f"a file of weights of at most {LARGEST_FILE / 1e9:.0f} GB")
+        most = f"{LARGEST_FILE / 1e9:.0f} GB"
+        raise UserError(str(path), f"a file of weights has at most {most}, and this one has {size / 1e9:.0f} GB.")
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -160,22 +155,21 @@ def read_state(path: Path) -> dict[str, Tensor]:
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
         raise UserError(
-            str(path),
-            f"no plain state dict ({type(error).__name__})",
-            "tensors under names, written by torch.save(network.state_dict(), path)",
-            "Files that hold whole objects can run code and are not opened; save the state dict alone.",
-        ) from error
+            str(path), f"it is no plain state dict ({type(error).__name__}), as torch.save(network.state_dict(), path) "
+            "writes it. Files that hold whole objects can run code and are not opened.",
+            do="Save the state dict alone.",
+        ) from error  # fmt: skip
     for key in ("state_dict", "model"):
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
     if not isinstance(content, dict) or not content:
-        raise UserError(str(path), f"a {type(content).__name__} without tensors", "tensors under names")
+        raise UserError(str(path), f"it holds a {type(content).__name__} and no tensors under names.")
     unnamed = sum(not isinstance(name, str) for name in content)
     if unnamed:
-        raise UserError(str(path), f"{unnamed} entries under no name", "tensors under names")
+        raise UserError(str(path), f"a state dict holds tensors under names, and {unnamed} entries have no name.")
     foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
     if foreign:
-        raise UserError(str(path), f"entries that are no tensors: {listed(foreign)}", "tensors under names")
+        raise UserError(str(path), f"a state dict holds tensors alone, and these entries are none: {listed(foreign)}.")
     require_stored(path, content)
     return dict(content)
 
@@ -189,13 +183,12 @@ def require_stored(path: Path, state: Mapping[str, Tensor]) -> None:
     held = 0
     for name, tensor in state.items():
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_quantized or tensor.is_complex():
-            raise UserError(str(path), f"{name}, which is no plain tensor", "dense tensors of real numbers")
+            raise UserError(str(path), f"{name} is no plain tensor: only dense ones of real numbers are read.")
         held += tensor.numel() * tensor.element_size()
         if held > most:
-            raise UserError(
-                str(path), f"tensors of {held / 1e9:.3g} GB and more in a file of {path.stat().st_size / 1e6:.3g} MB",
-                "tensors that the file holds", "Save it again: torch.save of contiguous tensors.",
-            )  # fmt: skip
+            size = f"{path.stat().st_size / 1e6:.3g} MB"
+            problem = f"its tensors come to {held / 1e9:.3g} GB or more, which a file of {size} does not hold."
+            raise UserError(str(path), problem, do="Save it again: torch.save of contiguous tensors.")
 
 
 def _refuse_bomb(path: Path) -> None:
@@ -210,8 +203,8 @@ def _refuse_bomb(path: Path) -> None:
     size = path.stat().st_size
     if declared > INFLATED * size:
         raise UserError(
-            str(path), f"an archive of {size / 1e6:.3g} MB that unpacks to {declared / 1e9:.3g} GB",
-            f"weights, which are at most {INFLATED} times as large unpacked", "Save the state dict again.",
+            str(path), f"it is an archive of {size / 1e6:.3g} MB that unpacks to {declared / 1e9:.3g} GB; weights "
+            f"unpack to at most {INFLATED} times their size.", do="Save the state dict again.",
         )  # fmt: skip
 
 
@@ -281,7 +274,8 @@ def open_weights(named: str, target: NetSpec, padding: str | None = None) -> Wei
     if padding is None or source.metadata.get("format") == FORMAT:
         return source
     if padding not in get_args(Padding):
-        raise UserError("--source-padding", padding, " or ".join(get_args(Padding)))
+        known = " nor ".join(f'"{one}"' for one in get_args(Padding))
+        raise UserError("--source-padding", f'"{padding}" is neither {known}.')
     return replace(source, spec=replace(source.spec, padding=padding))  # type: ignore[arg-type]
 
 
@@ -307,10 +301,10 @@ def nearest_file(folder: Path, target: NetSpec) -> WeightSource:
         try:
             sources.append(from_file(path))
         except UserError as error:
-            refused.append(f"{path.name}: {error.found}")
+            refused.append(f"{path.name}: {error.problem}")
     if not sources:
-        what = "; ".join(refused) or f"no file ending in {', '.join(SUFFIXES)}"
-        raise UserError(f"--weights {folder}", what, "weights of a known network")
+        what = " ".join(refused) or f"there is no file ending in {', '.join(SUFFIXES)}."
+        raise UserError(f"--weights {folder}", f"the folder holds no weights of a known network: {what}")
     return min(sources, key=lambda source: distance(source.spec, target))
 
 
@@ -350,25 +344,22 @@ def from_torchvision_enum(named: str) -> WeightSource:
     except (ValueError, AttributeError, KeyError):
         near = difflib.get_close_matches(named.lower().split("_weights")[0], names, 1)
         raise UserError(
-            "--weights", f'"{named}"',
-            f'a file, a folder of files, "{NEAREST}" or a name of torchvision, e.g. efficientnet_b0 or '
-            "EfficientNet_B0_Weights.IMAGENET1K_V1",
-            f'Did you mean "{near[0]}"?' if near else "",
+            "--weights", f'"{named}" is neither a file, a folder of files, "{NEAREST}" nor a name of torchvision such '
+            "as efficientnet_b0 or EfficientNet_B0_Weights.IMAGENET1K_V1.",
+            do=f'Did you mean "{near[0]}"?' if near else "",
         ) from None  # fmt: skip
     model = type(weights).__name__.removesuffix("_Weights").lower()
     if model not in PUBLISHED:
-        raise UserError(
-            "--weights", f"{named}, which is no network that this project can express",
-            f"weights of {', '.join(PUBLISHED)}, or a file",
-        )  # fmt: skip
+        known = f"Known are weights of {', '.join(PUBLISHED)}, and files."
+        raise UserError("--weights", f'"{named}" is no network that this project can express. {known}')
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             state = weights.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(
-            f"--weights {named}", f"no way to fetch them ({error})", f"the network, or the file {file}",
-            f"Bring {weights.url} from a machine that is connected and put it there, or name it: --weights FILE.",
+            f"--weights {named}", f"they cannot be fetched ({error}), and there is no file {file}.",
+            do=f"Bring {weights.url} from a machine that is connected and put it there, or name it: --weights FILE.",
         ) from error  # fmt: skip
     spec, canonical = identify(state, named)
     preset = weights.transforms()

@@ -17,10 +17,10 @@ from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.outline import Section
 from scalesearch.reports.page import rendered_page
 from scalesearch.reports.render import section_markdown
-from scalesearch.reports.tables import Table, table
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
+from scalesearch.table import Table, table
 from scalesearch.units import counted, show_count, show_percent
 
 Identity = str | tuple[float, ...]

@@ -3,13 +3,14 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from scalesearch.design.cost import part_table
 from scalesearch.design.family import Member
 from scalesearch.reports import tables, words
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.published import best_published
-from scalesearch.reports.tables import Table
 from scalesearch.reports.words import Rates
 from scalesearch.study.record import Record
+from scalesearch.table import Table
 from scalesearch.units import show_percent
 
 
@@ -77,7 +78,7 @@ def sections(
     if record.answer is not None:
         name = f"{'Recommended' if record.complete else 'Ahead so far'}: {record.answer.recommended}"
         spec = next(c.spec for c in record.enumeration.candidates if c.name == record.answer.recommended)
-        yield Section("network", "The network", tables=(tables.stages(spec, name),))
+        yield Section("network", "The network", tables=(part_table(spec, name),))
     text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"
     yield Section("cost", "What the candidates cost", text)
     dropped, failures = record.enumeration.dropped, tables.failures(record.rows)

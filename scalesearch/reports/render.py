@@ -5,9 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import printable
-from scalesearch.notebook import html_table
-from scalesearch.reports.tables import Table
 from scalesearch.reports.words import bare
+from scalesearch.table import Table, table_html
 
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
@@ -76,5 +75,5 @@ def _width(table: Table) -> int:
 
 
 def notebook(table: Table, notes: Sequence[str] = ()) -> str:
-    """The table as a notebook shows it, with sentences beneath."""
-    return html_table(table.caption, table.columns, table.texts, list(map(bare, notes)))
+    """The table as a notebook shows it, with sentences of markdown beneath."""
+    return table_html(table, list(map(bare, notes)))

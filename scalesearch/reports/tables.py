@@ -1,16 +1,13 @@
 """Every table as a value, written once; ``render`` shows it in a terminal, as markdown or in a notebook, ``page`` in a
 page."""
 
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from scalesearch.design.candidates import DroppedTriple, Enumeration
-from scalesearch.design.cost import cost, parts
+from scalesearch.design.cost import cost
 from scalesearch.design.family import Member, member_row
 from scalesearch.design.scaling import PAPER
-from scalesearch.design.spec import NetSpec
 from scalesearch.reports import words
 from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
 from scalesearch.study.answer import Answer, Standing
@@ -19,16 +16,13 @@ from scalesearch.study.row import Row
 from scalesearch.study.statistics import wilson_interval
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import ScaledCandidate, Verification
+from scalesearch.table import Cell, Table, table
 from scalesearch.units import counted, show_count, show_interval, show_number, show_percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weights import WeightSource
-
-NUMBER = re.compile(r"[−+-]?\d[\d.,]*(–[\d.,]+)?( ?(%|[kMGTBs]|×))?|–")
-INHERITED_AS = ("copied", "cut", "widened", "cut and widened", "fresh")
 
 RESULT_COLUMNS = (
     "candidate", "role", "control", "name", "digest", "alpha", "beta", "gamma", "triples", "nominal_ratio",
@@ -36,54 +30,6 @@ RESULT_COLUMNS = (
     "proxy_macs", "epochs", "full_epochs", "seed", "status", "reason", "top1", "correct", "images", "score",
     "train_loss", "seconds",
 )  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Cell:
-    """``sort`` is the number it sorts by, where its text would sort otherwise."""
-
-    text: str
-    sort: float | None = None
-
-
-@dataclass(frozen=True)
-class Table:
-    """A table with a caption.
-
-    Args:
-        sortable: by a click on a heading of a page.
-        prose: of sentences, which may break.
-        optional: columns that a narrow terminal leaves out, the first one first.
-    """
-
-    caption: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
-    sortable: bool = False
-    prose: bool = False
-    optional: tuple[str, ...] = ()
-
-    @property
-    def numeric(self) -> tuple[bool, ...]:
-        """Of each column, whether it holds numbers and so stands right."""
-        return tuple(
-            bool(self.rows) and all(not row[place].text or NUMBER.fullmatch(row[place].text) for row in self.rows)
-            for place in range(len(self.columns))
-        )
-
-    @property
-    def texts(self) -> list[list[str]]:
-        """The rows as text."""
-        return [[cell.text for cell in row] for row in self.rows]
-
-
-def table(
-    caption: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, sortable: bool = False,
-    prose: bool = False, optional: Sequence[str] = (),
-) -> Table:  # fmt: skip
-    """A table of cells, or of anything else as text."""
-    cells = tuple(tuple(one if isinstance(one, Cell) else Cell(str(one)) for one in row) for row in rows)
-    return Table(caption, tuple(columns), cells, sortable, prose, tuple(optional))
 
 
 CANDIDATE_COLUMNS = (
@@ -281,28 +227,6 @@ def _tested(training: MemberTraining) -> dict[str, object]:
     }  # fmt: skip
 
 
-def stages(spec: NetSpec, name: str) -> Table:
-    """A network part by part, with each part's share of the FLOPs, and the sum."""
-    total = cost(spec)
-    rows: list[tuple[object, ...]] = [
-        (
-            part.name, part.block, f"{part.squeeze:g}" if part.squeeze else "", part.width,
-            part.depth if part.name.isdigit() else "", part.size, show_count(part.cost.macs),
-            show_percent(part.cost.macs / total.macs), show_count(part.cost.params), show_count(part.cost.activations),
-        )
-        for part in parts(spec)
-    ]  # fmt: skip
-    rows.append(
-        ("all", "", "", "", sum(spec.depths), "", show_count(total.macs), show_percent(1), show_count(total.params),
-         show_count(total.activations))
-    )  # fmt: skip
-    columns = (
-        "part", "block, kernel / stride", "squeeze", "channels", "blocks", "output px", "FLOPs", "share", "params",
-        "activations",
-    )  # fmt: skip
-    return table(f"{name} at {spec.resolution} px, {spec.classes} classes, part by part", columns, rows)
-
-
 def published(networks: Sequence[PublishedNetwork]) -> Table:
     """Published networks; the heading of the accuracies says that they are ImageNet's."""
     rows = [
@@ -384,17 +308,6 @@ def provenance(record: Record, rates: words.Rates = words.NO_RATES) -> Table:
     ]
     rows = [(what, value) for what, value in lines if value]
     return table("Where every number comes from", ("what", "value"), rows, prose=True)
-
-
-def inheritance(source: "WeightSource", plan: "TransferPlan") -> Table:
-    """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
-    from scalesearch.nets.transfer_plan import parts as inherited_parts  # imports torch
-
-    rows = [
-        [name, *(counts.get(how, "") for how in INHERITED_AS), show_percent(share, 0)]
-        for name, counts, share in inherited_parts(plan)
-    ]
-    return table(f"Weights from {source.name} ({source.spec.name})", ("part", *INHERITED_AS, "inherited"), rows)
 
 
 def inherited_tensors(plan: "TransferPlan") -> Table:

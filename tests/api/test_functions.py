@@ -127,7 +127,7 @@ def test_what_notebooks_show_is_escaped() -> None:
     html = spec._repr_html_()
     assert "<script>" not in html
     assert "&lt;script&gt;" in html
-    assert html.count("<tr>") == len(spec.stages) + 3
+    assert html.count("<tr>") == len(spec.stages) + 4
     assert spec.digest in html
 
 
@@ -158,7 +158,7 @@ def test_torchvisions_module_computes_the_same(space: str, phi: float) -> None:
 
 
 def test_torchvision_has_resnets_of_its_own_widths_alone() -> None:
-    with pytest.raises(scalesearch.UserError, match="a network that torchvision has a module for"):
+    with pytest.raises(scalesearch.UserError, match="torchvision has no module for"):
         scalesearch.to_torchvision(scalesearch.build(scalesearch.scale("resnet18", -2), seed=0))
 
 

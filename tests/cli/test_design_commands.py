@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scalesearch.design.cost import spec_lines
+from scalesearch.design.cost import part_table
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.units import parse_flops, show_count, show_seconds
@@ -65,13 +65,13 @@ def test_family_and_published_are_apart(cli: Cli) -> None:
     [
         (("scale",), "--phi 3"),
         (("scale", "--phi", "1", "--flops", "1G"), "give one of --phi, --flops and --latency"),
-        (("scale", "--phi", "1", "--alpha", "0.9", "--beta", "1", "--gamma", "1"), "--alpha: found 0.9"),
+        (("scale", "--phi", "1", "--alpha", "0.9", "--beta", "1", "--gamma", "1"), "--alpha: 0.9 is not between 1"),
         (("scale", "--phi", "1", "--alpha", "1.2"), "--beta, --gamma"),
-        (("scale", "--phi", "1000"), "--phi: found 1000"),
-        (("scale", "--phi", "inf"), "--phi: found inf"),
-        (("scale", "--phi", "nan"), "--phi: found nan"),
+        (("scale", "--phi", "1000"), "--phi: 1000 is not between -300 and 300"),
+        (("scale", "--phi", "inf"), "--phi: inf is not a finite number"),
+        (("scale", "--phi", "nan"), "--phi: nan is not a finite number"),
         (("baseline", "--space", ""), "--space"),
-        (("scale", "--flops", "many"), '--flops: found "many"'),
+        (("scale", "--flops", "many"), '--flops: "many" is not a number of multiply-adds'),
         (("baseline", "--target-flops", "1"), "--target-flops"),
         (("baseline", "--target-flops", "900T"), "--target-flops"),
         (("baseline", "--space", "efficientnet"), 'Did you mean "efficientnet_b0"'),
@@ -108,16 +108,16 @@ def test_numbers_as_people_read_them() -> None:
 
 
 def test_stages_of_b0_as_printed() -> None:
-    lines = spec_lines(load_space("efficientnet_b0").baseline)
+    lines = part_table(load_space("efficientnet_b0").baseline, "b0").texts[:-1]
     # Tan & Le 2019, table 1: channels, layers and resolutions of B0's stages
     assert [line[3] for line in lines] == ["32", "16", "24", "40", "80", "112", "192", "320", "1280"]
-    assert [line[4] for line in lines] == ["1", "1", "2", "2", "3", "3", "4", "1", "1"]
+    assert [line[4] for line in lines] == ["", "1", "2", "2", "3", "3", "4", "1", ""]
     assert [line[5] for line in lines[:-1]] == ["112", "112", "56", "28", "14", "14", "7", "7"]
     assert lines[1][1] == "MBConv1 3×3 /1"
 
 
 def test_stages_of_resnet50_as_printed() -> None:
-    lines = spec_lines(load_space("resnet50").baseline)
+    lines = part_table(load_space("resnet50").baseline, "resnet50").texts[:-1]
     # He et al. 2015, table 1
     assert [line[3] for line in lines] == ["64", "256", "512", "1024", "2048", "2048"]
     assert [line[5] for line in lines[:-1]] == ["56", "56", "28", "14", "7"]

@@ -126,7 +126,7 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
 def test_a_face_model_is_no_classifier_and_says_so(cli: Cli, make_people: MakePeople, trained: str) -> None:
     ended = cli("predict", trained, make_people("shown", people=2, photos=2))
     assert ended.code == 2
-    assert "found a scalesearch-faces file; expected a scalesearch-network file" in ended.err
+    assert "it is a scalesearch-faces file, not a scalesearch-network file" in ended.err
 
 
 def test_a_resnet_is_a_body_too(cli: Cli, make_people: MakePeople) -> None:

@@ -42,16 +42,16 @@ def epoch_of(
     )
 
 
-def labels_of(found: list[tuple[Tensor, Tensor]]) -> list[int]:
-    return torch.cat([labels for _, labels in found]).tolist()
+def labels_of(handed_out: list[tuple[Tensor, Tensor]]) -> list[int]:
+    return torch.cat([labels for _, labels in handed_out]).tolist()
 
 
 def test_evaluation_gives_every_image_once_normalised_as_torchvision_does() -> None:
     arrays = images_of(10)
-    found = list(evaluation_batches(arrays, 4, statistics=IMAGENET_STATISTICS, device=CPU))
-    assert [len(labels) for _, labels in found] == [4, 4, 2]
-    assert labels_of(found) == list(range(10))
-    images = torch.cat([batch for batch, _ in found])
+    handed_out = list(evaluation_batches(arrays, 4, statistics=IMAGENET_STATISTICS, device=CPU))
+    assert [len(labels) for _, labels in handed_out] == [4, 4, 2]
+    assert labels_of(handed_out) == list(range(10))
+    images = torch.cat([batch for batch, _ in handed_out])
     expected = v2.functional.normalize(
         torch.from_numpy(arrays.images.copy()).permute(0, 3, 1, 2) / 255,
         list(IMAGENET_STATISTICS.mean),
@@ -75,9 +75,9 @@ def test_shapes_types_and_memory_format() -> None:
 )
 def test_a_short_last_batch_is_left_out_below_half(images: int, batch_size: int, steps: int) -> None:
     assert steps_per_epoch(images, batch_size) == steps
-    found = epoch_of(images_of(images, size=2), batch_size)
-    assert len(found) == steps
-    assert len(set(labels_of(found))) == len(labels_of(found)) == min(images, steps * batch_size)
+    handed_out = epoch_of(images_of(images, size=2), batch_size)
+    assert len(handed_out) == steps
+    assert len(set(labels_of(handed_out))) == len(labels_of(handed_out)) == min(images, steps * batch_size)
 
 
 def test_order_follows_seed_and_epoch_only() -> None:
@@ -135,10 +135,10 @@ def test_crops_of_every_shape_stay_within_the_image() -> None:
     stored = torch.from_numpy(images_of(200, size=7).images.copy()).permute(0, 3, 1, 2)
     uniform = torch.rand(200, 5, generator=torch.Generator().manual_seed(0))
     crops = batches._crops(Augment(True, (0.02, 1.0), (0.2, 5.0)), uniform)
-    found = batches._cropped_one_by_one(stored, crops)
-    assert found.shape == stored.shape
-    assert (found.amin((1, 2, 3)) >= stored.amin((1, 2, 3))).all()
-    assert (found.amax((1, 2, 3)) <= stored.amax((1, 2, 3))).all()
+    cropped = batches._cropped_one_by_one(stored, crops)
+    assert cropped.shape == stored.shape
+    assert (cropped.amin((1, 2, 3)) >= stored.amin((1, 2, 3))).all()
+    assert (cropped.amax((1, 2, 3)) <= stored.amax((1, 2, 3))).all()
 
 
 @pytest.mark.parametrize("ratio", [(1.0, 1.0), (0.75, 4 / 3)])
@@ -158,9 +158,9 @@ def test_crops_stay_inside_and_cover_the_asked_area(ratio: tuple[float, float]) 
 def test_statistics() -> None:
     arrays = images_of(50)
     pixels = arrays.images.reshape(-1, 3) / 255
-    found = pixel_statistics(arrays)
-    np.testing.assert_allclose(found.mean, pixels.mean(0), rtol=1e-5)
-    np.testing.assert_allclose(found.std, pixels.std(0), rtol=1e-5)
+    statistics = pixel_statistics(arrays)
+    np.testing.assert_allclose(statistics.mean, pixels.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(statistics.std, pixels.std(0), rtol=1e-5)
     black = ImageArrays(np.zeros((2, 4, 4, 3), np.uint8), np.zeros(2, np.int64), "key", Path())
     assert pixel_statistics(black) == PixelStatistics((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
@@ -227,9 +227,9 @@ def test_shares_of_a_batch_are_its_parts(augment: Augment) -> None:
         epochs, steps = training_epochs(
             arrays, 6, seed=1, augment=augment, statistics=AS_STORED, device=CPU, classes=13, share=share
         )
-        found = list(epochs(0))
-        assert len(found) == steps
-        return found
+        drawn = list(epochs(0))
+        assert len(drawn) == steps
+        return drawn
 
     whole, first, second = batches((0, 1)), batches((0, 2)), batches((1, 2))
     assert [len(images) for images, _ in first] == [len(images) for images, _ in second] == [3, 3]

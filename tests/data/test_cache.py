@@ -48,12 +48,12 @@ def break_images(source: Source, rows: list[int]) -> None:
 
 def test_pixels_and_labels_equal_a_direct_computation(source: Source, tmp_path: Path) -> None:
     indices = np.array([5, 0, 3])
-    found = cached(source, indices, 8, tmp_path / "cache")
+    arrays = cached(source, indices, 8, tmp_path / "cache")
     direct = [ImageOps.fit(Image.open(source.describe(i)), (8, 8), Image.Resampling.BICUBIC) for i in indices]
-    np.testing.assert_array_equal(found.images, np.stack([np.asarray(image) for image in direct]))
-    assert found.labels.tolist() == [1, 0, 1]
-    assert (found.size_px, len(found)) == (8, 3)
-    assert not found.images.flags.writeable
+    np.testing.assert_array_equal(arrays.images, np.stack([np.asarray(image) for image in direct]))
+    assert arrays.labels.tolist() == [1, 0, 1]
+    assert (arrays.size_px, len(arrays)) == (8, 3)
+    assert not arrays.images.flags.writeable
 
 
 def test_the_second_call_decodes_nothing(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,9 +79,9 @@ def test_sizes_come_from_the_master_without_decoding(
     monkeypatch.setattr(FolderReader, "read", None)
     for size in (8, 24):
         expected = [Image.fromarray(image).resize((size, size), Image.Resampling.BICUBIC) for image in master.images]
-        found = at_size(master, size)
-        np.testing.assert_array_equal(found.images, np.stack([np.asarray(image) for image in expected]))
-        np.testing.assert_array_equal(found.labels, master.labels)
+        arrays = at_size(master, size)
+        np.testing.assert_array_equal(arrays.images, np.stack([np.asarray(image) for image in expected]))
+        np.testing.assert_array_equal(arrays.labels, master.labels)
     assert at_size(master, 16) is master
     assert len({master.key, at_size(master, 8).key, at_size(master, 24).key}) == 3
 
@@ -202,7 +202,7 @@ def test_broken_images_can_be_left_out(source: Source, tmp_path: Path, monkeypat
     assert len(kept) == len(kept.parts) == 5
     assert kept.labels.tolist() == [0, 0, 1, 1, 1]
     assert kept.describe(1) == damaged.describe(2)
-    assert kept.notes[-1].startswith("2 broken image(s) left out")
+    assert kept.notes[-1].startswith("2 broken images left out")
     assert kept.digest not in (source.digest, damaged.digest)
     assert cached(kept, everything(kept), 8, tmp_path / "cache").images.shape == (5, 8, 8, 3)
     monkeypatch.setattr(cache, "_readable", None)  # what is broken is remembered
@@ -253,9 +253,9 @@ def test_a_cache_folder_that_is_a_file(source: Source, tmp_path: Path) -> None:
 def test_real_photos(real_data: Path, tmp_path: Path) -> None:
     source = folder_source(real_data / "flowers")
     rows = everything(source)[::60]
-    found = cached(source, rows, 112, tmp_path)
+    arrays = cached(source, rows, 112, tmp_path)
     direct = [ImageOps.fit(read_rgb(source.describe(i)), (112, 112), Image.Resampling.BICUBIC) for i in rows]
-    np.testing.assert_array_equal(found.images, np.stack([np.asarray(image) for image in direct]))
+    np.testing.assert_array_equal(arrays.images, np.stack([np.asarray(image) for image in direct]))
 
 
 def test_an_image_whose_disk_does_not_answer_is_named(
@@ -268,8 +268,8 @@ def test_an_image_whose_disk_does_not_answer_is_named(
             time.sleep(0.5)
         return item
 
-    found = cache._in_order(work, range(3), None, lambda item: f"photo{item}.png")
-    assert list(found) == [[0, 1, 2]]
+    results = cache._in_order(work, range(3), None, lambda item: f"photo{item}.png")
+    assert list(results) == [[0, 1, 2]]
     assert [record.getMessage() for record in caplog.records] == [
-        "photo1.png: not read for 0.1 s; its disk may not answer. Still waiting."
+        "photo1.png has not been read for 0.1 s; its disk may not answer. Waiting."
     ]

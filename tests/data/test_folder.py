@@ -64,13 +64,13 @@ def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
     source = folder_source(root)
     assert len(source) == 5
     assert source.classes == ("a", "b")
-    assert source.notes[0].startswith("6 link(s)")
+    assert source.notes[0].startswith("6 links to folders")
 
 
 def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
     tree(tmp_path, {"a": 1, "b": 1})
     os.mkfifo(tmp_path / "a" / "9.png")
-    with pytest.raises(UserError, match=r"9\.png: found a pipe, socket or device"):
+    with pytest.raises(UserError, match=r"9\.png: it is a pipe, socket or device"):
         folder_source(tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_a_source_survives_pickling(tmp_path: Path) -> None:
         ({"train/a": 1}, "one class"),
         ({"train/a": 1, "train/b": 1, "test/c": 1}, "class 'c'"),
         ({"test/a": 1, "test/b": 1}, "test but no train"),
-        ({"train/a": 1, "train/b": 1, "val/a": 1, "validation/a": 1}, "two folders for one part"),
+        ({"train/a": 1, "train/b": 1, "val/a": 1, "validation/a": 1}, "a part has two folders"),
     ],
 )
 def test_wrong_layouts(tmp_path: Path, counts: dict[str, int], message: str) -> None:

@@ -100,7 +100,7 @@ def test_a_failed_download_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         raise error
 
     monkeypatch.setattr(torchvision.datasets, "CIFAR10", fail)
-    with pytest.raises(UserError, match=r"cifar10: .*failed download.*class folders"):
+    with pytest.raises(UserError, match=r"cifar10: .*the download failed.*class folders"):
         named_source("cifar10", tmp_path)
     assert patience == [20.0]
     assert socket.getdefaulttimeout() is None

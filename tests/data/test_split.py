@@ -41,8 +41,8 @@ def test_validation_comes_from_train(counts: list[int], seed: int, second: str, 
     assert together(parts) == list(range(len(labels)))
     np.testing.assert_array_equal(parts.test, np.arange(sum(counts), len(labels)))
     for label, count in enumerate(counts):
-        found = (labels[parts.validation] == label).sum()
-        assert found == min(max(1, round(share * count)), count - 1)
+        chosen = (labels[parts.validation] == label).sum()
+        assert chosen == min(max(1, round(share * count)), count - 1)
 
 
 def test_three_official_parts_are_kept() -> None:
@@ -94,9 +94,9 @@ def test_samples_are_nested_and_stratified(counts: list[int], seed: int, data: s
     assert (len(larger), len(smaller)) == (large, small)
     assert set(smaller.tolist()) <= set(larger.tolist())
     for label, count in enumerate(counts):
-        found = int((labels[smaller] == label).sum())
-        assert found >= 1
-        assert abs(found - small * count / len(labels)) <= len(counts)
+        chosen = int((labels[smaller] == label).sum())
+        assert chosen >= 1
+        assert abs(chosen - small * count / len(labels)) <= len(counts)
 
 
 def test_sample_bounds() -> None:

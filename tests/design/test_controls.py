@@ -21,9 +21,9 @@ SIZES = [
 def test_controls_cost_the_same_within_three_percent(name: str, target: float | None) -> None:
     baseline = size_baseline(load_space(name), target, 10)
     budget = 2 * cost(baseline).macs
-    found = controls(baseline, budget)
-    assert [control.dimension for control in found] == ["depth", "width", "resolution"]
-    for control in found:
+    sized = controls(baseline, budget)
+    assert [control.dimension for control in sized] == ["depth", "width", "resolution"]
+    for control in sized:
         assert control.macs == cost(reshape(baseline, control.shape)).macs
         assert abs(control.macs / budget - 1) <= EQUAL_COST
 
@@ -50,17 +50,17 @@ def test_stages_that_may_not_grow_have_no_depth_control() -> None:
 @pytest.mark.parametrize("step", [0.1, 0.15, 0.3])
 def test_controls_are_in_every_search_once_and_stand_for_their_axis(step: float) -> None:
     baseline = size_baseline(load_space("mbconv_small"), 3e6, 10)
-    found = enumerate_candidates(baseline, Grid(step, 0.3))
-    assert [c.control for c in found.candidates[:3]] == ["depth", "width", "resolution"]
-    assert not any(c.control for c in found.candidates[3:])
-    for candidate in found.candidates[3:]:
+    enumeration = enumerate_candidates(baseline, Grid(step, 0.3))
+    assert [c.control for c in enumeration.candidates[:3]] == ["depth", "width", "resolution"]
+    assert not any(c.control for c in enumeration.candidates[3:])
+    for candidate in enumeration.candidates[3:]:
         c = candidate.coefficients
         assert sum(value > 1 for value in (c.alpha, c.beta, c.gamma)) > 1
-    assert [c.coefficients.nominal_ratio for c in found.candidates[:3]] == pytest.approx([2.0] * 3)
+    assert [c.coefficients.nominal_ratio for c in enumeration.candidates[:3]] == pytest.approx([2.0] * 3)
 
 
 def test_paper_literal_rounding_keeps_its_own_networks_beside_the_controls() -> None:
     baseline = load_space("efficientnet_b0").baseline
-    found = enumerate_candidates(baseline, Grid(0.1, 0.1), "efficientnet", None)
-    assert sum(bool(c.control) for c in found.candidates) == 3
-    assert any(not c.control and c.coefficients.beta == c.coefficients.gamma == 1 for c in found.candidates)
+    enumeration = enumerate_candidates(baseline, Grid(0.1, 0.1), "efficientnet", None)
+    assert sum(bool(c.control) for c in enumeration.candidates) == 3
+    assert any(not c.control and c.coefficients.beta == c.coefficients.gamma == 1 for c in enumeration.candidates)

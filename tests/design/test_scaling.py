@@ -148,15 +148,15 @@ class Clock:
 @pytest.mark.parametrize("target", [0.03, 0.04, 0.1, 1.0])
 def test_a_time_is_met_in_few_measurements(overhead: float, target: float) -> None:
     clock = Clock(overhead)
-    found, seconds = meet_seconds(B0.baseline, PAPER, target, "budget", clock)
-    assert seconds == Clock(overhead)(found.spec)
+    member, seconds = meet_seconds(B0.baseline, PAPER, target, "budget", clock)
+    assert seconds == Clock(overhead)(member.spec)
     assert seconds == pytest.approx(target, rel=0.05)
-    assert found.spec == scale(B0.baseline, PAPER, found.phi)
+    assert member.spec == scale(B0.baseline, PAPER, member.phi)
     assert clock.asked <= MEASUREMENTS + 1
 
 
 def test_a_time_below_the_overhead_is_refused_with_the_nearest() -> None:
-    with pytest.raises(UserError, match=r"--latency: found 1 ms; .*; the nearest is 2\d(\.\d)? ms at φ = -"):
+    with pytest.raises(UserError, match=r"--latency: .* cannot be .* to 1 ms; the nearest is 2\d(\.\d)? ms at φ = -"):
         meet_seconds(B0.baseline, PAPER, 0.001, "budget", Clock(0.02))
 
 

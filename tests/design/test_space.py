@@ -61,13 +61,13 @@ def test_a_stage_has_the_rules_of_its_block(tmp_path: Path) -> None:
     path.write_text(bare.replace('"basic"', '"bottleneck"'))
     assert {(s.expand_ratio, s.se_ratio) for s in load_space(str(path)).baseline.stages} == {(0.25, 0)}
     path.write_text(text.replace("depth = 2", "depth = 2\nse_ratio = 0.25", 1))
-    with pytest.raises(SpaceError, match=r"stages\[0\].se_ratio = 0.25; expected 0: a ResNet's block has no"):
+    with pytest.raises(SpaceError, match=r"stages\[0\].se_ratio: 0.25 is not 0: a ResNet's block has no"):
         load_space(str(path))
     path.write_text(GOOD.replace("expand_ratio = 4", "expand_ratio = 0.25"))
-    with pytest.raises(SpaceError, match=r"stages\[1\].expand_ratio = 0.25; expected a number from 1 to 32"):
+    with pytest.raises(SpaceError, match=r"stages\[1\].expand_ratio: 0.25 is not a number from 1 to 32\."):
         load_space(str(path))
     path.write_text(text.replace('"basic"', '"basics"', 1))
-    with pytest.raises(SpaceError, match=r'stages\[0\].block = "basics"; expected one of "mbconv"'):
+    with pytest.raises(SpaceError, match=r'stages\[0\].block: "basics" is not one of "mbconv"'):
         load_space(str(path))
 
 
@@ -85,25 +85,25 @@ def test_five_mistakes_are_reported_at_once(tmp_path: Path) -> None:
         load_space(str(path))
     text = str(error.value)
     assert len(error.value.mistakes) == 5
-    assert f'{path}: activation = "swish"; expected one of "silu", "relu6"' in text
-    assert f"{path}: stages[1].kernel = 4; expected an odd whole number from 1 to 15" in text
-    assert 'resolutoin: unknown key; did you mean "resolution"?' in text
-    assert "resolution = 32.5; expected a whole number" in text
-    assert "head.width: missing" in text
+    assert f'{path}: activation: "swish" is not one of "silu", "relu6"' in text
+    assert f"{path}: stages[1].kernel: 4 is not an odd whole number from 1 to 15." in text
+    assert 'resolutoin: there is no such key. Did you mean "resolution"?' in text
+    assert "resolution: 32.5 is not a whole number" in text
+    assert "head.width is missing; it must be a whole number" in text
 
 
 @pytest.mark.parametrize(
     ("content", "says"),
     [
         ("name = ", "Invalid"),
-        ("stages = 3\n", "expected [[stages]] tables"),
-        ("", "stages: missing"),
-        ("[stem]\nwidth = 1e400", "expected a whole number"),
-        ('stem = "x"', "expected a table"),
-        ("width_divisor = true", "expected a whole number"),
+        ("stages = 3\n", "stages: 3 is not a list of [[stages]] tables"),
+        ("", "stages: at least one [[stages]] table is needed"),
+        ("[stem]\nwidth = 1e400", "inf is not a whole number"),
+        ('stem = "x"', 'stem: "x" is not a table'),
+        ("width_divisor = true", "true is not a whole number"),
         ("resolution = 99999999999", "from 8 to 4096"),
         ("batch_norm = {eps = nan}", "batch_norm.eps"),
-        ("[[stages]]\n[[stages]]\nwidth=1", "stages[0].width: missing"),
+        ("[[stages]]\n[[stages]]\nwidth=1", "stages[0].width is missing"),
     ],
 )
 def test_malformed_files_are_one_clear_error(tmp_path: Path, content: str, says: str) -> None:
@@ -136,15 +136,15 @@ def test_design_imports_no_torch() -> None:
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("#" * 100_000_000, "100 MB; expected a TOML file of at most 32 kB"),
+        ("#" * 100_000_000, "at most 32 kB, and this file has 100 MB"),
         ("resolution = " + "9" * 5000, "4300 digits"),
         ("width_divisor = 1" + "0" * 400, "a number of more than 60 digits"),
-        ("stem = " + "[" * 300 + "]" * 300, "expected a table"),
-        ("x = " + "[" * 5000, "text that no TOML parser reads|recursion|depth"),
-        ("a" + ".a" * 3000 + " = 1", "unknown key"),
-        ('"\\u001b[31m" = 1', r"\\x1b\[31m: unknown key"),
+        ("stem = " + "[" * 300 + "]" * 300, "is not a table"),
+        ("x = " + "[" * 5000, "is not TOML .*(nested too deeply|recursion|depth)"),
+        ("a" + ".a" * 3000 + " = 1", "there is no such key"),
+        ('"\\u001b[31m" = 1', r"\\x1b\[31m: there is no such key"),
         ('name = "\\u001b[31m"', r'"\\x1b\[31m"'),
-        ("[[stages]]\n" * 2000, "2000 tables; expected at most 64"),
+        ("[[stages]]\n" * 2000, "2000 tables are more than 64"),
         ("\n".join(f"k{n} = 1" for n in range(2000)), "more mistakes"),
     ],
 )

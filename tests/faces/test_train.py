@@ -172,11 +172,11 @@ def test_foreign_damaged_and_newer_models_are_refused(tmp_path: Path) -> None:
         rewritten(path, format="scalesearch-network")
     with pytest.raises(UserError, match="Update scalesearch"):
         rewritten(path, format_version="99")
-    with pytest.raises(UserError, match="a spec that cannot be built"):
+    with pytest.raises(UserError, match="its spec cannot be built"):
         rewritten(path, spec="{")
     with pytest.raises(UserError, match="metadata are damaged"):
         rewritten(path, facts="{")
-    with pytest.raises(UserError, match="exactly the tensors"):
+    with pytest.raises(UserError, match="its tensors do not fit"):
         rewritten(path, spec=json.dumps(tiny_spec(DIMENSIONS + 1).to_dict()))
 
 

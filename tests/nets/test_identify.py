@@ -162,7 +162,7 @@ def test_torchvisions_names_download_or_say_which_file_to_bring(
 @pytest.mark.parametrize(
     ("named", "message"),
     [("efficientnet_b00", "Did you mean"), ("vgg16", "no network that this project can express"),
-     ("EfficientNet_B0_Weights.IMAGENET1K_V9", "expected"), ("none.pth", "nothing")],
+     ("EfficientNet_B0_Weights.IMAGENET1K_V9", "is neither a file, a folder"), ("none.pth", "there is nothing")],
 )  # fmt: skip
 def test_what_is_not_there_is_said(named: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -176,8 +176,8 @@ def test_a_stage_wider_than_the_one_before_has_no_shortcut_in_its_first_block() 
     source = trained(V3)
     network, plan = inherit(V3, source.state_dict(), target, seed=0)
     assert plan.losses == ("shortcut of stage 3",)
-    expected, found = (early(net, number=3)[:, : V3.widths[place]] for net in (source, network))
-    assert not torch.allclose(expected, found, rtol=0.01)
+    expected, computed = (early(net, number=3)[:, : V3.widths[place]] for net in (source, network))
+    assert not torch.allclose(expected, computed, rtol=0.01)
 
 
 @pytest.mark.parametrize("what", ["hidden", "squeeze", "activation"])
@@ -325,9 +325,9 @@ def test_a_shallower_target_keeps_the_first_and_the_important_blocks() -> None:
     for number, name in enumerate(norms):  # names are in the order of the modules: the last one is the projection's
         state[name.replace("running_mean", "weight")].fill_(0.1 + number)
     _, plan = inherit(deep, state, SMALL, seed=0, selection="batch_norm")
-    found = {row.name: row.source for row in plan.tensors}
-    assert found[norms[0]] == norms[0]
-    assert found[norms[1]] == norms[-1]
+    sources = {row.name: row.source for row in plan.tensors}
+    assert sources[norms[0]] == norms[0]
+    assert sources[norms[1]] == norms[-1]
     assert any(name.startswith(f"features.{stage}.1.") for name in plan.unused)
 
 

@@ -94,8 +94,8 @@ def test_blocks_left_out_are_made_up_for_in_the_moments() -> None:
     network, plan = inherit(deep, source.state_dict(), SMALL, seed=0)
     reconstruct(network, plan, source, images())
     last = len(SMALL.stages) + 1
-    found, wanted = (net.features[:last](images()).detach() for net in (network.eval(), source.eval()))
-    normed, expected = (net.features[last][:2](x).std((0, 2, 3)) for net, x in ((network, found), (source, wanted)))
+    repaired, wanted = (net.features[:last](images()).detach() for net in (network.eval(), source.eval()))
+    normed, expected = (net.features[last][:2](x).std((0, 2, 3)) for net, x in ((network, repaired), (source, wanted)))
     assert torch.allclose(normed, expected, rtol=0.1)
 
 

@@ -86,16 +86,16 @@ def test_what_could_not_be_read_back_is_not_written(tmp_path: Path) -> None:
 
 
 def test_missing_file_folder_and_foreign_bytes(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="found nothing"):
+    with pytest.raises(UserError, match="there is nothing"):
         load_network(tmp_path / "absent.safetensors")
-    with pytest.raises(UserError, match="found a folder"):
+    with pytest.raises(UserError, match="a file of weights should be here, not a folder"):
         load_network(tmp_path)
     text = tmp_path / "notes.safetensors"
     text.write_text("not weights at all, but long enough to hold a header")
-    with pytest.raises(UserError, match="no readable safetensors"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load_network(text)
     text.write_bytes(b"")
-    with pytest.raises(UserError, match="no readable safetensors"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load_network(text)
 
 
@@ -103,7 +103,7 @@ def test_missing_file_folder_and_foreign_bytes(tmp_path: Path) -> None:
 def test_truncated_file(saved: Path, keep: float) -> None:
     content = saved.read_bytes()
     saved.write_bytes(content[: int(len(content) * keep)])
-    with pytest.raises(UserError, match="no readable safetensors"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load_network(saved)
 
 
@@ -136,14 +136,14 @@ def test_newer_or_unreadable_format_version(saved: Path, version: str) -> None:
 )
 def test_spec_that_cannot_be_built(saved: Path, spec: str) -> None:
     resaved(saved, {**metadata_of(tiny()), "spec": spec})
-    with pytest.raises(UserError, match="spec that cannot be built"):
+    with pytest.raises(UserError, match="its spec cannot be built"):
         load_network(saved)
 
 
 def test_file_without_a_spec_or_with_another_networks(saved: Path) -> None:
     metadata = metadata_of(tiny())
     resaved(saved, {key: value for key, value in metadata.items() if key != "spec"})
-    with pytest.raises(UserError, match="spec that cannot be built"):
+    with pytest.raises(UserError, match="its spec cannot be built"):
         load_network(saved)
     resaved(saved, metadata_of(tiny(classes=6)))
     with pytest.raises(UserError, match=r"classifier\.1\.weight is 5×24, not 6×24"):
@@ -194,20 +194,20 @@ def test_read_state_of_damaged_files(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "net.pth").write_bytes(content)
     with pytest.raises(UserError, match="no plain state dict"):
         read_state(tmp_path / "net.pth")
-    with pytest.raises(UserError, match="found nothing"):
+    with pytest.raises(UserError, match="there is nothing"):
         read_state(tmp_path / "absent.pth")
 
 
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3, "lr": 0.1}, torch.zeros(2)])
 def test_read_state_of_files_without_named_tensors(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "net.pth")
-    with pytest.raises(UserError, match="tensors under names"):
+    with pytest.raises(UserError, match=r"a state dict holds tensors|no tensors under names"):
         read_state(tmp_path / "net.pth")
 
 
 def test_a_view_of_terabytes_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "net.pt")
-    with pytest.raises(UserError, match="tensors that the file holds"):
+    with pytest.raises(UserError, match=r"which a file of \S+ MB does not hold"):
         read_state(tmp_path / "net.pt")
 
 
@@ -224,7 +224,7 @@ def test_a_zip_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
 
 def test_entries_under_no_name_are_refused(tmp_path: Path) -> None:
     torch.save({1: torch.zeros(1), ("a", 2): torch.zeros(1)}, tmp_path / "net.pt")
-    with pytest.raises(UserError, match="2 entries under no name"):
+    with pytest.raises(UserError, match="2 entries have no name"):
         read_state(tmp_path / "net.pt")
 
 
@@ -246,7 +246,7 @@ def test_tensors_that_are_not_plain_are_refused(tmp_path: Path, tensor: torch.Te
 def test_a_header_that_declares_terabytes_is_refused(tmp_path: Path, entry: dict[str, object]) -> None:
     header = json.dumps({"a": entry}).encode()
     (tmp_path / "net.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
-    with pytest.raises(UserError, match="no readable safetensors"):
+    with pytest.raises(UserError, match="not a complete safetensors file"):
         load_network(tmp_path / "net.safetensors")
 
 
@@ -255,11 +255,11 @@ def test_an_absurd_spec_is_refused_before_it_is_built(saved: Path) -> None:
     stages = [{**stage, "depth": 256, "width": 16384} for stage in spec["stages"]]
     for absurd in ({**spec, "stages": stages * 20}, {**spec, "stages": [{**stages[0], "depth": 10**12}]}):
         resaved(saved, {**metadata_of(tiny()), "spec": json.dumps(absurd)})
-        with pytest.raises(UserError, match="spec that cannot be built"):
+        with pytest.raises(UserError, match="its spec cannot be built"):
             load_network(saved)
 
 
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "net.pt")
-    with pytest.raises(UserError, match="a pipe or device"):
+    with pytest.raises(UserError, match="a file of weights should be here, not a pipe or device"):
         read_state(tmp_path / "net.pt")

@@ -6,10 +6,10 @@ import pytest
 
 from scalesearch.reports.comparison import abroad, named, overlaps, overview, verdict, write_comparison
 from scalesearch.reports.figures.accuracy import runs_figure
-from scalesearch.reports.tables import Table
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
+from scalesearch.table import Table
 from tests.reports.pages import read
 from tests.reports.synthetic import PLAN, answer, record, rows
 

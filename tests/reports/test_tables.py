@@ -7,7 +7,7 @@ from rich.console import Console
 from scalesearch.design.candidates import DroppedTriple
 from scalesearch.design.scaling import Coefficients
 from scalesearch.reports import render, tables
-from scalesearch.reports.tables import Table, table
+from scalesearch.table import Table, table
 from tests.reports.synthetic import answer, compared, early, members, record, rows, trained, verification
 
 

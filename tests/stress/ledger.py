@@ -49,10 +49,11 @@ def _predictions(folder: Path) -> Sequence[bytes]:
 
 
 def _study(folder: Path) -> Feed:
+    from scalesearch.study.kept import check_rows, hits
+
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
-    from scalesearch.study.kept import check_rows, hits
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "study.db")

@@ -81,14 +81,14 @@ def _predict(folder: Path) -> Feed:
 def _space(folder: Path) -> Feed:
     """As ``baseline``, ``grid --dry-run``, ``scale`` and ``family`` take a space."""
     from scalesearch.design.candidates import enumerate_candidates
-    from scalesearch.design.cost import cost, spec_lines
+    from scalesearch.design.cost import cost, part_table
     from scalesearch.design.family import member
     from scalesearch.design.scaling import PAPER, size_baseline
     from scalesearch.design.space import load_space
 
     def feed(path: Path) -> object:
         space = load_space(str(path))
-        spec_lines(space.baseline)
+        part_table(space.baseline, "")
         cost(space.baseline)
         for phi in (3.0, -1.0):
             member(space.baseline, PAPER, phi, "budget")
