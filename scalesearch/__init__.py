@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from scalesearch.api.export import ExportResult, build, export, load_model, to_torchvision
     from scalesearch.api.finetune import FinetuneResult, finetune
     from scalesearch.api.report import PaperFigures, paper, report
-    from scalesearch.api.result import SearchResult
-    from scalesearch.api.search import grid, searched
+    from scalesearch.api.result import SearchResult, searched
+    from scalesearch.api.search import grid
     from scalesearch.api.verify import verify
     from scalesearch.design.scaling import PAPER, Coefficients
     from scalesearch.design.space import load_space
@@ -68,8 +68,8 @@ _ROOMS = {
     "api.export": ("ExportResult", "build", "export", "load_model", "to_torchvision"),
     "api.finetune": ("FinetuneResult", "finetune"),
     "api.report": ("PaperFigures", "paper", "report"),
-    "api.result": ("SearchResult",),
-    "api.search": ("grid", "searched"),
+    "api.result": ("SearchResult", "searched"),
+    "api.search": ("grid",),
     "api.verify": ("verify",),
     "design.scaling": ("PAPER", "Coefficients"),
     "design.space": ("load_space",),

@@ -3,11 +3,11 @@
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.options import MEMORY, NETWORK, OUTPUT, SCALING, Option, Run, macs, path, seconds, takes
+from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, macs, path, seconds, takes
 from scalesearch.design.cost import cost
 from scalesearch.design.family import LARGEST, Member, member, member_row, write_spec
 from scalesearch.design.scaling import (
@@ -23,98 +23,16 @@ from scalesearch.design.scaling import (
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.units import show_percent
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from scalesearch.nets.measure import Latency
+    from scalesearch.study.record import Record
 
 LOG = logging.getLogger(__name__)
 USUAL_SPACE = "efficientnet_b0"
-
-SpaceName = Annotated[
-    str,
-    Option(
-        "A shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file.", NETWORK,
-        shell="spaces",
-    ),
-]  # fmt: skip
-Baseline = Annotated[
-    NetSpec | str | None,
-    Option(
-        "A shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; the newest "
-        "search's baseline if left out.", NETWORK, shell="spaces",
-    ),
-]  # fmt: skip
-Alpha = Annotated[float | None, Option("Depth factor per φ, at least 1.", SCALING)]
-Beta = Annotated[float | None, Option("Width factor per φ, at least 1.", SCALING)]
-Gamma = Annotated[float | None, Option("Resolution factor per φ, at least 1.", SCALING)]
-HowRounded = Annotated[
-    Rounding | None,
-    Option("budget: rounded together to the real FLOPs. efficientnet: as the released family.", SCALING),
-]
-
-
-@dataclass(frozen=True)
-class BaselineOptions:
-    """Which baseline is asked for."""
-
-    space: SpaceName = USUAL_SPACE
-    target_flops: Annotated[
-        float | str | None,
-        Option("Size to scale it to, such as 400M; the space's own if left out.", NETWORK, unit="flops"),
-    ] = None
-    classes: Annotated[
-        int | None,
-        Option("Outputs of the classifier; the space's own if left out.", NETWORK, minimum=1, maximum=1_000_000),
-    ] = None
-
-
-@dataclass(frozen=True)
-class ScaleOptions:
-    """Which member of which family is asked for; ``coefficients`` go before those of a search."""
-
-    space: Baseline = None
-    phi: Annotated[float | None, Option("Any real number; negative makes it smaller.", SCALING)] = None
-    _: KW_ONLY
-    flops: Annotated[
-        float | str | None, Option("Solve for the φ that costs this, such as 1.8G.", SCALING, unit="flops")
-    ] = None
-    latency: Annotated[
-        float | str | None,
-        Option("Solve for the φ that takes this long here, such as 20ms.", SCALING, unit="seconds"),
-    ] = None
-    run: Run = None
-    alpha: Alpha = None
-    beta: Beta = None
-    gamma: Gamma = None
-    coefficients: Coefficients | None = None
-    rounding: HowRounded = None
-    batch_size: Annotated[int, Option("Images that --latency is for.", MEMORY, minimum=1)] = 1
-    device: Annotated[str, Option("Where --latency is measured: auto, cpu, cuda.", MEMORY)] = "auto"
-    threads: Annotated[
-        int | None, Option("CPU threads for --latency; torch's own number if left out.", MEMORY, minimum=1)
-    ] = None
-    out: Annotated[
-        Path | str | None,
-        Option("Where to write the network's spec (JSON); in the family's folder if left out.", OUTPUT),
-    ] = None
-
-
-@dataclass(frozen=True)
-class FamilyOptions:
-    """Which family is asked for; ``coefficients`` go before those of a search."""
-
-    space: Baseline = None
-    coefficients: Coefficients | None = None
-    _: KW_ONLY
-    run: Run = None
-    alpha: Alpha = None
-    beta: Beta = None
-    gamma: Gamma = None
-    rounding: HowRounded = None
-    largest: Annotated[int, Option("Members are φ = 0 to this one.", SCALING, minimum=0, maximum=20)] = LARGEST
-    published: Annotated[bool, Option("The space's released members instead.", SCALING)] = False
 
 
 @dataclass(frozen=True)
@@ -128,6 +46,14 @@ class Scaling:
     origin: str
     folder: Path
     data: str | None = None
+
+    def member(self, phi: float) -> Member:
+        """The member at a real φ. Raises UserError where it is too large to build."""
+        return member(self.baseline, self.coefficients, phi, self.rounding)
+
+    def family(self, largest: int = LARGEST) -> "Family":
+        """φ = 0 to ``largest``. Raises UserError on absurd sizes."""
+        return Family(self.baseline.name, tuple(map(self.member, range(largest + 1))), self.origin, self.folder)
 
 
 @dataclass(frozen=True)
@@ -192,7 +118,7 @@ class Family:
 @takes(BaselineOptions)
 def baseline(asked: BaselineOptions) -> NetSpec:
     """A space's network of φ = 0, sized to about ``target_flops``. Raises UserError for an unknown space."""
-    return baseline_of(asked)
+    return size_baseline(load_space(asked.space), macs(asked.target_flops, "--target-flops"), asked.classes)
 
 
 @takes(ScaleOptions)
@@ -218,26 +144,19 @@ def family(asked: FamilyOptions) -> Family:
     Raises:
         UserError: a network too large to build, or a space without released members.
     """
-    return family_of(asked)
-
-
-def baseline_of(asked: BaselineOptions) -> NetSpec:
-    """What ``baseline`` gives."""
-    return size_baseline(load_space(asked.space), macs(asked.target_flops, "--target-flops"), asked.classes)
+    if asked.published:
+        return _published(asked.space or USUAL_SPACE)
+    return _scaling(asked).family(asked.largest)
 
 
 def member_of(asked: ScaleOptions) -> ScaledMember:
     """The member that ``scale`` gives, and what it is of; writes nothing."""
     if sum(wanted is not None for wanted in (asked.phi, asked.flops, asked.latency)) != 1:
-        raise UserError(
-            "scale", "none or several of --phi, --flops and --latency", "one of them",
-            "Try: scalesearch scale --phi 3",
-        )  # fmt: skip
+        raise UserError("scale", "give one of --phi, --flops and --latency.", do="Try: scalesearch scale --phi 3")
     out = path(asked.out)
     if out is not None and out.suffix != ".json":
-        raise UserError("--out", str(out), "a name that ends in .json", "finetune --model takes such files.")
-    coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
-    chosen = choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding)
+        raise UserError("--out", f"{out} does not end in .json, as finetune --model needs it.", do="Name it .json.")
+    chosen = _scaling(asked)
     phi, latency = asked.phi, None
     target, wanted = macs(asked.flops, "--flops"), seconds(asked.latency, "--latency", "20ms or 0.1s")
     if wanted is not None:
@@ -245,37 +164,26 @@ def member_of(asked: ScaleOptions) -> ScaledMember:
     elif target is not None:
         phi = round(meet(chosen.baseline, chosen.coefficients, target, chosen.rounding).phi, 4)
     assert phi is not None  # one of the three was given
-    item = member(chosen.baseline, chosen.coefficients, phi, chosen.rounding)
+    item = chosen.member(phi)
     return ScaledMember(chosen, item, out or chosen.folder / f"{item.name}.json", latency)
 
 
-def family_of(asked: FamilyOptions) -> Family:
-    """What ``family`` gives."""
-    if asked.published:
-        return _published(asked.space or USUAL_SPACE)
+def _scaling(asked: ScaleOptions | FamilyOptions) -> Scaling:
     coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
-    return spanned(choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding), asked.largest)
-
-
-def spanned(chosen: Scaling, largest: int = LARGEST) -> Family:
-    """φ = 0 to ``largest`` of a scaling. Raises UserError on absurd sizes."""
-    members = (member(chosen.baseline, chosen.coefficients, phi, chosen.rounding) for phi in range(largest + 1))
-    return Family(chosen.baseline.name, tuple(members), chosen.origin, chosen.folder)
+    return choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding)
 
 
 def _published(space: NetSpec | str) -> Family:
     """The released members of a space."""
-    if isinstance(space, NetSpec):
-        raise UserError("--published", f"the network {space.name}", "a space with released members: efficientnet_b0")
-    loaded = load_space(space)
-    if not loaded.published:
-        raise UserError("--published", f"{space}, which lists none", "a space with released members: efficientnet_b0")
+    name, loaded = (space.name, None) if isinstance(space, NetSpec) else (space, load_space(space))
+    if loaded is None or not loaded.published:
+        raise UserError("--published", f"{name} has no released members.", do="Give a space that has: efficientnet_b0.")
     base = cost(loaded.baseline).macs
     specs = {item.name: published_spec(loaded, item.name) for item in loaded.published}
     members = tuple(
-        Member(name, math.nan, replace(spec, name=name), cost(spec).macs / base) for name, spec in specs.items()
+        Member(one, math.nan, replace(spec, name=one), cost(spec).macs / base) for one, spec in specs.items()
     )
-    return Family(space, members, "released, rounded by hand", Path("family") / space)
+    return Family(name, members, "released, rounded by hand", Path("family") / name)
 
 
 def choose_scaling(
@@ -291,27 +199,27 @@ def choose_scaling(
     """
     if run is not None and space is not None:
         named = space.name if isinstance(space, NetSpec) else space
-        raise UserError("--space", f"{named} beside --run {run}", "one of them", "A run has its own baseline.")
-    from scalesearch.study.record import newest_run  # NumPy would double the time of --help
+        problem = f"{named} cannot be given beside --run {run}, which has a baseline of its own."
+        raise UserError("--space", problem, do="Leave one of them out.")
+    from scalesearch.study.record import newest_run, read_record  # NumPy would double the time of --help
 
     folder = run or (newest_run() if space is None else None)
     if folder is not None:
-        return _searched(folder, given, rounding)
+        return searched_scaling(read_record(folder, counted=False), given, rounding)
     base = space if isinstance(space, NetSpec) else load_space(USUAL_SPACE if space is None else space).baseline
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
     return Scaling(base, given or PAPER, rounding or "budget", origin, Path("family") / base.name)
 
 
-def _searched(folder: Path, given: Coefficients | None, rounding: Rounding | None) -> Scaling:
-    """By the coefficients of a search."""
-    from scalesearch.study.record import answered, read_record
+def searched_scaling(record: "Record", given: Coefficients | None = None, rounding: Rounding | None = None) -> Scaling:
+    """The baseline of a search, scaled by its coefficients; ``given`` coefficients and rounding go before its own."""
+    from scalesearch.study.record import answered
 
-    record = read_record(folder, counted=False)
-    _, chosen = answered(record)
+    chosen, folder = answered(record)[1], record.folder
     state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"
     origin = f"Coefficients given: {given}; baseline of {folder}" if given else (
         f"Coefficients searched on {chosen.data} in {folder} ({chosen.coefficients}{state}; accuracy "
-        f"{chosen.top1:.1%} on the search's validation images)"
+        f"{show_percent(chosen.top1)} on the search's validation images)"
     )  # fmt: skip
     coefficients, data = given or chosen.coefficients, record.provenance.data_argument
     return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data)
@@ -324,7 +232,8 @@ def _given(alpha: float | None, beta: float | None, gamma: float | None) -> Coef
     if alpha is None or beta is None or gamma is None:
         values = {"--alpha": alpha, "--beta": beta, "--gamma": gamma}
         missing = ", ".join(name for name, value in values.items() if value is None)
-        raise UserError("coefficients", f"no {missing}", "all of --alpha, --beta and --gamma, or none of them")
+        problem = f"{missing} must be given, too: it takes all of --alpha, --beta and --gamma, or none of them."
+        raise UserError("coefficients", problem)
     coefficients = Coefficients(alpha, beta, gamma)
     check_coefficients(coefficients)
     return coefficients

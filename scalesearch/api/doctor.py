@@ -132,12 +132,8 @@ def _folder(path: Path) -> str:
 
 
 def _size(folder: Path) -> int:
-    total = 0
-    for root, _, names in os.walk(folder):
-        for name in names:
-            path = os.path.join(root, name)
-            total += os.path.getsize(path) if os.path.exists(path) else 0
-    return total
+    paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
+    return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
 
 
 def _there(path: Path) -> Path:

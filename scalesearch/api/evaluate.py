@@ -1,40 +1,33 @@
 """A saved model evaluated on images, and asked what is on others."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
-from scalesearch.api.finetune import FinetuneResult
-from scalesearch.api.options import Data, Device, Option, SkipBroken, path, takes, text
-from scalesearch.errors import UserError
+import torch
+
+from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, table_file, takes
+from scalesearch.data.dataset import dataset, open_data
+from scalesearch.design.spec import NetSpec
 from scalesearch.files import write_bytes, write_csv, write_json
+from scalesearch.nets.weights import load_network
 from scalesearch.table import table, table_html
-
-if TYPE_CHECKING:
-    import torch
-
-    from scalesearch.design.spec import NetSpec
-    from scalesearch.training.evaluation import Calibration
+from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
+from scalesearch.training.device import choose_device
+from scalesearch.training.evaluation import (
+    Calibration,
+    calibration,
+    class_accuracy,
+    confusion,
+    image_files,
+    predictions,
+)
+from scalesearch.training.memory import forward_memory, require_memory
+from scalesearch.training.model_file import DATA, class_names, statistics_of
+from scalesearch.units import show_interval, show_percent
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
-ModelFile = Annotated[FinetuneResult | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
-Reading = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """What a saved model is evaluated on."""
-
-    model: ModelFile
-    data: Data = None
-    _: KW_ONLY
-    part: Annotated[Literal["test", "validation", "train"], Option("Which part of the images to evaluate on.")] = "test"
-    device: Device = "auto"
-    skip_broken: SkipBroken = False
-    out: Annotated[
-        Path | str | None, Option("Folder for evaluation.json, confusion.csv and two figures; none if left out.")
-    ] = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +48,7 @@ class EvaluationResult:
     classes: tuple[str, ...]
     confusion: list[list[int]] = field(repr=False)
     per_class: dict[str, float | None] = field(repr=False)
-    calibration: "Calibration" = field(repr=False)
+    calibration: Calibration = field(repr=False)
 
     @property
     def top1(self) -> float:
@@ -72,27 +65,26 @@ class EvaluationResult:
     def rows(self) -> list[list[str]]:
         """Class, images, accuracy, as people read them."""
         return [
-            [name, str(sum(counts)), "–" if share is None else f"{share:.1%}"]
+            [name, str(sum(counts)), "–" if share is None else show_percent(share)]
             for (name, share), counts in zip(self.per_class.items(), self.confusion, strict=True)
         ]
 
     def _repr_html_(self) -> str:
         v = self.values
-        title = f"{v['top1']:.1%} of {v['images']} {self.part} images, 95 % interval {v['low']:.1%}–{v['high']:.1%}"
+        interval = f"95 % interval {show_interval(v['low'], v['high'])}"
+        title = f"{show_percent(v['top1'])} of {v['images']} {self.part} images, {interval}"
         return table_html(table(title, ("class", "images", "accuracy"), self.rows()))
 
 
-def judge(asked: EvaluateOptions) -> EvaluationResult:
-    """Evaluates a model file, and writes what ``out`` asks for. Raises UserError where classes differ."""
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import calibration, class_accuracy, confusion
-    from scalesearch.training.model_file import DATA
+@takes(EvaluateOptions)
+def evaluate(asked: EvaluateOptions) -> EvaluationResult:
+    """Evaluates a saved model: top-1 with its interval, per class, confusion, calibration; writes what ``out`` asks.
 
+    Raises:
+        UserError: no such model, or data of other classes.
+    """
     network, metadata = load_network(file_of(asked.model))
-    name, device = text(asked.data) or metadata.get(DATA, ""), choose_device(asked.device)
+    name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
     parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
@@ -100,22 +92,10 @@ def judge(asked: EvaluateOptions) -> EvaluationResult:
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
     reliability = calibration(evaluation.labels == evaluation.predictions, evaluation.probabilities)
     per_class = dict(zip(parts.classes, shares, strict=True))
-    result = EvaluationResult(
-        asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability
-    )  # fmt: skip
+    result = EvaluationResult(asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability)
     if asked.out is not None:
         _write_evaluation(Path(asked.out), result)
     return result
-
-
-@takes(EvaluateOptions)
-def evaluate(asked: EvaluateOptions) -> EvaluationResult:
-    """Judges a saved model: top-1 with its interval, per class, confusion, calibration.
-
-    Raises:
-        UserError: no such model, or data of other classes.
-    """
-    return judge(asked)
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
@@ -128,19 +108,6 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     write_csv(out / "confusion.csv", [["true", *classes], *rows])
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
     write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """Which images a saved model is asked about."""
-
-    model: ModelFile
-    images: Annotated[Sequence[str | Path] | str | Path, Option("Images, or folders of them.", argument=True)]
-    _: KW_ONLY
-    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
-    top: Annotated[int, Option("Classes to name for each image.", minimum=1)] = 5
-    batch_size: Annotated[int, Option("Images at a time.", minimum=1)] = 64
-    device: Device = "auto"
 
 
 @dataclass(frozen=True)
@@ -166,23 +133,16 @@ class Prediction:
         }  # fmt: skip
 
 
-def name_images(asked: PredictOptions, reading: Reading = lambda done, total: None) -> list[Prediction]:
-    """What a model says about each image; writes ``out`` where any could be read.
+@takes(PredictOptions)
+def predict(asked: PredictOptions) -> list[Prediction]:
+    """What is on images, with probabilities; unreadable files carry an ``error``. Writes what ``out`` asks for.
 
-    Args:
-        reading: told how many are done, and of how many.
+    ``reading`` is told how many are done, and of how many.
 
     Raises:
         UserError: no such model, or no image there.
     """
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import image_files, predictions
-    from scalesearch.training.model_file import class_names, statistics_of
-
-    out = path(asked.out)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise UserError("--out", str(out), "a name that ends in .csv or .json")
+    out = table_file(asked.out)
     network, metadata = load_network(file_of(asked.model))
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
@@ -192,16 +152,11 @@ def name_images(asked: PredictOptions, reading: Reading = lambda done, total: No
     named = []
     for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
         named.append(_prediction(file, probabilities, error, classes, top))
-        reading(len(named), len(files))
+        if asked.reading:
+            asked.reading(len(named), len(files))
     if out is not None and not all(one.error for one in named):
         _write_predictions(out, named, classes)
     return named
-
-
-@takes(PredictOptions)
-def predict(asked: PredictOptions) -> list[Prediction]:
-    """What is on images, with probabilities; files that cannot be read carry an ``error``."""
-    return name_images(asked)
 
 
 def _prediction(file: str, probabilities: Any, error: str, classes: tuple[str, ...], top: int | None) -> Prediction:
@@ -226,13 +181,11 @@ def _write_predictions(out: Path, named: Sequence[Prediction], classes: tuple[st
     )])  # fmt: skip
 
 
-def file_of(model: FinetuneResult | Path | str) -> Path:
+def file_of(model: SavedModel | Path | str) -> Path:
     """The file of a model, which Python may give as what ``finetune`` returned."""
-    return model.file if isinstance(model, FinetuneResult) else Path(model)
+    return Path(model) if isinstance(model, str | Path) else model.file
 
 
-def _require_memory(spec: "NetSpec", images: int, device: "torch.device") -> None:
-    from scalesearch.training.memory import forward_memory, require_memory
-
+def _require_memory(spec: NetSpec, images: int, device: "torch.device") -> None:
     do = "Lower --batch-size, or free some memory."
     require_memory(forward_memory(spec, images), f"{images} image(s) of {spec.resolution} px", device, do)

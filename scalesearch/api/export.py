@@ -1,30 +1,20 @@
 """Models for other programs: built, loaded, written for other libraries, made into torchvision's modules."""
 
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
 
-from scalesearch.api.evaluate import ModelFile, file_of
-from scalesearch.api.options import Option, path, takes
+from torch import nn
+
+from scalesearch.api.evaluate import file_of
+from scalesearch.api.options import ExportOptions, path, takes
 from scalesearch.design.spec import NetSpec
-
-if TYPE_CHECKING:
-    from torch import nn
-
-    from scalesearch.nets.modules import MBConvNet
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Which model is written, and for whom."""
-
-    model: ModelFile
-    format: Annotated[
-        Literal["onnx", "torch-export", "torchvision", "timm"],
-        Option("A graph, a torch.export program, or a state dict under another library's names."),
-    ] = "onnx"
-    _: KW_ONLY
-    out: Annotated[Path | str | None, Option("The file; beside the model if left out.")] = None
+from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
+from scalesearch.nets.export import export as write
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.modules import build as built
+from scalesearch.nets.names import to_torchvision as renamed
+from scalesearch.nets.weights import load_network
+from scalesearch.training.model_file import PIXELS, statistics_of
 
 
 @dataclass(frozen=True)
@@ -47,16 +37,6 @@ def export(asked: ExportOptions) -> ExportResult:
     Raises:
         UserError: no such model, or a format that cannot hold it.
     """
-    return write_export(asked)
-
-
-def write_export(asked: ExportOptions) -> ExportResult:
-    """What ``export`` does."""
-    from scalesearch.nets.export import SUFFIX
-    from scalesearch.nets.export import export as write
-    from scalesearch.nets.weights import load_network
-    from scalesearch.training.model_file import PIXELS, statistics_of
-
     model = file_of(asked.model)
     network, metadata = load_network(model)
     out, resolution = path(asked.out), network.spec.resolution
@@ -67,21 +47,17 @@ def write_export(asked: ExportOptions) -> ExportResult:
     return ExportResult(file, asked.format, difference, resolution, pixels.mean, pixels.std)
 
 
-def build(spec: NetSpec, seed: int | None = None) -> "MBConvNet":
+def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:
     """The torch module of a spec, freshly initialised; tensors named as torchvision's EfficientNet names them."""
-    from scalesearch.nets.modules import build as built
-
     return built(spec, seed)
 
 
-def load_model(path: str | Path) -> "MBConvNet":
+def load_model(path: str | Path) -> MBConvNet:
     """The network of a model file, with its weights, in evaluation mode on the CPU; ``.spec`` is its architecture."""
-    from scalesearch.nets.weights import load_network
-
     return load_network(Path(path))[0]
 
 
-def to_torchvision(network: "MBConvNet") -> "nn.Module":
+def to_torchvision(network: MBConvNet) -> nn.Module:
     """torchvision's own module with the network's weights: an EfficientNet, MobileNet or ResNet of torchvision's class.
 
     A network of MBConv blocks is a drop-in for torchvision's EfficientNet as it is (``features``, ``avgpool``,
@@ -90,9 +66,6 @@ def to_torchvision(network: "MBConvNet") -> "nn.Module":
     Raises:
         UserError: torchvision has no module of this shape; of ResNets and MobileNets it has the published widths alone.
     """
-    from scalesearch.nets.export import torchvision_family, torchvision_loaded
-    from scalesearch.nets.names import to_torchvision as renamed
-
     spec = network.spec
     state = renamed(spec, network.state_dict(), torchvision_family(spec))
     return torchvision_loaded(spec, state).train(network.training)

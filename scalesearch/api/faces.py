@@ -1,124 +1,44 @@
 """Faces: an embedding trained, people enrolled and removed, photos named, and all of it evaluated."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
 
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
-    DATA,
-    MEMBERS,
-    NETWORK,
-    OUTPUT,
-    STRANGERS,
-    TRAINING,
-    TRANSFER,
-    Device,
-    Option,
-    SkipBroken,
-    SourcePadding,
-    Tell,
+    FPIR,
+    EnrollOptions,
+    FaceEvaluateOptions,
+    FitOptions,
+    IdentifyOptions,
+    MembersOptions,
+    RemoveOptions,
     inherited,
+    table_file,
     takes,
 )
+from scalesearch.design.family import named_spec
+from scalesearch.design.scaling import PAPER
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces import LossName, Mining
+from scalesearch.faces import gallery as galleries
+from scalesearch.faces import protocols
+from scalesearch.faces.gallery import Gallery, Threshold
+from scalesearch.faces.model import FaceModel, FloatArray, embedding_set, load_model
+from scalesearch.faces.objective import ObjectiveSettings, check
+from scalesearch.faces.photos import NO_FACE, Crowd, Detector, detector, few, list_people, read_crowd
+from scalesearch.faces.train import FaceData, FaceRecipe, begin, divide, notes, train
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
+from scalesearch.nets.weights import WeightSource, open_weights
+from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
+from scalesearch.training.device import choose_device
+from scalesearch.training.evaluation import image_files
 from scalesearch.training.history import SILENT, EpochRecord, Watcher
-
-if TYPE_CHECKING:
-    from scalesearch.design.spec import NetSpec
-    from scalesearch.faces.gallery import Gallery, Threshold
-    from scalesearch.faces.model import FaceModel, FloatArray
-    from scalesearch.faces.photos import Crowd, Detector
-    from scalesearch.faces.train import FaceData
-    from scalesearch.nets.weights import WeightSource
-
-FOLDER = Path("runs/faces")
-MODEL, GALLERY = FOLDER / "model.safetensors", FOLDER / "gallery.safetensors"
-FPIR = 0.01
-
-ModelFile = Annotated[Path | str, Option("A model that faces fit wrote.", MEMBERS)]
-GalleryFile = Annotated[Path | str, Option("The file that holds the members.", MEMBERS)]
-Strangers = Annotated[
-    str | Path | None, Option("Folder with a folder of photos per person, of people who are no members.", STRANGERS)
-]
-Fpir = Annotated[
-    float, Option("Share of strangers' photos that may be taken for a member: 0.01 is one in a hundred.", STRANGERS)
-]
-Crop = Annotated[
-    bool | None,
-    Option("Find faces and turn them upright first; as the model was trained if left out.", DATA, negative=True),
-]
-Reading = Callable[[int, int], None]  # is told (done, total) while photos are read
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """What an embedding is trained on, and how."""
-
-    data: Annotated[str | Path, Option("Folder with a folder of photos per person.", DATA)]
-    _: KW_ONLY
-    model: Annotated[
-        str,
-        Option(
-            "b0 to b6, phi2.5, a spec file, a space, or a released network: efficientnet_b3.", NETWORK, shell="models"
-        ),
-    ] = "b0"
-    weights: Annotated[
-        str | Path | None,
-        Option(
-            "What the body inherits: imagenet (torchvision's nearest, downloaded), a name of torchvision's, a file, a "
-            "folder of files; scratch for nothing.", NETWORK, shell="weights",
-        ),
-    ] = "imagenet"  # fmt: skip
-    source_padding: SourcePadding = None
-    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", DATA)] = False
-    resolution: Annotated[int, Option("Side of a face in pixels.", NETWORK, minimum=16, maximum=4096)] = 112
-    dimensions: Annotated[int, Option("Numbers of an embedding.", NETWORK, minimum=2, maximum=4096)] = 128
-    loss: Annotated[LossName, Option("Triplet loss, or one with a learned vector per person.", TRAINING)] = "triplet"
-    mining: Annotated[Mining, Option("Which triplets of a batch count.", TRAINING)] = "all"
-    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", TRAINING)] = 0.2
-    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", TRAINING, negative=True)] = True
-    people: Annotated[int, Option("P: people of a batch.", TRAINING, minimum=2)] = 16
-    photos: Annotated[int, Option("K: photos of each of them.", TRAINING, minimum=2)] = 4
-    epochs: Annotated[
-        int | None,
-        Option("Passes over everybody's photos; if left out as many as make 400 steps, 8 to 40.", TRAINING, minimum=1),
-    ] = None
-    patience: Annotated[
-        int,
-        Option(
-            "Stop after so many epochs without a better one on held-out people; 0: never.", TRAINING, minimum=0
-        ),
-    ] = 0  # fmt: skip
-    held_out: Annotated[
-        float | None,
-        Option("Share of the people to watch the training by; a tenth of 50 or more if left out.", TRAINING),
-    ] = None
-    strategy: Annotated[
-        Literal["auto", "head", "tail", "full", "gradual"],
-        Option(
-            "head: the embedding alone. tail: the last blocks too. full: everything. gradual: in turn. auto: tail for "
-            "inherited weights, else full.", TRANSFER,
-        ),
-    ] = "auto"  # fmt: skip
-    tail_blocks: Annotated[
-        int, Option("How many of the last blocks tail and gradual train after the embedding.", TRANSFER, minimum=0)
-    ] = 6
-    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", TRAINING)] = 1e-3
-    body_lr_ratio: Annotated[float, Option("The body's learning rate over that.", TRANSFER)] = 0.3
-    ema: Annotated[float, Option("Decay of averaged weights, e.g. 0.99; 0: none.", TRAINING)] = 0.0
-    seed: Annotated[
-        int, Option("Seed of the order of photos, their augmentation and new weights.", TRAINING, minimum=0)
-    ] = 0
-    device: Device = "auto"
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str, Option("Folder for the model.", OUTPUT)] = FOLDER
-    tell: Tell | None = None
-    watcher: Watcher | None = None
+from scalesearch.training.job import MODEL_FILE
+from scalesearch.units import counted, show_percent
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,13 +58,6 @@ def fit(asked: FitOptions) -> FaceFit:
     Raises:
         UserError: an option that cannot be used, photos that cannot be trained on, or a folder of another training.
     """
-    from scalesearch.faces.objective import ObjectiveSettings, check
-    from scalesearch.faces.photos import list_people, read_crowd
-    from scalesearch.faces.train import FaceRecipe, begin, divide, train
-    from scalesearch.running.provenance import provenance
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.job import MODEL_FILE
-
     watcher, folder = _watcher(asked), Path(asked.out)
     objective = ObjectiveSettings(asked.loss, asked.margin, asked.mining, asked.recover)
     check(objective)
@@ -164,7 +77,9 @@ def fit(asked: FitOptions) -> FaceFit:
             watcher.tell(line)
         start = begin(spec, data, recipe, folder, source, device)
         if start.plan is not None and source is not None:
-            watcher.tell(f"Weights from {source.name}: {start.plan.coverage:.0%} of the body's values are inherited")
+            watcher.tell(
+                f"Weights from {source.name}: {show_percent(start.plan.coverage, 0)} of the body's values are inherited"
+            )
         metrics = train(
             start, data, recipe, folder, device, watcher, crop=asked.crop, provenance=provenance(str(device))
         )
@@ -183,17 +98,12 @@ def epoch_line(record: EpochRecord, epochs: int | None = None) -> str:
     values = record.metrics
     text = f"epoch {record.epoch + 1}{f'/{epochs}' if epochs else ''}, loss {record.train_loss:.3f}"
     if "top1" in values:
-        text += f", held-out people: rank-1 {values['top1']:.1%}, AUC {1 - values['loss']:.3f}"
-    return f"{text}, {values['active']:.0%} of triplets active, spread {values['spread']:.2f}"
+        text += f", held-out people: rank-1 {show_percent(values['top1'])}, AUC {1 - values['loss']:.3f}"
+    return f"{text}, {show_percent(values['active'], 0)} of triplets active, spread {values['spread']:.2f}"
 
 
-def _body(asked: FitOptions) -> "tuple[NetSpec, WeightSource | None]":
+def _body(asked: FitOptions) -> tuple[NetSpec, WeightSource | None]:
     """The network, and what it inherits."""
-    from scalesearch.design.family import named_spec
-    from scalesearch.design.scaling import PAPER
-    from scalesearch.design.space import load_space
-    from scalesearch.nets.weights import open_weights
-
     spec = named_spec(asked.model, load_space("efficientnet_b0").baseline, PAPER, "budget")
     spec, weights = replace(spec, resolution=asked.resolution), inherited(asked.weights)
     if weights is None:
@@ -216,33 +126,12 @@ def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     return config
 
 
-def _introduction(spec: "NetSpec", crowd: "Crowd", data: "FaceData") -> list[str]:
-    from scalesearch.faces.train import notes
-
+def _introduction(spec: NetSpec, crowd: Crowd, data: FaceData) -> list[str]:
     held = f", {len(data.held.names)} others held out" if data.held else ""
     return [
         *(f"Note: {note}" for note in (*crowd.notes, *notes(data))),
         f"{spec.name} at {spec.resolution} px; {len(data.train)} photos of {len(data.train.names)} people{held}",
     ]
-
-
-@dataclass(frozen=True)
-class EnrollOptions:
-    """Who is added to a gallery, and what its threshold is fitted on."""
-
-    people: Annotated[
-        str | Path | None,
-        Option("Folder with a folder of photos per person; left out, only fit the threshold.", argument=True),
-    ] = None
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    gallery: GalleryFile = GALLERY
-    strangers: Strangers = None
-    fpir: Fpir = FPIR
-    crop: Crop = None
-    skip_broken: SkipBroken = False
-    device: Device = "auto"
-    reading: Reading | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,7 +146,7 @@ class GalleryChange:
     """
 
     file: Path
-    gallery: "Gallery"
+    gallery: Gallery
     people: tuple[str, ...]
     threshold_kept: bool = False
     notes: tuple[str, ...] = ()
@@ -272,10 +161,6 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     Raises:
         UserError: no such model, a gallery of another model, or photos that are under two names.
     """
-    from scalesearch.faces import gallery as galleries
-    from scalesearch.faces.model import embedding_set, load_model
-    from scalesearch.training.device import choose_device
-
     galleries.check_rate(asked.fpir)
     model, file = load_model(Path(asked.model)), Path(asked.gallery)
     gallery, device = _opened(file, model, must_exist=asked.people is None), choose_device(asked.device)
@@ -289,7 +174,7 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     if asked.strangers is not None:
         strangers = read(asked.strangers, "--strangers")
         if both := sorted(set(strangers.names) & set(gallery.names)):
-            raise UserError("--strangers", f"people who are members: {', '.join(both[:5])}", "people who are not")
+            raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
         vectors = embedding_set(model, strangers, device).vectors
         _check_enrolled(gallery, strangers, vectors, "--strangers")
         gallery = galleries.fitted(gallery, asked.fpir, vectors, strangers.labels)
@@ -301,38 +186,33 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
 
 
-def _opened(path: Path, model: "FaceModel", *, must_exist: bool) -> "Gallery":
+def _opened(path: Path, model: FaceModel, *, must_exist: bool) -> Gallery:
     """The gallery at a path, or an empty one. Raises UserError where another model made it."""
-    from scalesearch.faces.gallery import empty_gallery, load_gallery, require_model
-
     if not path.exists() and not must_exist:
-        return empty_gallery(model.digest, model.network.spec.classes)
-    gallery = load_gallery(path)
-    require_model(gallery, model.digest, str(path))
+        return galleries.empty_gallery(model.digest, model.network.spec.classes)
+    gallery = galleries.load_gallery(path)
+    galleries.require_model(gallery, model.digest, str(path))
     return gallery
 
 
-def _check_enrolled(gallery: "Gallery", crowd: "Crowd", vectors: "FloatArray", option: str) -> None:
+def _check_enrolled(gallery: Gallery, crowd: Crowd, vectors: FloatArray, option: str) -> None:
     """Raises UserError where a photo is enrolled under another name."""
-    from scalesearch.faces.gallery import enrolled_already
-    from scalesearch.faces.photos import few
-
     shared = [
         f"{crowd.files[row]} (enrolled as {name})"
-        for row, name in enrolled_already(gallery, vectors)
+        for row, name in galleries.enrolled_already(gallery, vectors)
         if name != crowd.names[crowd.labels[row]]
     ]
     if shared:
         raise UserError(
-            option, f"{len(shared)} photo(s) that are in the gallery under another name: {few(shared)}",
-            "each photo under one person", "Remove them, or the wrong person: scalesearch faces remove NAME",
+            option, f"the gallery holds these photos under another name: {few(shared)}.",
+            do="Remove them, or the wrong person: scalesearch faces remove NAME",
         )  # fmt: skip
 
 
-def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | None", added: "Crowd | None") -> list[str]:
+def _basis_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, added: Crowd | None) -> list[str]:
     """What makes the threshold worse than it looks."""
     if gallery.threshold is None:
-        return ["one member and no --strangers: there is nothing to fit a threshold on yet"]
+        return ["with one member and no --strangers there is nothing to fit a threshold on yet"]
     if strangers is not None:
         seen = len(model.trained_on & set(strangers.digests))
         return [f"{seen} of the strangers' photos were trained on: other strangers will come nearer"] if seen else []
@@ -344,20 +224,6 @@ def _basis_notes(model: "FaceModel", gallery: "Gallery", strangers: "Crowd | Non
     return []
 
 
-@dataclass(frozen=True)
-class IdentifyOptions:
-    """Which photos are named, by which gallery."""
-
-    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos, or folders of them.", argument=True)]
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    gallery: GalleryFile = GALLERY
-    crop: Crop = None
-    out: Annotated[Path | str | None, Option("A .csv or .json file; a table is printed if left out.")] = None
-    device: Device = "auto"
-    reading: Reading | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Identification:
     """Who is on photos: a row for each face (see ``faces.gallery.identified``), of so many ``photos``, by a
@@ -365,7 +231,7 @@ class Identification:
 
     rows: list[dict[str, Any]] = field(repr=False)
     photos: int
-    threshold: "Threshold"
+    threshold: Threshold
 
 
 @takes(IdentifyOptions)
@@ -375,59 +241,33 @@ def identify(asked: IdentifyOptions) -> Identification:
     Raises:
         UserError: no such model or gallery, no threshold, or no readable photo.
     """
-    from scalesearch.faces.gallery import identified, load_gallery, require_model
-    from scalesearch.faces.model import load_model
-    from scalesearch.faces.photos import NO_FACE
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.evaluation import image_files
-
-    out = None if asked.out is None else Path(asked.out)
-    if out is not None and out.suffix not in (".csv", ".json"):
-        raise UserError("--out", str(out), "a name that ends in .csv or .json")
-    model, gallery = load_model(Path(asked.model)), load_gallery(Path(asked.gallery))
-    require_model(gallery, model.digest, str(asked.gallery))
+    out = table_file(asked.out)
+    model, gallery = load_model(Path(asked.model)), galleries.load_gallery(Path(asked.gallery))
+    galleries.require_model(gallery, model.digest, str(asked.gallery))
     if gallery.threshold is None:
         raise UserError(
-            str(asked.gallery), "no threshold", "one that fits its people",
-            "Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
+            str(asked.gallery), "the gallery has no threshold yet.",
+            do="Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
         )  # fmt: skip
     given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
     files = image_files([str(one) for one in given])
     detect = _detector(model.crop if asked.crop is None else asked.crop)
-    rows = identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
+    rows = galleries.identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
     if all(row["error"] for row in rows) and not any(row["error"] == NO_FACE for row in rows):
-        raise UserError(str(given[0]), f"no readable photo ({rows[0]['error']})", "at least one photo")
+        raise UserError(str(given[0]), f"none of the photos can be read ({rows[0]['error']}).")
     if out is not None:
         write_json(out, rows) if out.suffix == ".json" else _write_rows(out, rows)
     return Identification(rows, len(files), gallery.threshold)
 
 
-@dataclass(frozen=True)
-class MembersOptions:
-    """Which gallery is shown."""
-
-    gallery: GalleryFile = GALLERY
-
-
 @takes(MembersOptions)
-def members(asked: MembersOptions) -> "Gallery":
+def members(asked: MembersOptions) -> Gallery:
     """Who is enrolled, and the threshold.
 
     Raises:
         UserError: no such gallery.
     """
-    from scalesearch.faces.gallery import load_gallery
-
-    return load_gallery(Path(asked.gallery))
-
-
-@dataclass(frozen=True)
-class RemoveOptions:
-    """Who is taken out of a gallery."""
-
-    name: Annotated[Sequence[str] | str, Option("Who is to be taken out.", argument=True)]
-    _: KW_ONLY
-    gallery: GalleryFile = GALLERY
+    return galleries.load_gallery(Path(asked.gallery))
 
 
 @takes(RemoveOptions)
@@ -440,8 +280,6 @@ def remove(asked: RemoveOptions) -> GalleryChange:
     Raises:
         UserError: nobody of that name.
     """
-    from scalesearch.faces import gallery as galleries
-
     names = (asked.name,) if isinstance(asked.name, str) else tuple(asked.name)
     file = Path(asked.gallery)
     kept = galleries.load_gallery(file)
@@ -453,28 +291,6 @@ def remove(asked: RemoveOptions) -> GalleryChange:
         kept = galleries.fitted(kept, rate)
     galleries.save_gallery(file, kept)
     return GalleryChange(file, kept, names, stays)
-
-
-@dataclass(frozen=True)
-class EvaluateOptions:
-    """Which people a model is evaluated on."""
-
-    people: Annotated[
-        str | Path, Option("Folder with a folder of photos per person, none of them trained on.", argument=True)
-    ]
-    _: KW_ONLY
-    model: ModelFile = MODEL
-    strangers: Strangers = None
-    pairs: Annotated[
-        Path | str | None, Option("CSV of pairs, columns a, b, same; every pair of the folder if left out.")
-    ] = None
-    fpir: Fpir = FPIR
-    crop: Crop = None
-    seed: Annotated[int, Option("Seed of the division into enrolled and shown, and of folds.", minimum=0)] = 0
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option("Folder for evaluation.json, tables and figures.")] = None
-    device: Device = "auto"
-    reading: Reading | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -490,19 +306,14 @@ class FaceEvaluation:
     curves: dict[str, Any] = field(repr=False)
 
 
-@takes(EvaluateOptions)
-def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
+@takes(FaceEvaluateOptions)
+def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
     """Judges a model: verification of pairs, rank-1, recognition among strangers; writes what ``out`` asks for.
 
     Raises:
         UserError: people or photos that were trained on, people on both sides, or too few of them.
     """
-    from scalesearch.faces import protocols
-    from scalesearch.faces.gallery import check_rate
-    from scalesearch.faces.model import embedding_set, load_model
-    from scalesearch.training.device import choose_device
-
-    check_rate(asked.fpir)
+    galleries.check_rate(asked.fpir)
     model, device = load_model(Path(asked.model)), choose_device(asked.device)
     read = _reader(asked, model)
     people = read(asked.people, "PEOPLE")
@@ -534,18 +345,16 @@ def evaluate(asked: EvaluateOptions) -> FaceEvaluation:
     return evaluation
 
 
-def _check_disjoint(model: "FaceModel", people: "Crowd", strangers: "Crowd | None") -> None:
+def _check_disjoint(model: FaceModel, people: Crowd, strangers: Crowd | None) -> None:
     """Raises UserError where photos were trained on, or a person is on both sides."""
     for option, crowd in (("PEOPLE", people), ("--strangers", strangers)):
         if crowd and (seen := len(model.trained_on & set(crowd.digests))):
-            raise UserError(
-                option, f"{seen} photo(s) that the model was trained on", "people whom training never saw",
-                "Keep some people apart from the start, for evaluation alone.",
-            )  # fmt: skip
+            do = "Keep some people apart from the start, for evaluation alone."
+            raise UserError(option, f"the model was trained on {counted(seen, 'photo')} of these people.", do=do)
     if strangers and (both := sorted(set(people.names) & set(strangers.names))):
-        raise UserError("--strangers", f"people of {', '.join(both[:5])} on both sides", "other people")
+        raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
     if strangers and (shared := len(set(people.digests) & set(strangers.digests))):
-        raise UserError("--strangers", f"{shared} photo(s) of members", "photos of other people")
+        raise UserError("--strangers", f"there are photos of members among them ({shared}).", do="Take them out.")
 
 
 def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:
@@ -566,19 +375,15 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
-def _detector(crop: bool) -> "Detector | None":
-    from scalesearch.faces.photos import detector
-
+def _detector(crop: bool) -> Detector | None:
     return detector() if crop else None
 
 
-def _reader(asked: "EnrollOptions | EvaluateOptions", model: "FaceModel") -> "Callable[[str | Path, str], Crowd]":
+def _reader(asked: EnrollOptions | FaceEvaluateOptions, model: FaceModel) -> Callable[[str | Path, str], Crowd]:
     """(folder, option that gave it) → everybody in it, as the model takes them."""
-    from scalesearch.faces.photos import list_people, read_crowd
-
     size_px, detect = model.network.spec.resolution, _detector(model.crop if asked.crop is None else asked.crop)
 
-    def read(folder: str | Path, option: str) -> "Crowd":
+    def read(folder: str | Path, option: str) -> Crowd:
         people, skip = list_people(folder, option), asked.skip_broken
         return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
 

@@ -2,124 +2,42 @@
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import KW_ONLY, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Any
+
+import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
-from scalesearch.api.options import (
-    DATA,
-    MEMORY,
-    NETWORK,
-    OUTPUT,
-    TRAINING,
-    TRANSFER,
-    Data,
-    Device,
-    Option,
-    Run,
-    SkipBroken,
-    SourcePadding,
-    Tell,
-    Weights,
-    inherited,
-    path,
-    takes,
-    text,
-)
+from scalesearch.api.options import FinetuneOptions, inherited, path, takes
+from scalesearch.data.batches import steps_per_epoch
+from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.cost import cost
 from scalesearch.design.family import named_spec
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import locked, write_bytes
 from scalesearch.files import prepare as prepare_folder
-from scalesearch.study.config import Optimizer, Strategy, TrainConfig, validate
+from scalesearch.nets.inherit import inherit
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.transfer_plan import TransferPlan
+from scalesearch.nets.weights import WeightSource, load_network, open_weights
+from scalesearch.running.provenance import argument, provenance
+from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.table import table, table_html
+from scalesearch.training import classifier as training
+from scalesearch.training.device import choose_device
+from scalesearch.training.distributed import joined, ranks
 from scalesearch.training.history import EpochRecord, Watcher
-from scalesearch.units import show_count
-
-if TYPE_CHECKING:
-    import torch
-
-    from scalesearch.data.dataset import Dataset
-    from scalesearch.nets.modules import MBConvNet
-    from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weights import WeightSource
-    from scalesearch.training.probes import LrRange
-    from scalesearch.training.recipe import Choice, Recipe
+from scalesearch.training.job import MODEL_FILE, continues
+from scalesearch.training.memory import FLOAT, least_memory, require_memory
+from scalesearch.training.model_file import class_names
+from scalesearch.training.probes import LrRange, lr_range
+from scalesearch.training.recipe import BODY_RATIO, Choice, Recipe, augmentation, choose_strategy
+from scalesearch.units import show_count, show_interval, show_percent
 
 RATES: dict[str, float] = {"adamw": 3e-3, "sgd": 0.05}
 LR_FIGURE = "learning_rate.png"
-
-
-@dataclass(frozen=True)
-class FinetuneOptions:
-    """What a fine-tuning is asked for. None: chosen by the model, the data or the strategy."""
-
-    model: Annotated[
-        NetSpec | str,
-        Option(
-            "b0 to b6, phi2.5, a spec file, a space or its file, or a released one: efficientnet_b3.", NETWORK,
-            shell="models",
-        ),
-    ] = "b1"  # fmt: skip
-    data: Data = None
-    _: KW_ONLY
-    run: Run = None
-    weights: Weights = None
-    source_padding: SourcePadding = None
-    strategy: Annotated[
-        Literal["auto", "head", "tail", "full", "gradual"],
-        Option(
-            "head: on a frozen body. tail: the last blocks too. full: everything, the body more slowly. "
-            "gradual: head, tail, everything in turn. auto: by the amount of data.", TRANSFER,
-        ),
-    ] = "auto"  # fmt: skip
-    tail_blocks: Annotated[
-        int, Option("How many of the last blocks tail and gradual train after the head.", TRANSFER, minimum=0)
-    ] = 3
-    reset_tail: Annotated[bool, Option("Give the tail's blocks new weights first.", TRANSFER)] = False
-    epochs: Annotated[int, Option("Passes over the training images.", TRAINING, minimum=1)] = 20
-    patience: Annotated[
-        int,
-        Option(
-            "Stop after so many epochs without a better one, and keep the best; 0: never.", TRAINING, minimum=0
-        ),
-    ] = 0  # fmt: skip
-    resolution: Annotated[
-        int | None,
-        Option("Side of the images in pixels; the network's own if left out.", NETWORK, minimum=8, maximum=4096),
-    ] = None
-    batch_size: Annotated[int, Option("Images a step.", TRAINING, minimum=2)] = 32
-    accumulate: Annotated[int, Option("Parts that a step's images are split into.", MEMORY, minimum=1)] = 1
-    recompute: Annotated[
-        bool, Option("Less memory for a third more time: nothing is kept for backward.", MEMORY)
-    ] = False  # fmt: skip
-    optimizer: Annotated[Optimizer, Option("AdamW, or SGD with momentum.", TRAINING)] = "adamw"
-    lr: Annotated[
-        float | None, Option("Peak learning rate of the head; 0.003 if left out, 0.05 for sgd.", TRAINING)
-    ] = None  # fmt: skip
-    body_lr_ratio: Annotated[
-        float | None,
-        Option("The body's learning rate over the head's; if left out 0.3 for inherited weights, else 1.", TRANSFER),
-    ] = None
-    layer_decay: Annotated[
-        float, Option("Each block further from the head learns at this share of the next one's rate.", TRANSFER)
-    ] = 1.0
-    ema: Annotated[float, Option("Decay of averaged weights, e.g. 0.99; 0: none.", TRAINING)] = 0.0
-    label_smoothing: Annotated[float, Option("Share of a target spread over all classes.", TRAINING)] = 0.1
-    augment: Annotated[
-        Literal["light", "medium", "strong"],
-        Option("light: crop and flip. medium: RandAugment and erasing too. strong: MixUp and CutMix too.", DATA),
-    ] = "light"
-    balance: Annotated[bool, Option("Let rare classes weigh as much as common ones.", DATA)] = False
-    seed: Annotated[
-        int, Option("Seed of the initial weights, the order of images and their augmentation.", TRAINING, minimum=0)
-    ] = 0
-    device: Device = "auto"
-    skip_broken: SkipBroken = False
-    out: Annotated[Path | str | None, Option("Folder for the model; RUN/models/MODEL-DATA if left out.", OUTPUT)] = None
-    tell: Tell | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,19 +54,17 @@ class FinetuneJob:
 
     scaling: Scaling
     spec: NetSpec
-    source: "WeightSource | None"
-    plan: "TransferPlan | None"
+    source: WeightSource | None
+    plan: TransferPlan | None
     data: str
-    parts: "Dataset"
-    choice: "Choice"
-    recipe: "Recipe"
+    parts: Dataset
+    choice: Choice
+    recipe: Recipe
     folder: Path
 
     @property
     def steps(self) -> int:
         """Optimizer steps of an epoch."""
-        from scalesearch.data.batches import steps_per_epoch
-
         return steps_per_epoch(len(self.parts.train), self.recipe.config.batch_size)
 
 
@@ -169,16 +85,14 @@ class FinetuneResult:
         """Its 95 % interval (Wilson)."""
         return float(self.metrics["test"]["low"]), float(self.metrics["test"]["high"])
 
-    def network(self) -> "MBConvNet":
+    def network(self) -> MBConvNet:
         """The network with its weights, in evaluation mode on the CPU."""
-        from scalesearch.nets.weights import load_network
-
         return load_network(self.file)[0]
 
     def _repr_html_(self) -> str:
         metrics, (low, high) = self.metrics, self.interval
         rows = [
-            ["test accuracy", f"{self.top1:.1%}, 95 % interval {low:.1%}–{high:.1%}"],
+            ["test accuracy", f"{show_percent(self.top1)}, 95 % interval {show_interval(low, high)}"],
             ["test images", str(metrics["test"]["images"])],
             ["FLOPs", show_count(metrics["macs"])],
             ["parameters", show_count(metrics["params"])],
@@ -199,14 +113,11 @@ def finetune(asked: FinetuneOptions) -> FinetuneResult:
     Raises:
         UserError: an option that cannot be used, or a folder that holds another training.
     """
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.distributed import joined
-
     say = asked.tell or (lambda text: None)
 
     def epoch(record: EpochRecord) -> None:
         top1 = record.metrics.get("top1", float("nan"))
-        say(f"epoch {record.epoch + 1}/{asked.epochs}, validation {top1:.1%}, loss {record.train_loss:.3f}")
+        say(f"epoch {record.epoch + 1}/{asked.epochs}, validation {show_percent(top1)}, loss {record.train_loss:.3f}")
 
     with joined(choose_device(asked.device)) as device:
         job = prepare(asked)
@@ -220,22 +131,22 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     Raises:
         UserError: an option that cannot be used.
     """
-    from scalesearch.data.dataset import dataset, open_data
-    from scalesearch.nets.inherit import inherit
-    from scalesearch.training.model_file import class_names
-    from scalesearch.training.recipe import Recipe, augmentation
-
     scaling, spec, source, plan = _start(asked)
     require_weights(asked.strategy, source is not None)
-    given = text(asked.data) or scaling.data
+    given = str(asked.data) if asked.data else scaling.data
     if given is None:
-        raise UserError("--data", "nothing", "a folder of images, a torchvision set, or glyphs")
+        raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
     parts = dataset(open_data(given, skip_broken=asked.skip_broken), spec.resolution)
     spec = replace(spec, classes=len(parts.classes))
     if source is not None:  # the classifier, too, where the source has just these classes
         same = class_names(dict(source.metadata)) == parts.classes
         plan = inherit(source.spec, source.state, spec, seed=0, classifier=same)[1]
-    choice = _strategy(asked, len(parts.train), len(parts.classes), None if plan is None else plan.coverage)
+    coverage = None if plan is None else plan.coverage
+    choice = (
+        choose_strategy(len(parts.train), len(parts.classes), coverage)
+        if asked.strategy == "auto"
+        else Choice(asked.strategy, reset_tail=asked.reset_tail)
+    )
     config = _config(asked, choice.strategy, source is not None)
     validate(config)
     recipe = Recipe(config, augmentation(asked.augment, parts.source.flip), asked.balance, choice.reset_tail)
@@ -243,11 +154,11 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     return FinetuneJob(scaling, spec, source, plan, given, parts, choice, recipe, folder)
 
 
-def transfer_plan(asked: FinetuneOptions) -> "TransferPlan":
+def transfer_plan(asked: FinetuneOptions) -> TransferPlan:
     """What becomes of every tensor of the weights; opens no images. Raises UserError where none are given."""
     plan = _start(asked)[3]
     if plan is None:
-        raise UserError("--plan", "no --weights", "weights to inherit")
+        raise UserError("--plan", "without weights there is nothing to inherit.", do="Give --weights.")
     return plan
 
 
@@ -257,11 +168,6 @@ def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneR
     Raises:
         UserError: the folder is in use or holds another training, or preflight found what cannot work.
     """
-    from scalesearch.running.provenance import argument, provenance
-    from scalesearch.training import classifier as training
-    from scalesearch.training.distributed import ranks
-    from scalesearch.training.job import MODEL_FILE, continues
-
     _require_memory(job, device)
     prepare_folder(job.folder)
     parts, recipe, folder, spec, source = job.parts, job.recipe, job.folder, job.spec, job.source
@@ -276,31 +182,29 @@ def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneR
         begun = training.begin(spec, parts, recipe, folder, source, device)
         for finding in training.inspect(begun, parts, recipe, folder, source, device):
             if finding.level == "error":
-                raise UserError(f"preflight, {finding.check}", finding.found, finding.expected, finding.do)
+                raise UserError(f"preflight, {finding.check}", finding.problem, do=finding.do)
             watcher.tell(f"WARNING ({finding.check}): {finding}")
         metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
     return FinetuneResult(folder / MODEL_FILE, metrics)
 
 
-def find_lr(job: FinetuneJob, device: "torch.device", reading: Callable[[int, int], None]) -> "tuple[LrRange, Path]":
+def find_lr(job: FinetuneJob, device: "torch.device", reading: Callable[[int, int], None]) -> tuple[LrRange, Path]:
     """The loss while the learning rate rises step by step, and where it is drawn; trains nothing that is kept."""
     from scalesearch.reports.figures.curves import lr_figure
     from scalesearch.reports.figures.formats import rendered
-    from scalesearch.training.classifier import starting, task_of
-    from scalesearch.training.probes import lr_range
 
     _require_memory(job, device)
     prepare_folder(job.folder)
     read(job.parts, job.spec.resolution, reading)
-    start = starting(job.spec, job.parts, job.recipe, job.source, device)
-    task = task_of(start, job.parts, job.recipe, device)
+    start = training.starting(job.spec, job.parts, job.recipe, job.source, device)
+    task = training.task_of(start, job.parts, job.recipe, device)
     curve = lr_range(start.network, task, job.recipe.config, device)
     file = job.folder / LR_FIGURE
     write_bytes(file, rendered(lr_figure(curve.lrs, curve.losses, curve.suggestion), "png"))
     return curve, file
 
 
-def read(parts: "Dataset", resolution: int, reading: Callable[[int, int], None]) -> None:
+def read(parts: Dataset, resolution: int, reading: Callable[[int, int], None]) -> None:
     """Decodes all images, telling ``reading`` how many are done."""
     for part in (parts.train, parts.validation, parts.test):
         part.at(resolution, reading)
@@ -309,41 +213,28 @@ def read(parts: "Dataset", resolution: int, reading: Callable[[int, int], None])
 def require_weights(strategy: str, inherits: bool) -> None:
     """Refuses a strategy that would freeze fresh weights. Raises UserError."""
     if not inherits and strategy not in ("auto", "full"):
-        do = "Give --weights, or --strategy full."
-        raise UserError(f"--strategy {strategy}", "no --weights", "weights to freeze", do)
+        problem = "without weights the network would be frozen as it is drawn at random."
+        raise UserError(f"--strategy {strategy}", problem, do="Give --weights, or --strategy full.")
 
 
-def _start(asked: FinetuneOptions) -> "tuple[Scaling, NetSpec, WeightSource | None, TransferPlan | None]":
+def _start(asked: FinetuneOptions) -> tuple[Scaling, NetSpec, WeightSource | None, TransferPlan | None]:
     """The network and what it inherits, for its own number of classes."""
-    from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weights import open_weights
-
     scaling, spec, weights = choose_scaling(path(asked.run)), asked.model, inherited(asked.weights)
     if isinstance(spec, str):
         spec = named_spec(spec, scaling.baseline, scaling.coefficients, scaling.rounding)
     spec = spec if asked.resolution is None else replace(spec, resolution=asked.resolution)
     if weights is None:
         return scaling, spec, None, None
-    _require_weights_memory(spec)
+    needed, do = 2 * FLOAT * cost(spec).params, "Choose a smaller network."  # the weights are held twice
+    require_memory(needed, f"--model {spec.name}", torch.device("cpu"), do)
     source = open_weights(weights, spec, asked.source_padding)
     if asked.source_padding is not None:
         spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
     return scaling, spec, source, inherit(source.spec, source.state, spec, seed=0)[1]
 
 
-def _strategy(asked: FinetuneOptions, images: int, classes: int, coverage: float | None) -> "Choice":
-    """As asked, or by the data."""
-    from scalesearch.training.recipe import Choice, choose_strategy
-
-    if asked.strategy == "auto":
-        return choose_strategy(images, classes, coverage)
-    return Choice(asked.strategy, reset_tail=asked.reset_tail)
-
-
 def _config(asked: FinetuneOptions, strategy: Strategy, inherits: bool) -> TrainConfig:
     """The loop's settings; an inherited body that is trained learns more slowly than the head."""
-    from scalesearch.training.recipe import BODY_RATIO
-
     usual = BODY_RATIO if inherits and strategy in ("full", "gradual") else 1.0
     return TrainConfig(
         epochs=asked.epochs, batch_size=asked.batch_size, warmup_epochs=min(1.0, asked.epochs / 4), seed=asked.seed,
@@ -354,21 +245,8 @@ def _config(asked: FinetuneOptions, strategy: Strategy, inherits: bool) -> Train
     )  # fmt: skip
 
 
-def _require_weights_memory(spec: NetSpec) -> None:
-    """Refuses weights that could not be held twice."""
-    import torch
-
-    from scalesearch.training.memory import FLOAT, require_memory
-
-    needed, do = 2 * FLOAT * cost(spec).params, "Choose a smaller network."
-    require_memory(needed, f"--model {spec.name}", torch.device("cpu"), do)
-
-
 def _require_memory(job: FinetuneJob, device: "torch.device") -> None:
     """Refuses what cannot fit before a network is built; preflight looks more closely once it is."""
-    from scalesearch.training.distributed import ranks
-    from scalesearch.training.memory import least_memory, require_memory
-
     config, count = job.recipe.config, len(job.parts.train)
     images = max(config.accumulate, min(config.batch_size, count) // ranks().count)
     needed = least_memory(job.spec, replace(config, batch_size=images))

@@ -1,27 +1,37 @@
-"""What an option is, said once: its help, bounds, unit and panel, in the annotation of a dataclass's field.
+"""What an option is, and the options of every command: each is said once, with its help, bounds, unit and panel.
 
-The Typer command (``cli.commands``) and the Python function (``takes``) are both made from such a dataclass, so an
-option cannot exist in one of them alone. Imports neither typer nor torch.
+The Typer command (``cli.commands``) and the Python function (``takes``) are both made from a command's dataclass, so an
+option cannot exist in one of them alone. Commands import this file at start: it imports neither typer nor torch.
 """
 
 import functools
 import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields
+from collections.abc import Callable, Sequence
+from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, ParamSpec, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
+from scalesearch.design.family import LARGEST
+from scalesearch.design.scaling import Coefficients, Rounding
+from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
+from scalesearch.faces import LossName, Mining
+from scalesearch.study.config import Optimizer
+from scalesearch.training.history import Watcher
 from scalesearch.units import parse_duration, parse_flops
 
-NETWORK, DATA, TRAINING, TRANSFER, SCALING, GRID = (
-    "Network", "Data", "Training", "What is trained", "Scaling", "Grid",
-)  # fmt: skip
-RACE, MEMORY, WORKERS, OUTPUT = "Race and training", "Memory and speed", "Workers and machines", "Run and output"
-MEMBERS, STRANGERS = "Members", "Strangers"
-
+Panel = Literal[  # of the help of a command, where an option stands
+    "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
+    "Workers and machines", "Members", "Strangers", "Run and output",
+]  # fmt: skip
 Unit = Literal["flops", "seconds"]  # read by ``macs`` and ``seconds``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
+Reading = Callable[[int, int], None]  # is told (done, total) while images are read
+USUAL_SPACE = "efficientnet_b0"
+FACES = Path("runs/faces")
+MODEL, GALLERY = FACES / "model.safetensors", FACES / "gallery.safetensors"  # of faces
+FPIR = 0.01
 P = ParamSpec("P")
 O = TypeVar("O")  # noqa: E741
 R = TypeVar("R")
@@ -44,7 +54,7 @@ class Option:
     """
 
     help: str
-    panel: str = ""
+    panel: Panel = ""
     minimum: float | None = None
     maximum: float | None = None
     unit: Unit | None = None
@@ -53,6 +63,14 @@ class Option:
     negative: bool = False
     shell: Shell | None = None
     variable: str = ""
+
+
+class SavedModel(Protocol):
+    """What ``finetune`` returns: it knows its file."""
+
+    @property
+    def file(self) -> Path:
+        """The model."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +93,11 @@ def options_of(kind: type) -> tuple[Field, ...]:
     """The options that a dataclass declares, in order; fields without an ``Option`` are for Python alone."""
     hints: dict[str, Any] = get_type_hints(kind, include_extras=True)
     declared = []
-    for field in fields(kind):
-        if get_origin(hints[field.name]) is Annotated:
-            plain, *extras = get_args(hints[field.name])
-            default = inspect.Parameter.empty if field.default is MISSING else field.default
-            declared += [Field(field.name, plain, default, extra) for extra in extras if isinstance(extra, Option)]
+    for one in fields(kind):
+        if get_origin(hints[one.name]) is Annotated:
+            plain, *extras = get_args(hints[one.name])
+            default = inspect.Parameter.empty if one.default is MISSING else one.default
+            declared += [Field(one.name, plain, default, extra) for extra in extras if isinstance(extra, Option)]
     return tuple(declared)
 
 
@@ -128,9 +146,11 @@ def path(value: Path | str | None) -> Path | None:
     return None if value is None else Path(value)
 
 
-def text(value: Path | str | None) -> str | None:
-    """Text, where some was given: a path as people write it."""
-    return None if value is None else str(value)
+def table_file(value: Path | str | None) -> Path | None:
+    """The file that ``--out`` names for a table. Raises UserError for other endings than .csv and .json."""
+    if value is not None and Path(value).suffix not in (".csv", ".json"):
+        raise UserError("--out", f"{value} ends neither in .csv nor in .json.")
+    return path(value)
 
 
 def inherited(weights: Path | str | None) -> str | None:
@@ -138,48 +158,448 @@ def inherited(weights: Path | str | None) -> str | None:
     return None if weights is None or str(weights) == "scratch" else str(weights)
 
 
+# fmt: off
 # Options that several commands share.
-Data = Annotated[
-    str | Path | None,
-    Option("A folder, a torchvision set, or glyphs; the search's or the model's own if left out.", DATA, shell="data"),
-]
-Device = Annotated[str, Option("auto, cpu, cuda or cuda:1.", MEMORY)]
-SkipBroken = Annotated[bool, Option("Leave unreadable images out.", DATA)]
-Weights = Annotated[
-    str | Path | None,
-    Option(
-        "What to inherit, whatever its width and depth: imagenet (torchvision's nearest), a name of torchvision's, a "
-        "file, a folder of files; nothing (scratch) if left out.", NETWORK, shell="weights",
-    ),
-]  # fmt: skip
-SourcePadding = Annotated[
-    Literal["symmetric", "same"] | None,
-    Option("How the source was padded, if not as known: same for weights from TensorFlow.", NETWORK),
-]
-Run = Annotated[
-    Path | str | None, Option("Folder of a search; the newest under runs/ if left out.", OUTPUT, shell="runs")
-]
-Executor = Annotated[
-    Literal["processes", "ray"],
-    Option("processes of this machine, or ray: a cluster (needs scalesearch[ray]).", WORKERS),
-]
-RayAddress = Annotated[
-    str | None, Option("Address of a Ray cluster; a running one if left out, else a local one.", WORKERS)
-]
-CpusPerTrial = Annotated[
-    float,
-    Option("Cores of each training: its threads on a CPU, and what Ray reserves.", WORKERS, minimum=0.01, maximum=1024),
-]
-GpusPerTrial = Annotated[
-    float, Option("GPUs that Ray reserves for each training.", WORKERS, minimum=0, maximum=64)
-]  # fmt: skip
-Retries = Annotated[
-    int, Option("How often a training is tried again after its worker died.", WORKERS, minimum=0, maximum=1000)
-]
-Storage = Annotated[
-    str | None,
-    Option(
-        "postgresql://USER:PASSWORD@HOST/DATABASE that several coordinators share; SQLite in --run if left out.",
-        WORKERS, variable="SCALESEARCH_STORAGE",
-    ),
-]  # fmt: skip
+Data = Annotated[str | Path | None, Option(
+    "Images: a folder, the name of a torchvision set, or glyphs; those of the search or of the model if left out.",
+    "Data", shell="data")]
+Device = Annotated[str, Option(
+    "Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", "Memory and speed")]
+SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
+Weights = Annotated[str | Path | None, Option(
+    "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
+    "network of torchvision's, a file, or a folder of files; new ones (scratch) if left out.", "Network",
+    shell="weights")]
+SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
+    "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as the "
+    "weights say if left out.", "Network")]
+Scheme = Literal["auto", "head", "tail", "full", "gradual"]  # a strategy, or auto: chosen
+Patience = Annotated[int, Option(
+    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", "Training", minimum=0)]
+Ema = Annotated[float, Option(
+    "Decay of the moving average of the weights, such as 0.99; 0 takes no average.", "Training")]
+TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
+Run = Annotated[Path | str | None, Option(
+    "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
+TimeBudget = Annotated[float | str | None, Option(
+    "Time that this call may take, such as 30m or 2h; no limit if left out. What a search's race leaves of it goes to "
+    "undecided candidates.", "Memory and speed", unit="seconds")]
+Jobs = Annotated[int | None, Option(
+    "Trainings at a time; if left out as many as there are cores, one on a GPU, or as many as the Ray cluster takes.",
+    "Memory and speed", minimum=1, short="j")]
+Executor = Annotated[Literal["processes", "ray"], Option(
+    "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).",
+    "Workers and machines")]
+RayAddress = Annotated[str | None, Option(
+    "Address of a Ray cluster; if left out a running one, or else a local one.", "Workers and machines")]
+GpusPerTrial = Annotated[float, Option(
+    "GPUs that Ray reserves for each training.", "Workers and machines", minimum=0, maximum=64)]
+Retries = Annotated[int, Option(
+    "How often a training is repeated after its worker died.", "Workers and machines", minimum=0, maximum=1000)]
+Storage = Annotated[str | None, Option(
+    "Database that several coordinators share, as postgresql://USER:PASSWORD@HOST/DATABASE; SQLite in the run's folder "
+    "if left out.", "Workers and machines", variable="SCALESEARCH_STORAGE")]
+SpaceName = Annotated[str, Option(
+    "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file.",
+    "Network", shell="spaces")]
+Baseline = Annotated[NetSpec | str | None, Option(
+    "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; that of "
+    "the newest search, or else efficientnet_b0, if left out.", "Network", shell="spaces")]
+SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
+Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling")]
+Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling")]
+Gamma = Annotated[float | None, Option(f"Factor of the resolution per φ, {SEARCHED}", "Scaling")]
+HowRounded = Annotated[Rounding | None, Option(
+    "How layers and channels are rounded: budget meets the wanted FLOPs, efficientnet does as the released family; as "
+    "in the search, or else budget, if left out.", "Scaling")]
+ModelFile = Annotated[SavedModel | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
+FaceModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", "Members")]
+GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", "Members")]
+Strangers = Annotated[str | Path | None, Option(
+    "Folder of people who are no members, with a folder of photos for each; if left out some of the people stand "
+    "for them.", "Strangers")]
+Fpir = Annotated[float, Option(
+    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
+Crop = Annotated[bool | None, Option(
+    "Find faces on the photos and turn them upright first; as the model was trained if left out.", "Data",
+    negative=True)]
+
+
+@dataclass(frozen=True)
+class BaselineOptions:
+    """Which baseline is asked for."""
+
+    space: SpaceName = USUAL_SPACE
+    target_flops: Annotated[float | str | None, Option(
+        "Scale it to this many multiply-adds, such as 400M; the space's own size if left out.", "Network",
+        unit="flops")] = None
+    classes: Annotated[int | None, Option(
+        "Outputs of the classifier; as many as the space says if left out.", "Network", minimum=1,
+        maximum=1_000_000)] = None
+
+
+@dataclass(frozen=True)
+class ScaleOptions:
+    """Which member of which family is asked for; ``coefficients`` go before those of a search."""
+
+    space: Baseline = None
+    phi: Annotated[float | None, Option(
+        "How far to scale: any real φ, where 0 is the baseline and a negative one is smaller.", "Scaling")] = None
+    _: KW_ONLY
+    flops: Annotated[float | str | None, Option(
+        "Find the φ whose network costs this, such as 1.8G.", "Scaling", unit="flops")] = None
+    latency: Annotated[float | str | None, Option(
+        "Find the φ whose network takes this long on this machine, such as 20ms.", "Scaling", unit="seconds")] = None
+    run: Run = None
+    alpha: Alpha = None
+    beta: Beta = None
+    gamma: Gamma = None
+    coefficients: Coefficients | None = None
+    rounding: HowRounded = None
+    batch_size: Annotated[int, Option(
+        "Images at a time when --latency is measured.", "Memory and speed", minimum=1)] = 1
+    device: Annotated[str, Option(
+        "Where --latency is measured: auto, cpu, cuda or cuda:1.", "Memory and speed")] = "auto"
+    threads: Annotated[int | None, Option(
+        "CPU threads when --latency is measured; as many as torch takes if left out.", "Memory and speed",
+        minimum=1)] = None
+    out: Annotated[Path | str | None, Option(
+        "JSON file for the network's spec; one in the family's folder if left out.", "Run and output")] = None
+
+
+@dataclass(frozen=True)
+class FamilyOptions:
+    """Which family is asked for; ``coefficients`` go before those of a search."""
+
+    space: Baseline = None
+    coefficients: Coefficients | None = None
+    _: KW_ONLY
+    run: Run = None
+    alpha: Alpha = None
+    beta: Beta = None
+    gamma: Gamma = None
+    rounding: HowRounded = None
+    largest: Annotated[int, Option(
+        "φ of the largest member; the smallest has 0.", "Scaling", minimum=0, maximum=20)] = LARGEST
+    published: Annotated[bool, Option("Show the members that the space's authors released instead.", "Scaling")] = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions:
+    """What a search is asked for. None: chosen by the space, the data or the device."""
+
+    target_flops: Annotated[float | str | None, Option(
+        "Size T of the baseline in multiply-adds, such as 400M; the size of the space's own if left out.", "Network",
+        unit="flops")] = None
+    space: SpaceName = USUAL_SPACE
+    data: Annotated[str | Path, Option(
+        "Images to train on: a folder, a torchvision set such as cifar10, or glyphs, which are embedded.", "Data",
+        shell="data")] = field(default="glyphs", kw_only=False)
+    weights: Weights = None
+    source_padding: SourcePadding = None
+    run: Annotated[Path | str | None, Option(
+        "Folder that keeps the search; runs/SPACE-DATA-T if left out.", "Run and output", shell="runs")] = None
+    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid")] = None
+    tolerance: Annotated[float | None, Option(
+        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid")] = None
+    real_tolerance: Annotated[float, Option(
+        "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
+        minimum=0, maximum=1)] = 0.05
+    rounding: Annotated[Rounding, Option(
+        "How layers and channels are rounded: budget compares networks of equal real FLOPs, efficientnet follows the "
+        "paper to the letter and compares unequal ones.", "Grid")] = "budget"
+    seeds: Annotated[int | None, Option(
+        "Full trainings of each candidate in the last rung; 1 if left out, 3 with --exhaustive.", "Race and training",
+        minimum=1, maximum=1000)] = None
+    exhaustive: Annotated[bool, Option(
+        "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
+    time_budget: TimeBudget = None
+    trials: Annotated[int | None, Option(
+        "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
+    level: Annotated[float, Option(
+        "Probability with which the winner set contains the best candidate.", "Race and training", minimum=0.5,
+        maximum=0.999)] = 0.9
+    epochs: Annotated[int | None, Option(
+        "Epochs of a full training; 18 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
+    proxy_divisor: Annotated[float | None, Option(
+        "Train at the resolution divided by this; by as much as makes training affordable if left out.",
+        "Race and training")] = None
+    images: Annotated[int | None, Option(
+        "The most training images; 4000 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
+    batch_size: Annotated[int, Option("Images of a training step.", "Race and training", minimum=2)] = 32
+    lr: Annotated[float, Option("Peak learning rate of AdamW.", "Race and training")] = 0.003
+    jobs: Jobs = None
+    device: Device = "auto"
+    executor: Executor = "processes"
+    ray_address: RayAddress = None
+    cpus_per_trial: Annotated[float, Option(
+        "Cores for each training: its threads on a CPU, and what Ray reserves.", "Workers and machines", minimum=0.01,
+        maximum=1024)] = 1.0
+    gpus_per_trial: GpusPerTrial = 0.0
+    storage: Storage = None
+    retries: Retries = 3
+    skip_broken: SkipBroken = False
+    tell: Tell | None = None
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """Which networks of which search are trained again, and how large."""
+
+    run: Run = None
+    _: KW_ONLY
+    phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
+    members: Annotated[int, Option(
+        "How many of the winner set are trained besides the recommended one.", minimum=0, maximum=1000)] = 3
+    beaten: Annotated[int, Option(
+        "How many of the beaten ones are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
+    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
+    epochs: Annotated[int | None, Option(
+        "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
+    time_budget: TimeBudget = None
+    jobs: Jobs = None
+    executor: Executor = "processes"
+    ray_address: RayAddress = None
+    cpus_per_trial: Annotated[float | None, Option(
+        "Cores that Ray reserves for each training; as many as its threads if left out.", "Workers and machines",
+        minimum=0.01, maximum=1024)] = None
+    gpus_per_trial: GpusPerTrial = 0.0
+    storage: Storage = None
+    retries: Retries = 3
+    skip_broken: SkipBroken = False
+    tell: Tell | None = None
+
+
+@dataclass(frozen=True)
+class FinetuneOptions:
+    """What a fine-tuning is asked for. None: chosen by the model, the data or the strategy."""
+
+    model: Annotated[NetSpec | str, Option(
+        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
+        "efficientnet_b3.", "Network", shell="models")] = "b1"
+    data: Data = None
+    _: KW_ONLY
+    run: Run = None
+    weights: Weights = None
+    source_padding: SourcePadding = None
+    strategy: Annotated[Scheme, Option(
+        "What is trained: head on a frozen body, tail (the last blocks, too), full (everything, the body more slowly), "
+        "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.",
+        "What is trained")] = "auto"
+    tail_blocks: Annotated[int, Option(
+        "How many of the last blocks tail and gradual train besides the head.", "What is trained", minimum=0)] = 3
+    reset_tail: Annotated[bool, Option(
+        "Give the blocks of the tail new weights before training.", "What is trained")] = False
+    epochs: Annotated[int, Option("Passes over the training images.", "Training", minimum=1)] = 20
+    patience: Patience = 0
+    resolution: Annotated[int | None, Option(
+        "Side of the images in pixels; the network's own if left out.", "Network", minimum=8, maximum=4096)] = None
+    batch_size: Annotated[int, Option("Images of a training step.", "Training", minimum=2)] = 32
+    accumulate: Annotated[int, Option(
+        "Send the images of a step through in so many parts, which takes less memory.", "Memory and speed",
+        minimum=1)] = 1
+    recompute: Annotated[bool, Option(
+        "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.",
+        "Memory and speed")] = False
+    optimizer: Annotated[Optimizer, Option("Optimizer: AdamW, or SGD with momentum.", "Training")] = "adamw"
+    lr: Annotated[float | None, Option(
+        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", "Training")] = None
+    body_lr_ratio: Annotated[float | None, Option(
+        "Learning rate of the body as a share of the head's; 0.3 for inherited weights, else 1, if left out.",
+        "What is trained")] = None
+    layer_decay: Annotated[float, Option(
+        "Learning rate of each block as a share of the next one's towards the head.", "What is trained")] = 1.0
+    ema: Ema = 0.0
+    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", "Training")] = 0.1
+    augment: Annotated[Literal["light", "medium", "strong"], Option(
+        "How training images are varied: light crops and flips, medium adds RandAugment and erasing, strong adds MixUp "
+        "and CutMix.", "Data")] = "light"
+    balance: Annotated[bool, Option("Let rare classes weigh as much in the loss as common ones.", "Data")] = False
+    seed: Annotated[int, Option(
+        "Seed of new weights, of the order of the images and of their augmentation.", "Training", minimum=0)] = 0
+    device: Device = "auto"
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str | None, Option(
+        "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
+    tell: Tell | None = None
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """What a saved model is evaluated on."""
+
+    model: ModelFile
+    data: Data = None
+    _: KW_ONLY
+    part: Annotated[Literal["test", "validation", "train"], Option("Part of the images to evaluate on.")] = "test"
+    device: Device = "auto"
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str | None, Option(
+        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which images a saved model is asked about."""
+
+    model: ModelFile
+    images: Annotated[Sequence[str | Path] | str | Path, Option(
+        "Images to predict, or folders of them.", argument=True)]
+    _: KW_ONLY
+    out: TableFile = None
+    top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
+    batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Which model is written, and for whom."""
+
+    model: ModelFile
+    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm"], Option(
+        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm."
+    )] = "onnx"
+    _: KW_ONLY
+    out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+
+
+@dataclass(frozen=True)
+class ReportOptions:
+    """Which searches are reported."""
+
+    runs: Annotated[Sequence[Path | str] | Path | str | None, Option(
+        "Folder of a search, or several, which are compared; the newest under runs/ if left out.",
+        argument=True)] = None
+    _: KW_ONLY
+    out: Annotated[Path | str | None, Option(
+        "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
+    watts: Annotated[float | None, Option(
+        "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
+        maximum=1_000_000)] = None
+    price_per_hour: Annotated[float | None, Option(
+        "Price of an hour of the machine, for an estimate of the cost; none is made if left out.", minimum=0,
+        maximum=1_000_000)] = None
+
+
+@dataclass(frozen=True)
+class FitOptions:
+    """What an embedding is trained on, and how."""
+
+    data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", "Data")]
+    _: KW_ONLY
+    model: Annotated[str, Option(
+        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
+        "efficientnet_b3.", "Network", shell="models")] = "b0"
+    weights: Annotated[str | Path | None, Option(
+        "Weights that the body inherits, named as for finetune; scratch for new ones.", "Network",
+        shell="weights")] = "imagenet"
+    source_padding: SourcePadding = None
+    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", "Data")] = False
+    resolution: Annotated[int, Option("Side of a face in pixels.", "Network", minimum=16, maximum=4096)] = 112
+    dimensions: Annotated[int, Option("Length of an embedding.", "Network", minimum=2, maximum=4096)] = 128
+    loss: Annotated[LossName, Option(
+        "Loss of the training: the triplet loss, or one with a learned vector for each person.",
+        "Training")] = "triplet"
+    mining: Annotated[Mining, Option(
+        "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.",
+        "Training")] = "all"
+    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", "Training")] = 0.2
+    recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", "Training", negative=True)] = True
+    people: Annotated[int, Option("People in a batch.", "Training", minimum=2)] = 16
+    photos: Annotated[int, Option("Photos of each person in a batch.", "Training", minimum=2)] = 4
+    epochs: Annotated[int | None, Option(
+        "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", "Training",
+        minimum=1)] = None
+    patience: Patience = 0
+    held_out: Annotated[float | None, Option(
+        "Share of the people to hold out, by whom the training is watched; if left out a tenth of 50 people or more.",
+        "Training")] = None
+    strategy: Annotated[Scheme, Option(
+        "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
+        "three in turn), or auto, which is tail for inherited weights, else full.", "What is trained")] = "auto"
+    tail_blocks: Annotated[int, Option(
+        "How many of the last blocks tail and gradual train besides the embedding layer.", "What is trained",
+        minimum=0)] = 6
+    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", "Training")] = 0.001
+    body_lr_ratio: Annotated[float, Option(
+        "Learning rate of an inherited body as a share of the embedding layer's.", "What is trained")] = 0.3
+    ema: Ema = 0.0
+    seed: Annotated[int, Option(
+        "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
+    device: Device = "auto"
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str, Option("Folder for the model.", "Run and output")] = FACES
+    tell: Tell | None = None
+    watcher: Watcher | None = None
+
+
+@dataclass(frozen=True)
+class EnrollOptions:
+    """Who is added to a gallery, and what its threshold is fitted on."""
+
+    people: Annotated[str | Path | None, Option(
+        "Folder of people, with a folder of photos for each; nobody is added, the threshold alone fitted, if left out.",
+        argument=True)] = None
+    _: KW_ONLY
+    model: FaceModelFile = MODEL
+    gallery: GalleryFile = GALLERY
+    strangers: Strangers = None
+    fpir: Fpir = FPIR
+    crop: Crop = None
+    skip_broken: SkipBroken = False
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class IdentifyOptions:
+    """Which photos are named, by which gallery."""
+
+    photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
+    _: KW_ONLY
+    model: FaceModelFile = MODEL
+    gallery: GalleryFile = GALLERY
+    crop: Crop = None
+    out: TableFile = None
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class MembersOptions:
+    """Which gallery is shown."""
+
+    gallery: GalleryFile = GALLERY
+
+
+@dataclass(frozen=True)
+class RemoveOptions:
+    """Who is taken out of a gallery."""
+
+    name: Annotated[Sequence[str] | str, Option("People to take out.", argument=True)]
+    _: KW_ONLY
+    gallery: GalleryFile = GALLERY
+
+
+@dataclass(frozen=True)
+class FaceEvaluateOptions:
+    """Which people a model is evaluated on."""
+
+    people: Annotated[str | Path, Option(
+        "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)]
+    _: KW_ONLY
+    model: FaceModelFile = MODEL
+    strangers: Strangers = None
+    pairs: Annotated[Path | str | None, Option(
+        "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")] = None
+    fpir: Fpir = FPIR
+    crop: Crop = None
+    seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
+    skip_broken: SkipBroken = False
+    out: Annotated[Path | str | None, Option(
+        "Folder for evaluation.json, tables and figures; none is written if left out.")] = None
+    device: Device = "auto"
+    reading: Reading | None = None
+# fmt: on

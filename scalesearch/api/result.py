@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.design import Family, Scaling, spanned
-from scalesearch.design.family import LARGEST, member
+from scalesearch.api.design import Family, Scaling, searched_scaling
+from scalesearch.design.family import LARGEST
 from scalesearch.design.scaling import Coefficients
 from scalesearch.design.spec import NetSpec
 from scalesearch.study.answer import Answer, Recommendation
@@ -61,15 +61,18 @@ class SearchResult:
 
         return summary_frame(self.record)
 
+    @property
+    def scaling(self) -> Scaling:
+        """The baseline and the recommended coefficients, and in words where they are from."""
+        return searched_scaling(self.record)
+
     def family(self, largest: int = LARGEST) -> Family:
         """B0, B1, … by the recommended coefficients: φ = 0 to ``largest``."""
-        chosen, folder = self.recommendation, self.folder / "family"
-        return spanned(Scaling(chosen.baseline, chosen.coefficients, chosen.rounding, self.origin, folder), largest)
+        return self.scaling.family(largest)
 
     def scale(self, phi: float) -> NetSpec:
         """The member at any real φ."""
-        chosen = self.recommendation
-        return member(chosen.baseline, chosen.coefficients, phi, chosen.rounding).spec
+        return self.scaling.member(phi).spec
 
     def figure(self) -> "Figure":
         """Accuracy on validation images against real FLOPs, with 95 % intervals."""
@@ -82,13 +85,6 @@ class SearchResult:
         from scalesearch.reports.artefacts import write_report
 
         return write_report(out or self.folder / "report", self.record)[-1]
-
-    @property
-    def origin(self) -> str:
-        """Where the coefficients are from, in words."""
-        chosen = self.recommendation
-        state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"
-        return f"Coefficients searched on {chosen.data} in {self.folder} ({chosen.coefficients}{state})"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -103,15 +99,15 @@ class SearchResult:
         from scalesearch.reports import tables, words
         from scalesearch.reports.render import notebook
 
-        return notebook(tables.standings(self.record), [self.origin, *words.answer_lines(self.record)])
+        return notebook(tables.standings(self.record), [self.scaling.origin, *words.answer_lines(self.record)])
 
 
-def read_result(folder: Path) -> SearchResult:
+def searched(run: str | Path) -> SearchResult:
     """The answer that a search left in its folder.
 
     Raises:
         UserError: no search there, or none of its trainings ended well.
     """
-    record = read_record(folder)
+    record = read_record(Path(run))
     answered(record)  # says what is missing
     return SearchResult(record)

@@ -1,154 +1,45 @@
 """A search: what is asked, what it comes to, the trainings, and the answer."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
-from scalesearch.api.design import USUAL_SPACE, SpaceName
-from scalesearch.api.options import (
-    DATA,
-    GRID,
-    MEMORY,
-    NETWORK,
-    OUTPUT,
-    RACE,
-    CpusPerTrial,
-    Device,
-    Executor,
-    GpusPerTrial,
-    Option,
-    RayAddress,
-    Retries,
-    SkipBroken,
-    SourcePadding,
-    Storage,
-    Tell,
-    inherited,
-    macs,
-    path,
-    seconds,
-    takes,
-)
+from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
+from scalesearch.api.result import SearchResult, searched
+from scalesearch.data.cache import cores
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.source import Source
+from scalesearch.design.budget import RESOLUTION_SLACK
+from scalesearch.design.candidates import Enumeration
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Rounding, size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.nets.weights import open_weights
+from scalesearch.running.campaign import Bounds
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.estimate import Timing, expected_rungs, measure
+from scalesearch.running.provenance import run_facts
+from scalesearch.running.search import RaceAgenda, recorded, search
+from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig, validate
+from scalesearch.study.plan import Inheritance, SearchPlan, Trial, runners
+from scalesearch.study.proxy import choose_proxy
+from scalesearch.study.race import Race, exhaustive, open_places, usual
+from scalesearch.study.row import Row
+from scalesearch.training.device import choose_device
+from scalesearch.training.memory import require_workers
+from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count, show_percent
 
 if TYPE_CHECKING:
-    from scalesearch.api.result import SearchResult
-    from scalesearch.data.dataset import Dataset
-    from scalesearch.data.source import Source
-    from scalesearch.design.candidates import Enumeration
-    from scalesearch.running.carry_out import Listener
-    from scalesearch.running.estimate import Timing
-    from scalesearch.running.workers import Workers
-    from scalesearch.study.plan import Inheritance, SearchPlan, Trial
-    from scalesearch.study.race import Race
-    from scalesearch.study.row import Row
+    from scalesearch.api.verify import VerifyJob
 
+Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
 EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is
-
-Jobs = Annotated[
-    int | None,
-    Option(
-        "Trainings at a time; if left out as many as there are cores, or as the Ray cluster takes.", MEMORY, minimum=1,
-        short="j",
-    ),
-]  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class SearchOptions:
-    """What a search is asked for. None: chosen by the space, the data or the device."""
-
-    target_flops: Annotated[
-        float | str | None,
-        Option("T: size of the baseline, such as 400M; the space's own size if left out.", NETWORK, unit="flops"),
-    ] = None
-    space: SpaceName = USUAL_SPACE
-    data: Annotated[
-        str | Path,
-        Option(
-            "A folder of images, a torchvision set such as cifar10, or the embedded glyphs.", DATA, shell="data"
-        ),
-    ] = field(default="glyphs", kw_only=False)  # fmt: skip
-    weights: Annotated[
-        str | Path | None,
-        Option(
-            "What every candidate inherits, as for finetune: imagenet, a file, a trained baseline; nothing (scratch) "
-            "if left out.", NETWORK, shell="weights",
-        ),
-    ] = None  # fmt: skip
-    source_padding: SourcePadding = None
-    run: Annotated[
-        Path | str | None, Option("Folder of the run; runs/SPACE-DATA-T if left out.", OUTPUT, shell="runs")
-    ] = None
-    step: Annotated[
-        float | None, Option("Step of α, β, γ; the space's if left out (0.1).", GRID)
-    ] = None  # fmt: skip
-    tolerance: Annotated[
-        float | None, Option("How far αβ²γ² may be from 2; the space's if left out (0.1).", GRID)
-    ] = None  # fmt: skip
-    real_tolerance: Annotated[
-        float,
-        Option(
-            "Share by which the real FLOPs may miss 2×, with --rounding budget.", GRID, minimum=0, maximum=1
-        ),
-    ] = 0.05  # fmt: skip
-    rounding: Annotated[
-        Rounding, Option("budget: equal real FLOPs. efficientnet: paper-literal, unequal costs.", GRID)
-    ] = "budget"
-    seeds: Annotated[
-        int | None,
-        Option(
-            "Full trainings of each candidate in the last rung; 1 if left out, with --exhaustive 3.", RACE, minimum=1,
-            maximum=1000,
-        ),
-    ] = None  # fmt: skip
-    exhaustive: Annotated[
-        bool, Option("Train every candidate fully with every seed, instead of racing.", RACE)
-    ] = False  # fmt: skip
-    time_budget: Annotated[
-        float | str | None,
-        Option(
-            "Wall time for this call, such as 30m or 2h: what the race leaves of it goes to open places.", MEMORY,
-            unit="seconds",
-        ),
-    ] = None  # fmt: skip
-    trials: Annotated[int | None, Option("Trainings begun by this call at most.", MEMORY, minimum=1)] = None
-    level: Annotated[
-        float,
-        Option(
-            "Probability with which the winner set contains the best candidate.", RACE, minimum=0.5, maximum=0.999
-        ),
-    ] = 0.9  # fmt: skip
-    epochs: Annotated[
-        int | None, Option("Epochs of a full training; if left out 18 on a CPU, 20 on a GPU.", RACE, minimum=1)
-    ] = None
-    proxy_divisor: Annotated[
-        float | None,
-        Option("The resolution is divided by this for training; if left out as much as makes it affordable.", RACE),
-    ] = None
-    images: Annotated[
-        int | None, Option("Training images at most; 4000 on a CPU if left out.", DATA, minimum=1)
-    ] = None  # fmt: skip
-    batch_size: Annotated[int, Option("Images a step.", RACE, minimum=2)] = 32
-    lr: Annotated[float, Option("Peak learning rate (AdamW).", RACE)] = 3e-3
-    jobs: Jobs = None
-    device: Device = "auto"
-    executor: Executor = "processes"
-    ray_address: RayAddress = None
-    cpus_per_trial: CpusPerTrial = 1.0
-    gpus_per_trial: GpusPerTrial = 0.0
-    storage: Storage = None
-    retries: Retries = 3
-    skip_broken: SkipBroken = False
-    tell: Tell | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,34 +47,27 @@ class SearchJob:
     """A search that could start: its plan, candidates and images, where it is kept, how it races, and within what."""
 
     asked: SearchOptions
-    plan: "SearchPlan"
-    enumeration: "Enumeration"
-    parts: "Dataset"
+    plan: SearchPlan
+    enumeration: Enumeration
+    parts: Dataset
     folder: Path
-    race: "Race"
-    workers: "Workers"
+    race: Race
+    workers: Workers
     time_budget: float | None
-
-    @property
-    def side_by_side(self) -> int:
-        """Trainings at a time, on this machine where the cluster decides."""
-        from scalesearch.data.cache import cores
-
-        return self.workers.jobs or max(1, cores() // self.plan.threads)
 
 
 @dataclass(frozen=True)
 class Forecast:
     """What is left to train and how long that takes: rows recorded before, trainings by rung if nobody is beaten."""
 
-    before: "Sequence[Row]"
-    rungs: "Sequence[Sequence[tuple[Trial, int]]]"
-    timing: "Timing | None"
+    before: Sequence[Row]
+    rungs: Rungs
+    timing: Timing | None
     seconds: float
 
 
 @takes(SearchOptions)
-def grid(asked: SearchOptions) -> "SearchResult":
+def grid(asked: SearchOptions) -> SearchResult:
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
 
     With several ``jobs`` Python starts processes that import the calling script again: call this under
@@ -193,29 +77,24 @@ def grid(asked: SearchOptions) -> "SearchResult":
     Raises:
         UserError: an option that cannot be used, or a folder that holds another search.
     """
-    from scalesearch.running.carry_out import Listener
-
     job = prepare(asked)
-    say = asked.tell or (lambda text: None)
-    timing = None if job.time_budget is None else forecast(job).timing
-    return run(job, Listener(lambda done, total: None, told(say), say), timing)
+    return run(job, listener(asked.tell), None if job.time_budget is None else forecast(job))
 
 
-def told(say: Tell) -> "Callable[[Row, int, int], None]":
+def listener(tell: Tell | None) -> Listener:
     """Says a line about each training that ended: its row, how many are done, and of how many."""
+    say = tell or (lambda text: None)
 
-    def finished(row: "Row", done: int, total: int) -> None:
-        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
-        say(f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: {result}")
+    def finished(row: Row, done: int, total: int) -> None:
+        say(f"{done}/{total} {outcome(row)}")
 
-    return finished
+    return Listener(lambda done, total: None, finished, say)
 
 
-def searched(run: str | Path) -> "SearchResult":
-    """The answer of an earlier search, from its folder. Raises UserError where there is none."""
-    from scalesearch.api.result import read_result
-
-    return read_result(Path(run))
+def outcome(row: Row) -> str:
+    """A training that ended, in words."""
+    result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
+    return f"{row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: {result}"
 
 
 def prepare(asked: SearchOptions) -> SearchJob:
@@ -224,11 +103,9 @@ def prepare(asked: SearchOptions) -> SearchJob:
     Raises:
         UserError: an option that cannot be used.
     """
-    from scalesearch.data.dataset import open_data
-    from scalesearch.study.race import exhaustive, usual
-
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
-    where, workers = _workers(asked)
+    where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
+    workers = workers_of(asked, where, threads)
     source = open_data(str(asked.data), skip_broken=asked.skip_broken)
     plan, parts = _plan(asked, source, target, where)
     race = usual(plan.train.epochs, asked.seeds or (3 if asked.exhaustive else 1), asked.level)
@@ -240,75 +117,75 @@ def prepare(asked: SearchOptions) -> SearchJob:
 def forecast(job: SearchJob) -> Forecast:
     """Times a few steps, as many side by side as will run, and adds up what is left. Raises UserError where the
     folder holds another search."""
-    from scalesearch.running.estimate import expected_rungs, measure
-    from scalesearch.running.search import recorded
-    from scalesearch.study.plan import runners
+    before = recorded(job.folder, job.plan, job.asked.storage)
+    candidates = runners(job.plan, job.enumeration.candidates)
+    return timed(job, before, expected_rungs(job.race, job.plan, candidates, [row.key for row in before]))
 
-    plan, parts = job.plan, job.parts
-    before = recorded(job.folder, plan, job.asked.storage)
-    candidates = runners(plan, job.enumeration.candidates)
-    rungs = expected_rungs(job.race, plan, candidates, [row.key for row in before])
-    pending = [one for rung in rungs for one, _ in rung]
+
+def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> Forecast:
+    """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it."""
+    plan, parts, pending = job.plan, job.parts, [trial for rung in rungs for trial, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
         return Forecast(before, rungs, None, 0.0)
-    timing = measure(pending, len(parts.train), len(parts.validation), job.side_by_side, plan.device, plan.threads)
+    timing = measure(pending, len(parts.train), len(parts.validation), side_by_side(job), plan.device, plan.threads)
     return Forecast(before, rungs, timing, timing.total(rungs))
 
 
-def run(job: SearchJob, listener: "Listener", timing: "Timing | None" = None) -> "SearchResult":
+def side_by_side(job: "SearchJob | VerifyJob") -> int:
+    """Trainings at a time, on this machine where the cluster decides."""
+    return job.workers.jobs or max(1, cores() // job.plan.threads)
+
+
+def bounds(job: "SearchJob | VerifyJob", expected: Forecast | None, trials: int | None = None) -> Bounds:
+    """Within what trainings are begun: none that would not end within the time budget."""
+    timing = expected.timing if expected else None
+    return Bounds(job.time_budget, trials, lambda one: timing.training(one, one.until) if timing else 0.0)
+
+
+def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) -> SearchResult:
     """Trains what the race wants; run again, it continues.
 
     Args:
-        timing: of ``forecast``, so that nothing is begun that would not end within the time budget.
+        expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
 
     Raises:
         UserError: the folder is in use or holds another search, or nothing could be trained.
     """
-    from scalesearch.api.result import read_result
-    from scalesearch.running.campaign import Bounds
-    from scalesearch.running.provenance import run_facts
-    from scalesearch.running.search import RaceAgenda, search
-    from scalesearch.study.race import open_places
-
     plan, race, asked = job.plan, job.race, job.asked
     races = (race, open_places(race)) if job.time_budget is not None and not asked.exhaustive else (race,)
     facts = run_facts(job.enumeration, job.parts, plan.device, str(asked.data))
-    bounds = Bounds(
-        job.time_budget, asked.trials, lambda one: timing.training(one, one.until) if timing else 0.0
-    )  # fmt: skip
-    agenda = RaceAgenda(plan, job.enumeration.candidates, races)
-    search(job.folder, agenda, job.parts, facts, job.workers, listener, bounds, asked.storage)
-    return read_result(job.folder)
+    agenda, within = RaceAgenda(plan, job.enumeration.candidates, races), bounds(job, expected, asked.trials)
+    search(job.folder, agenda, job.parts, facts, job.workers, listener, within, asked.storage)
+    return searched(job.folder)
 
 
-def _workers(asked: SearchOptions) -> "tuple[str, Workers]":
-    """The device that trainings have, and where they run."""
-    from scalesearch.data.cache import cores
-    from scalesearch.running.workers import Workers
-    from scalesearch.training.device import choose_device
-    from scalesearch.training.memory import require_workers
+def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) -> Workers:
+    """Where trainings run: as many as are asked for, else one on a GPU, one for ``threads`` cores, or as Ray decides.
 
-    on_ray = asked.executor == "ray"
-    if not on_ray:
+    Raises UserError for more than there is memory for.
+    """
+    usual = None
+    if asked.executor == "processes":
         require_workers(asked.jobs or 1)
-    where = _device_of_ray(asked) if on_ray else str(choose_device(asked.device))
-    usual = None if on_ray else max(1, cores() // max(1, int(asked.cpus_per_trial))) if where == "cpu" else 1
-    return where, Workers(
-        asked.jobs or usual, asked.executor, asked.cpus_per_trial, asked.gpus_per_trial, asked.ray_address,
+        usual = max(1, cores() // threads) if device == "cpu" else 1
+    return Workers(
+        asked.jobs or usual, asked.executor, asked.cpus_per_trial or threads, asked.gpus_per_trial, asked.ray_address,
         asked.retries,
     )  # fmt: skip
 
 
-def _device_of_ray(asked: SearchOptions) -> str:
-    """What Ray gives a worker: the GPUs asked for, which it numbers from 0, or none.
+def _device(asked: SearchOptions) -> str:
+    """What trainings compute on: as asked, or what Ray gives a worker, the GPUs asked for, which it numbers from 0.
 
-    Raises UserError for a device that this does not give.
+    Raises UserError for a device that is not there or that Ray does not give.
     """
+    if asked.executor == "processes":
+        return str(choose_device(asked.device))
     kind = "cuda" if asked.gpus_per_trial > 0 else "cpu"
     if asked.device not in ("auto", kind):
-        expected = "cuda with --gpus-per-trial above 0, else cpu; Ray chooses which"
-        raise UserError("--device", asked.device, expected, "Leave it out.")
+        problem = f"on Ray, trainings with --gpus-per-trial {asked.gpus_per_trial:g} run on {kind}, not {asked.device}."
+        raise UserError("--device", problem, do="Leave it out.")
     return "cuda:0" if kind == "cuda" else "cpu"
 
 
@@ -318,14 +195,9 @@ def usual_folder(space: str, data: str, target_macs: float | None) -> Path:
 
 
 def _plan(
-    asked: SearchOptions, source: "Source", target: float | None, where: str
-) -> "tuple[SearchPlan, Dataset]":  # fmt: skip
+    asked: SearchOptions, source: Source, target: float | None, where: str
+) -> tuple[SearchPlan, Dataset]:  # fmt: skip
     """The plan of a search on a device, and its images."""
-    from scalesearch.data.dataset import dataset
-    from scalesearch.study.plan import SearchPlan
-    from scalesearch.study.proxy import choose_proxy
-    from scalesearch.training.recipe import BODY_RATIO
-
     loaded, on_cpu = load_space(asked.space), where == "cpu"
     grid = Grid(
         _within("--step", asked.step, loaded.grid.step),
@@ -352,11 +224,8 @@ def _plan(
     ), parts  # fmt: skip
 
 
-def _weights(asked: SearchOptions, baseline: NetSpec) -> "Inheritance | None":
+def _weights(asked: SearchOptions, baseline: NetSpec) -> Inheritance | None:
     """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
-    from scalesearch.nets.weights import open_weights
-    from scalesearch.study.plan import Inheritance
-
     named = inherited(asked.weights)
     if named is None:
         return None
@@ -369,13 +238,11 @@ def _within(option: str, value: float | None, default: float) -> float:
     if value is None:
         return default
     if not 0.001 <= value <= 1:
-        raise UserError(option, f"{value:g}", "a number from 0.001 to 1")
+        raise UserError(option, f"{value:g} is not between 0.001 and 1.")
     return value
 
 
 def _largest_px(baseline: NetSpec, grid: Grid, divisor: float) -> int:
     """The largest side that a candidate can be trained at: γ at most, and the budget's slack."""
-    from scalesearch.design.budget import RESOLUTION_SLACK
-
     gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
     return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)

@@ -1,74 +1,22 @@
 """A verification: which networks of a search are scaled to another φ, their trainings, and whether φ = 1 transfers."""
 
-from dataclasses import KW_ONLY, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
 
-from scalesearch.api.options import (
-    MEMORY,
-    WORKERS,
-    Executor,
-    GpusPerTrial,
-    Option,
-    RayAddress,
-    Retries,
-    Run,
-    SkipBroken,
-    Storage,
-    Tell,
-    path,
-    seconds,
-    takes,
-)
-from scalesearch.api.search import Forecast, Jobs, told
+from scalesearch.api.options import VerifyOptions, path, seconds, takes
+from scalesearch.api.search import Forecast, bounds, listener, timed, workers_of
+from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.errors import UserError
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.verify import VerificationAgenda, recorded
+from scalesearch.running.verify import verify as trained
+from scalesearch.running.workers import Workers
 from scalesearch.study.config import validate
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from scalesearch.data.dataset import Dataset
-    from scalesearch.running.carry_out import Listener
-    from scalesearch.running.verify import VerificationAgenda
-    from scalesearch.running.workers import Workers
-    from scalesearch.study.plan import Trial
-    from scalesearch.study.record import Record
-    from scalesearch.study.verification import Verification
-
-
-@dataclass(frozen=True)
-class VerifyOptions:
-    """Which networks of which search are trained again, and how large."""
-
-    run: Run = None
-    _: KW_ONLY
-    phi: Annotated[float, Option("The φ at which they are trained; the search trained φ = 1.")] = 2.0
-    members: Annotated[
-        int, Option("Others of the winner set, besides the recommended one.", minimum=0, maximum=1000)
-    ] = 3  # fmt: skip
-    beaten: Annotated[int, Option("Beaten ones, spread over the ranking.", minimum=0, maximum=1000)] = 2
-    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
-    epochs: Annotated[
-        int | None, Option("Epochs of each training; as many as in the search if left out.", minimum=1)
-    ] = None
-    time_budget: Annotated[
-        float | str | None, Option("Wall time for this call, such as 30m or 2h.", MEMORY, unit="seconds")
-    ] = None  # fmt: skip
-    jobs: Jobs = None
-    executor: Executor = "processes"
-    ray_address: RayAddress = None
-    cpus_per_trial: Annotated[
-        float | None,
-        Option(
-            "Cores that Ray reserves for each training; as many as its threads if left out.", WORKERS, minimum=0.01,
-            maximum=1024,
-        ),
-    ] = None  # fmt: skip
-    gpus_per_trial: GpusPerTrial = 0.0
-    storage: Storage = None
-    retries: Retries = 3
-    skip_broken: SkipBroken = False
-    tell: Tell | None = None
+from scalesearch.study.plan import SearchPlan, Trial
+from scalesearch.study.record import Record, answered, newest_run, read_record
+from scalesearch.study.verification import Verification, chosen, common_epochs, folder_of, scaled, trials
+from scalesearch.training.device import choose_device
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,25 +31,23 @@ class VerifyJob:
     """
 
     asked: VerifyOptions
-    record: "Record"
-    agenda: "VerificationAgenda"
+    record: Record
+    agenda: VerificationAgenda
     left_out: tuple[str, ...]
     epochs_at_one: int
-    parts: "Dataset"
-    workers: "Workers"
+    parts: Dataset
+    workers: Workers
     folder: Path
     time_budget: float | None
 
     @property
-    def side_by_side(self) -> int:
-        """Trainings at a time, on this machine where the cluster decides."""
-        from scalesearch.data.cache import cores
-
-        return self.workers.jobs or max(1, cores() // self.record.plan.threads)
+    def plan(self) -> SearchPlan:
+        """The plan of the search."""
+        return self.record.plan
 
 
 @takes(VerifyOptions)
-def verify(asked: VerifyOptions) -> "Verification":
+def verify(asked: VerifyOptions) -> Verification:
     """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
 
     Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
@@ -110,12 +56,8 @@ def verify(asked: VerifyOptions) -> "Verification":
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    from scalesearch.running.carry_out import Listener
-
-    say = asked.tell or (lambda text: None)
     job = prepare(asked)
-    timing = None if job.time_budget is None else forecast(job)
-    return run(job, Listener(lambda done, total: None, told(say), say), timing)
+    return run(job, listener(asked.tell), None if job.time_budget is None else forecast(job))
 
 
 def prepare(asked: VerifyOptions) -> VerifyJob:
@@ -124,20 +66,17 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    from scalesearch.running.verify import VerificationAgenda
-    from scalesearch.study.record import answered, newest_run, read_record
-    from scalesearch.study.verification import chosen, common_epochs, folder_of, scaled, trials
-    from scalesearch.training.memory import require_workers
-
     folder = path(asked.run) or newest_run()
     if folder is None:
-        raise UserError(
-            "--run", "nothing searched under runs/", "the folder of a search", 'Run "scalesearch grid" first.'
-        )
-    if asked.executor == "processes":
-        require_workers(asked.jobs or 1)
+        raise UserError("--run", "there is no search under runs/.", do='Run "scalesearch grid" first.')
     budget, record = seconds(asked.time_budget, "--time-budget"), read_record(folder)
     plan, (answer, _) = record.plan, answered(record)
+    if plan.device != "cpu" and asked.executor == "processes":
+        choose_device(plan.device)  # says if it is not there
+    elif plan.device != "cpu" and not asked.gpus_per_trial:
+        problem = f"0 GPUs are too few: the search ran on {plan.device}."
+        raise UserError("--gpus-per-trial", problem, do="Give each training one, or a share of one.")
+    workers = workers_of(asked, plan.device, plan.threads)
     candidates = chosen(answer, record.enumeration.candidates, asked.members, asked.beaten)
     networks = scaled(plan, answer, candidates, asked.phi)
     wanted = trials(plan, networks, asked.seeds, asked.epochs)
@@ -147,72 +86,38 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),
         tuple(one.control for one in candidates if one not in scalable),
         common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked.skip_broken),
-        _workers(asked, plan.device, plan.threads), folder_of(folder, asked.phi), budget,
+        workers, folder_of(folder, asked.phi), budget,
     )  # fmt: skip
 
 
 def forecast(job: VerifyJob) -> Forecast:
     """What was trained before, what is left and how long that takes, by timing a few steps."""
-    from scalesearch.running.estimate import measure
-    from scalesearch.running.verify import recorded
-
-    plan, parts = job.record.plan, job.parts
     before = recorded(job.record, job.agenda, job.asked.storage)
     done = {row.key for row in before}
-    pending = [one for one in job.agenda.trials if one.key not in done]
-    rung = [(one, one.until) for one in pending]
-    if not pending or (job.workers.kind == "ray" and plan.device != "cpu"):  # this machine may have no GPU to measure
-        return Forecast(before, [rung], None, 0.0)
-    timing = measure(pending, len(parts.train), len(parts.validation), job.side_by_side, plan.device, plan.threads)
-    return Forecast(before, [rung], timing, timing.total([rung]))
+    return timed(job, before, [[(one, one.until) for one in job.agenda.trials if one.key not in done]])
 
 
-def run(job: VerifyJob, listener: "Listener", expected: Forecast | None = None) -> "Verification":
+def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) -> Verification:
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 
     Args:
         expected: of ``forecast``, so that nothing is begun that would not end within the time budget.
     """
     from scalesearch.reports.artefacts import write_transfer
-    from scalesearch.running.campaign import Bounds
-    from scalesearch.running.verify import verify as trained
 
-    timing = expected.timing if expected else None
-    bounds = Bounds(job.time_budget, None, lambda one: timing.training(one, one.until) if timing else 0.0)
-    verification = trained(job.record, job.agenda, job.parts, job.workers, listener, bounds, job.asked.storage)
+    within = bounds(job, expected)
+    verification = trained(job.record, job.agenda, job.parts, job.workers, listener, within, job.asked.storage)
     write_transfer(job.folder, verification)
     return verification
 
 
-def _workers(asked: VerifyOptions, device: str, threads: int) -> "Workers":
-    """As for a search; a training has the threads that it had there."""
-    from scalesearch.data.cache import cores
-    from scalesearch.running.workers import Workers
-    from scalesearch.training.device import choose_device
-
-    gpu, on_ray = device != "cpu", asked.executor == "ray"
-    if gpu and on_ray and not asked.gpus_per_trial:
-        raise UserError("--gpus-per-trial", "0", f"more, since the search ran on {device}")
-    if gpu and not on_ray:
-        choose_device(device)  # says if it is not there
-    usual = None if on_ray else 1 if gpu else max(1, cores() // threads)
-    return Workers(
-        asked.jobs or usual, asked.executor, asked.cpus_per_trial or threads, asked.gpus_per_trial, asked.ray_address,
-        asked.retries,
-    )  # fmt: skip
-
-
-def _images(record: "Record", wanted: "Sequence[Trial]", skip_broken: bool) -> "Dataset":
+def _images(record: Record, wanted: Sequence[Trial], skip_broken: bool) -> Dataset:
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
-    from scalesearch.data.dataset import dataset, open_data
-
     plan, given = record.plan, record.provenance.data_argument
     largest_px = max(one.proxy_spec.resolution for one in wanted)
     parts = dataset(open_data(given, skip_broken=skip_broken), largest_px, plan.proxy.images)
     if parts.digest != plan.data_digest:
         again = "" if skip_broken else " (with --skip-broken if the search had it)"
-        raise UserError(
-            given, f"images of digest {parts.digest}", f"those that were searched on ({plan.data_digest})",
-            f"Bring them back{again}, or search again.",
-        )  # fmt: skip
+        problem = f"these are not the images that were searched on: digest {parts.digest}, not {plan.data_digest}."
+        raise UserError(given, problem, do=f"Bring them back{again}, or search again.")
     return parts

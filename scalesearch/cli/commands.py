@@ -2,21 +2,44 @@
 
 import inspect
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
-from scalesearch.api.options import OUTPUT, TRAINING, Field, Option, options_of
-from scalesearch.cli import complete
+from scalesearch.api.options import Field, Option, Shell, options_of
 
 O = TypeVar("O")  # noqa: E741
-COMPLETIONS: dict[str, Callable[[str], list[str]]] = {
-    "spaces": complete.spaces, "models": complete.models, "data": complete.data, "weights": complete.weights,
-    "runs": complete.runs,
-}  # fmt: skip
+
+
+def offered(kind: Shell) -> Iterable[str]:
+    """What a shell may complete an option by; where no name fits it completes files and folders by itself."""
+    match kind:
+        case "spaces":
+            from scalesearch.design.space import space_names
+
+            return space_names()
+        case "models":
+            from scalesearch.design.family import model_names
+
+            return model_names()
+        case "data":
+            from scalesearch.data.dataset import SET_NAMES
+
+            return SET_NAMES
+        case "weights":
+            from scalesearch.nets.weights import NEAREST, PUBLISHED
+
+            return (NEAREST, *PUBLISHED)
+        case "runs":
+            return [str(path.parent) for path in sorted(Path("runs").glob("*/run.json"))]
+
+
+def completion(kind: Shell) -> Callable[[str], list[str]]:
+    """What typer calls with what was typed so far."""
+    return lambda incomplete: [name for name in offered(kind) if name.startswith(incomplete)]
 
 
 @dataclass(frozen=True)
@@ -24,14 +47,16 @@ class Terminal:
     """The options that are the terminal's alone: what is printed, and whether it is asked first. A command names those
     that it takes; the others keep their defaults."""
 
-    fvcore: Annotated[bool, Option("Build it and count with fvcore, too.", OUTPUT)] = False
-    find_lr: Annotated[bool, Option("Only suggest a learning rate: draw the loss while the rate rises.", TRAINING)] = (
-        False
-    )
-    plan: Annotated[bool, Option("Only print what becomes of every tensor.", OUTPUT)] = False
-    dry_run: Annotated[bool, Option("Show what would be trained and an estimate; train nothing.", OUTPUT)] = False
-    yes: Annotated[bool, Option("Start without asking, however long it takes.", OUTPUT, short="y")] = False
-    json: Annotated[bool, Option("Print one JSON document instead of tables.", OUTPUT)] = False
+    # fmt: off
+    fvcore: Annotated[bool, Option("Build the network and count with fvcore, too.", "Run and output")] = False
+    find_lr: Annotated[bool, Option(
+        "Only suggest a learning rate, by the loss while the rate rises step by step.", "Training")] = False
+    plan: Annotated[bool, Option("Only print what becomes of every tensor of the weights.", "Run and output")] = False
+    dry_run: Annotated[bool, Option(
+        "Show what would be trained and an estimate; train nothing.", "Run and output")] = False
+    yes: Annotated[bool, Option("Start without asking, however long it takes.", "Run and output", short="y")] = False
+    json: Annotated[bool, Option("Print one JSON document instead of tables.", "Run and output")] = False
+    # fmt: on
 
 
 def command(
@@ -61,7 +86,7 @@ def _parameter(field: Field) -> inspect.Parameter:
     option = field.option
     common: dict[str, Any] = {
         "help": option.help, "min": option.minimum, "max": option.maximum, "rich_help_panel": option.panel or None,
-        "autocompletion": COMPLETIONS[option.shell] if option.shell else None, "envvar": option.variable or None,
+        "autocompletion": completion(option.shell) if option.shell else None, "envvar": option.variable or None,
     }  # fmt: skip
     kind = typed(field)
     if option.argument:

@@ -3,14 +3,9 @@ or fvcore's count is asked for."""
 
 from typing import Any
 
-from scalesearch.api.design import (
-    BaselineOptions,
-    FamilyOptions,
-    ScaleOptions,
-    baseline_of,
-    family_of,
-    member_of,
-)
+from scalesearch.api import design as designs
+from scalesearch.api.design import member_of
+from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import console, detail, explain, print_json, say, show
 from scalesearch.design.cost import cost, part_table
@@ -30,8 +25,13 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
 
       scalesearch baseline --space mbconv_small --target-flops 10M
     """
-    spec = baseline_of(asked)
-    counts = _fvcore(spec) if terminal.fvcore else {}
+    spec = designs.baseline(**vars(asked))
+    counts: dict[str, Any] = {}
+    if terminal.fvcore:
+        from scalesearch.nets.measure import fvcore_count
+
+        count = fvcore_count(spec)
+        counts = {"fvcore_macs": count.macs, "fvcore_total": count.total, "fvcore_uncounted": list(count.uncounted)}
     detail(f"Digest {spec.digest}")
     if terminal.json:
         print_json({"spec": spec.to_dict(), **vars(cost(spec)), "digest": spec.digest, **counts})
@@ -45,17 +45,10 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
     explain(f"Next: scalesearch grid --space {asked.space}{size} --data PATH")
 
 
-def _fvcore(spec: NetSpec) -> dict[str, Any]:
-    from scalesearch.nets.measure import fvcore_count
-
-    count = fvcore_count(spec)
-    return {"fvcore_macs": count.macs, "fvcore_total": count.total, "fvcore_uncounted": list(count.uncounted)}
-
-
 def scale(asked: ScaleOptions, terminal: Terminal) -> None:
     """Show one member of the family; write its spec.
 
-    Uses the coefficients that the newest search found; the paper's where nothing was searched, or those given.
+    It uses the coefficients of the newest search, those of the paper where nothing was searched, or those given.
 
     Examples:
 
@@ -98,7 +91,7 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
 
       scalesearch family --published
     """
-    result = family_of(asked)
+    result = designs.family(**vars(asked))
     if not asked.published:
         result.write()
     if terminal.json:

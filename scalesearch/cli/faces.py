@@ -1,104 +1,114 @@
 """The commands on faces: each calls one function of ``scalesearch.api.faces`` and prints what comes back."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.api import faces as api
+from scalesearch.api.options import (
+    GALLERY,
+    MODEL,
+    EnrollOptions,
+    FaceEvaluateOptions,
+    FitOptions,
+    IdentifyOptions,
+    MembersOptions,
+    RemoveOptions,
+)
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.shell import Bar, EpochProgress, interruptible, print_json, say, show_rows
+from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show_rows
 from scalesearch.training.history import EpochRecord, Watcher
+from scalesearch.units import counted, show_interval, show_percent
 
 if TYPE_CHECKING:
-    from scalesearch.faces.gallery import Threshold
+    from scalesearch.faces.gallery import Gallery, Threshold
 
 SHOWN = 20
 
 
-@contextmanager
-def _bar(terminal: Terminal) -> Iterator[Bar]:
-    with interruptible(), Bar(0, 0, quiet=terminal.json) as bar:
-        yield bar
-
-
-def fit(asked: api.FitOptions, terminal: Terminal) -> None:
+def fit(asked: FitOptions, terminal: Terminal) -> None:
     """Train an embedding on a folder of people. Run it again to continue where it was interrupted.
 
     Example: scalesearch faces fit --data people/ --crop
     """
-    with _bar(terminal) as bar:
+    from scalesearch.api import faces as api
+
+    with reading_bar(terminal.json) as bar:
         result = api.fit(**vars(replace(asked, watcher=_watcher(bar))))
     metrics = result.metrics
     if terminal.json:
         print_json({**metrics, "file": str(result.file)})
         return
-    if metrics["before"]:
-        before, after = metrics["before"], metrics["after"]
+    if before := metrics["before"]:
+        after = metrics["after"]
         say(
             f"On {metrics['held_out_people']} people it was not trained on: nearest photo is of the same person "
-            f"{before['top1']:.1%} → {after['top1']:.1%}; AUC over all pairs {1 - before['loss']:.3f} → "
-            f"{1 - after['loss']:.3f}"
+            f"{show_percent(before['top1'])} → {show_percent(after['top1'])}; AUC over all pairs "
+            f"{1 - before['loss']:.3f} → {1 - after['loss']:.3f}"
         )
     say(f"Model: {result.file}")
-    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, api.MODEL)}")
+    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, MODEL)}")
 
 
 def _watcher(bar: Bar) -> Watcher:
     """Who shows a training in a bar."""
-    shown: list[tuple[EpochProgress, int]] = []
+    from scalesearch.api import faces as api
+
+    progress: list[EpochProgress] = []
 
     def schedule(epochs: int, steps: int) -> None:
         bar.total(epochs * steps)
-        shown.append((EpochProgress(bar, epochs, steps), epochs))
-
-    def epoch(record: EpochRecord) -> None:
-        bar.line(api.epoch_line(record, shown[0][1]))
+        progress.append(EpochProgress(bar, epochs, steps))
 
     def step(epoch: int, index: int) -> None:
-        shown[0][0].step(epoch, index)
+        progress[0].step(epoch, index)
+
+    def epoch(record: EpochRecord) -> None:
+        bar.line(api.epoch_line(record, progress[0].epochs))
 
     return Watcher(bar.reading, schedule, step, epoch, bar.note)
 
 
-def enroll(asked: api.EnrollOptions, terminal: Terminal) -> None:
+def enroll(asked: EnrollOptions, terminal: Terminal) -> None:
     """Add people to the gallery, and fit the threshold below which somebody is a member.
 
     Who is already in is replaced. Without --strangers, the threshold rests on how near members come to one another.
 
     Example: scalesearch faces enroll people/ --strangers others/ --fpir 0.01
     """
-    with _bar(terminal) as bar:
+    from scalesearch.api import faces as api
+
+    with reading_bar(terminal.json) as bar:
         result = api.enroll(**vars(replace(asked, reading=bar.reading)))
-    gallery, threshold = result.gallery, result.gallery.threshold
+    gallery = result.gallery
     if terminal.json:
         print_json({
             "gallery": str(result.file), "people": len(gallery.names), "photos": len(gallery),
-            "added": list(result.people), "threshold": _values(threshold), "notes": list(result.notes),
+            "added": list(result.people), "threshold": _values(gallery), "notes": list(result.notes),
         })  # fmt: skip
         return
     for note in result.notes:
         say(f"Note: {note}")
     enrolled = f"; enrolled {len(result.people)}" if result.people else ""
-    say(f"{result.file}: {len(gallery.names)} people, {len(gallery)} photos{enrolled}")
-    if threshold:
-        _say_threshold(threshold)
-        files = _named("model", asked.model, api.MODEL) + _named("gallery", asked.gallery, api.GALLERY)
+    say(f"{result.file}: {len(gallery.names)} people, {counted(len(gallery), 'photo')}{enrolled}")
+    if gallery.threshold:
+        _say_threshold(gallery.threshold)
+        files = _named("model", asked.model, MODEL) + _named("gallery", asked.gallery, GALLERY)
         say(f"Next: scalesearch faces identify PHOTOS{files}")
 
 
-def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
+def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     """Name the members on photos; reject strangers.
 
     Confidence is the share of strangers' photos that stayed farther away.
 
     Example: scalesearch faces identify photos/
     """
-    with _bar(terminal) as bar:
+    from scalesearch.api import faces as api
+
+    with reading_bar(terminal.json) as bar:
         result = api.identify(**vars(replace(asked, reading=bar.reading)))
     rows, threshold = result.rows, result.threshold
     if terminal.json:
@@ -108,12 +118,13 @@ def identify(asked: api.IdentifyOptions, terminal: Terminal) -> None:
         title = "Photos" if len(rows) <= SHOWN else f"The first {SHOWN} (all with --out or --json)"
         show_rows(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
     members = sum(row["member"] for row in rows)
-    say(f"{result.photos} photos, {sum(not row['error'] for row in rows)} faces: {members} of members")
+    faces = counted(sum(not row["error"] for row in rows), "face")
+    say(f"{counted(result.photos, 'photo')}, {faces}: {members} of members")
     if members:
         say("Confidence: the share of strangers' photos that stayed farther away than this one")
     say(
-        f"Not a member: from {threshold.distance:.3f} on; false positives {threshold.low:.1%} to {threshold.high:.1%} "
-        f"(95 %), fitted on {threshold.basis}"
+        f"Not a member: from {threshold.distance:.3f} on; 95 % interval of false positives "
+        f"{show_interval(threshold.low, threshold.high)}, fitted on {threshold.basis}"
     )
     if asked.out is not None:
         say(f"Written: {asked.out}")
@@ -123,62 +134,60 @@ def _shown(row: dict[str, Any]) -> list[str]:
     where = row["file"] + (f" (face {row['face']} of {row['faces']})" if row["faces"] > 1 else "")
     if row["error"]:
         return [where, row["error"], "–", "–"]
-    sure = f"{row['confidence']:.1%}" if row["member"] else "–"  # that somebody is no member is not what it says
+    sure = show_percent(row["confidence"]) if row["member"] else "–"  # says nothing of who is no member
     return [where, row["name"] or "not a member", f"{row['distance']:.3f}", sure]
 
 
-def members(asked: api.MembersOptions, terminal: Terminal) -> None:
+def members(asked: MembersOptions, terminal: Terminal) -> None:
     """Show who is enrolled, and the threshold."""
+    from scalesearch.api import faces as api
+
     gallery = api.members(**vars(asked))
-    people, threshold = gallery.people, gallery.threshold
     if terminal.json:
-        print_json({"people": people, "model": gallery.model, "threshold": _values(threshold)})
+        print_json({"people": gallery.people, "model": gallery.model, "threshold": _values(gallery)})
         return
-    show_rows(str(asked.gallery), ("name", "photos"), [[name, str(count)] for name, count in people.items()])
-    if threshold:
-        _say_threshold(threshold)
-    else:
-        say("No threshold yet: scalesearch faces enroll")
+    show_rows(str(asked.gallery), ("name", "photos"), gallery.people.items())
+    _say_threshold(gallery.threshold) if gallery.threshold else say("No threshold yet: scalesearch faces enroll")
 
 
-def remove(asked: api.RemoveOptions, terminal: Terminal) -> None:
+def remove(asked: RemoveOptions, terminal: Terminal) -> None:
     """Delete people from the gallery: their names and all their embeddings.
 
     A threshold that was fitted on strangers stays: without these people nobody else comes nearer. One that rests on the
     members is fitted anew on those who stay.
     """
+    from scalesearch.api import faces as api
+
     result = api.remove(**vars(asked))
-    gallery, threshold = result.gallery, result.gallery.threshold
+    gallery = result.gallery
     if terminal.json:
         print_json({
             "removed": list(result.people), "people": len(gallery.names), "photos": len(gallery),
-            "threshold": _values(threshold), "threshold_kept": result.threshold_kept,
+            "threshold": _values(gallery), "threshold_kept": result.threshold_kept,
         })  # fmt: skip
         return
     say(f"Removed {', '.join(result.people)}; {len(gallery.names)} people stay")
-    say(
-        "The threshold stays, too: it was fitted on strangers"
-        if result.threshold_kept
-        else "The threshold is fitted on who stays:"
-    )
-    if threshold:
-        _say_threshold(threshold)
+    stays = "stays, too: it was fitted on strangers" if result.threshold_kept else "is fitted on who stays:"
+    say(f"The threshold {stays}")
+    if gallery.threshold:
+        _say_threshold(gallery.threshold)
 
 
-def evaluate(asked: api.EvaluateOptions, terminal: Terminal) -> None:
-    """Judge a model: verification of pairs, rank-1, recognition among strangers.
+def evaluate(asked: FaceEvaluateOptions, terminal: Terminal) -> None:
+    """Evaluate a model: verification of pairs, rank-1, recognition among strangers.
 
     Example: scalesearch faces evaluate people/ --strangers others/ --out report
     """
-    with _bar(terminal) as bar:
+    from scalesearch.api import faces as api
+    from scalesearch.reports.face_figures import evaluation_tables
+
+    with reading_bar(terminal.json) as bar:
         values = api.evaluate(**vars(replace(asked, reading=bar.reading))).values
     if terminal.json:
         print_json(values)
         return
     for note in values["notes"]:
         say(f"Note: {note}")
-    from scalesearch.reports.face_figures import evaluation_tables
-
     for title, rows in evaluation_tables(values):
         show_rows(title, ("measure", "value"), rows)
     say("Brackets: 95 % intervals, people resampled")
@@ -193,27 +202,28 @@ def _named(option: str, file: Path | str, default: Path) -> str:
     return "" if Path(file) == default else f" --{option} {file}"
 
 
-def _values(threshold: "Threshold | None") -> dict[str, Any] | None:
-    return threshold.to_dict() if threshold else None
+def _values(gallery: "Gallery") -> dict[str, Any] | None:
+    return gallery.threshold.to_dict() if gallery.threshold else None
 
 
 def _say_threshold(threshold: "Threshold") -> None:
     """The threshold, its error and what it rests on, in words."""
+    next_ones = show_interval(threshold.low_next, threshold.high_next)
     who = "strangers" if threshold.basis == "strangers" else "members, each in turn taken for a stranger"
     say(
         f"Threshold {threshold.distance:.3f} (squared distance), fitted on {threshold.photos} photos of "
         f"{threshold.people} {who}"
     )
     say(
-        f"False positives to expect: {threshold.expected:.1%} of strangers' photos; 95 % interval {threshold.low:.1%} "
-        f"to {threshold.high:.1%} in the long run, {threshold.low_next:.1%} to {threshold.high_next:.1%} among "
-        f"{threshold.photos} further photos of such people"
+        f"False positives to expect: {show_percent(threshold.expected)} of strangers' photos; 95 % interval "
+        f"{show_interval(threshold.low, threshold.high)} in the long run, {next_ones} among {threshold.photos} further "
+        "photos of such people"
     )
     if threshold.expected > threshold.fpir:
         needed = -(-1 // threshold.fpir) - 1
         say(
-            f"WARNING: {threshold.photos} photos are too few for {threshold.fpir:.2%}: it takes {needed:.0f}. The "
-            "threshold is below the nearest stranger"
+            f"WARNING: {threshold.photos} photos are too few for {show_percent(threshold.fpir, 2)}: it takes "
+            f"{needed:.0f}. The threshold is below the nearest stranger"
         )
     if threshold.basis == "members":
         say("WARNING: no photos of strangers: real ones may come nearer than members come to one another")
@@ -226,12 +236,9 @@ app = typer.Typer(
     help="Recognise the members of a group on photos; reject strangers.\n\n"
     "Start with: scalesearch faces fit --data PEOPLE, a folder with a folder of photos per person.",
 )
-for one in (
-    command("fit", api.FitOptions, fit, "json"),
-    command("enroll", api.EnrollOptions, enroll, "json"),
-    command("identify", api.IdentifyOptions, identify, "json"),
-    command("list", api.MembersOptions, members, "json"),
-    command("remove", api.RemoveOptions, remove, "json"),
-    command("evaluate", api.EvaluateOptions, evaluate, "json"),
-):
-    app.command(cls=Command)(one)
+for name, options, shown in (
+    ("fit", FitOptions, fit), ("enroll", EnrollOptions, enroll), ("identify", IdentifyOptions, identify),
+    ("list", MembersOptions, members), ("remove", RemoveOptions, remove),
+    ("evaluate", FaceEvaluateOptions, evaluate),
+):  # fmt: skip
+    app.command(cls=Command)(command(name, options, shown, "json"))  # type: ignore[arg-type]

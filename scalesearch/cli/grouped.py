@@ -8,8 +8,6 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from scalesearch.api.options import OUTPUT
-
 OTHER = "Options"
 EVERYWHERE = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose"}
 
@@ -30,7 +28,7 @@ def _panels(items: Sequence[tuple[str | None, tuple[str, str]]]) -> dict[str, li
     panels: dict[str, list[tuple[str, str]]] = {}
     for panel, record in items:
         panels.setdefault(panel or OTHER, []).append(record)
-    for late in (OUTPUT, OTHER):
+    for late in ("Run and output", OTHER):
         if late in panels:
             panels[late] = panels.pop(late)
     return panels

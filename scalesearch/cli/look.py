@@ -1,18 +1,12 @@
 """Commands that look at what there is: report, paper, doctor."""
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import typer
 
-from scalesearch.api.options import NoOptions
-from scalesearch.api.report import ReportOptions, write_reports
-from scalesearch.api.report import paper as paper_figures
+from scalesearch.api.options import NoOptions, ReportOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import explain, print_json, say, show, show_rows
-
-if TYPE_CHECKING:
-    from scalesearch.api.doctor import Health
 
 
 def report(asked: ReportOptions, terminal: Terminal) -> None:
@@ -26,7 +20,9 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
 
       scalesearch report runs/first runs/second
     """
-    written = write_reports(asked)
+    from scalesearch.api import report as reports
+
+    written = reports.report(**vars(asked))
     if terminal.json:
         print_json({"files": [str(path) for path in written]})
         return
@@ -43,12 +39,13 @@ def paper(_: NoOptions, terminal: Terminal) -> None:
 
     Example: scalesearch paper
     """
-    figures = paper_figures()
+    from scalesearch.api import report as reports
+    from scalesearch.reports import tables
+
+    figures = reports.paper()
     if terminal.json:
         print_json(figures.to_dict())
         return
-    from scalesearch.reports import tables
-
     show(tables.released(figures.released))
     show(tables.formula(figures.formula))
     for note in figures.notes:
@@ -68,19 +65,14 @@ def doctor(_: NoOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json(asdict(health))
     else:
-        _print_health(health)
+        for title, values in (
+            ("Versions", health.versions), ("Extras", health.extras), ("Machine", health.machine),
+            ("Folders", health.folders), ("Variables", health.variables), ("What will be used", health.used),
+        ):  # fmt: skip
+            show_rows(title, ("", ""), values.items())
         for broken in health.broken:
             say(f"BROKEN: {broken}")
         if not health.broken:
             explain("All is well. Next: scalesearch grid --space mbconv_small")
     if health.broken:
         raise typer.Exit(1)
-
-
-def _print_health(health: "Health") -> None:
-    sections = {
-        "Versions": health.versions, "Extras": health.extras, "Machine": health.machine, "Folders": health.folders,
-        "Variables": health.variables, "What will be used": health.used,
-    }  # fmt: skip
-    for title, values in sections.items():
-        show_rows(title, ("", ""), values.items())

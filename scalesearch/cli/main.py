@@ -5,15 +5,20 @@ import sys
 
 import typer
 
-from scalesearch.api.design import BaselineOptions, FamilyOptions, ScaleOptions
-from scalesearch.api.evaluate import EvaluateOptions, PredictOptions
-from scalesearch.api.export import ExportOptions
-from scalesearch.api.finetune import FinetuneOptions
-from scalesearch.api.options import NoOptions
-from scalesearch.api.report import ReportOptions
-from scalesearch.api.search import SearchOptions
-from scalesearch.api.verify import VerifyOptions
-from scalesearch.cli import design, faces, finetune, grid, look, use, verify
+from scalesearch.api.options import (
+    BaselineOptions,
+    EvaluateOptions,
+    ExportOptions,
+    FamilyOptions,
+    FinetuneOptions,
+    NoOptions,
+    PredictOptions,
+    ReportOptions,
+    ScaleOptions,
+    SearchOptions,
+    VerifyOptions,
+)
+from scalesearch.cli import design, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
@@ -30,13 +35,13 @@ app = typer.Typer(
 COMMANDS = {
     SEARCH: (
         command("baseline", BaselineOptions, design.baseline, "fvcore", "json"),
-        command("grid", SearchOptions, grid.grid, "dry_run", "yes", "json"),
-        command("verify", VerifyOptions, verify.verify, "dry_run", "yes", "json"),
+        command("grid", SearchOptions, search.grid, "dry_run", "yes", "json"),
+        command("verify", VerifyOptions, search.verify_scaling, "dry_run", "yes", "json"),
         command("scale", ScaleOptions, design.scale, "json"),
         command("family", FamilyOptions, design.family, "json"),
     ),
     USE: (
-        command("finetune", FinetuneOptions, finetune.finetune, "find_lr", "plan", "json"),
+        command("finetune", FinetuneOptions, use.finetune, "find_lr", "plan", "json"),
         command("evaluate", EvaluateOptions, use.evaluate, "json"),
         command("predict", PredictOptions, use.predict, "json"),
         command("export", ExportOptions, use.export, "json"),

@@ -176,6 +176,13 @@ class Bar:
             explain(text)
 
 
+@contextlib.contextmanager
+def reading_bar(quiet: bool) -> Iterator[Bar]:
+    """A bar for a job that mostly reads images, which Ctrl-C may interrupt."""
+    with interruptible(), Bar(0, 0, quiet) as bar:
+        yield bar
+
+
 class TrialProgress:
     """Trainings done, who is ahead, and time left if nobody is beaten."""
 
@@ -195,6 +202,7 @@ class TrialProgress:
 
     def finished(self, row: "Row", done: int, total: int) -> None:
         """After each trial."""
+        from scalesearch.api.search import outcome
         from scalesearch.study.summary import near_chance
 
         self._consider(row)
@@ -209,18 +217,15 @@ class TrialProgress:
                 "trained like it may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a "
                 "smaller --space."
             )
-        result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
-        self._bar.line(
-            f"{done}/{total} {row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: "
-            f"{result}; {text}; about {show_seconds(left)} left"
-        )
+        self._bar.line(f"{done}/{total} {outcome(row)}; {text}; about {show_seconds(left)} left")
 
 
 class EpochProgress:
     """Steps done, validation accuracy, and time left."""
 
     def __init__(self, bar: Bar, epochs: int, steps: int) -> None:
-        self._bar, self._epochs, self._steps = bar, epochs, steps
+        self.epochs = epochs
+        self._bar, self._steps = bar, steps
         self._first: int | None = None
         self._began = time.monotonic()
         self._text = "Training"
@@ -235,10 +240,10 @@ class EpochProgress:
     def epoch(self, record: "EpochRecord") -> None:
         """After each epoch."""
         done, top1 = record.epoch + 1, record.metrics.get("top1", float("nan"))
-        self._text = f"epoch {done}/{self._epochs}, validation {top1:.1%}"
+        self._text = f"epoch {done}/{self.epochs}, validation {show_percent(top1)}"
         self._bar.line(f"{self._text}, loss {record.train_loss:.3f}; {self._left(done * self._steps)}")
 
     def _left(self, done: int) -> str:
         here = done - (self._first or 0)
-        left = (time.monotonic() - self._began) / here * (self._epochs * self._steps - done) if here else 0.0
+        left = (time.monotonic() - self._began) / here * (self.epochs * self._steps - done) if here else 0.0
         return f"{show_seconds(left)} left"

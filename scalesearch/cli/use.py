@@ -1,77 +1,198 @@
-"""Commands that use a saved model: evaluate, predict, export."""
+"""Commands that train one network and use it: finetune, evaluate, predict, export."""
 
-from dataclasses import asdict
-from typing import Any
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.evaluate import EvaluateOptions, Prediction, PredictOptions, file_of, judge, name_images
-from scalesearch.api.export import ExportOptions, write_export
+from scalesearch.api.options import EvaluateOptions, ExportOptions, FinetuneOptions, PredictOptions
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, explain, interruptible, print_json, say, show_rows
+from scalesearch.cli.shell import (
+    Bar,
+    EpochProgress,
+    detail,
+    explain,
+    interruptible,
+    print_json,
+    reading_bar,
+    say,
+    show,
+    show_rows,
+)
+from scalesearch.design.cost import cost
 from scalesearch.errors import UserError
+from scalesearch.training.history import Watcher
+from scalesearch.units import counted, show_count, show_interval, show_percent
 
-SHOWN = 20
+if TYPE_CHECKING:
+    import torch
+
+    from scalesearch.api.finetune import FinetuneJob
+    from scalesearch.nets.transfer_plan import TransferPlan
+    from scalesearch.nets.weights import WeightSource
+
+SHOWN = 20  # predictions
+FEW = 4  # names of tensors
 
 
-def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
-    """Judge a saved model: top-1, top-5, per class, confusion, calibration.
+def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
+    """Train one member, from scratch or from the weights of another network; evaluate it on the test images.
 
-    Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
+    Run it again to continue where it was interrupted. On several GPUs: torchrun --nproc-per-node N -m scalesearch
+    finetune, with the same options; --batch-size is that of all of them together.
+
+    Examples:
+
+      scalesearch finetune --model b1 --data path/to/images
+
+      scalesearch finetune --model b1 --weights imagenet --data path/to/images --strategy gradual
+
+      scalesearch finetune --model efficientnet_b3 --weights imagenet --accumulate 4 --find-lr
     """
-    result = judge(asked)
-    if terminal.json:
-        print_json(result.to_dict())
+    from scalesearch.api.finetune import prepare, transfer_plan
+    from scalesearch.reports import tables
+    from scalesearch.training.device import choose_device
+    from scalesearch.training.distributed import joined
+
+    with interruptible(), joined(choose_device(asked.device)) as where:
+        if terminal.plan:
+            plan = transfer_plan(asked)
+            if terminal.json:
+                print_json(plan.to_dict())
+                return
+            show(tables.inherited_tensors(plan))
+            say(f"Not used: {', '.join(plan.unused) or 'nothing'}")
+            return
+        job = prepare(asked)
+        if not terminal.json:
+            _introduce(job)
+        _find_lr(job, where, terminal.json) if terminal.find_lr else _train(job, where, terminal.json)
+
+
+def _introduce(job: "FinetuneJob") -> None:
+    """What will be trained on what, and how."""
+    spec, parts, images, choice, sizes = job.spec, job.parts, job.parts.source, job.choice, cost(job.spec)
+    for note in images.notes:
+        explain(f"Note: {note}")
+    explain(job.scaling.origin)
+    explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
+    counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
+    explain(f"{images.name}: {counted(len(parts.classes), 'class')}, {counts}")
+    if job.source is not None and job.plan is not None:
+        _print_plan(job.source, job.plan)
+    explain(f"Strategy: {choice.strategy}" + (f" ({choice.why})" if choice.why else ""))
+    detail(f"Network {spec.digest}, images {parts.digest}, folder {job.folder}")
+    detail(f"Training: {job.recipe}")
+
+
+def _print_plan(source: "WeightSource", plan: "TransferPlan") -> None:
+    """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
+    show(plan.table(f"Weights from {source.name} ({source.spec.name})"), result=False)
+    kept = "the function is kept" if plan.preserved else (
+        f"the function is not kept: {_few(plan.losses)}; the rest is fitted to it on your images before training"
+    )  # fmt: skip
+    explain(f"{show_percent(plan.coverage, 0)} of the body's values are inherited; {kept}")
+    if unused := [name for name in plan.unused if not name.startswith("classifier.")]:
+        explain(f"{counted(len(unused), 'tensor')} of the source are not used: {_few(unused)}")
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
+
+
+def _train(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
+    """Trains, and says where the model is."""
+    from scalesearch.api.finetune import run
+    from scalesearch.training.distributed import ranks
+
+    epochs, steps = job.recipe.config.epochs, job.steps
+    with Bar(epochs * steps, 0, quiet=json or not ranks().first) as bar:
+        progress = EpochProgress(bar, epochs, steps)
+        watcher = Watcher(reading=bar.reading, step=progress.step, epoch=progress.epoch, note=bar.note)
+        result = run(job, where, watcher)
+    if json:
+        print_json({**result.metrics, "file": str(result.file)})
         return
-    print_accuracy(result.values, result.part)
-    show_rows("Per class", ("class", "images", "accuracy"), result.rows())
-    error = f"{result.calibration.ece:.1%}"
-    say(f"Expected calibration error {error}: how far stated probabilities are from the share right")
-    if asked.out is not None:
-        say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
-    model = file_of(asked.model)
-    explain(f"Next: scalesearch predict {model} IMAGES; scalesearch export {model} --format onnx")
+    _say_accuracy(result.metrics["test"])
+    say(f"Model: {result.file}")
+    explain(f"Read it back: scalesearch evaluate {result.file} --data {shlex.quote(job.data)}")
+    explain(f"Use it: scalesearch predict {result.file} IMAGES")
 
 
-def print_accuracy(values: dict[str, Any], part: str = "test") -> None:
-    """Accuracy with its interval, in one line."""
+def _find_lr(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
+    """Raises the learning rate step by step, draws the loss and says which rate suits."""
+    from scalesearch.api.finetune import find_lr
+
+    if not json:
+        explain("Raising the learning rate for up to 100 steps; as long as 100 steps of training take")
+    with Bar(0, 0, quiet=json) as bar:
+        curve, figure = find_lr(job, where, bar.reading)
+    if json:
+        print_json({**asdict(curve), "figure": str(figure)})
+        return
+    say(f"Suggested: --lr {curve.suggestion:g} (a tenth of the rate with the lowest loss, {len(curve.lrs)} steps)")
+    say(f"Figure: {figure}")
+
+
+def _say_accuracy(values: dict[str, Any], part: str = "test") -> None:
     say(
-        f"Accuracy on {values['images']} {part} images: {values['top1']:.1%} (95 % interval {values['low']:.1%}–"
-        f"{values['high']:.1%}), top-5 {values['top5']:.1%}"
+        f"Accuracy on {values['images']} {part} images: {show_percent(values['top1'])} (95 % interval "
+        f"{show_interval(values['low'], values['high'])}), top-5 {show_percent(values['top5'])}"
     )
 
 
+def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
+    """Evaluate a saved model: top-1, top-5, per class, confusion, calibration.
+
+    Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
+    """
+    from scalesearch.api import evaluate as evaluation
+
+    result = evaluation.evaluate(**vars(asked))
+    if terminal.json:
+        print_json(result.to_dict())
+        return
+    _say_accuracy(result.values, result.part)
+    show_rows("Per class", ("class", "images", "accuracy"), result.rows())
+    error = show_percent(result.calibration.ece)
+    say(f"Expected calibration error {error}: how far stated probabilities are from the share right")
+    if asked.out is not None:
+        say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
+    model = evaluation.file_of(asked.model)
+    explain(f"Next: scalesearch predict {model} IMAGES; scalesearch export {model} --format onnx")
+
+
 def predict(asked: PredictOptions, terminal: Terminal) -> None:
-    """Name what is on images, with probabilities. Unreadable files are reported, not fatal.
+    """Say what is on images, with probabilities. Unreadable files are reported, not fatal.
 
     Example: scalesearch predict model.safetensors photos/ --out predictions.csv
     """
-    with interruptible(), Bar(0, 0, quiet=terminal.json) as bar:
+    from scalesearch.api import evaluate as evaluation
+
+    with reading_bar(terminal.json) as bar:
 
         def reading(done: int, total: int) -> None:
             bar.total(total)
             bar.show("Predicting", done)
 
-        named = name_images(asked, reading)
-    unread = [one for one in named if one.error]
-    if len(unread) == len(named):
-        raise UserError(unread[0].file, f"no readable image ({unread[0].error})", "at least one image")
+        predictions = evaluation.predict(**vars(replace(asked, reading=reading)))
+    unread = [one for one in predictions if one.error]
+    if len(unread) == len(predictions):
+        raise UserError(unread[0].file, f"none of the images can be read ({unread[0].error}).")
     if terminal.json:
-        print_json([one.to_dict() for one in named])
+        print_json([one.to_dict() for one in predictions])
         return
     if asked.out is None:
-        _print_predictions(named)
-    say(f"{len(named) - len(unread)} images predicted" + (f", {len(unread)} unreadable" if unread else ""))
+        rest = "" if len(predictions) <= SHOWN else f", the first {SHOWN} (all with --out or --json)"
+        rows = [(one.file, one.label or "", show_percent(one.probability or 0)) for one in predictions if not one.error]
+        show_rows(f"Predictions{rest}", ("file", "class", "probability"), rows[:SHOWN])
+    say(f"{len(predictions) - len(unread)} images predicted" + (f", {len(unread)} unreadable" if unread else ""))
     for one in unread[:SHOWN]:
         say(f"Unreadable: {one.file}: {one.error}")
     if asked.out is not None:
         say(f"Written: {asked.out}")
     else:
-        explain(f"All classes and files: scalesearch predict {file_of(asked.model)} … --out predictions.csv")
-
-
-def _print_predictions(named: list[Prediction]) -> None:
-    title = "Predictions" if len(named) <= SHOWN else f"Predictions, the first {SHOWN} (all with --out or --json)"
-    rows = [[one.file, one.label or "", f"{one.probability:.1%}"] for one in named if one.probability is not None]
-    show_rows(title, ("file", "class", "probability"), rows[:SHOWN])
+        explain(f"All classes and files: scalesearch predict {evaluation.file_of(asked.model)} … --out predictions.csv")
 
 
 def export(asked: ExportOptions, terminal: Terminal) -> None:
@@ -79,7 +200,9 @@ def export(asked: ExportOptions, terminal: Terminal) -> None:
 
     Example: scalesearch export model.safetensors --format onnx
     """
-    result = write_export(asked)
+    from scalesearch.api.export import export as written
+
+    result = written(**vars(asked))
     if terminal.json:
         print_json({**asdict(result), "file": str(result.file)})
         return

@@ -10,4 +10,4 @@ Mining = Literal["all", "semi-hard", "batch-hard"]
 
 def missing_extra(package: str) -> UserError:
     """The error for a package of the extra ``faces`` that is not there."""
-    return UserError(package, "not installed", "the extra for faces", "Install it: pip install 'scalesearch[faces]'")
+    return UserError(package, "it is not installed.", do="Install it: pip install 'scalesearch[faces]'")

@@ -83,7 +83,8 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: st
     check_rate(fpir)
     count = len(distances)
     if count < 2:
-        raise UserError("strangers", f"{count} photo(s)", "two or more", "Bring photos of people who are no members.")
+        problem = f"it takes two photos to fit a threshold, and there are {count}."
+        raise UserError("strangers", problem, do="Bring photos of people who are no members.")
     place = max(1, math.floor(fpir * (count + 1) + 1e-9))
     effect = design_effect(distances, people)
     return Threshold(
@@ -95,7 +96,7 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: st
 def check_rate(fpir: float) -> None:
     """Raises UserError for a false-positive rate out of range."""
     if not 0 < fpir < 1:
-        raise UserError("--fpir", f"{fpir:g}", "a rate between 0 and 1, such as 0.01")
+        raise UserError("--fpir", f"{fpir:g} is not between 0 and 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,23 +172,19 @@ def remove(gallery: Gallery, name: str) -> Gallery:
     Raises UserError where nobody has that name.
     """
     if name not in gallery.names:
-        folded = {known.casefold(): known for known in gallery.names}
+        folded = {one.casefold(): one for one in gallery.names}
         close = [folded[one] for one in difflib.get_close_matches(name.casefold(), folded, 1)]
         raise UserError(
-            f'"{name}"', "nobody of that name in the gallery", "an enrolled person",
-            f'Did you mean "{close[0]}"?' if close else "scalesearch faces list shows them.",
+            f'"{name}"', "nobody of that name is in the gallery.",
+            do=f'Did you mean "{close[0]}"?' if close else "See who is there: scalesearch faces list",
         )  # fmt: skip
     gone = gallery.names.index(name)
-    kept = gallery.labels != gone
+    kept, known = gallery.labels != gone, gallery.threshold
     labels = gallery.labels[kept]
     return replace(
         gallery, names=gallery.names[:gone] + gallery.names[gone + 1 :], labels=labels - (labels > gone),
-        embeddings=gallery.embeddings[kept], **({} if _fitted_on_strangers(gallery) else _unfitted()),
+        embeddings=gallery.embeddings[kept], **({} if known and known.basis == "strangers" else _unfitted()),
     )  # fmt: skip
-
-
-def _fitted_on_strangers(gallery: Gallery) -> bool:
-    return gallery.threshold is not None and gallery.threshold.basis == "strangers"
 
 
 def _unfitted() -> dict[str, Any]:
@@ -201,7 +198,7 @@ def search(gallery: Gallery, probes: FloatArray) -> Matches:
     scaled to length 1. Raises UserError for an empty gallery.
     """
     if not len(gallery):
-        raise UserError("gallery", "nobody in it", "enrolled people", "Enrol some: scalesearch faces enroll FOLDER")
+        raise UserError("gallery", "there is nobody in it.", do="Enrol people: scalesearch faces enroll FOLDER")
     places = np.zeros(len(probes), np.int64)
     products = np.zeros(len(probes), np.float32)
     for start, block in _person_products(gallery, probes):
@@ -243,7 +240,7 @@ def others(gallery: Gallery) -> FloatArray:
     Raises UserError for fewer than two people.
     """
     if len(gallery.names) < 2:
-        raise UserError("gallery", f"{len(gallery.names)} person(s)", "two or more people, or photos of strangers")
+        raise UserError("gallery", "it takes two people, or photos of strangers, to fit a threshold.")
     nearest = np.zeros(len(gallery), np.float32)
     for start, block in _person_products(gallery, gallery.embeddings):
         own = gallery.labels[start : start + BLOCK]
@@ -293,21 +290,21 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
 def load_gallery(path: Path) -> Gallery:
     """A gallery that ``save_gallery`` wrote. Raises UserError for no file, a foreign, damaged or newer one."""
     if not path.is_file():
-        there = "a folder" if path.is_dir() else "no such file"
-        raise UserError(str(path), there, "a gallery", "Make one: scalesearch faces enroll FOLDER")
+        problem = "this is a folder, not a gallery." if path.is_dir() else "there is no such file."
+        raise UserError(str(path), problem, do="Make a gallery: scalesearch faces enroll FOLDER")
     try:
         with safe_open(path, framework="numpy") as file:
             header = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
-        raise UserError(str(path), f"no readable safetensors ({error})", "a gallery") from error
+        raise UserError(str(path), f"this is no safetensors file that can be read ({error}).") from error
     if header.get("format") != FORMAT:
-        raise UserError(str(path), "safetensors of another kind", "a gallery, as faces enroll writes it")
+        raise UserError(str(path), "this safetensors file is no gallery, which faces enroll writes.")
     require_version(path, header, FORMAT_VERSION)
     try:
         return _checked(header, tensors)
     except (KeyError, ValueError, TypeError, AttributeError, RecursionError, UserError) as error:
-        raise UserError(str(path), f"a damaged gallery ({error})", "a gallery, as faces enroll writes it") from error
+        raise UserError(str(path), f"the gallery is damaged ({error}).") from error
 
 
 def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
@@ -331,19 +328,15 @@ def require_model(gallery: Gallery, digest: str, where: str) -> None:
     """Raises UserError where a gallery was made by another model: its embeddings mean nothing to this one."""
     if gallery.model != digest:
         raise UserError(
-            where, f"a gallery made by model {gallery.model}", f"one made by this model, {digest}",
-            "Give the model that made it with --model, or enrol everybody again into a new --gallery.",
+            where, f"the gallery was made by model {gallery.model}, not by this one, {digest}.",
+            do="Give the model that made it with --model, or enrol everybody again into a new --gallery.",
         )  # fmt: skip
 
 
 def identified(
-    model: FaceModel,
-    gallery: Gallery,
-    files: Sequence[str],
-    detect: Detector | None,
-    device: torch.device,
+    model: FaceModel, gallery: Gallery, files: Sequence[str], detect: Detector | None, device: torch.device,
     progress: Progress | None = None,
-) -> list[dict[str, Any]]:
+) -> list[dict[str, Any]]:  # fmt: skip
     """A row for each face (with ``detect`` all faces of a photo, else the photo as it is), in the order of the files.
 
     Each row: file, face and faces (1, 1 where nothing was looked for), name ("" where nobody is near enough), member,
@@ -353,7 +346,7 @@ def identified(
     Raises UserError where the gallery has no threshold.
     """
     if gallery.threshold is None:
-        raise UserError("gallery", "no threshold", "a fitted one")
+        raise UserError("gallery", "it has no threshold yet.")
     shots = read_shots(files, model.network.spec.resolution, detect, every_face=True, progress=progress)
     errors = {**dict(shots.unreadable), **dict.fromkeys(shots.faceless, NO_FACE)}
     of_file: dict[int, list[int]] = {}

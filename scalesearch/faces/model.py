@@ -55,16 +55,6 @@ def embedder(network: MBConvNet, objective: nn.Module | None = None) -> MBConvNe
     return network
 
 
-def body_state(network: MBConvNet) -> dict[str, Tensor]:
-    """The tensors of an embedder under the names of the network it was made from, without the objective's."""
-    prefix = "classifier.layers."
-    return {
-        name.replace(prefix, "classifier.", 1): tensor
-        for name, tensor in network.state_dict().items()
-        if not name.startswith("classifier.objective.")
-    }
-
-
 def embed(
     network: nn.Module, pixels: Pixels, statistics: PixelStatistics, device: torch.device, *, flip: bool = True
 ) -> FloatArray:
@@ -105,7 +95,7 @@ def last_linear(network: MBConvNet) -> nn.Linear:
     """The layer that makes a network's outputs. Raises UserError where its classifier has no linear layer."""
     layers = [module for module in network.classifier.modules() if isinstance(module, nn.Linear)]
     if not layers:
-        raise UserError(f"network {network.spec.name}", "no linear layer in its classifier", "one, to embed with")
+        raise UserError(f"network {network.spec.name}", "its classifier has no linear layer, which makes embeddings.")
     return layers[-1]
 
 
@@ -212,16 +202,15 @@ def embedding_set(model: FaceModel, crowd: Crowd, device: torch.device) -> Embed
 
 
 def save_model(
-    path: Path,
-    network: MBConvNet,
-    statistics: PixelStatistics,
-    *,
-    crop: bool,
-    trained_on: Sequence[str],
+    path: Path, network: MBConvNet, statistics: PixelStatistics, *, crop: bool, trained_on: Sequence[str],
     facts: Mapping[str, Any],
-) -> str:
+) -> str:  # fmt: skip
     """Writes an embedder without what only its training needed; returns the digest. It holds no names."""
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in body_state(network).items()}
+    state = {
+        name.replace("classifier.layers.", "classifier.", 1): tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not name.startswith("classifier.objective.")
+    }
     metadata = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
         "spec": json.dumps(network.spec.to_dict()), PIXELS: json.dumps(asdict(statistics)), "crop": json.dumps(crop),
@@ -237,13 +226,11 @@ def load_model(path: Path) -> FaceModel:
     Raises UserError for no file, a damaged, foreign or newer one, or tensors that are not the spec's.
     """
     if not path.exists():
-        raise UserError(str(path), "no such file", "a face model", "Train one: scalesearch faces fit --data FOLDER")
+        raise UserError(str(path), "there is no such file.", do="Train a model: scalesearch faces fit --data FOLDER")
     state, metadata = read_safetensors(path)
     if metadata.get("format") != FORMAT:
-        raise UserError(
-            str(path), f"safetensors of another kind ({metadata.get('format', 'without a format')})",
-            "a face model, as faces fit writes it",
-        )  # fmt: skip
+        kind = metadata.get("format", "without a format")
+        raise UserError(str(path), f"this safetensors file ({kind}) is no face model, which faces fit writes.")
     require_version(path, metadata, FORMAT_VERSION)
     network = spec_network(path, state, metadata)
     try:
@@ -252,6 +239,6 @@ def load_model(path: Path) -> FaceModel:
         if not isinstance(facts, dict):
             raise TypeError("facts")
     except (KeyError, ValueError, TypeError, RecursionError) as error:
-        raise UserError(str(path), f"damaged metadata ({error!r})", "a face model, as faces fit writes it") from error
+        raise UserError(str(path), f"its metadata are damaged ({error!r}).") from error
     model = embedder(network).eval()
     return FaceModel(model, statistics_of(metadata), digest(state), bool(crop), known, facts)

@@ -121,7 +121,9 @@ class Objective(nn.Module):
 def check(settings: ObjectiveSettings) -> None:
     """Raises UserError for settings that cannot be used."""
     if not 0 < settings.margin < 4:
-        raise UserError("--margin", f"{settings.margin:g}", "a number between 0 and 4 (squared distances)")
+        raise UserError(
+            "--margin", f"{settings.margin:g} is not between 0 and 4, the squared distances that there are."
+        )
 
 
 @torch.no_grad()

@@ -24,8 +24,9 @@ from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces import missing_extra
+from scalesearch.units import counted
 
-LAYOUT = "a folder that holds one folder of photos per person"
+LAYOUT = "Give a folder that holds a folder of photos for each person."
 SHOWN = 5
 CHUNK = 256
 NO_FACE = "no face found"
@@ -68,7 +69,8 @@ def list_people(folder: str | Path, option: str) -> People:
     """
     root = Path(folder).expanduser()
     if not root.is_dir():
-        raise UserError(f"{option} {folder}", "a file" if root.exists() else "no such folder", LAYOUT)
+        problem = "this is a file." if root.exists() else "there is no such folder."
+        raise UserError(f"{option} {folder}", problem, do=LAYOUT)
     root = root.resolve()
     inside = entries(root)
     folders = [entry for entry in inside if entry.is_dir(follow_symlinks=False)]
@@ -86,13 +88,13 @@ def list_people(folder: str | Path, option: str) -> People:
     _check_names([entry.name for entry in folders], option)
     known = {name: files for name, files in photos.items() if files}
     if not known:
-        what = "photos, but no folder of a person" if loose else "no person with a photo"
-        raise UserError(f"{option} {folder}", what, LAYOUT)
+        problem = "there are photos, but no folder of a person." if loose else "there is no person with a photo."
+        raise UserError(f"{option} {folder}", problem, do=LAYOUT)
     notes = []
     if empty := sorted(photos.keys() - known.keys()):
-        notes.append(f"{len(empty)} folder(s) without photos: {few(empty)}")
+        notes.append(f"{counted(len(empty), 'folder')} without photos: {few(empty)}")
     if loose:
-        notes.append(f"{len(loose)} photo(s) in no person's folder were passed over: {few(loose)}")
+        notes.append(f"{counted(len(loose), 'photo')} in no person's folder, passed over: {few(loose)}")
     names = tuple(sorted(known))
     labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
     return People(str(root), names, tuple(file for name in names for file in known[name]), labels, tuple(notes))
@@ -108,10 +110,8 @@ def _check_names(names: list[str], option: str) -> None:
     for name in names:
         key = unicodedata.normalize("NFC", name).casefold()
         if key in seen:
-            raise UserError(
-                option, f"folders '{seen[key]}' and '{name}', which differ by case or spelling of accents alone",
-                "one folder per person", "Put the photos of one person into one folder.",
-            )  # fmt: skip
+            problem = f"the folders '{seen[key]}' and '{name}' differ by case or spelling of accents alone."
+            raise UserError(option, problem, do="Put the photos of one person into one folder.")
         seen[key] = name
 
 
@@ -222,13 +222,9 @@ class Shots:
 
 
 def read_shots(
-    files: Sequence[str],
-    size_px: int,
-    detect: Detector | None = None,
-    *,
-    every_face: bool = False,
+    files: Sequence[str], size_px: int, detect: Detector | None = None, *, every_face: bool = False,
     progress: Progress | None = None,
-) -> Shots:
+) -> Shots:  # fmt: skip
     """Reads files; with ``detect`` the largest face of each, or every one, aligned; else the centred square."""
 
     def read(file: str) -> list[Pixels] | str:
@@ -292,14 +288,9 @@ class Crowd:
 
 
 def read_crowd(
-    people: People,
-    size_px: int,
-    detect: Detector | None,
-    *,
-    option: str,
-    skip_broken: bool = False,
+    people: People, size_px: int, detect: Detector | None, *, option: str, skip_broken: bool = False,
     progress: Progress | None = None,
-) -> Crowd:
+) -> Crowd:  # fmt: skip
     """Everybody's photos. A photo that is twice in one person's folder counts once.
 
     Raises UserError naming unreadable files (unless ``skip_broken``), a photo that two people share, or where no face
@@ -308,23 +299,20 @@ def read_crowd(
     shots = read_shots(people.files, size_px, detect, progress=progress)
     if shots.unreadable and not skip_broken:
         shown = few([f"{file} ({reason})" for file, reason in shots.unreadable])
-        raise UserError(
-            option, f"{len(shots.unreadable)} unreadable file(s): {shown}", "whole images",
-            "Remove them, or leave them out with --skip-broken.",
-        )  # fmt: skip
+        problem = f"{counted(len(shots.unreadable), 'file')} cannot be read: {shown}."
+        raise UserError(option, problem, do="Remove them, or leave them out with --skip-broken.")
     if not len(shots.rows):
-        what = "no photo with a face" if detect else "no readable photo"
-        raise UserError(option, what, "at least one", "Look at the photos." if detect else "")
+        raise UserError(option, f"there is no photo {'on which a face was found' if detect else 'that can be read'}.")
     digests = tuple(pixel_digest(image) for image in shots.pixels)
     labels = people.labels[shots.rows]
     files = [people.files[row] for row in shots.rows]
     once = _check_shared(digests, labels, files, people.names, option)
     notes = [*people.notes, *_notes(shots, people)]
     if copies := len(files) - len(once):
-        notes.append(f"{copies} photo(s) are copies of another photo of the same person and count once")
+        notes.append(f"{counted(copies, 'photo')} left out as copies of another photo of the same person")
     kept, labels = np.unique(labels[once], return_inverse=True)
     if lost := sorted(set(people.names) - {people.names[label] for label in kept}):
-        notes.append(f"{len(lost)} person(s) without a usable photo are left out: {few(lost)}")
+        notes.append(f"without a usable photo, these people are left out: {few(lost)}")
     return Crowd(
         tuple(people.names[label] for label in kept), shots.pixels[once], labels.astype(np.int64),
         tuple(digests[place] for place in once), tuple(people.below(files[place]) for place in once), tuple(notes),
@@ -352,19 +340,18 @@ def _check_shared(
             who = f"{names[labels[known]]} and {names[labels[place]]}"
             shared.append(f"{files[known]} is {files[place]} ({who})")
     if shared:
-        raise UserError(
-            option, f"{len(shared)} photo(s) that two people share: {few(shared)}", "each photo under one person",
-            "Remove it from the folder of whom it does not show.",
-        )  # fmt: skip
+        problem = f"these photos are in the folders of two people: {few(shared)}."
+        raise UserError(option, problem, do="Keep each photo with the person whom it shows.")
     return sorted(first.values())
 
 
 def _notes(shots: Shots, people: People) -> list[str]:
     notes = []
     if shots.unreadable:
-        notes.append(f"{len(shots.unreadable)} unreadable photo(s) left out: {few([f for f, _ in shots.unreadable])}")
+        unread = few([file for file, _ in shots.unreadable])
+        notes.append(f"{counted(len(shots.unreadable), 'photo')} that cannot be read left out: {unread}")
     if shots.faceless:
-        notes.append(f"{len(shots.faceless)} photo(s) without a face left out: {few(shots.faceless)}")
+        notes.append(f"{counted(len(shots.faceless), 'photo')} without a face left out: {few(shots.faceless)}")
     if several := [people.files[row] for row, count in zip(shots.rows, shots.faces, strict=True) if count > 1]:
-        notes.append(f"{len(several)} photo(s) show several faces; the largest was taken: {few(several)}")
+        notes.append(f"{counted(len(several), 'photo')} with several faces, the largest taken: {few(several)}")
     return notes

@@ -18,6 +18,7 @@ from scalesearch.errors import UserError
 from scalesearch.faces.gallery import Matches, Threshold, add, empty_gallery, fitted, search
 from scalesearch.faces.model import EmbeddingSet, FloatArray
 from scalesearch.study.statistics import PAIR_DRAWS, accepted_interval, design_effect, next_interval, people_interval
+from scalesearch.units import counted
 
 BoolArray = npt.NDArray[np.bool_]
 Floats = npt.NDArray[np.float64]
@@ -181,9 +182,9 @@ def open_set(people: EmbeddingSet, strangers: EmbeddingSet | None, fpir: float, 
     enrol = _enrolled(people.labels, rng)
     if fit_part.sum() < 2 or not (~fit_part).any() or enrol.all():
         raise UserError(
-            "open-set evaluation", f"{len(people.names)} members with {int((~enrol).sum())} photos to show, "
-            f"{len(np.unique(strangers.labels))} strangers",
-            "members with two or more photos each, and four or more strangers", "Bring more people or --strangers.",
+            "open-set evaluation", f"{counted(len(people.names), 'member')} with {int((~enrol).sum())} photos to show "
+            f"and {counted(len(np.unique(strangers.labels)), 'stranger')} are too few: it takes two photos of a member "
+            "and four strangers.", do="Bring more people, or --strangers.",
         )  # fmt: skip
     gallery = empty_gallery("", people.vectors.shape[1])
     for label, name in enumerate(people.names):
@@ -279,28 +280,27 @@ def read_pairs(path: Path, files: dict[str, int], option: str = "--pairs") -> tu
             columns = tuple(reader.fieldnames or ())
             rows = list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{option} {path}", str(error), "a CSV file of pairs") from None
+        raise UserError(f"{option} {path}", f"this is no CSV file that can be read ({error}).") from None
     if missing := [name for name in PAIR_COLUMNS if name not in columns]:
         raise UserError(
-            f"{option} {path}", f"columns {', '.join(columns) or 'none'}, without {', '.join(missing)}",
-            "columns a, b (photos below the folder) and same (1 or 0)",
+            f"{option} {path}", f"it has no column {', '.join(missing)}.",
+            do="Give the columns a and b, photos below the folder, and same, 1 or 0.",
         )  # fmt: skip
     left, right, folds = [], [], []
     for number, row in enumerate(rows, start=2):
         for name in (row["a"], row["b"]):
             if name not in files:
-                raise UserError(f"{option} {path}, line {number}", f"{name}, which is not below the folder", "a photo")
+                raise UserError(f"{option} {path}, line {number}", f"there is no photo {name} below the folder.")
         same = str(row["a"]).rpartition("/")[0] == str(row["b"]).rpartition("/")[0]
         if row["same"] not in ("0", "1") or (row["same"] == "1") != same:
-            raise UserError(
-                f"{option} {path}, line {number}", f"same = {row['same']}",
-                f"{int(same)}, as the photos are in {'one folder' if same else 'two folders'}",
-            )  # fmt: skip
+            where = "one folder" if same else "two folders"
+            problem = f"same is {row['same']}, but the photos are in {where}, so it must be {int(same)}."
+            raise UserError(f"{option} {path}, line {number}", problem)
         left.append(files[row["a"]])
         right.append(files[row["b"]])
         folds.append(int(row["fold"]) if (row.get("fold") or "").isdecimal() else -1)
     if not {row["same"] for row in rows} >= {"0", "1"}:
-        raise UserError(f"{option} {path}", f"{len(rows)} pair(s)", "pairs of one person and pairs of two")
+        raise UserError(f"{option} {path}", "it takes pairs of one person and pairs of two.")
     return tuple(np.array(column, dtype=np.int64) for column in (left, right, folds))  # type: ignore[return-value]
 
 
@@ -308,9 +308,8 @@ def verification(pairs: Pairs, folds: IntArray | None = None, seed: int = 0) -> 
     """Accuracy over ten folds, AUC, true-accept rates with intervals, of pairs."""
     same = pairs.same
     if not same.any() or same.all():
-        raise UserError(
-            "verification", f"{int(same.sum())} pairs of one person, {int((~same).sum())} of two", "some of both"
-        )
+        problem = f"it takes both, but {int(same.sum())} pairs are of one person and {int((~same).sum())} of two."
+        raise UserError("verification", problem)
     given = folds is not None and len(np.unique(folds)) > 1 and folds.min() >= 0
     accuracy, error = fold_accuracy(pairs, folds if given and folds is not None else random_folds(same, seed))
     draws = PAIR_DRAWS if len(same) <= MOST_PAIRS else FEW_DRAWS

@@ -20,13 +20,13 @@ from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSe
 from scalesearch.faces.photos import Crowd, choose, few
 from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import read_json, write_json
-from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
 from scalesearch.training.start import Start, start_of
+from scalesearch.units import counted, show_percent
 
 TINY = 1e-6  # weight of people who have all come, where a batch needs them again
 
@@ -48,10 +48,7 @@ def pk_batches(labels: IntArray, people: int, photos: int, *, seed: int, epoch: 
     """
     known, counts = np.unique(labels, return_counts=True)
     if len(known) < 2 or counts.min() < 2 or photos < 2:
-        raise UserError(
-            "training photos", f"{len(known)} people, {counts.min() if len(counts) else 0} photo(s) of one",
-            "two or more people with two or more photos each, and --photos of at least 2",
-        )  # fmt: skip
+        raise UserError("training photos", "it takes two people with two photos each, and --photos of at least 2.")
     rng = np.random.default_rng([seed, epoch])
     people = min(people, len(known))
     waiting = {int(label): _groups(np.flatnonzero(labels == label), photos, rng) for label in known}
@@ -153,18 +150,17 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
     if share is None:
         share = HELD_OUT if len(usable) >= ENOUGH_PEOPLE else 0.0
     if not 0 <= share < 1:
-        raise UserError("--held-out", f"{share:g}", "a share from 0 to below 1")
+        raise UserError("--held-out", f"{share:g} is not from 0 to below 1.")
     number = round(share * len(usable))
     if len(usable) - number < 2:
-        raise UserError(
-            "--data", f"{len(usable)} person(s) with two or more photos, {number} of them held out",
-            "at least two to train on", "Bring more people, or more photos of each.",
-        )  # fmt: skip
-    held = np.random.default_rng(seed).permutation(usable)[:number]
-    train = np.setdiff1d(usable, held)
+        held = f", of whom {number} are held out" if number else ""
+        problem = f"{counted(len(usable), 'person')} with two or more photos{held}: it takes two people to train on."
+        raise UserError("--data", problem, do="Bring more people, or more photos of each.")
+    chosen = np.random.default_rng(seed).permutation(usable)[:number]
+    train = np.setdiff1d(usable, chosen)
     return FaceData(
         choose(crowd, np.flatnonzero(np.isin(crowd.labels, train))),
-        choose(crowd, np.flatnonzero(np.isin(crowd.labels, held))) if number >= 2 else None,
+        choose(crowd, np.flatnonzero(np.isin(crowd.labels, chosen))) if number >= 2 else None,
         single,
     )
 
@@ -172,7 +168,7 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
 def notes(data: FaceData) -> Iterator[str]:
     """What the user should know before the training."""
     if data.single:
-        yield f"{len(data.single)} person(s) with one photo are not trained on (no pair): {few(data.single)}"
+        yield f"people with one photo make no pair and are not trained on: {few(data.single)}"
     if len(data.train.names) < FEW_PEOPLE:
         yield f"only {len(data.train.names)} people to learn from: the embedding will hardly carry over to others"
 
@@ -185,7 +181,7 @@ def begin(
     Raises UserError where the folder holds another training, or patience has nobody to watch.
     """
     if recipe.config.patience and data.held is None:
-        raise UserError("--patience", "nobody held out", "people to watch the training by", "Give --held-out 0.1.")
+        raise UserError("--patience", "nobody is held out to watch the training by.", do="Give --held-out 0.1.")
     claim(
         folder,
         {
@@ -207,16 +203,9 @@ def begin(
 
 
 def train(
-    start: Start,
-    data: FaceData,
-    recipe: FaceRecipe,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
-    *,
-    crop: bool,
-    provenance: dict[str, Any],
-) -> dict[str, Any]:
+    start: Start, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, watcher: Watcher, *,
+    crop: bool, provenance: dict[str, Any],
+) -> dict[str, Any]:  # fmt: skip
     """Trains, and writes ``model.safetensors``, ``metrics.json`` and a checkpoint; run again, it continues.
 
     A step's images never go through in parts: the triplets of a batch belong together.
@@ -225,8 +214,8 @@ def train(
         what ``metrics.json`` holds.
     """
     network, statistics, config = start.network, start.statistics, recipe.config
-    objective = objective_of(network)
-    told = 0
+    objective, told = network.classifier.objective, 0
+    assert isinstance(objective, Objective)  # of ``begin``
 
     def step(epoch: int, index: int) -> None:
         nonlocal told
@@ -239,7 +228,9 @@ def train(
         return {**held_out(model, data.held, statistics, device), **objective.health()}
 
     def finish(history: History, last: EpochRecord) -> dict[str, Any]:
-        spread = trained_spread(network, data.train, statistics, device)
+        rows = np.unique(np.linspace(0, len(data.train) - 1, SPREAD_PHOTOS).astype(int))
+        vectors = embed(network, data.train.pixels[rows], statistics, device)  # as they will be used
+        spread = float(1 - np.square(vectors.mean(0)).sum())
         if spread < COLLAPSED_SPREAD:
             watcher.tell(
                 f"WARNING: after training all embeddings lie at one place (spread {spread:.3f} of 1): the model tells "
@@ -266,12 +257,6 @@ def train(
     return carry_out(network, task, config, folder, device, replace(watcher, step=step, note=None), finish)
 
 
-def trained_spread(network: nn.Module, crowd: Crowd, statistics: PixelStatistics, device: torch.device) -> float:
-    """Total variance of embeddings as they will be used, of up to 256 training photos."""
-    rows = np.unique(np.linspace(0, len(crowd) - 1, SPREAD_PHOTOS).astype(int))
-    return float(1 - np.square(embed(network, crowd.pixels[rows], statistics, device).mean(0)).sum())
-
-
 def before_training(
     network: nn.Module, data: FaceData, statistics: PixelStatistics, folder: Path, device: torch.device
 ) -> dict[str, float]:
@@ -284,20 +269,13 @@ def before_training(
     return values
 
 
-def objective_of(network: MBConvNet) -> Objective:
-    """What an embedder is trained for."""
-    objective = network.classifier.objective
-    assert isinstance(objective, Objective)
-    return objective
-
-
 def collapse_text(objective: Objective, epoch: int) -> str:
     """A collapse in words."""
     health = objective.health()
     what = (
         f"collapse in epoch {epoch + 1}: the embeddings came to lie at one place (spread {health['spread']:.3f} of 1, "
         f"loss {health['batch_loss']:.3f} at the margin {objective.settings.margin:g}, "
-        f"{health['active']:.0%} of triplets active)"
+        f"{show_percent(health['active'], 0)} of triplets active)"
     )
     if objective.settings.recover:
         return f"{what}; mining is now {objective.mining}"

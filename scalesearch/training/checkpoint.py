@@ -243,8 +243,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    what = f"a damaged or foreign file ({type(error).__name__}: {error})"
-    return UserError(f"checkpoint {path}", what, "a checkpoint that training wrote", START_ANEW)
+    problem = f"the file is damaged or is no checkpoint of a training ({type(error).__name__}: {error})."
+    return UserError(f"checkpoint {path}", problem, do=START_ANEW)
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -259,7 +259,7 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         raise _damaged(path, error) from error
     if version not in READABLE:
         do = f"Update scalesearch. {START_ANEW}" if version > FORMAT else START_ANEW
-        raise UserError(f"checkpoint {path}", f"format {version}", f"format {FORMAT}", do)
+        raise UserError(f"checkpoint {path}", f"its format is {version}; this version reads {FORMAT}.", do=do)
     return header, tensors
 
 
@@ -274,20 +274,14 @@ def epochs_begun(path: Path) -> int:
 def check_identity(path: Path, written: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
     """Raise UserError naming each setting that differs between a checkpoint and the run that would continue it."""
     if written["architecture"] != expected["architecture"]:
-        raise UserError(
-            f"checkpoint {path}", f"architecture {written['architecture']}",
-            f"{expected['architecture']}, the network to be trained", START_ANEW,
-        )  # fmt: skip
+        problem = f"it holds architecture {written['architecture']}, not {expected['architecture']}, which is trained."
+        raise UserError(f"checkpoint {path}", problem, do=START_ANEW)
     written = {**LATER_DEFAULTS, **written}  # what was not a setting yet was as it is by default
     names = [name for name in {**written, **expected} if written.get(name) != expected.get(name)]
     if names:
-        named = [name for name in names if name != "config_digest"]
-        raise UserError(
-            f"checkpoint {path}",
-            "a run with " + ", ".join(f"{name} {written.get(name)}" for name in named),
-            ", ".join(f"{name} {expected.get(name)}" for name in named),
-            f"Run with the former settings to continue it. {START_ANEW}",
-        )
+        differing = [f"{n} {written.get(n)}, not {expected.get(n)}" for n in names if n != "config_digest"]
+        do = f"Run with the former settings to continue it. {START_ANEW}"
+        raise UserError(f"checkpoint {path}", f"it was trained with {'; '.join(differing)}.", do=do)
 
 
 def part(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

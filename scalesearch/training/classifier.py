@@ -69,14 +69,9 @@ def begin(
 
 
 def starting(
-    spec: NetSpec,
-    data: Dataset,
-    recipe: Recipe,
-    source: WeightSource | None,
-    device: torch.device,
-    *,
+    spec: NetSpec, data: Dataset, recipe: Recipe, source: WeightSource | None, device: torch.device, *,
     repair: bool = True,
-) -> Start:
+) -> Start:  # fmt: skip
     """The network that a training starts from; ``repair`` as in ``from_source``."""
     config, arrays = recipe.config, data.train.at(spec.resolution)
     steps = steps_per_epoch(len(arrays), config.batch_size)
@@ -93,9 +88,10 @@ def check_shares(config: TrainConfig) -> None:
     """Raises UserError where a step's images cannot be shared out among the processes that train together."""
     count = ranks().count
     if config.batch_size % count or config.batch_size // count < 2:
-        raise UserError(
-            "--batch-size", f"{config.batch_size} for {count} processes", f"a multiple of {count}, at least {2 * count}"
+        problem = (
+            f"{config.batch_size} images cannot be shared by {count} processes: it takes a multiple of {count}, at "
         )
+        raise UserError("--batch-size", f"{problem}least {2 * count}.")
 
 
 def inspect(
@@ -115,14 +111,9 @@ def inspect(
 
 
 def finetune(
-    start: Start,
-    data: Dataset,
-    recipe: Recipe,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
+    start: Start, data: Dataset, recipe: Recipe, folder: Path, device: torch.device, watcher: Watcher,
     provenance: dict[str, Any],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Trains on the train part, watches validation, judges once on test; run again, it continues.
 
     Writes ``model.safetensors`` (spec, class names and normalisation inside), ``metrics.json``, a model card and a
@@ -196,10 +187,9 @@ def evaluate_model(
     """
     known = class_names(metadata)
     if known != data.classes:
-        raise UserError(
-            "--data", f"{len(data.classes)} classes of {data.source.name} ({_few(data.classes)})",
-            f"the model's {len(known)} classes ({_few(known)})", "Give the data the model was trained for.",
-        )  # fmt: skip
+        theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
+        problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
+        raise UserError("--data", problem, do="Give the data that the model was trained for.")
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))

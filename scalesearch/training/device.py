@@ -7,6 +7,7 @@ import torch
 
 from scalesearch.errors import UserError
 from scalesearch.study.config import Precision
+from scalesearch.units import counted
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -21,10 +22,10 @@ def choose_device(name: str = "auto") -> torch.device:
         name = "cuda:0"
     kind, _, number = name.partition(":")
     if kind != "cuda" or not number.isdecimal():
-        raise UserError("device", repr(name), "auto, cpu, cuda, or cuda: and a number")
+        raise UserError("device", f"{name!r} is none of auto, cpu, cuda, or cuda: and a number.")
     if int(number) >= count:
-        gpus = "no GPU that torch can use" if count == 0 else f"{count} GPU(s), cuda:0 to cuda:{count - 1}"
-        raise UserError("device", f"{gpus}, but {name} was asked for", "a device of this machine", "Use auto or cpu.")
+        there = f"{counted(count, 'GPU')}, cuda:0 to cuda:{count - 1}" if count else "no GPU"
+        raise UserError("device", f"{name} was asked for, but torch can use {there}.", do="Use auto or cpu.")
     return torch.device(name)
 
 
@@ -69,5 +70,5 @@ def set_random_states(states: Mapping[str, torch.Tensor], device: torch.device) 
 def set_threads(count: int) -> None:
     """Let torch use ``count`` CPU threads in this process; trials that share a machine set their share."""
     if count < 1:
-        raise UserError("threads", str(count), "a whole number of at least 1")
+        raise UserError("threads", f"{count} is not at least 1.")
     torch.set_num_threads(count)

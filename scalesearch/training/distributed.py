@@ -50,8 +50,8 @@ def joined(device: torch.device) -> Iterator[torch.device]:
     if device.type == "cuda":
         local, gpus = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
         if local >= gpus:
-            raise UserError("torchrun --nproc-per-node", f"process {local + 1} on a machine with {gpus} GPU(s)",
-                            "a GPU for each process")  # fmt: skip
+            problem = f"process {local + 1} has no GPU: this machine has {gpus}, and each process takes one."
+            raise UserError("torchrun --nproc-per-node", problem)
         device = torch.device("cuda", local)
         torch.cuda.set_device(device)
     distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")

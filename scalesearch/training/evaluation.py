@@ -74,7 +74,7 @@ def evaluate(
     with judging(network):
         parts = [judge(network, images.to(device), labels.to(device), precision) for images, labels in batches]
     if not parts:
-        raise UserError("evaluation", "no image", "at least one")
+        raise UserError("evaluation", "there is no image to evaluate on.")
     # one transfer at the end: the GPU never waits for the host between batches
     labels, predictions, hits, losses, probabilities = (torch.cat(column).cpu() for column in zip(*parts, strict=True))
     return Evaluation(
@@ -104,7 +104,7 @@ def confusion(labels: Labels, predictions: Labels, classes: int) -> Labels:
         raise ValueError(f"labels {labels.shape} and predictions {predictions.shape} must be of one length")
     for values in (labels, predictions):
         if values.size and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(f"classes from {values.min()} to {values.max()} found, 0 to {classes - 1} expected")
+            raise ValueError(f"classes from {values.min()} to {values.max()} are not all from 0 to {classes - 1}")
     counts = np.bincount(labels * classes + predictions, minlength=classes * classes)
     return counts.reshape(classes, classes).astype(np.int64)
 
@@ -175,10 +175,11 @@ def image_files(inputs: Sequence[str]) -> list[str]:
         elif path.is_file():
             files.append(str(path))
         else:
-            there = "a pipe or device" if path.exists() else "nothing there"
-            raise UserError(given, there, "an image or a folder of images")
+            there = "this is a pipe or device" if path.exists() else "there is nothing of that name"
+            raise UserError(given, f"{there}; give an image or a folder of images.")
     if not files:
-        raise UserError(", ".join(inputs), "no image", f"files of {' '.join(sorted(e[1:] for e in EXTENSIONS))}")
+        kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
+        raise UserError(", ".join(inputs), f"there is no image: no file that ends in one of {kinds}.")
     return files
 
 

@@ -36,10 +36,8 @@ def claim(folder: Path, training: Mapping[str, Any]) -> None:
         before, now = dict(_flat(read_json(path, "a training of scalesearch"))), dict(_flat(training))
         differing = [f"{key} {before.get(key)}, not {now[key]}" for key in now if before.get(key) != now[key]]
         if differing:
-            raise UserError(
-                "--out", f"{folder}, which holds another training ({'; '.join(differing)})",
-                "a folder of its own for each training", "Name another with --out.",
-            )  # fmt: skip
+            problem = f"{folder} holds another training ({'; '.join(differing)})."
+            raise UserError("--out", problem, do="Name another folder with --out.")
     write_json(path, training)
 
 
@@ -53,14 +51,9 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 
 def carry_out(
-    network: nn.Module,
-    task: Task,
-    config: TrainConfig,
-    folder: Path,
-    device: torch.device,
-    watcher: Watcher,
+    network: nn.Module, task: Task, config: TrainConfig, folder: Path, device: torch.device, watcher: Watcher,
     finish: Callable[[History, EpochRecord], dict[str, Any]],
-) -> dict[str, Any]:
+) -> dict[str, Any]:  # fmt: skip
     """Trains to the end, from the folder's checkpoint where there is one, and writes ``metrics.json``.
 
     Args:

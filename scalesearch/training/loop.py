@@ -32,8 +32,8 @@ class NonFiniteLoss(UserError):  # noqa: N818 (says what happened)
     def __init__(self, epoch: int, step: int, value: float) -> None:
         self.epoch, self.step, self.value = epoch, step, value
         super().__init__(
-            f"training, epoch {epoch}, step {step}", f"loss {value}", "a finite loss",
-            "Lower lr, lengthen warmup_epochs, or set clip_grad_norm; with bf16, try precision fp32.",
+            f"training, epoch {epoch}, step {step}", f"the loss is {value}, not finite.",
+            do="Lower lr, lengthen warmup_epochs, or set clip_grad_norm; with bf16, try precision fp32.",
         )  # fmt: skip
 
     def __reduce__(self) -> tuple[object, ...]:
@@ -58,15 +58,9 @@ class Task:
 
 
 def fit(
-    network: nn.Module,
-    task: Task,
-    config: TrainConfig,
-    device: torch.device,
-    *,
-    watcher: Watcher = SILENT,
-    checkpoint: Path | None = None,
-    until: int | None = None,
-) -> History:
+    network: nn.Module, task: Task, config: TrainConfig, device: torch.device, *, watcher: Watcher = SILENT,
+    checkpoint: Path | None = None, until: int | None = None,
+) -> History:  # fmt: skip
     """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set, and those
     of the best epoch where ``config.patience`` is.
 
@@ -85,7 +79,7 @@ def fit(
     """
     validate(config)
     if task.steps < 1:
-        raise UserError("training data", "no batch", "at least one", "Lower batch_size or bring more images.")
+        raise UserError("training data", "there is no batch.", do="Lower batch_size or bring more images.")
     training = start(network, config, device)
     # where nobody is told, or other processes would wait for other gradients, memory's end is the training's
     most = config.batch_size // SMALLEST_PART if watcher.note and ranks().count == 1 else 0
@@ -116,13 +110,9 @@ def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
 
 
 def train_epoch(
-    training: Training,
-    task: Task,
-    epoch: int,
-    parts: Parts,
-    on_step: Callable[[int, int], None] = nothing,
+    training: Training, task: Task, epoch: int, parts: Parts, on_step: Callable[[int, int], None] = nothing,
     keeper: Keeper | None = None,
-) -> tuple[float, float]:
+) -> tuple[float, float]:  # fmt: skip
     """Run one epoch, from where it was left; the mean of its losses and its seconds.
 
     On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.
@@ -172,4 +162,5 @@ def read_losses(losses: list[Tensor], epoch: int, first_step: int) -> list[float
 
 def wrong_length(epoch: int, number: str, expected: int) -> UserError:
     """The error for an epoch with another number of batches than the schedule was made for."""
-    return UserError(f"training data, epoch {epoch}", f"{number} batches", f"{expected} (steps_per_epoch)")
+    problem = f"there are {number} batches; the schedule was made for {expected} (steps_per_epoch)."
+    return UserError(f"training data, epoch {epoch}", problem)

@@ -134,7 +134,8 @@ def require_memory(needed: int, what: str, device: torch.device, do: str) -> Non
     """Raises UserError with the estimate where a device has not got that much, before any of it is taken."""
     there = available_memory(device)
     if needed > there:
-        raise UserError(what, f"at least {needed / 1e9:.3g} GB needed", f"at most the {there / 1e9:.3g} GB free", do)
+        problem = f"at least {needed / 1e9:.3g} GB of memory are needed, and {there / 1e9:.3g} GB are free."
+        raise UserError(what, problem, do=do)
 
 
 def require_workers(jobs: int) -> None:
@@ -207,6 +208,6 @@ def too_little(batch_size: int, parts: int) -> TooLittleMemory:
     """The error where no way is left."""
     split = f" in {parts} parts" if parts > 1 else ""
     return TooLittleMemory(
-        "memory", f"too little for a step of batch_size {batch_size}{split}", "memory for one training step",
-        "Lower batch_size or the resolution, raise accumulate, set recompute, or use precision bf16.",
+        "memory", f"there is too little for a step of batch_size {batch_size}{split}.",
+        do="Lower batch_size or the resolution, raise accumulate, set recompute, or use precision bf16.",
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
 from scalesearch.errors import UserError
+from scalesearch.units import show_count, show_interval, show_percent
 
 DATA = "data_argument"  # what was given as --data
 PIXELS = "pixel_statistics"  # key of the file's metadata: how images were normalised
@@ -29,7 +30,7 @@ def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
             raise ValueError("no finite numbers")
         return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
     except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise UserError("model file", f"damaged {PIXELS} ({error})", "metadata as finetune writes it") from None
+        raise UserError("model file", f"its {PIXELS} are damaged ({error}).") from None
 
 
 def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
@@ -39,7 +40,7 @@ def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError("model file", "damaged class names", "metadata as finetune writes it")
+        raise UserError("model file", "its class names are damaged.")
     return tuple(names)
 
 
@@ -60,10 +61,10 @@ def model_card(metrics: Mapping[str, Any]) -> str:
         f"# {metrics['model']} on {metrics['data']}",
         f"An image classifier for {len(classes)} classes: {named}.",
         "## Accuracy",
-        f"{test['top1']:.1%} (95 % interval {test['low']:.1%}–{test['high']:.1%}) on {test['images']} test images of "
-        f"{metrics['data']}, which no choice was made on.",
+        f"{show_percent(test['top1'])} (95 % interval {show_interval(test['low'], test['high'])}) on {test['images']} "
+        f"test images of {metrics['data']}, which no choice was made on.",
         "## Network",
-        f"{metrics['macs'] / 1e6:,.1f}M multiply-adds and {metrics['params'] / 1e6:,.2f}M parameters at "
+        f"{show_count(metrics['macs'])} multiply-adds and {show_count(metrics['params'])} parameters at "
         f"{metrics['resolution']} px. `model.safetensors` holds weights, architecture, class names and normalisation.",
         "## Start",
         _start(metrics),
@@ -90,5 +91,5 @@ def _start(metrics: Mapping[str, Any]) -> str:
     licence = inheritance["licence"] or "Their licence is not known to the tool: see where they came from."
     return (
         f"Weights inherited from {inheritance['source']} (digest {inheritance['digest']}): "
-        f"{inheritance['coverage']:.0%} of the body's values; {kept}. {licence}"
+        f"{show_percent(inheritance['coverage'], 0)} of the body's values; {kept}. {licence}"
     )

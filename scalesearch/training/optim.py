@@ -48,7 +48,7 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
             members.setdefault((lr, decay), []).append(parameter)
     if not members:
-        raise UserError(f"network {type(network).__name__}", "no trainable parameter", "at least one")
+        raise UserError(f"network {type(network).__name__}", "it has no trainable parameter.")
     return [
         {"params": parameters, "lr": lr, "base_lr": lr, "weight_decay": decay}
         for (lr, decay), parameters in members.items()

@@ -32,12 +32,11 @@ class Finding:
 
     check: str
     level: Literal["error", "warning"]
-    found: str
-    expected: str
+    problem: str
     do: str
 
     def __str__(self) -> str:
-        return f"{self.found}; expected {self.expected}. {self.do}"
+        return f"{self.problem} {self.do}"
 
 
 def check_resolution(resolution: int, trained_at: int | None) -> Iterator[Finding]:
@@ -47,8 +46,8 @@ def check_resolution(resolution: int, trained_at: int | None) -> Iterator[Findin
     low, high = (round(share * trained_at) for share in FARTHEST)
     if not low <= resolution <= high:
         yield Finding(
-            "resolution", "warning", f"{resolution} px, but the weights were trained at {trained_at} px",
-            f"{low} to {high} px", "Choose one with --resolution, or weights trained nearer to it.",
+            "resolution", "warning", f"the images have {resolution} px, but the weights were trained at {trained_at} "
+            f"px and serve {low} to {high}.", "Choose one with --resolution, or weights trained nearer to it.",
         )  # fmt: skip
 
 
@@ -56,8 +55,8 @@ def check_statistics(statistics: PixelStatistics, source: PixelStatistics | None
     """Images must be normalised as the source's were."""
     if source is not None and statistics != source:
         yield Finding(
-            "preprocessing", "error", f"images normalised by {statistics}", f"{source}, as the weights were trained",
-            "Take the statistics from the weights.",
+            "preprocessing", "error", f"images are normalised by {statistics}, but the weights were trained on images "
+            f"normalised by {source}.", "Take the statistics from the weights.",
         )  # fmt: skip
 
 
@@ -66,8 +65,8 @@ def check_images(images: Tensor) -> Iterator[Finding]:
     largest, deviation = float(images.abs().max()), float(images.std())
     if largest > UNSCALED or deviation < 1e-3:
         yield Finding(
-            "preprocessing", "error", f"pixels up to {largest:.3g} with a deviation of {deviation:.3g}",
-            "normalised pixels, about -3 to 3", "Look at the images and how they are normalised.",
+            "preprocessing", "error", f"pixels of up to {largest:.3g} with a deviation of {deviation:.3g} are not "
+            "normalised: those lie between about −3 and 3.", "Look at the images and how they are normalised.",
         )  # fmt: skip
 
 
@@ -78,7 +77,7 @@ def check_batch_norm(network: nn.Module, config: TrainConfig) -> Iterator[Findin
     live = any(isinstance(module, nn.BatchNorm2d) for part in parts for module in part.modules())
     if live and micro < SMALL_BATCH:
         yield Finding(
-            "batch norm", "warning", f"batch norm on {micro} images at a time", f"at least {SMALL_BATCH}",
+            "batch norm", "warning", f"batch norm sees {micro} images at a time, fewer than {SMALL_BATCH}.",
             "Raise --batch-size, lower --accumulate, or train with --strategy head.",
         )  # fmt: skip
 
@@ -87,16 +86,14 @@ def check_trainable(network: nn.Module, config: TrainConfig) -> Iterator[Finding
     """Something must learn."""
     parts = trained(network, config, config.epochs - 1)
     if not any(parameter.numel() for part in parts for parameter in part.parameters()):
-        yield Finding(
-            "trainable", "error", "nothing that is trained", "a parameter or more", "Choose another strategy."
-        )
+        yield Finding("trainable", "error", "no parameter is trained.", "Choose another strategy.")
 
 
 def check_labels(labels: Tensor, classes: int) -> Iterator[Finding]:
     """A batch of one class teaches to answer that class."""
     if classes > 1 and len(labels) >= BATCH_WORTH_A_LOOK and bool((labels == labels[0]).all()):
         yield Finding(
-            "labels", "warning", f"a batch of {len(labels)} images of one class", "several classes in a batch",
+            "labels", "warning", f"all {len(labels)} images of a batch are of one class.",
             "Shuffle the images, or look at the class folders.",
         )  # fmt: skip
 
@@ -109,8 +106,8 @@ def check_first_loss(network: nn.Module, images: Tensor, labels: Tensor, classes
     guessing = math.log(max(2, classes))
     if not loss <= LOSS_FACTOR * guessing + LOSS_MARGIN:
         yield Finding(
-            "first loss", "warning", f"a first loss of {loss:.2f}", f"about log(classes) = {guessing:.2f}",
-            "The weights, the normalisation or the classifier's start do not fit; try a lower --lr.",
+            "first loss", "warning", f"the first loss is {loss:.2f}, not about log(classes) = {guessing:.2f}: the "
+            "weights, the normalisation or the classifier's start do not fit.", "Try a lower --lr.",
         )  # fmt: skip
 
 
@@ -121,7 +118,7 @@ def check_memory(network: nn.Module, config: TrainConfig, resolution: int) -> It
     if needed > NEARLY_ALL * there:
         yield Finding(
             "memory", "error" if needed > TOO_MUCH * there else "warning",
-            f"about {needed / 1e9:.1f} GB needed and {there / 1e9:.1f} GB free on {device}", "memory for one step",
+            f"a step needs about {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB are free on {device}.",
             "Lower --batch-size or --resolution, raise --accumulate, give --recompute, or train with --strategy head.",
         )  # fmt: skip
 
@@ -138,20 +135,15 @@ def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
                 for there, here in copies[:SHOWN]
             )
             yield Finding(
-                "overlap", "warning", f"{len(copies)} of {len(part)} {name} images are in train, too ({pairs})",
-                "no image in two parts", "Remove the copies: accuracy on them says nothing.",
+                "overlap", "warning", f"{len(copies)} of {len(part)} {name} images are in train, too ({pairs}).",
+                "Remove the copies: accuracy on them says nothing.",
             )  # fmt: skip
 
 
 def preflight(
-    network: nn.Module,
-    data: Dataset,
-    config: TrainConfig,
-    resolution: int,
-    statistics: PixelStatistics,
-    batch: tuple[Tensor, Tensor],
-    source: tuple[int, PixelStatistics] | None,
-) -> tuple[Finding, ...]:
+    network: nn.Module, data: Dataset, config: TrainConfig, resolution: int, statistics: PixelStatistics,
+    batch: tuple[Tensor, Tensor], source: tuple[int, PixelStatistics] | None,
+) -> tuple[Finding, ...]:  # fmt: skip
     """Every check on one training.
 
     Args:

@@ -72,14 +72,9 @@ WARMUP_STEPS = 2
 
 
 def seconds_per_step(
-    network: nn.Module,
-    image_size: int,
-    batch_size: int,
-    device: torch.device,
-    *,
-    steps: int = 5,
+    network: nn.Module, image_size: int, batch_size: int, device: torch.device, *, steps: int = 5,
     config: TrainConfig | None = None,
-) -> float:
+) -> float:  # fmt: skip
     """Median seconds of a training step on random images, after two steps that are not counted.
 
     Args:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from scalesearch.data.batches import Augment
 from scalesearch.study.config import Strategy, TrainConfig
+from scalesearch.units import show_percent
 
 Strength = Literal["light", "medium", "strong"]
 BODY_RATIO = 0.3  # an inherited body's learning rate over the head's: 1 is worse, 0.1 no better (reports/LOG.md)
@@ -65,7 +66,7 @@ def choose_strategy(images: int, classes: int, coverage: float | None) -> Choice
     if coverage is None:
         return Choice("full", "there are no weights to keep")
     if coverage < DAMAGED:
-        return Choice("full", f"only {coverage:.0%} of the body is inherited")
+        return Choice("full", f"only {show_percent(coverage, 0)} of the body is inherited")
     if each < ENOUGH:
         return Choice("tail", f"{amount}: enough to adapt the last layers, too few for new ones or for the whole body")
     if each < PLENTY:

@@ -22,8 +22,8 @@ def classifier(network: nn.Module) -> nn.Module:
     head = getattr(network, "classifier", None)
     if not isinstance(head, nn.Module):
         raise UserError(
-            f"network {type(network).__name__}", "no module named classifier", "one, to tell head from body",
-            'Train it with strategy "full" and body_lr_ratio 1.',
+            f"network {type(network).__name__}", "it has no module named classifier, which tells head from body.",
+            do='Train it with strategy "full" and body_lr_ratio 1.',
         )  # fmt: skip
     return head
 

@@ -41,16 +41,9 @@ def settled(spec: NetSpec, steps: int) -> NetSpec:
 
 
 def start_of(
-    spec: NetSpec,
-    source: WeightSource | None,
-    arrays: ImageArrays,
-    classes: tuple[str, ...],
-    config: TrainConfig,
-    steps_per_epoch: int,
-    device: torch.device,
-    *,
-    repair: bool,
-) -> Start:
+    spec: NetSpec, source: WeightSource | None, arrays: ImageArrays, classes: tuple[str, ...], config: TrainConfig,
+    steps_per_epoch: int, device: torch.device, *, repair: bool,
+) -> Start:  # fmt: skip
     """As ``from_scratch`` where there is no source, else as ``from_source``, settled within the training."""
     if source is None:
         return from_scratch(spec, arrays, config.seed)
@@ -64,15 +57,9 @@ def from_scratch(spec: NetSpec, arrays: ImageArrays, seed: int) -> Start:
 
 
 def from_source(
-    spec: NetSpec,
-    source: WeightSource,
-    arrays: ImageArrays,
-    classes: tuple[str, ...],
-    device: torch.device,
-    *,
-    seed: int,
-    repair: bool = True,
-) -> Start:
+    spec: NetSpec, source: WeightSource, arrays: ImageArrays, classes: tuple[str, ...], device: torch.device, *,
+    seed: int, repair: bool = True,
+) -> Start:  # fmt: skip
     """A network that inherits, repaired on training images where it lost something; normalised as the source was.
 
     Args:

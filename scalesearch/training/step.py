@@ -69,13 +69,9 @@ def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Trai
 
 
 def gradients(
-    training: Training,
-    images: Tensor,
-    labels: Tensor,
-    loss: Loss,
-    network: nn.Module | None = None,
+    training: Training, images: Tensor, labels: Tensor, loss: Loss, network: nn.Module | None = None,
     parts: int | None = None,
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """The batch's loss, float32, with its gradients left in the parameters.
 
     Args:

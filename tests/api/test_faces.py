@@ -42,7 +42,7 @@ def test_from_training_to_names(make_people: MakePeople, tmp_path: Path) -> None
 
 def test_a_strategy_that_freezes_needs_weights(make_people: MakePeople, tmp_path: Path) -> None:
     for strategy in ("head", "tail", "gradual"):
-        with pytest.raises(UserError, match="no --weights"):
+        with pytest.raises(UserError, match="Give --weights, or --strategy full"):
             faces.fit(make_people(strategy), out=tmp_path / "m", strategy=strategy, **SMALL)
 
 

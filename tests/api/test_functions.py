@@ -14,6 +14,7 @@ from scalesearch.api import finetune, search
 from scalesearch.api.search import usual_folder
 from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.units import show_percent
 from tests.conftest import MakeFolder
 
 HEAVY = ("torch", "numpy", "pandas", "optuna", "matplotlib", "rich", "typer")
@@ -69,7 +70,7 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
     assert heard[0] == f"Strategy: full ({model.metrics['strategy_why']})"
     assert sum(line.startswith("epoch ") for line in heard) == 2
     assert model.interval[0] <= model.top1 <= model.interval[1]
-    assert f"{model.top1:.1%}" in model._repr_html_()
+    assert show_percent(model.top1) in model._repr_html_()
     judged = scalesearch.evaluate(model)
     assert (judged.top1, judged.part) == (model.top1, "test")
     assert "class1" in judged._repr_html_()
@@ -117,7 +118,7 @@ def test_networks_are_scaled_as_by_the_command_line() -> None:
         scalesearch.load_space("efficientnet_b0").baseline, 1
     ).digest
     for wrong in ({}, {"phi": 1.0, "flops": 1e9}):
-        with pytest.raises(scalesearch.UserError, match="one of them"):
+        with pytest.raises(scalesearch.UserError, match="give one of --phi, --flops and --latency"):
             scalesearch.scale("efficientnet_b0", **wrong)  # type: ignore[arg-type]
 
 

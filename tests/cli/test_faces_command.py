@@ -23,11 +23,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     """A folder with train/, 30 people, and m/, trained on them; what was printed."""
     root = tmp_path_factory.mktemp("faces")
     write_people(root / "train", 30, 5, 0)
-    found = subprocess.run(
+    ended = subprocess.run(
         [sys.executable, "-m", "scalesearch", *map(str, FIT), "--data", "train", "--out", "m"],
         cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
-    return root, Ended(found.returncode, found.stdout, found.stderr)
+    return root, Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 @pytest.fixture
@@ -104,9 +104,9 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
     where = ("--model", trained, "--gallery", "g.safetensors")
     assert "no such file" in refused("identify", "train", *where)
     assert cli("faces", "enroll", make_people("one", people=1, photos=1, first=70), *where).code == 0
-    assert "no threshold" in refused("identify", "train", *where)
+    assert "the gallery has no threshold yet" in refused("identify", "train", *where)
     assert cli("faces", "enroll", make_people("two", people=2, photos=2, first=80), *where).code == 0
-    assert "who are members" in refused("enroll", "--strangers", "two", *where)
+    assert "there are members among them: person080" in refused("enroll", "--strangers", "two", *where)
     shutil.copytree("two/person080", "again/somebody")
     assert "enrolled as person080" in refused("enroll", "again", *where)
     assert "enrolled as person080" in refused("enroll", "--strangers", "again", *where)
@@ -119,7 +119,7 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
         "identify", "train", "--model", "n/model.safetensors", "--gallery", "g.safetensors"
     )
     Path("pairs.csv").write_text("a,b\n")
-    assert "without same" in refused("evaluate", "two", "--model", trained, "--pairs", "pairs.csv")
+    assert "it has no column same" in refused("evaluate", "two", "--model", trained, "--pairs", "pairs.csv")
     assert "nobody of that name" in refused("remove", "nobody", "--gallery", "g.safetensors")
 
 

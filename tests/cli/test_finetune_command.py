@@ -145,4 +145,4 @@ def test_two_processes_train_one_network(cli: Cli, image_folder: MakeFolder, tra
     assert two["test"]["images"] == one["test"]["images"]
     refused = together("--out", "three", "--batch-size", 3)
     assert refused.returncode != 0
-    assert refused.stderr.count("found 3 for 2 processes; expected a multiple of 2, at least 4") == 1
+    assert refused.stderr.count("3 images cannot be shared by 2 processes: it takes a multiple of 2, at least 4.") == 1

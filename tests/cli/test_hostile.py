@@ -92,11 +92,11 @@ def test_no_cached_images_are_unpickled(cli: Cli, image_folder: MakeFolder, monk
         (("baseline", "--target-flops", "1e30"), "--target-flops"),
         (("finetune", "--model", "phi60", "--data", "glyphs"), "--model"),
         (("finetune", "--model", "mbconv_small", "--data", "glyphs", "--batch-size", "1000000000"), "at most 65536"),
-        (("finetune", "--model", "phi11", "--data", "glyphs", "--resolution", "4096"), "GB needed"),
+        (("finetune", "--model", "phi11", "--data", "glyphs", "--resolution", "4096"), "GB of memory are needed"),
         (("grid", "--space", "mbconv_small", "--batch-size", "1000000000", "--dry-run"), "at most 65536"),
         (
             ("grid", "--space", "mbconv_small", "--jobs", "100000", "--dry-run"),
-            "--jobs 100000: found at least 3e+04 GB",
+            "--jobs 100000: at least 3e+04 GB of memory are needed",
         ),
         (("grid", "--space", "mbconv_small", "--time-budget", "9" * 400 + "h"), "--time-budget"),
     ],

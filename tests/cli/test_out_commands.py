@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from scalesearch.units import show_percent
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 
@@ -59,8 +60,9 @@ def test_unreadable_images_are_reported_and_not_fatal(cli: Cli, model: Path) -> 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(("nowhere",), "nothing there"), (("empty",), "no image"), (("empty/bad.jpg",), "no readable image"),
-     (("empty/bad.jpg", "--out", "p.txt"), ".csv or .json")],
+    [(("nowhere",), "there is nothing of that name"), (("empty",), "there is no image"),
+     (("empty/bad.jpg",), "none of the images can be read"),
+     (("empty/bad.jpg", "--out", "p.txt"), "p.txt ends neither in .csv nor in .json")],
 )  # fmt: skip
 def test_nothing_to_predict_is_said(cli: Cli, model: Path, arguments: tuple[str, ...], message: str) -> None:
     Path("empty").mkdir()
@@ -89,7 +91,7 @@ def test_torchvision_has_no_module_for_this_one(cli: Cli, model: Path) -> None:
 def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
     card = Path("m/model_card.md").read_text()
     metrics = json.loads(Path("m/metrics.json").read_text())
-    assert f"{metrics['test']['top1']:.1%}" in card
+    assert show_percent(metrics["test"]["top1"]) in card
     assert "From scratch." in card
     assert "class0, class1" in card
     assert "scalesearch finetune" in card

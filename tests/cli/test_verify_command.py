@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -63,9 +64,10 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     (found,) = read_verifications(tmp_path / "run")
     assert {"format": 1, **json.loads(json.dumps(asdict(found)))} == kept
     (tmp_path / "run" / "verify-phi9").mkdir()
-    (tmp_path / "run" / "verify-phi9" / "verify.json").write_text('{"format": 1, "networks": [{}]}')
+    (tmp_path / "run" / "verify-phi9" / "verify.json").write_text(json.dumps({**kept, "networks": [{}]}))
     with pytest.raises(UserError, match=r"verify-phi9.*networks\[0\]"):
         read_verifications(tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "verify-phi9")
     for ending in ("png", "svg"):
         assert (tmp_path / "run" / "verify-phi2" / f"transfer.{ending}").stat().st_size > 1000
 

@@ -106,7 +106,7 @@ def test_none_and_several_faces_are_reported(make_people: MakePeople) -> None:
 
 
 def test_no_face_at_all_is_refused(make_people: MakePeople) -> None:
-    with pytest.raises(UserError, match="no photo with a face"):
+    with pytest.raises(UserError, match="no photo on which a face was found"):
         read_crowd(list_people(make_people(), "--data"), 24, lambda photo: [], option="--data")
 
 

@@ -89,9 +89,9 @@ def test_pairs_are_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("a,b\np0/0.png,p0/1.png\n", "without same"), ("a,b,same\np0/0.png,p9/1.png,1\n", "p9/1.png"),
+    [("a,b\np0/0.png,p0/1.png\n", "it has no column same"), ("a,b,same\np0/0.png,p9/1.png,1\n", "p9/1.png"),
      ("a,b,same\np0/0.png,p0/1.png,0\n", "one folder"), ("a,b,same\np0/0.png,p0/1.png,1\n", "pairs of two"),
-     ("", "columns")],
+     ("", "it has no column a, b, same")],
 )  # fmt: skip
 def test_bad_pair_files_are_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -168,13 +168,13 @@ def test_foreign_damaged_and_newer_models_are_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="faces fit"):
         load_model(path)
     save_model(path, tiny_embedder(), STATISTICS, crop=False, trained_on=(), facts={})
-    with pytest.raises(UserError, match="another kind"):
+    with pytest.raises(UserError, match="is no face model"):
         rewritten(path, format="scalesearch-network")
     with pytest.raises(UserError, match="Update scalesearch"):
         rewritten(path, format_version="99")
     with pytest.raises(UserError, match="its spec cannot be built"):
         rewritten(path, spec="{")
-    with pytest.raises(UserError, match="damaged metadata"):
+    with pytest.raises(UserError, match="metadata are damaged"):
         rewritten(path, facts="{")
     with pytest.raises(UserError, match="its tensors do not fit"):
         rewritten(path, spec=json.dumps(tiny_spec(DIMENSIONS + 1).to_dict()))

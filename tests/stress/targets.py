@@ -67,13 +67,13 @@ def _folder(folder: Path) -> Feed:
 
 def _predict(folder: Path) -> Feed:
     """``predict`` on one image."""
-    from scalesearch.api.evaluate import PredictOptions, name_images
+    from scalesearch.api.evaluate import predict
     from tests.stress.originals import models
 
     models(folder)
 
     def feed(path: Path) -> object:
-        return name_images(PredictOptions(folder / "model.safetensors", path, top=3, batch_size=4, device="cpu"))
+        return predict(folder / "model.safetensors", path, top=3, batch_size=4, device="cpu")
 
     return feed
 
@@ -108,10 +108,10 @@ def _model(folder: Path) -> Feed:
     """As ``predict`` and ``export`` open it."""
     from PIL import Image
 
-    from scalesearch.api.evaluate import PredictOptions, name_images
+    from scalesearch.api.evaluate import predict
 
     Image.new("RGB", (9, 9)).save(folder / "a.png")
-    return lambda path: name_images(PredictOptions(path, folder / "a.png", top=3, batch_size=4, device="cpu"))
+    return lambda path: predict(path, folder / "a.png", top=3, batch_size=4, device="cpu")
 
 
 def _weights(folder: Path) -> Feed:

@@ -171,18 +171,18 @@ def refuse(path: Path, message: str, network: ToyNet | None = None, **changes: o
 
 
 def test_other_settings_are_named(finished: Path) -> None:
-    refuse(finished, r"a run with lr 0\.02; expected lr 0\.5\. Run with the former settings", lr=0.5)
-    refuse(finished, r"a run with epochs 1; expected epochs 9", epochs=9)
+    refuse(finished, r"it was trained with lr 0\.02, not 0\.5\. Run with the former settings", lr=0.5)
+    refuse(finished, r"it was trained with epochs 1, not 9\.", epochs=9)
 
 
 def test_another_length_of_epoch_is_refused(finished: Path) -> None:
     config = dataclasses.replace(CONFIG, epochs=1)
-    with pytest.raises(UserError, match=r"steps_per_epoch 4; expected steps_per_epoch 3"):
+    with pytest.raises(UserError, match=r"it was trained with steps_per_epoch 4, not 3\."):
         fit(ToyNet(), toy_batches, 3, config, loss=classification_loss(config), device=CPU, checkpoint=finished)
 
 
 def test_another_architecture_is_refused(finished: Path) -> None:
-    refuse(finished, "architecture .* the network to be trained", ToyNet(width=16))
+    refuse(finished, "it holds architecture .*, not .*, which is trained", ToyNet(width=16))
 
 
 def rewrite(path: Path, **changes: object) -> None:
@@ -195,7 +195,7 @@ def rewrite(path: Path, **changes: object) -> None:
 
 def test_a_newer_format_is_refused(finished: Path) -> None:
     rewrite(finished, format=FORMAT + 1)
-    refuse(finished, f"found format {FORMAT + 1}; expected format {FORMAT}. Update scalesearch")
+    refuse(finished, f"its format is {FORMAT + 1}; this version reads {FORMAT}. Update scalesearch")
 
 
 def test_the_former_format_is_read(finished: Path) -> None:
@@ -215,12 +215,12 @@ def test_the_former_format_is_read(finished: Path) -> None:
 def test_a_truncated_file_is_refused(finished: Path, share: float) -> None:
     content = finished.read_bytes()
     finished.write_bytes(content[: int(len(content) * share)])
-    refuse(finished, "a damaged or foreign file.*Remove the file")
+    refuse(finished, "the file is damaged or is no checkpoint.*Remove the file")
 
 
 def test_a_foreign_file_is_refused(finished: Path) -> None:
     safetensors.torch.save_file({"weight": torch.zeros(2)}, finished)
-    refuse(finished, "a damaged or foreign file")
+    refuse(finished, "the file is damaged or is no checkpoint")
 
 
 def test_unwritable_place_is_reported_not_swallowed(tmp_path: Path) -> None:
@@ -274,6 +274,6 @@ def test_a_damaged_checkpoint_is_one_error_and_changes_nothing(path: Path, chang
     rewritten(path, **change)
     network = ToyNet(seed=3)
     before = tensor_hash(network)
-    with pytest.raises(UserError, match="a damaged or foreign file"):
+    with pytest.raises(UserError, match="the file is damaged or is no checkpoint"):
         run(network, path)
     assert tensor_hash(network) == before

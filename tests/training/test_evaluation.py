@@ -68,9 +68,9 @@ def test_confusion_and_class_accuracy_by_hand() -> None:
 
 
 def test_confusion_refuses_foreign_classes_and_lengths() -> None:
-    with pytest.raises(ValueError, match="0 to 1 expected"):
+    with pytest.raises(ValueError, match="are not all from 0 to 1"):
         confusion(np.array([0, 2]), np.array([0, 1]), 2)
-    with pytest.raises(ValueError, match="0 to 1 expected"):
+    with pytest.raises(ValueError, match="are not all from 0 to 1"):
         confusion(np.array([0, 1]), np.array([0, -1]), 2)
     with pytest.raises(ValueError, match="one length"):
         confusion(np.array([0, 1]), np.array([0]), 2)

@@ -189,7 +189,7 @@ def test_out_of_memory_says_what_to_do() -> None:
     config, notes = TrainConfig(epochs=1, batch_size=BATCH, accumulate=3), []
     for on_note, parts in ((None, 3), (notes.append, 6)):
         with pytest.raises(
-            UserError, match=rf"too little for a step of batch_size 12 in {parts} parts.*Lower batch_size"
+            UserError, match=rf"there is too little for a step of batch_size 12 in {parts} parts.*Lower batch_size"
         ):
             fit(ToyNet(), toy_batches, STEPS, config, loss=loss, device=CPU, on_note=on_note)
     assert len(notes) == 1
@@ -203,7 +203,14 @@ def test_other_errors_of_torch_are_not_taken_for_memory() -> None:
         fit(ToyNet(), toy_batches, STEPS, TrainConfig(epochs=1), loss=loss, device=CPU)
 
 
-@pytest.mark.parametrize(("steps", "message"), [(3, "more batches"), (5, "found 4 batches"), (0, "no batch")])
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        (3, "there are more batches; the schedule was made for 3"),
+        (5, "there are 4 batches; the schedule was made for 5"),
+        (0, "there is no batch"),
+    ],
+)
 def test_another_number_of_batches_than_promised(steps: int, message: str) -> None:
     config = TrainConfig(epochs=1)
     with pytest.raises(UserError, match=message):

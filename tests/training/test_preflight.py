@@ -49,7 +49,7 @@ def first(data: Dataset, statistics: PixelStatistics = IMAGENET_STATISTICS) -> t
     )  # fmt: skip
 
 
-def found(
+def findings_of(
     data: Dataset,
     config: TrainConfig = CONFIG,
     resolution: int = 16,
@@ -70,31 +70,31 @@ def found(
 def test_a_clean_training_raises_nothing(
     distinct: Dataset, strategy: str, source: tuple[int, PixelStatistics] | None
 ) -> None:
-    assert found(distinct, replace(CONFIG, strategy=strategy), source=source) == {}
+    assert findings_of(distinct, replace(CONFIG, strategy=strategy), source=source) == {}
 
 
 @pytest.mark.parametrize("trained_at", [4, 64])
 def test_a_resolution_far_from_the_weights(distinct: Dataset, trained_at: int) -> None:
-    only = found(distinct, source=(trained_at, IMAGENET_STATISTICS))
+    only = findings_of(distinct, source=(trained_at, IMAGENET_STATISTICS))
     assert set(only) == {"resolution"}
     assert f"trained at {trained_at} px" in str(only["resolution"])
 
 
 def test_another_normalisation_than_the_sources(distinct: Dataset) -> None:
     other = PixelStatistics((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    assert found(distinct, statistics=other)["preprocessing"].level == "error"
+    assert findings_of(distinct, statistics=other)["preprocessing"].level == "error"
 
 
 @pytest.mark.parametrize("std", [1 / 255, 1e6])
 def test_pixels_that_were_not_scaled_or_are_constant(distinct: Dataset, std: float) -> None:
     wrong = PixelStatistics((0.0, 0.0, 0.0), (std, std, std))
-    assert "normalised pixels" in found(distinct, statistics=wrong, source=None)["preprocessing"].expected
+    assert "are not normalised" in findings_of(distinct, statistics=wrong, source=None)["preprocessing"].problem
 
 
 @pytest.mark.parametrize("change", [{"batch_size": 4}, {"batch_size": 16, "accumulate": 4}])
 def test_live_batch_norm_on_few_images(distinct: Dataset, change: dict[str, int]) -> None:
-    assert set(found(distinct, replace(CONFIG, **change))) == {"batch norm"}
-    assert found(distinct, replace(CONFIG, **change, strategy="head")) == {}
+    assert set(findings_of(distinct, replace(CONFIG, **change))) == {"batch norm"}
+    assert findings_of(distinct, replace(CONFIG, **change, strategy="head")) == {}
 
 
 def test_nothing_trainable() -> None:
@@ -104,7 +104,7 @@ def test_nothing_trainable() -> None:
 
 
 def test_a_first_loss_far_above_guessing(distinct: Dataset) -> None:
-    assert "log(classes) = 0.69" in str(found(distinct, bias=50.0)["first loss"])
+    assert "log(classes) = 0.69" in str(findings_of(distinct, bias=50.0)["first loss"])
 
 
 @pytest.mark.parametrize(("share", "level"), [(1.1, "warning"), (0.5, "error")])
@@ -113,9 +113,9 @@ def test_memory_that_will_not_suffice(
 ) -> None:
     needed = predict_memory(build(SPEC, seed=0), CONFIG, 16)
     monkeypatch.setattr(checks, "available_memory", lambda device: share * needed)
-    finding = found(distinct)["memory"]
+    finding = findings_of(distinct)["memory"]
     assert finding.level == level
-    assert "GB free on cpu" in str(finding)
+    assert "GB are free on cpu" in str(finding)
     assert "--recompute" in finding.do
 
 
@@ -130,9 +130,9 @@ def test_images_that_are_in_two_parts(distinct: Dataset, tmp_path: Path) -> None
     original = distinct.source.describe(int(distinct.train.indices[0]))
     with Image.open(original) as image:
         image.save(root / "test" / "class1" / "copy.png", compress_level=1)
-    finding = found(dataset(open_data(str(root)), 16))["overlap"]
-    assert finding.found.startswith("1 of 41 test images are in train, too")
-    assert f"copy.png is {original}" in finding.found
+    finding = findings_of(dataset(open_data(str(root)), 16))["overlap"]
+    assert finding.problem.startswith("1 of 41 test images are in train, too")
+    assert f"copy.png is {original}" in finding.problem
 
 
 def test_images_of_both_parts_are_found_by_content(data: Dataset) -> None:

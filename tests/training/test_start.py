@@ -81,7 +81,7 @@ def test_slow_statistics_are_made_to_follow_a_short_training() -> None:
         (20, 1.0, "tail", False, "5 training images a class"),
         (800, 0.9, "tail", True, "200 training images a class"),
         (8000, 0.9, "full", False, "2000 training images a class"),
-        (5000, 0.1, "full", False, "10% of the body"),
+        (5000, 0.1, "full", False, "10 % of the body"),
     ],
 )
 def test_auto_says_what_and_why(images: int, coverage: float | None, strategy: str, reset: bool, reason: str) -> None:

@@ -1,0 +1,184 @@
+"""The commands that train many networks: the search, and the question whether φ = 1 transfers."""
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from scalesearch.api.options import SearchOptions, VerifyOptions
+from scalesearch.cli.commands import Terminal
+from scalesearch.cli.shell import Bar, TrialProgress, confirm, detail, explain, interruptible, print_json, say, show
+from scalesearch.design.cost import cost
+from scalesearch.units import counted, show_count, show_percent, show_seconds
+
+if TYPE_CHECKING:
+    from scalesearch.api.search import Forecast, SearchJob
+    from scalesearch.api.verify import VerifyJob
+    from scalesearch.running.carry_out import Listener
+
+SHOWN = 12  # candidates
+
+
+def grid(asked: SearchOptions, terminal: Terminal) -> None:
+    """Search α, β, γ by racing the grid's networks.
+
+    All candidates start; the most promising are trained on, and only the beaten are out. The answer is the set of those
+    that are statistically tied with the best, and one recommended member. Run it again to continue.
+
+    Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
+    baseline. Large networks are trained as a proxy (smaller images), said in every table.
+
+    Examples:
+
+      scalesearch grid --space mbconv_small --data path/to/images
+
+      scalesearch grid --target-flops 400M
+    """
+    from scalesearch.api import search
+    from scalesearch.reports import tables, words
+    from scalesearch.study.race import planned
+
+    job = search.prepare(asked)
+    if not terminal.json:
+        _introduce_search(job)
+    expected = search.forecast(job)
+    if not terminal.json:
+        rungs = zip(job.race.rungs, expected.rungs, strict=True)
+        stages = ", then ".join(f"{len(trials)} of {rung.epochs} epochs" for rung, trials in rungs if trials)
+        _say_estimate(job, expected, stages, ", less if candidates are beaten" if len(job.race.rungs) > 1 else "")
+    if terminal.dry_run:
+        candidates = job.enumeration.candidates
+        print_json(list(map(asdict, candidates))) if terminal.json else show(tables.enumeration(job.enumeration))
+        return
+    with _training(job, expected, planned(job.race, len(job.enumeration.candidates)), terminal) as listener:
+        result = search.run(job, listener, expected)
+    if terminal.json:
+        print_json(result.to_dict())
+        return
+    show(tables.candidates(result.record, most=SHOWN))
+    for line in words.answer_lines(result.record):
+        say(line)
+    explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
+
+
+def _introduce_search(job: "SearchJob") -> None:
+    """What will be searched: the baseline, the candidates and their costs, the proxy."""
+    plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
+    for note in job.parts.source.notes:
+        explain(f"Note: {note}")
+    explain(
+        f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
+        f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')} (T = "
+        f"{show_count(plan.target_macs)})"
+    )
+    ratios = [candidate.real_ratio for candidate in listed.candidates]
+    near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
+    explain(
+        f"Grid: {listed.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2 are {len(ratios)} distinct "
+        f"networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs ({show_percent(near, 0)} within "
+        "±5 % of 2×)"
+    )
+    for reason, count in Counter(item.reason for item in listed.dropped).items():
+        explain(f"Dropped: {counted(count, 'triple')}, {reason}")
+    if plan.rounding == "efficientnet":
+        explain(
+            "Note: paper-literal rounding compares networks of unequal cost; part of a win may be bought with FLOPs."
+        )
+    explain(f"Each is trained {plan.proxy.describe(baseline)}; the FLOPs in the score are the full-size network's.")
+    if plan.weights is not None:
+        explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")
+    explain(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
+    detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
+    detail(f"Training: {plan.train}")
+
+
+def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings: str, least: str = "") -> None:
+    """How much work there is, before it begins; ``trainings``: those that are left, in words."""
+    from scalesearch.api.search import side_by_side
+
+    done = f" ({len(expected.before)} done before)" if expected.before else ""
+    bound = f", within {show_seconds(job.time_budget)}" if job.time_budget is not None else ""
+    many = str(job.workers.jobs or "as many as the Ray cluster takes")
+    known = expected.timing or not any(expected.rungs)
+    long = f"about {show_seconds(expected.seconds)}" if known else "how long is not known here"
+    if job.workers.jobs is None and expected.timing:
+        long += f" on this machine alone ({side_by_side(job)} at a time)"
+    explain(f"Trainings: {trainings or 'none left'}{done}; {many} at a time: {long}{least}{bound}")
+    explain(f"Folder: {job.folder}")
+
+
+@contextmanager
+def _training(
+    job: "SearchJob | VerifyJob", expected: "Forecast", total: int, terminal: Terminal
+) -> Iterator["Listener"]:  # fmt: skip
+    """Asks before a long job, then shows its trainings; ``total`` if nobody is beaten."""
+    from scalesearch.running.carry_out import Listener
+
+    before, seconds = expected.before, min(expected.seconds, job.time_budget or expected.seconds)
+    confirm(seconds, terminal.yes)
+    with interruptible(), Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
+        progress = TrialProgress(bar, before, job.plan.baseline.classes, seconds)
+        yield Listener(bar.reading, progress.finished, bar.note)
+
+
+def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
+    """Train winners, beaten ones and controls at φ = 2: do those that won at φ = 1 win again?
+
+    A search assumes it. All are trained on the search's images as the search trained them, at equal real FLOPs. Run it
+    again to continue; more --seeds add to what is there.
+
+    Example: scalesearch verify --run runs/mbconv_small-glyphs-own --seeds 3
+    """
+    from scalesearch.api import verify
+    from scalesearch.reports import tables, words
+
+    job = verify.prepare(asked)
+    if not terminal.json:
+        _introduce_verification(job)
+    expected = verify.forecast(job)
+    if not terminal.json:
+        _say_estimate(job, expected, str(len(expected.rungs[0]) or ""))
+    networks = job.agenda.networks
+    if terminal.dry_run:
+        values = [
+            {"name": one.spec.name, "control": one.candidate.control, "status": one.status, "ratio": one.ratio,
+             "macs": one.macs, "spec": one.spec.to_dict()}
+            for one in networks
+        ]  # fmt: skip
+        print_json(values) if terminal.json else show(tables.scaled(networks))
+        return
+    with _training(job, expected, len(job.agenda.trials), terminal) as listener:
+        verification = verify.run(job, listener, expected)
+    if terminal.json:
+        print_json({"folder": str(job.folder), **asdict(verification)})
+        return
+    show(tables.verification(verification))
+    for line in words.verification(verification):
+        say(line)
+    say(f"Figure: {job.folder / 'transfer.png'}")
+    explain("Next: scalesearch report, which shows this, too")
+
+
+def _introduce_verification(job: "VerifyJob") -> None:
+    """What will be compared with what."""
+    from scalesearch.study.record import answered
+
+    plan, (answer, _), phi, epochs = job.plan, answered(job.record), job.asked.phi, job.agenda.trials[0].until
+    full, before, ratios = plan.train.epochs, job.epochs_at_one, [network.ratio for network in job.agenda.networks]
+    state = "" if answer.complete else ", search unfinished"
+    explain(f"Search {job.record.folder} on {plan.data}: {answer.recommended} recommended{state}")
+    explain(
+        f"{len(ratios)} networks at φ = {phi:g}, {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs "
+        f"({show_percent(max(ratios) / min(ratios) - 1)} apart), each trained as in the search: "
+        f"{plan.proxy.describe(plan.baseline)}"
+    )
+    if epochs != full:
+        explain(f"Note: {epochs} epochs here, {full} in the search.")
+    if before < full:
+        say(
+            f"WARNING: not all of them were trained fully at φ = 1, so the scores after {before} of {full} epochs are "
+            "compared with. The same search with --exhaustive trains them all."
+        )
+    for dimension in job.left_out:
+        explain(f"Note: {dimension} alone cannot be grown as far as φ = {phi:g}; that control is left out.")
