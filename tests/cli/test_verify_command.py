@@ -63,7 +63,7 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     (found,) = read_verifications(tmp_path / "run")
     assert {"format": 1, **json.loads(json.dumps(asdict(found)))} == kept
     (tmp_path / "run" / "verify-phi9").mkdir()
-    (tmp_path / "run" / "verify-phi9" / "verify.json").write_text('{"format": 1, "networks": [{}]}')
+    (tmp_path / "run" / "verify-phi9" / "verify.json").write_text(json.dumps({**kept, "networks": [{}]}))
     with pytest.raises(UserError, match=r"verify-phi9.*networks\[0\]"):
         read_verifications(tmp_path / "run")
     for ending in ("png", "svg"):
