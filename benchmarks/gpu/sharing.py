@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from statistics import median
@@ -13,6 +14,7 @@ from benchmarks.gpu.sheet import Request, Row
 from benchmarks.gpu.subject import (
     Assignment,
     Dataset,
+    Executor,
     Outcome,
     Processes,
     TrainConfig,
@@ -20,17 +22,18 @@ from benchmarks.gpu.subject import (
     load_space,
     mapped,
     open_data,
+    run_plainly,
     run_trial,
     setting_of,
     size_baseline,
     trial_of,
 )
 
-JOBS = (1, 8, 4, 2)
-PX, TARGET = 32, 3e6
-ROUNDS = 1  # trainings of each worker that are timed, after one that is not and before one that is not
+PX, TARGET, BATCH = 32, 3e6, 128
+ROUNDS = 2  # trainings of each worker that are timed, after one that is not
+WAYS = (("recorded", 1), ("recorded", 8), ("plain", 1), ("plain", 8), ("recorded", 4), ("recorded", 2), ("plain", 4))
 EPOCHS = 4  # of (r)
-BATCHES = ((32, 3e-3), (128, 3e-3), (128, 6e-3), (256, 6e-3), (256, 1.2e-2), (512, 6e-3), (512, 1.2e-2), (512, 2.4e-2))
+RATES = ((32, 3e-3), (128, 6e-3), (64, 4.2e-3), (256, 8.5e-3), (512, 1.2e-2), (128, 3e-3), (128, 1.2e-2), (256, 6e-3))
 
 
 def prepared(asked: Request) -> Dataset:
@@ -41,43 +44,49 @@ def prepared(asked: Request) -> Dataset:
     return data
 
 
-def timed(
-    asked: Request, data: Dataset, jobs: int, trials: Sequence[Assignment]
-) -> Iterator[tuple[float, Outcome, str]]:
-    """When each training ended, in seconds from the start of the workers; what it measured; its name."""
-    began = time.monotonic()
-    executor = Processes(partial(run_trial, setting_of(data, str(asked.place))), jobs)
-    for job, outcome in mapped(executor, trials):
-        if outcome.measured.reason:
-            raise RuntimeError(outcome.measured.reason)
-        yield time.monotonic() - began, outcome, job.trial.name
-        if asked.left < 0:
-            return
+def ended(executor: Executor[Assignment, Outcome], trials: Sequence[Assignment]) -> list[tuple[Assignment, Outcome]]:
+    """All of them, with the workers left as they are. Raises RuntimeError where one failed."""
+    waiting, found = list(reversed(trials)), list[tuple[Assignment, Outcome]]()
+    while len(found) < len(trials):
+        while waiting and executor.free():
+            executor.submit(waiting.pop())
+        for job, outcome in executor.ended(1.0):
+            if not isinstance(outcome, Outcome) or outcome.measured.reason:
+                raise RuntimeError(getattr(outcome, "reason", "") or outcome.measured.reason)
+            found.append((job, outcome))
+    return found
 
 
-def row(asked: Request, data: Dataset, batch: int, jobs: int) -> Row:
-    """The rate between the first training of each worker and the last but one, with one epoch a training."""
+def row(data: Dataset, device: str, way: str, jobs: int, epochs: int = 1) -> Row:
+    """Trainings of one epoch from the moment when all workers have done one to that when all are done."""
     spec = replace(size_baseline(load_space("mbconv_small"), TARGET, len(data.classes)), resolution=PX)
-    config = TrainConfig(epochs=1, batch_size=batch, lr=3e-3, warmup_epochs=0.25, ema_decay=0.99)
-    many = jobs * ((ROUNDS if jobs > 1 else 2 * ROUNDS) + 2)
-    ends = list(timed(asked, data, jobs, [trial_of(spec, replace(config, seed=n), f"t{n}") for n in range(many)]))
-    times = [end for end, _, _ in ends]
+    config = TrainConfig(epochs=epochs, batch_size=BATCH, lr=6e-3, warmup_epochs=0.25, ema_decay=0.99)
+    trials = [
+        trial_of(spec, replace(config, seed=n), f"t{n}") for n in range((ROUNDS * (3 if jobs == 1 else 1) + 1) * jobs)
+    ]
+    run = run_trial if way == "recorded" else run_plainly
+    began = time.monotonic()
+    with closing(Processes(partial(run, setting_of(data, device)), jobs)) as executor:
+        ended(executor, trials[:jobs])
+        warm = time.monotonic()
+        found = ended(executor, trials[jobs:])
+        seconds = time.monotonic() - warm
+    measured = [outcome.measured for _, outcome in found]
     return {
-        "batch": batch, "jobs": jobs, "trials/min": 60 * (len(ends) - 2 * jobs) / (times[-jobs - 1] - times[jobs - 1]),
-        "s of a trial": median(outcome.measured.seconds for _, outcome, _ in ends[jobs:]),
-        "s of the first": times[0], "images": len(data.train), "steps": len(data.train) // batch,
-        "top-1": median(outcome.measured.correct / outcome.measured.images for _, outcome, _ in ends),
+        "steps": way, "jobs": jobs, "trials/min": 60 * len(found) / seconds,
+        "s of a trial": median(one.seconds for one in measured), "s until all are warm": warm - began,
+        "batch": BATCH, "images": len(data.train), "top-1": median(one.correct / one.images for one in measured),
     }  # fmt: skip
 
 
 def measure(asked: Request) -> Iterator[Row]:
-    """One row for each number of workers and batch size."""
-    data, cases = prepared(asked), [(128, jobs) for jobs in JOBS] + [(32, 1), (32, 8)]
-    for batch, jobs in [(32, 1), (32, 2)] if asked.tiny else cases:
-        if asked.left < 18 and not asked.tiny:
-            yield {"batch": batch, "jobs": jobs, "note": "left out: no time"}
+    """One row for each number of workers, with recorded steps and with plain ones."""
+    data = prepared(asked)
+    for way, jobs in WAYS[:1] if asked.tiny else WAYS:
+        if asked.left < 15 and not asked.tiny:
+            yield {"steps": way, "jobs": jobs, "note": "left out: no time"}
             continue
-        yield row(asked, data, batch, jobs)
+        yield row(data, str(asked.place), way, jobs)
 
 
 def through_mps(asked: Request) -> Iterator[Row]:
@@ -91,15 +100,15 @@ def through_mps(asked: Request) -> Iterator[Row]:
     os.environ |= {"CUDA_MPS_PIPE_DIRECTORY": str(folder), "CUDA_MPS_LOG_DIRECTORY": str(folder)}
     subprocess.run([control, "-d"], check=True, timeout=10)
     try:
-        for jobs in (8, 16, 4):
+        for way, jobs in (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4)):
             if asked.left > 15:
-                yield row(asked, prepared(asked), 128, jobs)
+                yield row(prepared(asked), str(asked.place), way, jobs)
     finally:
         subprocess.run([control], input="quit\n", text=True, check=False, timeout=20)
 
 
 def rates(asked: Request) -> Iterator[Row]:
-    """Validation accuracy of the same epochs at several batch sizes and rates, eight sharing the card."""
+    """Validation accuracy of the same epochs at several batch sizes and rates, four sharing the card."""
     data = prepared(asked)
     spec = replace(size_baseline(load_space("mbconv_small"), TARGET, len(data.classes)), resolution=PX)
     epochs = 1 if asked.tiny else EPOCHS
@@ -108,11 +117,14 @@ def rates(asked: Request) -> Iterator[Row]:
             spec,
             TrainConfig(epochs=epochs, batch_size=batch, lr=lr, warmup_epochs=min(1.0, epochs / 4), ema_decay=0.99,
                         seed=seed),
-            f"{batch} {lr:g} {seed}",
+            "",
         )
-        for seed in range(1 if asked.tiny else 2) for batch, lr in (BATCHES[:1] if asked.tiny else BATCHES)
+        for seed in range(1 if asked.tiny else 2) for batch, lr in (RATES[:1] if asked.tiny else RATES)
     ]  # fmt: skip
-    for _, outcome, name in timed(asked, data, 1 if asked.tiny else 8, jobs):
-        batch, lr, seed = name.split()
-        top1 = outcome.measured.correct / outcome.measured.images
-        yield {"batch": int(batch), "lr": float(lr), "seed": int(seed), "top-1": top1, "s": outcome.measured.seconds}
+    executor = Processes(partial(run_trial, setting_of(data, str(asked.place))), 1 if asked.tiny else 4)
+    for job, outcome in mapped(executor, jobs):
+        config, one = job.trial.train, outcome.measured
+        yield {"batch": config.batch_size, "lr": config.lr, "seed": config.seed, "epochs": epochs,
+               "top-1": one.correct / max(1, one.images), "s": one.seconds, "reason": one.reason}  # fmt: skip
+        if asked.left < 0:
+            return

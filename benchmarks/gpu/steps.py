@@ -1,10 +1,11 @@
 """(b) Images a second of a training step: ours beside timm's and torchvision's networks with best flags.
 
 Everybody does the same work: forward, cross-entropy with smoothing, backward, fused AdamW; no clipping, no average, no
-loss read back. Plain loops run as timm's script does with ``--amp --amp-dtype bfloat16 --channels-last``: autocast,
-cuDNN's benchmark mode, gradients set to none; with ``--torchcompile`` where a case says compiled. "ours, usual" adds
-the clipping and the average that a search has. Random images lie on the device. Contestants alternate; numbers are
-medians of the rounds, the ratio the median of each round's own.
+loss read back; "usual" adds the clipping and the average that a search has, "recorded" replays forward and backward
+pass from a CUDA graph. Plain loops run as timm's script does with ``--amp --amp-dtype bfloat16 --channels-last``:
+autocast, cuDNN's benchmark mode, gradients set to none; with ``--torchcompile`` where a case says compiled. Random
+images lie on the device. Contestants alternate; numbers are medians of the rounds, the ratio the median of each
+round's own.
 """
 
 import gc
@@ -18,7 +19,16 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.gpu.sheet import Request, Row, read_rows, wait
-from benchmarks.gpu.subject import Step, TrainConfig, build, graphed_step, load_space, our_step, spec_of
+from benchmarks.gpu.subject import (
+    Processes,
+    Step,
+    TrainConfig,
+    build,
+    load_space,
+    mapped,
+    our_step,
+    spec_of,
+)
 
 ROUNDS = 3
 SECONDS = 0.25  # of one round of one contestant, at least
@@ -41,21 +51,20 @@ class Case:
 B0, SMALL = "efficientnet_b0", "mbconv_small"
 CASES = (
     Case(B0, 224, 256),
+    Case(B0, 224, 256, compiled=True),
+    Case(SMALL, 32, 128),
+    Case(B0, 112, 128),
+    Case(SMALL, 32, 512),
+    Case(B0, 224, 128, "tf32"),
+    Case(B0, 64, 128),
     Case(B0, 224, 256, channels_last=False),
     Case(B0, 224, 128),
-    Case(SMALL, 32, 128),
-    Case(SMALL, 32, 512),
-    Case(B0, 112, 128),
-    Case(B0, 224, 256, compiled=True),
-    Case(B0, 64, 128),
-    Case(B0, 224, 128, "tf32"),
-    Case(SMALL, 32, 32),
-    Case(B0, 224, 128, "fp32"),
     Case("mobilenet_v2", 112, 128),
-    Case(B0, 112, 512),
     Case("resnet18", 112, 128),
+    Case(B0, 224, 128, "fp32"),
+    Case(SMALL, 32, 32),
     Case(SMALL, 32, 128, "tf32"),
-    Case(B0, 224, 512),
+    Case(B0, 112, 512),
 )
 TINY = (Case(SMALL, 32, 4, "fp32"),)
 
@@ -78,15 +87,20 @@ def measure(asked: Request) -> Iterator[Row]:
 
 
 def compile_all(asked: Request) -> Iterator[Row]:
-    """Fills the compiler's cache on disk for the compiled cases, in a process beside other parts."""
-    for case in (case for case in CASES if case.compiled):
-        images, labels = random_batch(case, asked.place)
-        for name, make in contestants(case, asked.place, images, labels).items():
-            began = time.perf_counter()
-            with flags(case, name):
-                make()(images, labels)
-            wait(asked.place)
-            yield {"compiled": name, "seconds": time.perf_counter() - began}
+    """Fills the compiler's cache on disk for the compiled cases, in processes beside other parts."""
+    jobs = [(case, name) for case in CASES if case.compiled for name in contestants(case, asked.place)]
+    for (_, name), seconds in mapped(Processes(partial(compile_one, asked.device), COMPILED), jobs):
+        yield {"compiled": name, "seconds": seconds}
+
+
+def compile_one(device: str, job: tuple[Case, str], _beat: object) -> float:
+    """Seconds of a first step."""
+    (case, name), began = job, time.perf_counter()
+    place = torch.device(device)
+    with flags(case, name):
+        contestants(case, place)[name]()(*random_batch(case, place))
+    wait(place)
+    return time.perf_counter() - began
 
 
 def compare(case: Case, asked: Request) -> Iterator[Row]:
@@ -96,11 +110,11 @@ def compare(case: Case, asked: Request) -> Iterator[Row]:
     memory: dict[str, float] = {}
     steps: dict[str, Step] = {}
     failed: dict[str, str] = {}
-    for name, make in contestants(case, asked.place, images, labels).items():
+    for name, make in contestants(case, asked.place).items():
         try:
             with flags(case, name):
                 steps[name] = make()
-                for _ in range(1 if asked.tiny else 4):
+                for _ in range(1 if asked.tiny else 5):  # three before a recording
                     steps[name](images, labels)
                 if asked.device == "cuda":
                     torch.cuda.reset_peak_memory_stats()
@@ -126,18 +140,17 @@ def compare(case: Case, asked: Request) -> Iterator[Row]:
         yield {**vars(case), "contestant": name, "error": error}
 
 
-def contestants(case: Case, device: torch.device, images: Tensor, labels: Tensor) -> dict[str, Callable[[], Step]]:
+def contestants(case: Case, device: torch.device) -> dict[str, Callable[[], Step]]:
     """What makes each one's step."""
     precision = "bf16" if case.precision == "bf16" else "fp32"
     plain = TrainConfig(epochs=1, batch_size=case.batch, clip_grad_norm=0.0, precision=precision)
     usual = replace(plain, clip_grad_norm=1.0, ema_decay=0.99)
-    found: dict[str, Callable[[], Step]] = {"ours, cuDNN benchmark": partial(ours, case, plain, device)}
-    if not case.compiled:
-        found["ours"] = partial(ours, case, plain, device)
-    if not case.compiled and case.channels_last and case.precision == "bf16":
+    found: dict[str, Callable[[], Step]] = {"ours": partial(ours, case, plain, device)}
+    if not case.compiled and case.channels_last:
         found["ours, usual"] = partial(ours, case, usual, device)
         if device.type == "cuda":
-            found["ours, CUDA graph"] = lambda: graphed_step(network_of(case), plain, images, labels)
+            found["ours, recorded"] = partial(ours, case, plain, device, recorded=True)
+            found["ours, usual, recorded"] = partial(ours, case, usual, device, recorded=True)
     if case.network != SMALL:
         for library in ("timm", "torchvision"):
             found[library] = partial(theirs, library, case, device)
@@ -150,10 +163,10 @@ def network_of(case: Case) -> nn.Module:
     return build(replace(spec, resolution=case.px), seed=0)
 
 
-def ours(case: Case, config: TrainConfig, device: torch.device) -> Step:
+def ours(case: Case, config: TrainConfig, device: torch.device, recorded: bool = False) -> Step:
     """A step of the package's loop."""
     network = network_of(case)
-    step = our_step(network, config, device, torch.compile(network) if case.compiled else None)
+    step = our_step(network, config, device, torch.compile(network) if case.compiled else None, recorded)
     if not case.channels_last:
         network.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     return step
@@ -190,8 +203,7 @@ class flags:  # noqa: N801 (a context)
     """cuDNN's benchmark mode and TF32 as a contestant has them; put back afterwards."""
 
     def __init__(self, case: Case, contestant: str) -> None:
-        as_ours = contestant in ("ours", "ours, usual", "ours, CUDA graph")
-        self.wanted = (not as_ours, case.precision != "fp32")
+        self.wanted = (not contestant.startswith("ours"), case.precision != "fp32")
 
     def __enter__(self) -> None:
         self.before = (torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32)

@@ -18,21 +18,23 @@ from scalesearch.design.sizing import size_baseline
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.modules import build
-from scalesearch.running.executor import mapped
+from scalesearch.running.executor import Executor, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Trial
+from scalesearch.training import loop
 from scalesearch.training.loss import classification_loss
 from scalesearch.training.memory import predict_memory
 from scalesearch.training.recompute import recomputing
-from scalesearch.training.step import Training, gradients, start, update
+from scalesearch.training.recording import RecordedGradients
+from scalesearch.training.step import gradients, start, update
 
 __all__ = [
-    "Assignment", "Dataset", "NetSpec", "Outcome", "Processes", "Setting", "TrainConfig", "build", "cost", "dataset",
-    "hardware", "load_space", "mapped", "open_data", "predict_memory", "recomputing", "run_trial", "size_baseline",
-    "start", "versions",
+    "Assignment", "Dataset", "Executor", "NetSpec", "Outcome", "Processes", "Setting", "TrainConfig", "build", "cost",
+    "dataset", "hardware", "load_space", "mapped", "open_data", "predict_memory", "recomputing", "run_plainly",
+    "run_trial", "size_baseline", "start", "versions",
 ]  # fmt: skip
 
 Step = Callable[[Tensor, Tensor], object]
@@ -43,47 +45,34 @@ def spec_of(space: str, px: int) -> NetSpec:
     return replace(load_space(space).baseline, resolution=px)
 
 
-def our_step(network: nn.Module, config: TrainConfig, device: torch.device, called: nn.Module | None = None) -> Step:
-    """A step of the package's loop; ``called``: what stands for the network in the forward pass, e.g. compiled."""
+def our_step(
+    network: nn.Module,
+    config: TrainConfig,
+    device: torch.device,
+    called: nn.Module | None = None,
+    recorded: bool = False,
+) -> Step:
+    """A step of the package's loop.
+
+    Args:
+        called: what stands for the network in the forward pass, e.g. compiled.
+        recorded: whether forward and backward pass are replayed from a CUDA graph.
+    """
     training, loss = start(network, config, device), classification_loss(config)
     training.network.train()
-    count = itertools.count()
+    run, count = RecordedGradients(training) if recorded else gradients, itertools.count()
 
     def step(images: Tensor, labels: Tensor) -> None:
-        gradients(training, images, labels, loss, called)
+        run(training, images, labels, loss, called)
         update(training, next(count))
 
     return step
 
 
-def graphed_step(network: nn.Module, config: TrainConfig, images: Tensor, labels: Tensor) -> Step:
-    """The same with forward and backward pass recorded once as a CUDA graph, so that the host hardly takes part."""
-    training, loss = start(network, config, images.device), classification_loss(config)
-    training.network.train()
-    graph, (kept, known) = torch.cuda.CUDAGraph(), (images.clone(), labels.clone())
-    record(graph, training, lambda: gradients(training, kept, known, loss))
-    count = itertools.count()
-
-    def step(images: Tensor, labels: Tensor) -> None:
-        kept.copy_(images)
-        known.copy_(labels)
-        graph.replay()
-        update(training, next(count))
-
-    return step
-
-
-def record(graph: torch.cuda.CUDAGraph, training: Training, run: Callable[[], object]) -> None:
-    """As torch's documentation asks for it: warmed up on a stream of its own."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(3):
-            run()
-    torch.cuda.current_stream().wait_stream(side)
-    training.optimizer.zero_grad(set_to_none=True)
-    with torch.cuda.graph(graph):
-        run()
+def run_plainly(setting: Setting, job: Assignment, beat: Callable[[], None]) -> Outcome:
+    """``run_trial`` without recorded steps."""
+    loop.recordable = lambda training, loss: False
+    return run_trial(setting, job, beat)
 
 
 def trial_of(spec: NetSpec, config: TrainConfig, name: str) -> Assignment:

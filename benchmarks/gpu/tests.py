@@ -16,7 +16,20 @@ def measure(asked: Request) -> Iterator[Row]:
     """A row for each test; fails after them where one of them did."""
     report = asked.out.resolve() / "a.xml"
     workers = "0" if asked.tiny else "4"
-    command = [sys.executable, "-m", "pytest", "-m", "gpu", "-q", "-n", workers, "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-m",
+        "gpu",
+        "-q",
+        "-n",
+        workers,
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:benchmark",
+    ]
     command += [f"--junitxml={report}", "tests/training", "tests/data"]
     ended = subprocess.run(command, cwd=ROOT, timeout=asked.left + 5, check=False, env={**os.environ, "CI": ""})
     cases = ET.parse(report).getroot().iter("testcase") if report.exists() else ()

@@ -22,6 +22,7 @@ from scalesearch.training.loss import Loss
 from scalesearch.training.optim import lr_factor, set_lr
 from scalesearch.training.out_of_memory import SMALLEST_PART, Parts
 from scalesearch.training.recompute import recomputing
+from scalesearch.training.recording import RecordedGradients, recordable
 from scalesearch.training.sections import trained
 from scalesearch.training.step import Training, gradients, start, update
 
@@ -54,6 +55,7 @@ class Plan:
     loss: Loss
     on_step: Callable[[int, int], None] | None
     parts: Parts
+    gradients: Callable[..., Tensor] = gradients
 
 
 def fit(
@@ -101,7 +103,8 @@ def fit(
     training = start(network, config, device)
     # where nobody is told, or other processes would wait for other gradients, memory's end is the training's
     most = config.batch_size // SMALLEST_PART if on_note and ranks().count == 1 else 0
-    plan = Plan(batches, steps_per_epoch, loss, on_step, Parts(config.accumulate, most, on_note))
+    recorded = RecordedGradients(training) if recordable(training, loss) else gradients
+    plan = Plan(batches, steps_per_epoch, loss, on_step, Parts(config.accumulate, most, on_note), recorded)
     keeper = Keeper(checkpoint, training, steps_per_epoch)
     last = min(until or config.epochs, config.epochs)
     with (
@@ -153,7 +156,7 @@ def train_epoch(training: Training, plan: Plan, epoch: int, keeper: Keeper | Non
         set_lr(training.optimizer, factor(config, step, plan.steps_per_epoch))
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
         unread.append(
-            plan.parts.affordable(partial(gradients, training, images, labels, plan.loss, network), len(images))
+            plan.parts.affordable(partial(plan.gradients, training, images, labels, plan.loss, network), len(images))
         )
         due = keeper is not None and index + 1 < plan.steps_per_epoch and keeper.due_within()
         if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == plan.steps_per_epoch:

@@ -5,7 +5,7 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.ema import update_average, warmed_decay
+from scalesearch.training.ema import move_average, paired, warmed_decay
 from scalesearch.training.evaluate import evaluate
 from scalesearch.training.loop import fit
 from scalesearch.training.loss import classification_loss
@@ -24,7 +24,7 @@ def test_average_is_torchs() -> None:
             with torch.no_grad():
                 for parameter in network.parameters():
                     parameter.add_(torch.randn_like(parameter))
-            update_average(ours, network, 0.9)
+            move_average(paired(ours, network), 0.9)
             theirs.update_parameters(network)
     for name, tensor in theirs.module.state_dict().items():
         if tensor.is_floating_point():
