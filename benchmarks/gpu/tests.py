@@ -22,7 +22,7 @@ def measure(asked: Request) -> Iterator[Row]:
         "pytest",
         "-m",
         "gpu",
-        "-q",
+        "-v",
         "-n",
         workers,
         "-p",
