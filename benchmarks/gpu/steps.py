@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from benchmarks.gpu.sheet import Request, Row, read_rows, wait
@@ -34,6 +35,7 @@ ROUNDS = 3
 SECONDS = 0.25  # of one round of one contestant, at least
 CLASSES = 1000
 COMPILED = 3  # contestants of a compiled case
+QUIET = "quiet"  # a file that says: nothing else runs now
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,7 @@ def measure(asked: Request) -> Iterator[Row]:
             yield {**vars(case), "contestant": "left out: no time"}
             continue
         try:
-            while case.compiled and len(read_rows(asked.out / "compile.jsonl")) < COMPILED and asked.left > 60:
-                time.sleep(1)  # compile_all is at it
-            yield from compare(case, asked)
+            yield from compare_compiled(case, asked) if case.compiled else compare(case, asked)
         except Exception as error:  # the other cases are of use without this one
             yield {**vars(case), "contestant": "error", "error": f"{type(error).__name__}: {error}"[:300]}
         gc.collect()
@@ -87,20 +87,41 @@ def measure(asked: Request) -> Iterator[Row]:
 
 
 def compile_all(asked: Request) -> Iterator[Row]:
-    """Fills the compiler's cache on disk for the compiled cases, in processes beside other parts."""
+    """Contestants of the compiled case, each in a process that compiles beside other parts and is timed when (b) says
+    that nothing else runs."""
     jobs = [(case, name) for case in CASES if case.compiled for name in contestants(case, asked.place)]
-    for (_, name), seconds in mapped(Processes(partial(compile_one, asked.device), COMPILED), jobs):
-        yield {"compiled": name, "seconds": seconds}
+    for (_, name), rates in mapped(Processes(partial(compile_one, asked), COMPILED), jobs):
+        yield {"contestant": name, "rates": rates}
 
 
-def compile_one(device: str, job: tuple[Case, str], _beat: object) -> float:
-    """Seconds of a first step."""
-    (case, name), began = job, time.perf_counter()
-    place = torch.device(device)
+def compile_one(asked: Request, job: tuple[Case, str], beat: Callable[[], None]) -> list[float]:
+    """Images a second of each round, in which the processes take turns."""
+    case, name = job
+    images, labels = random_batch(case, asked.place)
+    rates = []
     with flags(case, name):
-        contestants(case, place)[name]()(*random_batch(case, place))
-    wait(place)
-    return time.perf_counter() - began
+        step = contestants(case, asked.place)[name]()
+        for _ in range(3):
+            step(images, labels)
+        wait(asked.place)
+        while not (asked.out / QUIET).exists():
+            time.sleep(0.2)
+            beat()
+        for _ in range(ROUNDS):
+            with FileLock(asked.out / "turn.lock"):
+                rates.append(images_per_second(step, images, labels, 2 * SECONDS))
+            time.sleep(0.2)  # the others' turn
+    return rates
+
+
+def compare_compiled(case: Case, asked: Request) -> Iterator[Row]:
+    """A row for each contestant that is compiled by now, or soon."""
+    (asked.out / QUIET).touch()
+    file = asked.out / "compile.jsonl"
+    while len(read_rows(file)) < COMPILED and asked.left > 8:
+        time.sleep(0.5)
+    rates = {row["contestant"]: row["rates"] for row in read_rows(file)}
+    yield from rows_of(case, rates, {})
 
 
 def compare(case: Case, asked: Request) -> Iterator[Row]:
@@ -127,6 +148,13 @@ def compare(case: Case, asked: Request) -> Iterator[Row]:
         for name in rates:
             with flags(case, name):
                 rates[name].append(images_per_second(steps[name], images, labels, 0.0 if asked.tiny else SECONDS))
+    yield from rows_of(case, rates, memory)
+    for name, error in failed.items():
+        yield {**vars(case), "contestant": name, "error": error}
+
+
+def rows_of(case: Case, rates: dict[str, list[float]], memory: dict[str, float]) -> Iterator[Row]:
+    """Medians, and the ratios to timm's in the same round."""
     rival = next((name for name in rates if name.startswith("timm")), None)
     for name, values in rates.items():
         row: Row = {
@@ -136,8 +164,6 @@ def compare(case: Case, asked: Request) -> Iterator[Row]:
         if rival:
             row["to timm's"] = round(statistics.median(a / b for a, b in zip(values, rates[rival], strict=True)), 3)
         yield row | {"peak MB of all": round(memory.get(name, 0.0))}
-    for name, error in failed.items():
-        yield {**vars(case), "contestant": name, "error": error}
 
 
 def contestants(case: Case, device: torch.device) -> dict[str, Callable[[], Step]]:
