@@ -79,6 +79,14 @@ def row(data: Dataset, device: str, way: str, jobs: int, epochs: int = 1) -> Row
     }  # fmt: skip
 
 
+def tried(data: Dataset, device: str, way: str, jobs: int) -> Row:
+    """A row, or what it failed with: the others are of use without it."""
+    try:
+        return row(data, device, way, jobs)
+    except Exception as error:
+        return {"steps": way, "jobs": jobs, "note": f"{type(error).__name__}: {error}"[:300]}
+
+
 def measure(asked: Request) -> Iterator[Row]:
     """One row for each number of workers, with recorded steps and with plain ones."""
     data = prepared(asked)
@@ -86,7 +94,7 @@ def measure(asked: Request) -> Iterator[Row]:
         if asked.left < 15 and not asked.tiny:
             yield {"steps": way, "jobs": jobs, "note": "left out: no time"}
             continue
-        yield row(data, str(asked.place), way, jobs)
+        yield tried(data, str(asked.place), way, jobs)
 
 
 def through_mps(asked: Request) -> Iterator[Row]:
@@ -102,7 +110,7 @@ def through_mps(asked: Request) -> Iterator[Row]:
     try:
         for way, jobs in (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4)):
             if asked.left > 15:
-                yield row(prepared(asked), str(asked.place), way, jobs)
+                yield tried(prepared(asked), str(asked.place), way, jobs)
     finally:
         subprocess.run([control], input="quit\n", text=True, check=False, timeout=20)
 
