@@ -5,7 +5,9 @@ python -m benchmarks.gpu --minutes 3 --out runs/gpu --device cpu --tiny
 """
 
 import argparse
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -13,9 +15,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
+from benchmarks.gpu.sharing import end_mps
 from benchmarks.gpu.sheet import Request, append_rows, read_rows, write_tables
+from benchmarks.gpu.subject import hardware, versions
 
 ROOT = Path(__file__).parents[2]
 GRACE = 8.0  # seconds that a part may take longer than its time before it is killed
@@ -34,18 +38,30 @@ class Part:
 
 
 PARTS = {
-    "a": Part("tests marked gpu", "tests.measure", 0.14),
-    "b": Part("images a second of a training step", "steps.measure", 0.28),
+    "a": Part("tests marked gpu", "tests.measure", 0.22),
+    "b": Part("images a second of a training step", "steps.measure", 0.22),
     "i": Part("images a second of the input against the step's", "feeding.measure", 0.03),
     "c": Part("trials a minute, sharing the card", "sharing.measure", 0.17),
-    "r": Part("batch size and learning rate", "sharing.rates", 0.09),
-    "d": Part("truth table of a small space", "truth.measure", 0.12, continues=True),
+    "r": Part("batch size and learning rate", "sharing.rates", 0.06),
+    "d": Part("truth table of a small space", "truth.measure", 0.10, continues=True),
     "e": Part("rank agreement of proxies with full-size networks", waits="the issue of proxies of equal cost"),
     "f": Part("grid --target-flops 400M", "search.measure", 0.07),
-    "g": Part("predicted and measured memory", "memory.measure", 0.03),
+    "g": Part("predicted and measured memory", "memory.measure", 0.07),
     "h": Part("latency table", waits="the issue of latency tables"),
-    "m": Part("trials a minute, sharing the card through MPS", "sharing.through_mps", 0.07),
+    "m": Part("trials a minute, sharing the card through MPS", "sharing.through_mps", 0.06),
 }
+
+
+def started(command: list[str], log: IO[str]) -> "subprocess.Popen[bytes]":
+    """A process in a group of its own, which all that it starts belongs to."""
+    return subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+
+
+def end(process: "subprocess.Popen[bytes]") -> None:
+    """With all that it started: what is left over would disturb the next part."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 def run_part(name: str, given: argparse.Namespace, seconds: float) -> dict[str, Any]:
@@ -62,14 +78,15 @@ def run_part(name: str, given: argparse.Namespace, seconds: float) -> dict[str, 
     command += ["--data", given.data] if given.data else []
     status, error = "done", ""
     with (given.out / f"{name}.log").open("w") as log:
+        process = started(command, log)
         try:
-            ended = subprocess.run(
-                command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT, timeout=seconds + GRACE, check=False
-            )
-            if ended.returncode:
-                status = f"failed with exit code {ended.returncode}"
+            if process.wait(seconds + GRACE):
+                status = f"failed with exit code {process.returncode}"
         except subprocess.TimeoutExpired:
             status = f"stopped after {seconds + GRACE:.0f} s"
+        finally:
+            end(process)
+            end_mps(given.out)
     if status != "done":
         error = (given.out / f"{name}.log").read_text()[-SHOWN:]
     rows = read_rows(file)
@@ -80,8 +97,6 @@ def run_part(name: str, given: argparse.Namespace, seconds: float) -> dict[str, 
 
 def run_all(given: argparse.Namespace) -> int:
     """Every part asked for, in order; how many failed."""
-    from benchmarks.gpu.subject import hardware, versions  # imports torch
-
     began, parts = time.monotonic(), dict[str, dict[str, Any]]()
     given.out.mkdir(parents=True, exist_ok=True)
     facts = {
@@ -96,15 +111,15 @@ def run_all(given: argparse.Namespace) -> int:
             (given.out / left_over).unlink(missing_ok=True)
         command = [sys.executable, "-m", "benchmarks.gpu", "--part", "compile", "--out", str(given.out)]
         log = (given.out / "compile.log").open("w")
-        compiling = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=subprocess.STDOUT)
+        compiling = started(command, log)
     for name in given.only:
         left = 60 * given.minutes - (time.monotonic() - began)
         waiting = sum(PARTS[later].share for later in given.only[given.only.index(name) :]) or 1.0
-        parts[name] = run_part(name, given, left * PARTS[name].share / waiting)
+        parts[name] = run_part(name, given, left if given.tiny else left * PARTS[name].share / waiting)
         print(f"({name}) {parts[name]['title']}: {parts[name]['status']}, {parts[name]['seconds']:.0f} s", flush=True)
         write_tables(given.out, {**facts, "seconds": round(time.monotonic() - began, 1)}, parts)
     if compiling is not None:
-        compiling.kill()
+        end(compiling)
     return sum(bool(part.get("error")) for part in parts.values())
 
 

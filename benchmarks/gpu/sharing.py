@@ -5,9 +5,10 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 from benchmarks.gpu.sheet import Request, Row
@@ -97,22 +98,47 @@ def measure(asked: Request) -> Iterator[Row]:
         yield tried(data, str(asked.place), way, jobs)
 
 
-def through_mps(asked: Request) -> Iterator[Row]:
-    """The same while NVIDIA's multi-process service lets kernels of several processes run at the same time."""
-    control = shutil.which("nvidia-cuda-mps-control")
-    if control is None or asked.tiny:
-        yield {"note": "nvidia-cuda-mps-control is not on this machine" if control is None else "left out"}
-        return
-    folder = asked.out.resolve() / "mps"
+def mps_places(out: Path) -> dict[str, str]:
+    """Where processes meet the service of this sheet; it is nobody else's."""
+    folder = out.resolve() / "mps"
     folder.mkdir(exist_ok=True)
-    os.environ |= {"CUDA_MPS_PIPE_DIRECTORY": str(folder), "CUDA_MPS_LOG_DIRECTORY": str(folder)}
+    return {"CUDA_MPS_PIPE_DIRECTORY": str(folder), "CUDA_MPS_LOG_DIRECTORY": str(folder)}
+
+
+def end_mps(out: Path) -> None:
+    """Also where a part that had started it was killed."""
+    if (out / "mps" / "control").exists():
+        subprocess.run(
+            ["nvidia-cuda-mps-control"], input="quit\n", text=True, check=False, timeout=20,
+            env={**os.environ, **mps_places(out)},
+        )  # fmt: skip
+
+
+@contextmanager
+def mps(asked: Request) -> Iterator[bool]:
+    """While NVIDIA's multi-process service, where there is one, runs kernels of several processes at the same time."""
+    control = shutil.which("nvidia-cuda-mps-control") if asked.device == "cuda" else None
+    if control is None:
+        yield False
+        return
+    os.environ |= mps_places(asked.out)
     subprocess.run([control, "-d"], check=True, timeout=10)
     try:
+        yield True
+    finally:
+        end_mps(asked.out)
+
+
+def through_mps(asked: Request) -> Iterator[Row]:
+    """(c) with that service."""
+    with mps(asked) as served:
+        if not served:
+            yield {"note": "no multi-process service on this machine"}
+            return
+        data = prepared(asked)
         for way, jobs in (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4)):
             if asked.left > 15:
-                yield tried(prepared(asked), str(asked.place), way, jobs)
-    finally:
-        subprocess.run([control], input="quit\n", text=True, check=False, timeout=20)
+                yield tried(data, str(asked.place), way, jobs)
 
 
 def rates(asked: Request) -> Iterator[Row]:

@@ -30,7 +30,7 @@ class Timing:
 
     Args:
         start: of the worker processes, once.
-        fixed: of a training besides its steps (building, counting).
+        fixed: of a training besides its steps (building, counting, on a GPU the first step).
         points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
     """
 
@@ -112,12 +112,14 @@ def _probe(probe: Probe, _beat: Beat) -> tuple[list[float], float, float]:
             before = time.perf_counter()
             network = build(spec, seed=0)
             fvcore_count(spec)
-            fixed.append(time.perf_counter() - before)
-            device = torch.device(probe.device)
-            size = spec.resolution
+            ready = time.perf_counter()
+            device, size = torch.device(probe.device), spec.resolution
             steps.append(
                 seconds_per_step(network, size, probe.train.batch_size, device, steps=STEPS, config=probe.train)
             )
+            # a GPU's libraries prepare each new layer in its first step, which takes longer than the others together
+            first = time.perf_counter() - ready - STEPS * steps[-1] if device.type == "cuda" else 0.0
+            fixed.append(ready - before + max(0.0, first))
     finally:
         torch.set_num_threads(threads)
     return steps, mean(fixed), time.perf_counter() - began
