@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.training.distributed import ranks
 from scalesearch.training.loss import Loss
-from scalesearch.training.memory import least_memory
 from scalesearch.training.step import Training, gradients
 
 WARM_UP = 3  # steps before a recording, in which libraries choose their kernels
@@ -22,6 +21,8 @@ def recordable(training: Training, loss: Loss) -> bool:
         return False
     if not isinstance(network, MBConvNet) or not isinstance(loss, nn.CrossEntropyLoss):
         return False
+    from scalesearch.training.memory import least_memory  # what it is built on takes half a second to import
+
     return least_memory(network.spec, config) <= MOST_SHARE * torch.cuda.get_device_properties(device).total_memory
 
 
