@@ -2,6 +2,7 @@
 
     python benchmarks/truth/train.py PATH_TO_SET --out runs/truth/cifar10 [--variant scratch] [--seeds 3]
     python benchmarks/truth/train.py PATH_TO_SET --out runs/truth/cifar10 --pack benchmarks/truth/cifar10.npz
+    python benchmarks/truth/train.py PATH_TO_SET --out runs/truth/large --variant full --seeds 5 --device cuda --jobs 8
 
 Every network (the baseline too) is trained in one process with one thread; the predictions for every validation image
 are kept after each of the epochs in RUNGS, those for every test image at the end. Finished networks are kept, so the
@@ -43,20 +44,23 @@ from scalesearch.training.step import classification_loss
 
 RUNGS = (1, 2, 3, 4, 6, 9, 12, 18)
 IMAGES, BATCH = 4800, 64
+LARGEST_PX = 48
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How candidates are trained: epochs, share of the training images, of the resolution, and the start."""
+    """How candidates are trained: epochs, images (None: all), share of the resolution, the start, the batch size."""
 
     epochs: int
-    images: int = IMAGES
+    images: int | None = IMAGES
     resolution: float = 1.0
     start: str = "scratch"
+    batch: int = BATCH
 
 
 VARIANTS = {
     "scratch": Variant(RUNGS[-1]),
+    "full": Variant(RUNGS[-1], images=None, batch=128),
     "short2": Variant(2),
     "short6": Variant(6),
     "half_images": Variant(4, images=IMAGES // 2),
@@ -79,6 +83,7 @@ class Job:
     largest_px: int
     out: Path
     start: Path | None
+    device: str = "cpu"
 
     @property
     def file(self) -> Path:
@@ -107,14 +112,14 @@ def _facts(spec: NetSpec, alpha: float, beta: float, gamma: float, control: str)
 def train(job: Job, _beat: Beat) -> str:
     """Trains one network and writes its predictions."""
     set_threads(1)
-    variant, cpu = VARIANTS[job.variant], torch.device("cpu")
+    variant, device = VARIANTS[job.variant], torch.device(job.device)
     parts = dataset(open_data(job.data), job.largest_px, variant.images)
     spec = replace(job.spec, resolution=round(job.spec.resolution * variant.resolution))
     arrays, validation, test = (part.at(spec.resolution) for part in (parts.train, parts.validation, parts.test))
     statistics = pixel_statistics(arrays)
     config = TrainConfig(
-        epochs=variant.epochs, batch_size=BATCH, lr=3e-3, warmup_epochs=min(1.0, variant.epochs / 4), ema_decay=0.99,
-        seed=job.seed,
+        epochs=variant.epochs, batch_size=variant.batch, lr=3e-3, warmup_epochs=min(1.0, variant.epochs / 4),
+        ema_decay=0.99, seed=job.seed,
     )  # fmt: skip
     network = build(spec, seed=job.seed)
     if job.start is not None:
@@ -124,8 +129,9 @@ def train(job: Job, _beat: Beat) -> str:
         trained = load_network(job.start)[0]
         network, _ = inherit(trained.spec, trained.state_dict(), spec, seed=job.seed)
     epochs, steps = training_epochs(
-        arrays, BATCH, seed=job.seed, augment=Augment(flip=parts.source.flip), statistics=statistics, device=cpu
-    )
+        arrays, variant.batch, seed=job.seed, augment=Augment(flip=parts.source.flip), statistics=statistics,
+        device=device,
+    )  # fmt: skip
     kept: dict[str, np.ndarray[Any, Any]] = {"labels": validation.labels.astype(np.uint8)}
     done = 0
 
@@ -134,12 +140,12 @@ def train(job: Job, _beat: Beat) -> str:
         done += 1
         if done not in RUNGS:
             return {}
-        evaluation = evaluate(model, evaluation_batches(validation, 256, statistics=statistics, device=cpu))
+        evaluation = evaluate(model, evaluation_batches(validation, 256, statistics=statistics, device=device))
         kept[f"validation{done}"] = evaluation.predictions.astype(np.uint8)
         return {"top1": evaluation.top1}
 
-    history = fit(network, Task(epochs, steps, classification_loss(config), judge), config, cpu)
-    evaluation = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=cpu))
+    history = fit(network, Task(epochs, steps, classification_loss(config), judge), config, device)
+    evaluation = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=device))
     kept |= {"test_labels": test.labels.astype(np.uint8), "test": evaluation.predictions.astype(np.uint8)}
     kept["seconds"] = np.array([record.seconds for record in history])
     if job.variant == "scratch" and job.name == "baseline":
@@ -168,7 +174,7 @@ def pack(out: Path, file: Path, rows: list[tuple[str, NetSpec, dict[str, Any]]],
         content["labels"], content["test_labels"] = runs[0][0]["labels"], runs[0][0]["test_labels"]
         facts[variant] = {
             "epochs": settings.epochs, "images": settings.images, "resolution": settings.resolution,
-            "start": settings.start, "rungs": rungs, "seeds": seeds, "networks": names,
+            "start": settings.start, "batch": settings.batch, "rungs": rungs, "seeds": seeds, "networks": names,
             "seconds": [[round(float(r["seconds"].sum()), 1) for r in s] for s in runs],
         }  # fmt: skip
     with atomic(file) as temporary:
@@ -184,12 +190,12 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--target-flops", type=float, default=1e6)
     parser.add_argument("--jobs", type=int, default=cores())
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--pack", type=Path, help="join what is there into this .npz and .json")
     parser.add_argument("--only", help="networks to train, separated by commas")
     options = parser.parse_args()
     source = open_data(options.data)
-    largest = 48
-    rows = networks(dataset(source, largest, IMAGES), options.target_flops)
+    rows = networks(dataset(source, LARGEST_PX, IMAGES), options.target_flops)
     if options.pack:
         facts = {
             "data": source.name, "source_digest": source.digest, "target_macs": options.target_flops,
@@ -199,13 +205,13 @@ def main() -> None:
         }  # fmt: skip
         pack(options.out, options.pack, rows, facts)
         return
-    parts = dataset(source, largest, VARIANTS[options.variant].images)
+    parts = dataset(source, LARGEST_PX, VARIANTS[options.variant].images)
     jobs = []
     for seed in range(options.seeds):
         for name, spec, _ in rows:
             expanded = VARIANTS[options.variant].start == "baseline"
             start = options.out / "scratch" / f"baseline-seed{seed}.safetensors" if expanded else None
-            job = Job(name, spec, seed, options.variant, options.data, largest, options.out, start)
+            job = Job(name, spec, seed, options.variant, options.data, LARGEST_PX, options.out, start, options.device)
             wanted = options.only is None or name in options.only.split(",")
             if wanted and not job.file.exists() and not (expanded and name == "baseline"):
                 jobs.append(job)

@@ -20,6 +20,7 @@ Share = tuple[int, int]
 WHOLE: Share = (0, 1)
 _SHORTEST_TRAINING_BATCH = 0.5  # of the batch size; below that a last batch's statistics are too noisy to learn from
 _STATISTICS_IMAGES = 2048
+_CARD_SHARE = 0.25  # of a GPU's free memory may hold images; several trainings may share the card
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,14 @@ def training_epochs(
 ) -> tuple[Callable[[int], Iterator[Batch]], int]:
     """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for.
 
-    ``classes`` is only needed for MixUp and CutMix.
+    ``classes`` is only needed for MixUp and CutMix. A GPU is given all images once, where they fit and the host does
+    not change them first.
     """
+    source = arrays if augment.randaugment else on_card(arrays, device) or arrays
 
     def epoch_of(epoch: int) -> Iterator[Batch]:
         batches = training_batches(
-            arrays, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device,
+            source, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device,
             share=share,
         )  # fmt: skip
         return mixed(batches, augment, classes, seed, epoch, share) if augment.mixup or augment.cutmix else batches
@@ -96,8 +99,17 @@ def training_epochs(
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
 
+def on_card(arrays: ImageArrays, device: torch.device) -> Batch | None:
+    """Images (uint8 [N, 3, S, S], channels_last) and labels in a GPU's memory, where they take at most a quarter of
+    what is free; None on a CPU."""
+    if device.type != "cuda" or arrays.images.nbytes > _CARD_SHARE * torch.cuda.mem_get_info(device)[0]:
+        return None
+    images = torch.from_numpy(np.array(arrays.images)).to(device).permute(0, 3, 1, 2)
+    return images, torch.from_numpy(np.array(arrays.labels)).to(device)
+
+
 def training_batches(
-    arrays: ImageArrays,
+    arrays: ImageArrays | Batch,
     batches: int | Sequence[IntArray],
     *,
     seed: int,
@@ -112,30 +124,45 @@ def training_batches(
     Order and augmentation follow from ``seed`` and ``epoch`` alone; an image's crop does not depend on the batch size.
 
     Args:
+        arrays: the images; or, as ``on_card`` gave them, on the device (then not with RandAugment).
         batches: images of a batch; or, where a sampler chose them, the images of each: one that comes twice is cropped
             anew.
         share: (k, n) gives the k-th of n equal parts of each batch, for n processes that train together; images that
             cannot be shared out evenly are left out.
     """
-    part = share[0]
-    if len(arrays) < 2:
-        raise UserError("training images", f"{len(arrays)} is too few: batch norm needs at least 2.")
+    part, count = share[0], len(arrays[1] if isinstance(arrays, tuple) else arrays)
+    if count < 2:
+        raise UserError("training images", f"{count} is too few: batch norm needs at least 2.")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    for step, (chosen, cropped) in enumerate(_drawn(len(arrays), batches, augment, generator)):
+    for step, (chosen, cropped) in enumerate(_drawn(count, batches, augment, generator)):
         rows, crops = _share_of(chosen, share), _share_of(cropped, share)
-        images = torch.from_numpy(arrays.images[rows.numpy()]).permute(0, 3, 1, 2)
-        if augment.randaugment:
-            with random_state(seed, epoch, step, part):
-                images = each(v2.RandAugment(magnitude=augment.randaugment), images)
-        labels = torch.from_numpy(arrays.labels[rows.numpy()]).to(device)
+        if isinstance(arrays, tuple):
+            rows = _moved(rows, device)
+            images, labels = arrays[0][rows], arrays[1][rows]
+        else:
+            images, labels = _rows_of(arrays, rows.numpy())
+            if augment.randaugment:
+                with random_state(seed, epoch, step, part):
+                    images = each(v2.RandAugment(magnitude=augment.randaugment), images)
+            images, labels = _moved(images, device), _moved(labels, device)
         if device.type == "cpu":
             images = normalised(_cropped_one_by_one(images, crops), statistics)
         else:
-            images = _cropped_at_once(normalised(images.to(device), statistics), crops.to(device))
+            images = _cropped_at_once(normalised(images, statistics), _moved(crops, device))
         if augment.erasing:
             with random_state(seed, epoch, step, part):
                 images = each(v2.RandomErasing(p=augment.erasing), images)
         yield images, labels
+
+
+def _rows_of(arrays: ImageArrays, rows: IntArray) -> Batch:
+    """Images uint8 [B, 3, S, S], channels_last, and labels of these rows."""
+    return torch.from_numpy(arrays.images[rows]).permute(0, 3, 1, 2), torch.from_numpy(arrays.labels[rows])
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """The tensor on the device. A host goes on at once, since a GPU reads page-locked memory by itself."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
 def _drawn(
@@ -194,8 +221,8 @@ def evaluation_batches(
     """Every image once, in order, whole, with the short last batch; shapes as ``training_batches``."""
     for start in range(0, len(arrays), batch_size):
         rows = np.arange(start, min(start + batch_size, len(arrays)))
-        images = torch.from_numpy(arrays.images[rows]).to(device).permute(0, 3, 1, 2)
-        yield normalised(images, statistics), torch.from_numpy(arrays.labels[rows]).to(device)
+        images, labels = _rows_of(arrays, rows)
+        yield normalised(_moved(images, device), statistics), _moved(labels, device)
 
 
 def _stream(*numbers: int) -> int:
@@ -208,9 +235,8 @@ def normalised(images: Tensor, statistics: PixelStatistics) -> Tensor:
     One pass over memory: three (convert, scale, shift) would take as long as the crops.
     """
     pairs = zip(statistics.mean, statistics.std, strict=True)
-    scale, offset = torch.tensor(
-        [[1 / (255 * std) for std in statistics.std], [-mean / std for mean, std in pairs]], device=images.device
-    ).view(2, 1, 3, 1, 1)
+    values = [[1 / (255 * std) for std in statistics.std], [-mean / std for mean, std in pairs]]
+    scale, offset = _moved(torch.tensor(values), images.device).view(2, 1, 3, 1, 1)
     return torch.addcmul(offset, images, scale)
 
 

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import nn
@@ -51,6 +52,7 @@ def without_jit_warnings() -> Iterator[None]:
         yield
 
 
+@lru_cache(maxsize=256)
 def fvcore_count(spec: NetSpec) -> FvcoreCount:
     """Builds the network, runs one image of ``spec.resolution`` through it on the CPU and reads fvcore's count.
 

@@ -33,7 +33,7 @@ class Timing:
 
     Args:
         start: of the worker processes, once.
-        fixed: of a training besides its steps (building, counting).
+        fixed: of a training besides its steps (building, counting, on a GPU the first step).
         points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
     """
 
@@ -106,9 +106,11 @@ def _probe(
             before = time.perf_counter()
             network = build(spec, seed=0)
             fvcore_count(spec)
-            fixed.append(time.perf_counter() - before)
-            place, size = torch.device(device), spec.resolution
+            ready, place, size = time.perf_counter(), torch.device(device), spec.resolution
             steps.append(seconds_per_step(network, size, train.batch_size, place, steps=STEPS, config=train))
+            # a GPU's libraries prepare each new layer in its first step, which takes longer than the others together
+            first = time.perf_counter() - ready - STEPS * steps[-1] if place.type == "cuda" else 0.0
+            fixed.append(ready - before + max(0.0, first))
     finally:
         torch.set_num_threads(before_threads)
     return steps, mean(fixed), time.perf_counter() - began

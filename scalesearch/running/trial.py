@@ -65,8 +65,7 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     a disk that is full, images or weights that are gone.
     """
     began = time.perf_counter()
-    if setting.device == "cpu":
-        set_threads(setting.threads)
+    set_threads(setting.threads)  # beside a GPU, too, where counting is all that a CPU computes
     count = fvcore_count(job.trial.spec)
     nothing, notes = np.zeros(0, np.int64), list[str]()
     try:

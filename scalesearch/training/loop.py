@@ -19,6 +19,7 @@ from scalesearch.training.distributed import mean, of_first, ranks, replicated
 from scalesearch.training.history import SILENT, EpochRecord, History, Watcher, exhausted, nothing
 from scalesearch.training.memory import SMALLEST_PART, Parts
 from scalesearch.training.optim import lr_factor, set_lr
+from scalesearch.training.recording import RecordedGradients, recordable
 from scalesearch.training.sections import freeze, recomputing, trained
 from scalesearch.training.step import Loss, Training, gradients, start, update
 
@@ -84,6 +85,7 @@ def fit(
     # where nobody is told, or other processes would wait for other gradients, memory's end is the training's
     most = config.batch_size // SMALLEST_PART if watcher.note and ranks().count == 1 else 0
     parts = Parts(config.accumulate, most, watcher.note)
+    run = RecordedGradients(training) if recordable(training, task.loss) else gradients
     keeper = Keeper(checkpoint, training, task.steps)
     last = min(until or config.epochs, config.epochs)
     with (
@@ -92,7 +94,7 @@ def fit(
     ):
         while len(keeper.state.history) < last and not exhausted(keeper.state.history, config.patience):
             epoch = len(keeper.state.history)
-            train_loss, seconds = train_epoch(training, task, epoch, parts, watcher.step, keeper)
+            train_loss, seconds = train_epoch(training, task, epoch, parts, watcher.step, keeper, run)
             metrics = of_first(dict(task.evaluate(training.result)) if task.evaluate and ranks().first else {})
             lr = config.lr * factor(config, (epoch + 1) * task.steps - 1, task.steps)
             keeper.epoch(EpochRecord(epoch, mean(train_loss), lr, seconds, metrics), last)
@@ -111,11 +113,14 @@ def factor(config: TrainConfig, step: int, steps_per_epoch: int) -> float:
 
 def train_epoch(
     training: Training, task: Task, epoch: int, parts: Parts, on_step: Callable[[int, int], None] = nothing,
-    keeper: Keeper | None = None,
+    keeper: Keeper | None = None, run: Callable[..., Tensor] = gradients,
 ) -> tuple[float, float]:  # fmt: skip
     """Run one epoch, from where it was left; the mean of its losses and its seconds.
 
     On the CPU each loss is checked before its step; on a GPU fifty at a time, so that the host need not wait.
+
+    Args:
+        run: ``gradients``, or the same recorded (see ``recording``).
     """
     config, device = training.config, training.device
     left = keeper.state.open if keeper else None
@@ -136,7 +141,7 @@ def train_epoch(
         step = epoch * task.steps + index
         set_lr(training.optimizer, factor(config, step, task.steps))
         images, labels = images.to(device, non_blocking=True), labels.to(device, non_blocking=True)  # noqa: PLW2901
-        unread.append(parts.affordable(partial(gradients, training, images, labels, task.loss, network), len(images)))
+        unread.append(parts.affordable(partial(run, training, images, labels, task.loss, network), len(images)))
         due = keeper is not None and index + 1 < task.steps and keeper.due_within()
         if due or device.type == "cpu" or len(unread) == GPU_CHECK_STEPS or index + 1 == task.steps:
             losses += read_losses(unread, epoch, len(losses))

@@ -82,8 +82,8 @@ def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> 
     """Bytes that training holds at its largest, in the epoch that trains most.
 
     One micro-batch goes forward and backward on tensors that have shapes but no values, and what they would hold is
-    added up; parameters, optimizer, averaged and best weights come on top, and for kernels' workspaces once more the
-    largest tensor.
+    added up; parameters, optimizer, averaged and best weights come on top, and on a CPU, for kernels' workspaces, once
+    more the largest tensor.
 
     Args:
         network: images (N, 3, image_size, image_size) → outputs, on the device that trains it; stays as it is.
@@ -105,7 +105,8 @@ def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> 
         part = images[:micro].contiguous(memory_format=torch.channels_last)
         torch.func.functional_call(step, state, (part,))
     heap = FRAGMENTED if config.recompute and device.type == "cpu" else 1.0
-    held: int = peak.bytes + peak.largest
+    # on a GPU workspaces hide behind the peak (reports/LOG.md); with them a frozen body was predicted half too large
+    held: int = peak.bytes + (peak.largest if device.type == "cpu" else 0)
     return int(kept) + round(heap * held)
 
 

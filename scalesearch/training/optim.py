@@ -13,6 +13,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.training.sections import sections
 
 MOMENTUM = 0.9
+TensorsByKind = tuple[list[Tensor], list[Tensor]]  # a network's floating-point tensors and its counters
 
 
 def lr_factor(step: int, total: int, warmup: int) -> float:
@@ -88,24 +89,22 @@ def warmed_decay(decay: float, step: int) -> float:
     return min(decay, (1 + step) / (10 + step))
 
 
+def tensors_by_kind(network: nn.Module) -> TensorsByKind:
+    """Parameters and buffers; they stay those of the network as long as values are changed in place."""
+    tensors = [tensor.detach() for tensor in itertools.chain(network.parameters(), network.buffers())]
+    return (
+        [tensor for tensor in tensors if tensor.is_floating_point()],
+        [tensor for tensor in tensors if not tensor.is_floating_point()],
+    )
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
+def update_average(average: TensorsByKind, network: TensorsByKind, decay: float) -> None:
     """average ← decay · average + (1 - decay) · network, in place, for parameters and buffers; counters are copied.
 
     Batch-norm statistics are averaged with the weights they belong to, so the average needs no pass over the data.
     ``torch.optim.swa_utils.AveragedModel`` gives the same numbers but makes the host wait for the GPU at every step.
     """
-    pairs = zip(
-        itertools.chain(average.parameters(), average.buffers()),
-        itertools.chain(network.parameters(), network.buffers()),
-        strict=True,
-    )
-    averaged: list[Tensor] = []
-    current: list[Tensor] = []
-    for old, new in pairs:
-        if old.is_floating_point():
-            averaged.append(old.detach())
-            current.append(new.detach())
-        else:
-            old.copy_(new)
-    get_ema_multi_avg_fn(decay)(averaged, current, 0)  # type: ignore[no-untyped-call]
+    if average[1]:
+        torch._foreach_copy_(average[1], network[1])
+    get_ema_multi_avg_fn(decay)(average[0], network[0], 0)  # type: ignore[no-untyped-call]

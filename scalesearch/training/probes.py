@@ -6,6 +6,7 @@ import itertools
 import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import epoch_seed
 from scalesearch.training.loop import Task
 from scalesearch.training.optim import set_lr
-from scalesearch.training.step import Training, classification_loss, gradients, start, update
+from scalesearch.training.recording import WARM_UP, RecordedGradients, recordable
+from scalesearch.training.step import Loss, Training, classification_loss, gradients, start, update
 
 LOW, HIGH = 1e-5, 1.0
 STEPS = 100
@@ -75,7 +77,8 @@ def seconds_per_step(
     network: nn.Module, image_size: int, batch_size: int, device: torch.device, *, steps: int = 5,
     config: TrainConfig | None = None,
 ) -> float:  # fmt: skip
-    """Median seconds of a training step on random images, after two steps that are not counted.
+    """Median seconds of a training step on random images, after two steps that are not counted, and where steps are
+    recorded (see ``recording``) after those that precede a recording.
 
     Args:
         network: images (N, 3, image_size, image_size) → logits (N, classes); a copy is trained, itself it stays.
@@ -85,16 +88,22 @@ def seconds_per_step(
         config: what the step consists of (optimizer, average, precision, strategy); its batch size is not used.
     """
     config = dataclasses.replace(config or TrainConfig(epochs=1), batch_size=batch_size)
-    training = start(copy.deepcopy(network), config, device)
+    training, loss = start(copy.deepcopy(network), config, device), classification_loss(config)
+    run: Callable[..., torch.Tensor] = gradients
+    first = WARMUP_STEPS
+    if recordable(training, loss):
+        run, first = RecordedGradients(training), WARM_UP + 1
     # no generator of its own would reach the network's dropout, so torch's state is put back instead
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(config.seed)
         training.network.train()
-        seconds = [timed_step(training, image_size, step) for step in range(WARMUP_STEPS + steps)]
-    return statistics.median(seconds[WARMUP_STEPS:])
+        seconds = [timed_step(training, image_size, step, loss, run) for step in range(first + steps)]
+    return statistics.median(seconds[first:])
 
 
-def timed_step(training: Training, image_size: int, step: int) -> float:
+def timed_step(
+    training: Training, image_size: int, step: int, loss: Loss, run: Callable[..., torch.Tensor] = gradients
+) -> float:
     """Seconds of one step on fresh random images, which are made before the clock starts."""
     device, batch_size = training.device, training.config.batch_size
     images = torch.randn(batch_size, 3, image_size, image_size, device=device)
@@ -102,7 +111,7 @@ def timed_step(training: Training, image_size: int, step: int) -> float:
     labels = torch.zeros(batch_size, dtype=torch.int64, device=device)
     wait(device)
     began = time.perf_counter()
-    gradients(training, images, labels, classification_loss(training.config))
+    run(training, images, labels, loss)
     update(training, step)
     wait(device)
     return time.perf_counter() - began

@@ -4,6 +4,7 @@ import copy
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import allow_tf32, autocast
 from scalesearch.training.distributed import alike, unsynchronised
-from scalesearch.training.optim import make_optimizer, update_average, warmed_decay
+from scalesearch.training.optim import TensorsByKind, make_optimizer, tensors_by_kind, update_average, warmed_decay
 from scalesearch.training.sections import freeze, trained
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -52,6 +53,11 @@ class Training:
         """The network to evaluate and keep: the average where there is one."""
         return self.network if self.average is None else self.average
 
+    @cached_property
+    def averaged(self) -> tuple[TensorsByKind, TensorsByKind]:
+        """Tensors of the average and of the network, looked up once: a walk through modules takes a millisecond."""
+        return tensors_by_kind(self.result), tensors_by_kind(self.network)
+
 
 def start(network: nn.Module, config: TrainConfig, device: torch.device) -> Training:
     """Move the network (in place) to the device, channels last, make optimizer and average, freeze for epoch 0.
@@ -78,7 +84,8 @@ def gradients(
         network: what is called instead of ``training.network``: see ``distributed.replicated``.
         parts: micro-batches; None: ``config.accumulate``.
     """
-    config, called, count = training.config, network or training.network, parts or training.config.accumulate
+    config, count = training.config, parts or training.config.accumulate
+    called = training.network if network is None else network  # a compiled one has no truth value
     training.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
     batches = list(zip(images.chunk(count), labels.chunk(count), strict=True))
@@ -100,4 +107,4 @@ def update(training: Training, step: int) -> None:
         torch.nn.utils.clip_grad_norm_(parameters, config.clip_grad_norm)
     optimizer.step()
     if training.average is not None:
-        update_average(training.average, training.network, warmed_decay(config.ema_decay, step))
+        update_average(*training.averaged, warmed_decay(config.ema_decay, step))

@@ -6,7 +6,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluation import evaluate
-from scalesearch.training.optim import update_average, warmed_decay
+from scalesearch.training.optim import tensors_by_kind, update_average, warmed_decay
 from scalesearch.training.step import classification_loss
 from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
 
@@ -23,7 +23,7 @@ def test_average_is_torchs() -> None:
             with torch.no_grad():
                 for parameter in network.parameters():
                     parameter.add_(torch.randn_like(parameter))
-            update_average(ours, network, 0.9)
+            update_average(tensors_by_kind(ours), tensors_by_kind(network), 0.9)
             theirs.update_parameters(network)
     for name, tensor in theirs.module.state_dict().items():
         if tensor.is_floating_point():
