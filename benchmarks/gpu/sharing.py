@@ -1,126 +1,142 @@
-"""(c) Trials a minute, one at a time and several sharing the card, (m) through MPS; (r) what larger batches cost."""
+"""Trainings of small networks that share a card: (c) how many a minute, (m) through MPS, (r) with which batch size and
+rate, (d) a truth table of them."""
 
 import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from statistics import median
 
-from benchmarks.gpu.sheet import Request, Row
-from benchmarks.gpu.subject import (
-    Assignment,
-    Dataset,
-    Executor,
-    Outcome,
-    Processes,
-    TrainConfig,
-    dataset,
-    load_space,
-    mapped,
-    open_data,
-    run_plainly,
-    run_trial,
-    setting_of,
-    size_baseline,
-    trial_of,
-)
+import numpy as np
+
+from benchmarks.gpu.sheet import Request, Row, kept_errors
+from benchmarks.truth.train import LARGEST_PX, Job, networks, train
+from scalesearch.data.batches import Augment
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.scaling import size_baseline
+from scalesearch.design.space import load_space
+from scalesearch.running.executor import Executor, mapped
+from scalesearch.running.processes import Processes
+from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import Trial
+from scalesearch.training import loop
 
 PX, TARGET, BATCH = 32, 3e6, 128
 ROUNDS = 2  # trainings of each worker that are timed, after one that is not
 WAYS = (("recorded", 1), ("recorded", 8), ("plain", 1), ("plain", 8), ("recorded", 4), ("recorded", 2), ("plain", 4))
-EPOCHS = 4  # of (r)
+MPS_WAYS = (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4))
+EPOCHS, SEEDS = 4, 2  # of (r)
 RATES = ((32, 3e-3), (128, 6e-3), (64, 4.2e-3), (256, 8.5e-3), (512, 1.2e-2), (128, 3e-3), (128, 1.2e-2), (256, 6e-3))
+TRUTH_SEEDS, TRUTH_JOBS, TRUTH_TARGET = 5, 8, 1e6
 
 
 def prepared(asked: Request) -> Dataset:
     """The images, decoded at the size that is trained on."""
-    data = dataset(open_data(asked.data or "glyphs"), PX, 300 if asked.tiny else None)
+    data = dataset(open_data(asked.data), PX, 300 if asked.tiny else None)
     for part in (data.train, data.validation):
         part.at(PX)
     return data
 
 
-def ended(executor: Executor[Assignment, Outcome], trials: Sequence[Assignment]) -> list[tuple[Assignment, Outcome]]:
+def trial_of(data: Dataset, config: TrainConfig) -> Assignment:
+    """A training of mbconv_small as a search gives it to a worker."""
+    spec = replace(size_baseline(load_space("mbconv_small"), TARGET, len(data.classes)), resolution=PX)
+    return Assignment(Trial(0, f"t{config.seed}", spec, spec, config, config.epochs))
+
+
+def setting_of(data: Dataset, asked: Request) -> Setting:
+    """What the trials have in common."""
+    return Setting(data.train, data.validation, Augment(flip=data.source.flip), str(asked.device))
+
+
+def run_plainly(setting: Setting, job: Assignment, beat: Callable[[], None]) -> Outcome:
+    """``run_trial`` without recorded steps."""
+    loop.recordable = lambda training, loss: False  # type: ignore[attr-defined]
+    return run_trial(setting, job, beat)
+
+
+def finished(executor: Executor[Assignment, Outcome], trials: Sequence[Assignment]) -> list[Outcome]:
     """All of them, with the workers left as they are. Raises RuntimeError where one failed."""
-    waiting, found = list(reversed(trials)), list[tuple[Assignment, Outcome]]()
-    while len(found) < len(trials):
+    waiting, outcomes = list(reversed(trials)), list[Outcome]()
+    while len(outcomes) < len(trials):
         while waiting and executor.free():
             executor.submit(waiting.pop())
-        for job, outcome in executor.ended(1.0):
+        for _, outcome in executor.ended(1.0):
             if not isinstance(outcome, Outcome) or outcome.measurement.reason:
-                raise RuntimeError(getattr(outcome, "reason", "") or outcome.measurement.reason)
-            found.append((job, outcome))
-    return found
+                raise RuntimeError(outcome.measurement.reason if isinstance(outcome, Outcome) else outcome.reason)
+            outcomes.append(outcome)
+    return outcomes
 
 
-def row(data: Dataset, device: str, way: str, jobs: int, epochs: int = 1) -> Row:
+def sharing(asked: Request, ways: Sequence[tuple[str, int]]) -> Iterator[Row]:
+    """A row for each kind of step and number of workers."""
+    data = prepared(asked)
+    for way, jobs in ways:
+        if asked.left < 15 and not asked.tiny:
+            yield {"steps": way, "jobs": jobs, "error": "left out: no time"}
+            continue
+        yield from kept_errors(asked, {"steps": way, "jobs": jobs}, rate(data, asked, way, jobs))
+
+
+def rate(data: Dataset, asked: Request, way: str, jobs: int) -> Iterator[Row]:
     """Trainings of one epoch from the moment when all workers have done one to that when all are done."""
-    spec = replace(size_baseline(load_space("mbconv_small"), TARGET, len(data.classes)), resolution=PX)
-    config = TrainConfig(epochs=epochs, batch_size=BATCH, lr=6e-3, warmup_epochs=0.25, ema_decay=0.99)
-    trials = [
-        trial_of(spec, replace(config, seed=n), f"t{n}") for n in range((ROUNDS * (3 if jobs == 1 else 1) + 1) * jobs)
-    ]
-    run = run_trial if way == "recorded" else run_plainly
-    began = time.monotonic()
-    with closing(Processes(partial(run, setting_of(data, device)), jobs)) as executor:
-        ended(executor, trials[:jobs])
+    config = TrainConfig(epochs=1, batch_size=BATCH, lr=6e-3, warmup_epochs=0.25, ema_decay=0.99)
+    count = (ROUNDS * (3 if jobs == 1 else 1) + 1) * jobs
+    trials = [trial_of(data, replace(config, seed=seed)) for seed in range(count)]
+    run, began = run_trial if way == "recorded" else run_plainly, time.monotonic()
+    with closing(Processes(partial(run, setting_of(data, asked)), jobs)) as executor:
+        finished(executor, trials[:jobs])
         warm = time.monotonic()
-        found = ended(executor, trials[jobs:])
+        results = [outcome.measurement for outcome in finished(executor, trials[jobs:])]
         seconds = time.monotonic() - warm
-    measured = [outcome.measurement for _, outcome in found]
-    return {
-        "steps": way, "jobs": jobs, "trials/min": 60 * len(found) / seconds,
-        "s of a trial": median(one.seconds for one in measured), "s until all are warm": warm - began,
-        "batch": BATCH, "images": len(data.train), "top-1": median(one.correct / one.images for one in measured),
+    yield {
+        "trials/min": 60 * len(results) / seconds, "s of a trial": median(one.seconds for one in results),
+        "s until all are warm": warm - began, "batch": BATCH, "images": len(data.train),
+        "top-1": median(one.correct / one.images for one in results),
     }  # fmt: skip
 
 
-def tried(data: Dataset, device: str, way: str, jobs: int) -> Row:
-    """A row, or what it failed with: the others are of use without it."""
-    try:
-        return row(data, device, way, jobs)
-    except Exception as error:
-        return {"steps": way, "jobs": jobs, "note": f"{type(error).__name__}: {error}"[:300]}
+def alone(asked: Request) -> Iterator[Row]:
+    """(c) With recorded steps and with plain ones."""
+    yield from sharing(asked, WAYS[:1] if asked.tiny else WAYS)
 
 
-def measure(asked: Request) -> Iterator[Row]:
-    """One row for each number of workers, with recorded steps and with plain ones."""
-    data = prepared(asked)
-    for way, jobs in WAYS[:1] if asked.tiny else WAYS:
-        if asked.left < 15 and not asked.tiny:
-            yield {"steps": way, "jobs": jobs, "note": "left out: no time"}
-            continue
-        yield tried(data, str(asked.place), way, jobs)
+def through_mps(asked: Request) -> Iterator[Row]:
+    """(m) The same through NVIDIA's multi-process service."""
+    with mps(asked) as served:
+        if served:
+            yield from sharing(asked, MPS_WAYS)
+        else:
+            yield {"note": "no multi-process service on this machine"}
 
 
 def mps_places(out: Path) -> dict[str, str]:
     """Where processes meet the service of this sheet; it is nobody else's."""
-    folder = out.resolve() / "mps"
-    folder.mkdir(exist_ok=True)
-    return {"CUDA_MPS_PIPE_DIRECTORY": str(folder), "CUDA_MPS_LOG_DIRECTORY": str(folder)}
+    return {"CUDA_MPS_PIPE_DIRECTORY": str(out / "mps"), "CUDA_MPS_LOG_DIRECTORY": str(out / "mps")}
 
 
 def end_mps(out: Path) -> None:
     """Also where a part that had started it was killed."""
     if (out / "mps" / "control").exists():
-        subprocess.run(
-            ["nvidia-cuda-mps-control"], input="quit\n", text=True, check=False, timeout=20,
-            env={**os.environ, **mps_places(out)},
-        )  # fmt: skip
+        environment = {**os.environ, **mps_places(out)}
+        command = ["nvidia-cuda-mps-control"]
+        subprocess.run(command, input="quit\n", text=True, check=False, timeout=20, env=environment)
 
 
 @contextmanager
 def mps(asked: Request) -> Iterator[bool]:
-    """While NVIDIA's multi-process service, where there is one, runs kernels of several processes at the same time."""
-    control = shutil.which("nvidia-cuda-mps-control") if asked.device == "cuda" else None
+    """While that service, where there is one, runs kernels of several processes at the same time."""
+    control = shutil.which("nvidia-cuda-mps-control") if asked.device.type == "cuda" else None
     if control is None:
         yield False
         return
+    (asked.out / "mps").mkdir(exist_ok=True)
     os.environ |= mps_places(asked.out)
     subprocess.run([control, "-d"], check=True, timeout=10)
     try:
@@ -129,36 +145,50 @@ def mps(asked: Request) -> Iterator[bool]:
         end_mps(asked.out)
 
 
-def through_mps(asked: Request) -> Iterator[Row]:
-    """(c) with that service."""
-    with mps(asked) as served:
-        if not served:
-            yield {"note": "no multi-process service on this machine"}
-            return
-        data = prepared(asked)
-        for way, jobs in (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4)):
-            if asked.left > 15:
-                yield tried(data, str(asked.place), way, jobs)
-
-
 def rates(asked: Request) -> Iterator[Row]:
-    """Validation accuracy of the same epochs at several batch sizes and rates, four sharing the card."""
-    data = prepared(asked)
-    spec = replace(size_baseline(load_space("mbconv_small"), TARGET, len(data.classes)), resolution=PX)
-    epochs = 1 if asked.tiny else EPOCHS
-    jobs = [
-        trial_of(
-            spec,
-            TrainConfig(epochs=epochs, batch_size=batch, lr=lr, warmup_epochs=min(1.0, epochs / 4), ema_decay=0.99,
-                        seed=seed),
-            "",
-        )
-        for seed in range(1 if asked.tiny else 2) for batch, lr in (RATES[:1] if asked.tiny else RATES)
+    """(r) Validation accuracy of the same epochs at several batch sizes and rates, four sharing the card."""
+    data, epochs = prepared(asked), 1 if asked.tiny else EPOCHS
+    base = TrainConfig(epochs=epochs, warmup_epochs=min(1.0, epochs / 4), ema_decay=0.99)
+    configs = [
+        replace(base, batch_size=batch, lr=lr, seed=seed)
+        for seed in range(1 if asked.tiny else SEEDS) for batch, lr in (RATES[:1] if asked.tiny else RATES)
     ]  # fmt: skip
-    executor = Processes(partial(run_trial, setting_of(data, str(asked.place))), 1 if asked.tiny else 4)
-    for job, outcome in mapped(executor, jobs):
+    executor = Processes(partial(run_trial, setting_of(data, asked)), 1 if asked.tiny else 4)
+    for job, outcome in mapped(executor, [trial_of(data, config) for config in configs]):
         config, one = job.trial.train, outcome.measurement
-        yield {"batch": config.batch_size, "lr": config.lr, "seed": config.seed, "epochs": epochs,
-               "top-1": one.correct / max(1, one.images), "s": one.seconds, "reason": one.reason}  # fmt: skip
+        yield {
+            "batch": config.batch_size, "lr": config.lr, "seed": config.seed, "epochs": epochs,
+            "top-1": one.correct / max(1, one.images), "s": one.seconds, "reason": one.reason,
+        }  # fmt: skip
         if asked.left < 0:
             return
+
+
+def truth(asked: Request) -> Iterator[Row]:
+    """(d) A row for each training of the table that is new, candidate after candidate, the baseline first.
+
+    Made by benchmarks/truth/train.py in its variant ``full``; the same call continues it, and its ``--pack`` joins
+    what is there into the file that benchmarks/truth/regret.py reads.
+    """
+    data, variant = dataset(open_data(asked.data), LARGEST_PX), "short2" if asked.tiny else "full"
+    rows = networks(data, TRUTH_TARGET)[: 1 if asked.tiny else None]
+    jobs = [
+        Job(name, spec, seed, variant, asked.data, LARGEST_PX, asked.out / "truth", None, str(asked.device))
+        for name, spec, _ in rows for seed in range(1 if asked.tiny else TRUTH_SEEDS)
+    ]  # fmt: skip
+    jobs, facts = [job for job in jobs if not job.file.exists()], {name: values for name, _, values in rows}
+    for size in {job.spec.resolution for job in jobs}:
+        for part in (data.train, data.validation, data.test):
+            part.at(size)
+    began = time.monotonic()
+    with mps(asked):  # without it, eight of these small networks wait for each other most of the time
+        for job, _ in mapped(Processes(train, 1 if asked.tiny else TRUTH_JOBS), jobs):
+            with np.load(job.file) as kept:
+                right, seconds = kept["test"] == kept["test_labels"], float(kept["seconds"].sum())
+            yield {
+                "network": job.name, "seed": job.seed, "test top-1": float(right.mean()), "s": seconds,
+                "px": job.spec.resolution, "ended after s": time.monotonic() - began,
+                **{key: facts[job.name][key] for key in ("macs", "alpha", "beta", "gamma")},
+            }  # fmt: skip
+            if asked.left < 0:
+                return
