@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import CACHE_VARIABLE, cache_root
 from scalesearch.running.provenance import hardware
+from scalesearch.running.workers import usual_jobs
 from scalesearch.training.device import choose_device, uses_bf16
 from scalesearch.training.memory import available_memory
 
@@ -116,11 +116,13 @@ def _machine() -> dict[str, str]:
 
 def _used() -> dict[str, str]:
     device = choose_device("auto")
-    jobs = cores() if device.type == "cpu" else 1
+    jobs = usual_jobs(device.type)
     return {
         "device": str(device),
         "precision": "bf16 (autocast), channels last" if uses_bf16(device, "auto") else "float32, channels last",
-        "grid": f"{jobs} trainings at a time, one thread each" if device.type == "cpu" else "one training at a time",
+        "grid": f"{jobs} trainings at a time, one thread each"
+        if device.type == "cpu"
+        else f"at most {jobs} trainings at a time",
         "finetune": f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"{device}; torchrun for several",
     }
 

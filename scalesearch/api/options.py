@@ -185,7 +185,8 @@ TimeBudget = Annotated[float | str | None, Option(
     "Time that this call may take, such as 30m or 2h; no limit if left out. What a search's race leaves of it goes to "
     "undecided candidates.", "Memory and speed", unit="seconds")]
 Jobs = Annotated[int | None, Option(
-    "Trainings at a time; if left out as many as there are cores, one on a GPU, or as many as the Ray cluster takes.",
+    "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
+    "holds, or as many as the Ray cluster takes.",
     "Memory and speed", minimum=1, short="j")]
 Executor = Annotated[Literal["processes", "ray"], Option(
     "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).",
@@ -326,8 +327,10 @@ class SearchOptions:
         "Race and training")] = None
     images: Annotated[int | None, Option(
         "The most training images; 4000 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
-    batch_size: Annotated[int, Option("Images of a training step.", "Race and training", minimum=2)] = 32
-    lr: Annotated[float, Option("Peak learning rate of AdamW.", "Race and training")] = 0.003
+    batch_size: Annotated[int | None, Option(
+        "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training", minimum=2)] = None
+    lr: Annotated[float | None, Option(
+        "Peak learning rate of AdamW; 0.003 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
     jobs: Jobs = None
     device: Device = "auto"
     executor: Executor = "processes"

@@ -1,6 +1,6 @@
 """A search: what is asked, what it comes to, the trainings, and the answer."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
 from scalesearch.api.result import SearchResult, searched
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.source import Source
 from scalesearch.design.budget import RESOLUTION_SLACK
@@ -24,14 +23,14 @@ from scalesearch.running.carry_out import Listener
 from scalesearch.running.estimate import Timing, expected_rungs, measure
 from scalesearch.running.provenance import run_facts
 from scalesearch.running.search import RaceAgenda, recorded, search
-from scalesearch.running.workers import Workers
+from scalesearch.running.workers import Workers, usual_jobs
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.study.plan import Inheritance, SearchPlan, Trial, runners
+from scalesearch.study.plan import Inheritance, SearchPlan, Trial, runners, trial
 from scalesearch.study.proxy import choose_proxy
 from scalesearch.study.race import Race, exhaustive, open_places, usual
-from scalesearch.study.row import Row
+from scalesearch.study.row import BASELINE, Row
 from scalesearch.training.device import choose_device
-from scalesearch.training.memory import require_workers
+from scalesearch.training.memory import least_memory, require_workers, total_memory
 from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count, show_percent
 
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from scalesearch.api.verify import VerifyJob
 
 Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
+CPU_STEP, GPU_STEP = (32, 3e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
 EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is
 
 
@@ -105,12 +105,15 @@ def prepare(asked: SearchOptions) -> SearchJob:
     """
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
-    workers = workers_of(asked, where, threads)
+    workers = workers_of(asked, where, threads)  # before images are looked at
     source = open_data(str(asked.data), skip_broken=asked.skip_broken)
     plan, parts = _plan(asked, source, target, where)
     race = usual(plan.train.epochs, asked.seeds or (3 if asked.exhaustive else 1), asked.level)
     race = exhaustive(race) if asked.exhaustive else race
     folder = path(asked.run) or usual_folder(plan.space, source.name, target)
+    candidates = plan.enumerate().candidates
+    trials = (trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates)))
+    workers = workers if asked.jobs else within_memory(workers, plan.device, trials)
     return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, budget)
 
 
@@ -124,7 +127,7 @@ def forecast(job: SearchJob) -> Forecast:
 
 def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> Forecast:
     """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it."""
-    plan, parts, pending = job.plan, job.parts, [trial for rung in rungs for trial, _ in rung]
+    plan, parts, pending = job.plan, job.parts, [one for rung in rungs for one, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
         return Forecast(before, rungs, None, 0.0)
@@ -134,7 +137,7 @@ def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> 
 
 def side_by_side(job: "SearchJob | VerifyJob") -> int:
     """Trainings at a time, on this machine where the cluster decides."""
-    return job.workers.jobs or max(1, cores() // job.plan.threads)
+    return job.workers.jobs or usual_jobs("cpu", job.plan.threads)
 
 
 def bounds(job: "SearchJob | VerifyJob", expected: Forecast | None, trials: int | None = None) -> Bounds:
@@ -161,18 +164,25 @@ def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) ->
 
 
 def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) -> Workers:
-    """Where trainings run: as many as are asked for, else one on a GPU, one for ``threads`` cores, or as Ray decides.
+    """Where trainings run: as many as are asked for, else as many as is usual on the device, or as Ray decides.
 
     Raises UserError for more than there is memory for.
     """
-    usual = None
+    jobs = asked.jobs
     if asked.executor == "processes":
-        require_workers(asked.jobs or 1)
-        usual = max(1, cores() // threads) if device == "cpu" else 1
+        require_workers(jobs or 1)
+        jobs = jobs or usual_jobs(device, threads)
     return Workers(
-        asked.jobs or usual, asked.executor, asked.cpus_per_trial or threads, asked.gpus_per_trial, asked.ray_address,
-        asked.retries,
-    )  # fmt: skip
+        jobs, asked.executor, asked.cpus_per_trial or threads, asked.gpus_per_trial, asked.ray_address, asked.retries
+    )
+
+
+def within_memory(workers: Workers, device: str, trials: Iterable[Trial]) -> Workers:
+    """As many at a time as half a GPU's memory holds, if each takes twice the least that the largest needs."""
+    if device == "cpu" or workers.kind == "ray":
+        return workers
+    least = max(least_memory(one.proxy_spec, one.train) for one in trials)
+    return replace(workers, jobs=max(1, min(workers.jobs or 1, total_memory(device) // (4 * least))))
 
 
 def _device(asked: SearchOptions) -> str:
@@ -209,9 +219,11 @@ def _plan(
         baseline = replace(baseline, padding=asked.source_padding)
     available = len(dataset(source, 8).train)
     proxy = choose_proxy(baseline, available, not on_cpu, asked.proxy_divisor, asked.epochs, asked.images)
+    batch_size, lr = CPU_STEP if on_cpu else GPU_STEP
     train = TrainConfig(
-        epochs=proxy.epochs, batch_size=asked.batch_size, lr=asked.lr, warmup_epochs=min(1.0, proxy.epochs / 4),
-        ema_decay=EMA_DECAY, body_lr_ratio=1.0 if weights is None else BODY_RATIO,
+        epochs=proxy.epochs, batch_size=batch_size if asked.batch_size is None else asked.batch_size,
+        lr=lr if asked.lr is None else asked.lr, warmup_epochs=min(1.0, proxy.epochs / 4), ema_decay=EMA_DECAY,
+        body_lr_ratio=1.0 if weights is None else BODY_RATIO,
     )  # fmt: skip
     validate(train)
     parts = dataset(source, _largest_px(baseline, grid, proxy.resolution_divisor), proxy.images)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalesearch.api.options import VerifyOptions, path, seconds, takes
-from scalesearch.api.search import Forecast, bounds, listener, timed, workers_of
+from scalesearch.api.search import Forecast, bounds, listener, timed, within_memory, workers_of
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.errors import UserError
 from scalesearch.running.carry_out import Listener
@@ -81,6 +81,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     networks = scaled(plan, answer, candidates, asked.phi)
     wanted = trials(plan, networks, asked.seeds, asked.epochs)
     validate(wanted[0].train)
+    workers = workers if asked.jobs else within_memory(workers, plan.device, wanted)
     scalable = [network.candidate for network in networks]
     return VerifyJob(
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),

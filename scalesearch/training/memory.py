@@ -144,6 +144,11 @@ def require_workers(jobs: int) -> None:
     require_memory(jobs * WORKER, f"--jobs {jobs}", torch.device("cpu"), "Give fewer jobs: one a core is fastest.")
 
 
+def total_memory(device: torch.device | str) -> int:
+    """Bytes of a GPU, whoever has them now."""
+    return int(torch.cuda.get_device_properties(device).total_memory)
+
+
 def available_memory(device: torch.device) -> int:
     """Bytes that this process may still take on a device: of the GPU, of the machine, of its container."""
     if device.type == "cuda":

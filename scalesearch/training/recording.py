@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.training.distributed import ranks
-from scalesearch.training.memory import least_memory
+from scalesearch.training.memory import least_memory, total_memory
 from scalesearch.training.step import Loss, Training, gradients
 
 WARM_UP = 3  # steps before a recording, in which libraries choose their kernels
@@ -21,7 +21,7 @@ def recordable(training: Training, loss: Loss) -> bool:
         return False
     if not isinstance(network, MBConvNet) or not isinstance(loss, nn.CrossEntropyLoss):
         return False
-    return least_memory(network.spec, config) <= MOST_SHARE * torch.cuda.get_device_properties(device).total_memory
+    return least_memory(network.spec, config) <= MOST_SHARE * total_memory(device)
 
 
 class RecordedGradients:

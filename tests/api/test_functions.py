@@ -11,9 +11,13 @@ import torch
 
 import scalesearch
 from scalesearch.api import finetune, search
+from scalesearch.api.options import SearchOptions
 from scalesearch.api.search import usual_folder
 from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.running.workers import Workers, usual_jobs
+from scalesearch.study.plan import trial
+from scalesearch.training.memory import least_memory
 from scalesearch.units import show_percent
 from tests.conftest import MakeFolder
 
@@ -32,6 +36,36 @@ def test_every_public_name_is_there() -> None:
     assert set(scalesearch.__all__) <= set(dir(scalesearch))
     with pytest.raises(AttributeError, match="nothing_such"):
         scalesearch.nothing_such  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_device_chooses_batch_size_and_rate_unless_they_are_given(image_folder: MakeFolder) -> None:
+    images = image_folder()
+
+    def chosen(**given: object) -> tuple[int, float]:
+        asked = SearchOptions(data=images, space="mbconv_small", target_flops="1.5M", **given)  # type: ignore[arg-type]
+        train = search.prepare(asked).plan.train
+        return train.batch_size, train.lr
+
+    gpu: dict[str, object] = {"executor": "ray", "gpus_per_trial": 1}
+    assert chosen(device="cpu") == (32, 0.003)
+    assert chosen(**gpu) == (128, 0.006)
+    assert chosen(device="cpu", batch_size=16, lr=0.1) == chosen(batch_size=16, lr=0.1, **gpu) == (16, 0.1)
+
+
+def test_a_gpu_has_eight_trainings_at_a_time_or_as_many_as_half_its_memory_holds(
+    image_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = search.prepare(SearchOptions(data=image_folder(), space="mbconv_small", target_flops="1.5M", device="cpu"))
+    trials = [trial(job.plan, job.enumeration.candidates, (number, 0, 1)) for number in (-1, 0, 1)]
+    least = max(least_memory(one.proxy_spec, one.train) for one in trials)
+    monkeypatch.setattr("scalesearch.running.workers.cores", lambda: 16)
+    assert (usual_jobs("cpu", 2), usual_jobs("cuda:0", 2)) == (8, 8)
+    many = Workers(usual_jobs("cuda:0"))
+    for share, jobs in ((100, 8), (20, 5), (4.1, 1), (2, 1)):
+        monkeypatch.setattr("scalesearch.api.search.total_memory", lambda device, share=share: int(share * least))
+        assert search.within_memory(many, "cuda:0", trials).jobs == jobs
+        assert search.within_memory(many, "cpu", trials).jobs == 8
+        assert search.within_memory(Workers(None, "ray"), "cuda:0", trials).jobs is None
 
 
 def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
