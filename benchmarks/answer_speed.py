@@ -20,7 +20,7 @@ from scalesearch.design.scaling import Coefficients
 from scalesearch.design.space import load_space
 from scalesearch.files import write_json
 from scalesearch.study.answer import conclude
-from scalesearch.study.race import Results, Runner, advance, exhaustive, usual
+from scalesearch.study.race import Results, advance, exhaustive, usual
 from scalesearch.study.statistics import image_draws
 
 SPEC = load_space("mbconv_small").baseline
@@ -43,7 +43,7 @@ def main() -> None:
     began = time.perf_counter()
     image_draws(asked.images)
     drawn = time.perf_counter() - began
-    rng, runners, results = np.random.default_rng(0), [Runner(c.index, 0.95) for c in candidates], Results()
+    rng, runners, results = np.random.default_rng(0), {c.index: 0.95 for c in candidates}, Results()
     difficulty, ability = rng.normal(0, 1.5, asked.images), rng.normal(0.3, 0.1, asked.candidates + 1)
     times: list[float] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -31,7 +31,7 @@ def our_epoch(arrays: ImageArrays, batch_size: int) -> Epoch:
     """Delivers epoch ``e`` and returns how many images came."""
 
     def deliver(epoch: int) -> int:
-        found = training_batches(
+        batches = training_batches(
             arrays,
             batch_size,
             seed=0,
@@ -40,7 +40,7 @@ def our_epoch(arrays: ImageArrays, batch_size: int) -> Epoch:
             statistics=IMAGENET_STATISTICS,
             device=torch.device("cpu"),
         )
-        return sum(len(labels) for _, labels in found)
+        return sum(len(labels) for _, labels in batches)
 
     return deliver
 
@@ -68,14 +68,14 @@ def torchvision_epoch(folder: Path, size_px: int, batch_size: int, workers: int)
 
 def rates(epochs: dict[str, Epoch], repeats: int) -> dict[str, list[float]]:
     """Images per second of each side, ``repeats`` times, in turn."""
-    found: dict[str, list[float]] = {name: [] for name in epochs}
+    speeds: dict[str, list[float]] = {name: [] for name in epochs}
     for repeat in range(repeats + 1):
         for name, deliver in epochs.items():
             started = time.perf_counter()
             images = deliver(repeat)
             if repeat > 0:  # the first starts workers and fills the system's file cache
-                found[name].append(images / (time.perf_counter() - started))
-    return found
+                speeds[name].append(images / (time.perf_counter() - started))
+    return speeds
 
 
 def main() -> None:
@@ -100,11 +100,11 @@ def main() -> None:
                 folder, options.size, options.batch_size, options.workers
             ),
         }
-        found = rates(epochs, options.repeats)
+        speeds = rates(epochs, options.repeats)
     print(f"{len(rows)} photos at {options.size} px, batch {options.batch_size}, {torch.get_num_threads()} thread(s)")
     print(f"decoded once into the cache: {len(rows) / decoding:.0f} images/s ({decoding:.1f} s)")
     print(f"{'one training epoch':42}{'images/s':>10}{'min':>8}{'max':>8}")
-    for name, values in found.items():
+    for name, values in speeds.items():
         print(f"{name:42}{statistics.median(values):10.0f}{min(values):8.0f}{max(values):8.0f}")
 
 

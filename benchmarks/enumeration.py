@@ -21,9 +21,9 @@ def timed(space: SearchSpace, grid: Grid, rounding: Rounding, classes: int, repe
     seconds = []
     for _ in range(repeats):
         began = time.perf_counter()
-        found = enumerate_candidates(baseline, grid, rounding, None)
+        listed = enumerate_candidates(baseline, grid, rounding, None)
         seconds.append(time.perf_counter() - began)
-    return found, statistics.median(seconds)
+    return listed, statistics.median(seconds)
 
 
 def main() -> None:
@@ -38,12 +38,12 @@ def main() -> None:
     cases = [(name, 0.05) for name in space_names()] + [("efficientnet_b0", 0.01)]
     for name, step in cases:
         for rounding in ("budget", "efficientnet"):
-            found, seconds = timed(load_space(name), Grid(step, 0.1), rounding, given.classes, given.repeats)
-            ratios = [c.real_ratio for c in found.candidates]
-            near = sum(len(c.triples) for c in found.candidates if abs(c.real_ratio / 2 - 1) <= 0.05) / found.nominal
+            listed, seconds = timed(load_space(name), Grid(step, 0.1), rounding, given.classes, given.repeats)
+            ratios = [c.real_ratio for c in listed.candidates]
+            near = sum(len(c.triples) for c in listed.candidates if abs(c.real_ratio / 2 - 1) <= 0.05) / listed.nominal
             spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
             print(
-                f"{name:<20} {step:5.2f} {rounding:<13} {found.nominal:7d} {len(ratios):8d} {spread:>12} {near:6.1%}"
+                f"{name:<20} {step:5.2f} {rounding:<13} {listed.nominal:7d} {len(ratios):8d} {spread:>12} {near:6.1%}"
                 f" {seconds:6.2f}"
             )
 

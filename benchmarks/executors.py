@@ -16,11 +16,11 @@ from statistics import median
 
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import dataset, open_data
-from scalesearch.design.scaling import Coefficients, size_baseline
+from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import load_space
-from scalesearch.running.executor import mapped
+from scalesearch.running.executor import Beat, mapped
 from scalesearch.running.provenance import hardware, versions
-from scalesearch.running.trial import Assignment, Setting, run_trial
+from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Trial
@@ -29,9 +29,9 @@ from scalesearch.study.plan import Trial
 def timed(workers: Workers, setting: Setting, jobs: list[Assignment]) -> tuple[float, dict[int, int]]:
     """Seconds of all, and the images right by seed."""
     began = time.perf_counter()
-    run: Callable[..., object] = partial(run_trial, setting)
-    found = {job.trial.seed: outcome.measured.correct for job, outcome in mapped(workers.start(run), jobs)}
-    return time.perf_counter() - began, found
+    run: Callable[[Assignment, Beat], Outcome] = partial(run_trial, setting)
+    correct = {job.trial.train.seed: outcome.measurement.correct for job, outcome in mapped(workers.start(run), jobs)}
+    return time.perf_counter() - began, correct
 
 
 def main() -> None:
@@ -47,7 +47,7 @@ def main() -> None:
     data = dataset(source, 2 * spec.resolution, given.images)
     config = TrainConfig(epochs=given.epochs, batch_size=32, lr=3e-3, warmup_epochs=0.5)
     jobs = [
-        Assignment(Trial(0, n, f"c{n:03d}", spec, spec, Coefficients(1, 1, 1), replace(config, seed=n), given.epochs))
+        Assignment(Trial(0, f"c{n:03d}", spec, spec, replace(config, seed=n), given.epochs))
         for n in range(given.trials)
     ]
     setting = Setting(data.train, data.validation, Augment(flip=source.flip), "cpu")
@@ -66,9 +66,9 @@ def main() -> None:
         names = list(ways)
         first = number % len(names)
         for name in names[first:] + names[:first]:
-            taken, found = timed(ways[name], setting, jobs)
+            taken, correct = timed(ways[name], setting, jobs)
             seconds[name].append(taken)
-            answers.append(found)
+            answers.append(correct)
             print(f"round {number}, {name}: {taken:.1f} s", flush=True)
     middle = {name: median(several) for name, several in seconds.items()}
     print(

@@ -46,19 +46,17 @@ def main() -> None:
     train = TrainConfig(epochs=given.epochs, batch_size=32, lr=3e-3, warmup_epochs=1)
     specs = {name: base if name == "baseline" else scale(base, c, 1) for name, c in DIMENSIONS.items()}
     jobs = [
-        Assignment(
-            Trial(number, seed, name, spec, spec, DIMENSIONS[name], replace(train, seed=seed), train.epochs)
-        )
+        Assignment(Trial(number, name, spec, spec, replace(train, seed=seed), train.epochs))
         for seed in range(given.seeds)
         for number, (name, spec) in enumerate(specs.items())
-    ]  # fmt: skip
+    ]
     setting = Setting(data.train, data.validation, Augment(flip=source.flip), "cpu")
     for size in {spec.resolution for spec in specs.values()}:  # decode before workers ask
         data.train.at(size)
         data.validation.at(size)
     accuracies: dict[str, list[float]] = {name: [] for name in specs}
     for job, outcome in mapped(Processes(partial(run_trial, setting), given.jobs), jobs):
-        accuracies[job.trial.name].append(outcome.measured.correct / outcome.measured.images)
+        accuracies[job.trial.name].append(outcome.measurement.correct / outcome.measurement.images)
     reference = statistics.mean(accuracies["baseline"])
     print(f"{source.name}: {len(data.train)} training, {len(data.validation)} validation images, {given.seeds} seeds")
     print(f"{'network':<16} {'px':>4} {'MFLOPs':>7} {'accuracy':>9} {'sd':>6} {'gain':>7}")

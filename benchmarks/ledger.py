@@ -18,28 +18,23 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import numpy as np
-from scalesearch.study.kept import packed
 from sqlalchemy import create_engine
 
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.running.storage import Storage, storage_url
-from scalesearch.study.row import Key, Row
+from scalesearch.study.record import packed
+from scalesearch.study.row import Key
 from tests import postgres
+from tests.rows import make_row
 
 IMAGES = 10_000
 
 
-def line(one: Key) -> Row:
-    """As long as a real row."""
-    candidate, seed, epochs = one
-    return {
-        "candidate": candidate, "seed": seed, "epochs": epochs, "status": "done", "score": 0.5,
-        **{f"column{number}": number / 7 for number in range(24)},
-    }  # fmt: skip
+Done = tuple[list[Key], list[float], int]  # by one process: trainings, seconds of each, bytes of predictions
 
 
-def work(url: str, workers: int, connections: int, trials: int, queue: "multiprocessing.Queue[object]") -> None:
+def work(url: str, workers: int, connections: int, trials: int, queue: "multiprocessing.Queue[Done]") -> None:
     """One coordinator's process with many workers."""
     storage = Storage(storage_url(Path(), url))
     storage._engine = create_engine(storage.url, pool_size=connections, max_overflow=0, pool_timeout=600)
@@ -56,7 +51,7 @@ def work(url: str, workers: int, connections: int, trials: int, queue: "multipro
             claim = ledger.claim(wanted)
             if claim is None:
                 return
-            assert ledger.finish(claim, line(claim.key), content)
+            assert ledger.finish(claim, make_row(*claim.key), content)
             seconds.append(time.perf_counter() - began)
             done.append(claim.key)
 
@@ -80,7 +75,7 @@ def main() -> None:
         storage = Storage(storage_url(Path(), server.url))
         ledger = Ledger(storage, "benchmark")
         ledger.want([(number, 0, 1) for number in range(given.trials)])
-        queue: multiprocessing.Queue[object] = multiprocessing.Queue()
+        queue: multiprocessing.Queue[Done] = multiprocessing.Queue()
         share = given.workers // given.processes
         processes = [
             multiprocessing.Process(target=work, args=(server.url, share, given.connections, given.trials, queue))
@@ -89,14 +84,14 @@ def main() -> None:
         began = time.perf_counter()
         for process in processes:
             process.start()
-        found = [queue.get() for _ in processes]
+        answers = [queue.get() for _ in processes]
         wall = time.perf_counter() - began
         for process in processes:
             process.join()
-        stored = [one.row["candidate"] for one in ledger.finished()]
+        stored = [one.row.candidate for one in ledger.finished()]
         storage.close()
-    done = [key for keys, _, _ in found for key in keys]  # type: ignore[attr-defined]
-    seconds = [one for _, several, _ in found for one in several]  # type: ignore[attr-defined]
+    done = [key for keys, _, _ in answers for key in keys]
+    seconds = [one for _, several, _ in answers for one in several]
     twice = sum(count > 1 for count in Counter(done).values())
     print(
         json.dumps(
@@ -105,7 +100,7 @@ def main() -> None:
                 "seconds": round(wall, 2), "claims_per_second": round(given.trials / wall, 1),
                 "claim_and_finish_ms_median": round(1000 * median(seconds), 1),
                 "claim_and_finish_ms_p95": round(1000 * quantiles(seconds, n=20)[-1], 1),
-                "bytes_of_predictions": found[0][2],  # type: ignore[index]
+                "bytes_of_predictions": answers[0][2],
                 "done_twice": twice, "lost": given.trials - len(set(stored)),
                 "rows_twice": len(stored) - len(set(stored)),
                 "hardware": hardware("cpu"), "versions": {**versions(), "postgresql": server.version()},

@@ -12,7 +12,12 @@ import sys
 import tempfile
 import time
 
-COMMANDS = (("--help",), ("scale", "--phi", "3"), ("family",), ("baseline", "--target-flops", "50M"))
+COMMANDS: tuple[tuple[str, ...], ...] = (
+    ("--help",),
+    ("scale", "--phi", "3"),
+    ("family",),
+    ("baseline", "--target-flops", "50M"),
+)
 ENTRY = "from scalesearch.cli.main import run; run()"
 
 

@@ -28,15 +28,12 @@ class UserError(ScaleSearchError):
         do: one imperative sentence that mends it (optional).
     """
 
-    def __init__(self, where: str, problem: str, expected: str = "", do: str = "") -> None:
-        self.found, self.expected = problem, expected
-        if expected:  # TODO: no call is left that gives it
-            problem = f"found {problem}; expected {expected}."
+    def __init__(self, where: str, problem: str, do: str = "") -> None:
         self.where, self.problem, self.do = where, problem, do
         super().__init__(" ".join(filter(None, (f"{_short(where)}: {_short(problem)}", _short(do)))))
 
     def __reduce__(self) -> tuple[object, ...]:  # keeps the parts when crossing processes
-        return (type(self), (self.where, self.problem, "", self.do))
+        return (type(self), (self.where, self.problem, self.do))
 
 
 class SpaceError(UserError):
@@ -44,12 +41,12 @@ class SpaceError(UserError):
 
     Args:
         where: the file.
-        mistakes: one line each, ``stages[3].kernel = 4; expected …``.
+        mistakes: a sentence each, ``stages[3].kernel: 4 is not an odd whole number from 1 to 15.``.
     """
 
     def __init__(self, where: str, mistakes: tuple[str, ...]) -> None:
         self.mistakes = mistakes
-        super().__init__(where, f"{len(mistakes)} mistake(s)", "a valid search space")
+        super().__init__(where, f"{len(mistakes)} mistake(s) in a search space.")
         shown = [f"{_short(where)}: {_short(mistake)}" for mistake in mistakes[:MOST_MISTAKES]]
         if len(mistakes) > MOST_MISTAKES:
             shown.append(f"{_short(where)}: {len(mistakes) - MOST_MISTAKES} more mistakes")

@@ -11,9 +11,12 @@ import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scalesearch.errors import UserError
+from scalesearch.typed import parse
+
+Value = TypeVar("Value")
 
 
 @contextlib.contextmanager
@@ -162,6 +165,17 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(str(path), f"{what} should be here, not a JSON {type(values).__name__}.")
     return values
+
+
+def load(cls: type[Value], path: Path, what: str, version: int) -> Value:
+    """A value of the dataclass ``cls`` from a JSON file; ``what`` names it in the error (see ``typed.parse``).
+
+    Raises UserError: missing, unreadable, of another format than ``version``, or not what ``cls`` declares.
+    """
+    values = read_json(path, what)
+    if values.pop("format", None) != version:
+        raise UserError(str(path), f"{what} should be here, in format {version}.", do="Update scalesearch.")
+    return parse(cls, values, str(path), what)
 
 
 def prepare(folder: Path) -> None:

@@ -48,11 +48,11 @@ def main() -> None:
                 ground, face = (Image.open(rng.choice(files)).convert("RGB") for files in (grounds, faces))
                 photo, (x, y) = pasted(ground, face, size, float(rng.choice((-turn, turn))), rng)
                 began = time.perf_counter()
-                found = detect(photo)
+                boxes = detect(photo)
                 seconds.append(time.perf_counter() - began)
-                inside = [f for f in found if f.box[0] < x < f.box[2] and f.box[1] < y < f.box[3]]
+                inside = [f for f in boxes if f.box[0] < x < f.box[2] and f.box[1] < y < f.box[3]]
                 hit += bool(inside)
-                more += len(found) - len(inside)
+                more += len(boxes) - len(inside)
             print(json.dumps({"size_px": size, "turn": turn, "found": f"{hit}/{EACH}", "false": more}), flush=True)
     empty = [len(detect(Image.open(file).convert("RGB").resize(CANVAS))) for file in rng.choice(grounds, 60)]
     print(json.dumps({"photos_without_a_face": 60, "with_a_find": sum(count > 0 for count in empty)}))

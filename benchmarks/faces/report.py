@@ -5,15 +5,17 @@ python benchmarks/faces/report.py reports/faces/results.jsonl
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
 from scalesearch.files import write_bytes, write_text
-from scalesearch.reports.face_figures import coverage_figure, distance_figure, open_set_figure, roc_figure
+from scalesearch.reports.face_figures import distance_figure, open_set_figure, roc_figure
+from scalesearch.reports.figures.canvas import BLUE, GREY, RED, WIDTH_INCHES
 from scalesearch.reports.figures.formats import rendered
 
 Row = dict[str, Any]
@@ -30,11 +32,11 @@ def of(rows: Sequence[Row], arm: str) -> list[Row]:
 
 def cell(rows: Sequence[Row], value: Callable[[Row], float | None], scale: str = ".1%") -> str:
     """Mean over seeds, and their standard deviation where they differ."""
-    found = [one for one in map(value, rows) if one is not None]
-    if not found:
+    numbers = [one for one in map(value, rows) if one is not None]
+    if not numbers:
         return "–"
-    middle = format(float(np.mean(found)), scale)
-    spread = float(np.std(found, ddof=1)) if len(found) > 1 else 0.0
+    middle = format(float(np.mean(numbers)), scale)
+    spread = float(np.std(numbers, ddof=1)) if len(numbers) > 1 else 0.0
     return middle if spread < 1e-9 else f"{middle} ± {format(spread, scale)}"
 
 
@@ -89,7 +91,7 @@ def open_table(rows: Sequence[Row]) -> str:
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     first = {name: own[0] for arm, name in NAMES.items() if (own := of(rows, arm)) and "curves" in own[0]}
-    found = {
+    drawn = {
         "roc": roc_figure({name: row["curves"]["roc"] for name, row in first.items()}),
         "open_set": open_set_figure({name: row["curves"]["open_set"] for name, row in first.items()}),
         "distances": distance_figure({
@@ -98,8 +100,47 @@ def figures(rows: Sequence[Row]) -> dict[str, Figure]:
     }  # fmt: skip
     covered = [row["coverage"] for row in rows if "coverage" in row]
     if covered:
-        found["coverage"] = coverage_figure(covered[0])
-    return found
+        drawn["coverage"] = coverage_figure(covered[0])
+    return drawn
+
+
+def coverage_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """Rates achieved on unseen strangers beside the printed interval, one repeated split after another.
+
+    Args:
+        rows: each {"fpir": asked for, "low", "high": predicted, "achieved": measured}; a panel for each rate.
+    """
+    asked = sorted({float(row["fpir"]) for row in rows})
+    figure = Figure(figsize=(WIDTH_INCHES, 1.0 + 2.0 * len(asked)), layout="constrained")
+    panels = figure.subplots(len(asked), 1, squeeze=False)[:, 0]
+    for axes, rate in zip(panels, asked, strict=True):
+        own = sorted((row for row in rows if float(row["fpir"]) == rate), key=lambda row: float(row["achieved"]))
+        places = range(len(own))
+        inside = [row["low"] <= row["achieved"] <= row["high"] for row in own]
+        axes.vlines(
+            places, [row["low"] for row in own], [row["high"] for row in own], color=GREY, alpha=0.35, linewidth=1.2,
+            label="95 % interval predicted",
+        )  # fmt: skip
+        for kind, colour, marker, name in (
+            (True, BLUE, ".", "achieved, inside"),
+            (False, RED, "x", "achieved, outside"),
+        ):
+            points = [
+                (place, row["achieved"]) for place, row, hit in zip(places, own, inside, strict=True) if hit is kind
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=5, linestyle="none", label=name)
+        axes.axhline(rate, color="black", linewidth=0.8, linestyle="--", label="asked for")
+        axes.set_title(
+            f"FPIR {rate:.0%} asked for: {sum(inside)} of {len(own)} inside ({sum(inside) / len(own):.1%})",
+            fontsize=10, loc="left",
+        )  # fmt: skip
+        axes.set_ylabel("FPIR")
+        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[-1].set_xlabel("repeated splits, by the rate achieved on unseen strangers")
+    panels[0].legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
+    return figure
 
 
 def threshold_text(rows: Sequence[Row]) -> str:

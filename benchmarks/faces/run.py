@@ -29,17 +29,10 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
 from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
-from scalesearch.faces.gallery import (
-    Gallery,
-    Matches,
-    add,
-    empty_gallery,
-    fit_threshold,
-    fitted,
-    search,
-)
+from scalesearch.faces import LossName
+from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fit_threshold, fitted, search
 from scalesearch.faces.model import EmbeddingSet, discriminants, embed, embedder, pooled, set_embedding
-from scalesearch.faces.objective import LossName, Objective, ObjectiveSettings
+from scalesearch.faces.objective import Objective, ObjectiveSettings
 from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
 from scalesearch.faces.protocols import (
     all_pairs,
@@ -129,8 +122,8 @@ def eigenfaces(train: Crowd, people: Crowd) -> EmbeddingSet:
     known = grey(train.pixels)
     mean = known.mean(0)
     _, _, axes = np.linalg.svd(known - mean, full_matrices=False)
-    found = (grey(people.pixels) - mean) @ axes[:DIMENSIONS].T
-    return EmbeddingSet(people.names, people.labels, found / np.linalg.norm(found, axis=1, keepdims=True))
+    projected = (grey(people.pixels) - mean) @ axes[:DIMENSIONS].T
+    return EmbeddingSet(people.names, people.labels, projected / np.linalg.norm(projected, axis=1, keepdims=True))
 
 
 def config(seed: int, epochs: int, batch: int) -> TrainConfig:
@@ -188,11 +181,11 @@ def softmax_open_set(
         arrays = ImageArrays(pixels, np.zeros(len(pixels), np.int64), "shown", Path())
         with torch.inference_mode():
             network.eval()
-            found = torch.cat([
+            probabilities = torch.cat([
                 network(images).softmax(1)
                 for images, _ in evaluation_batches(arrays, 128, statistics=IMAGENET_STATISTICS, device=CPU)
             ])  # fmt: skip
-        values, places = found.max(1)
+        values, places = probabilities.max(1)
         return Matches(places.numpy(), 1 - values.numpy())
 
     members, others = matches(people.pixels[shown]), matches(strangers.pixels)
@@ -215,23 +208,23 @@ def enrolled_rows(labels: np.ndarray, seed: int) -> np.ndarray:
     """As the protocol divides a person's photos when strangers are given."""
     rng = np.random.default_rng(seed)
     rng.permutation(400)
-    found = np.zeros(len(labels), bool)
+    chosen = np.zeros(len(labels), bool)
     for label in np.unique(labels):
         own = rng.permutation(np.flatnonzero(labels == label))
-        found[own[: -(-len(own) // 2)]] = True
-    return found
+        chosen[own[: -(-len(own) // 2)]] = True
+    return chosen
 
 
 def judged(test: EmbeddingSet, files: tuple[str, ...], strangers: EmbeddingSet, data: str, seed: int) -> dict[str, Any]:
     """Everything the protocol asks of embeddings."""
     left, right, _ = read_pairs(Path(data) / "test_pairs.csv", {file: place for place, file in enumerate(files)})
     pairs, every = pairs_of(test.vectors, test.labels, left, right), all_pairs(test.vectors, test.labels)
-    found = open_set(test, strangers, FPIR, seed)
-    values = open_set_values(found)
+    result = open_set(test, strangers, FPIR, seed)
+    values = open_set_values(result)
     del values["per_person"]
     return {
         "pairs": verification(pairs, None, seed), "all_pairs": verification(every, None, seed), "open_set": values,
-        "curves": {"roc": roc_curve(every), "open_set": open_set_curve(found), "distances": histogram(every)},
+        "curves": {"roc": roc_curve(every), "open_set": open_set_curve(result), "distances": histogram(every)},
     }  # fmt: skip
 
 
@@ -245,14 +238,14 @@ def coverage(test: EmbeddingSet, strangers: EmbeddingSet) -> list[dict[str, floa
         fit_part = np.isin(strangers.labels, order[: len(order) // 2])
         people = strangers.labels[~fit_part]
         for rate in RATES:
-            found = fit_threshold(distances[fit_part], strangers.labels[fit_part], rate)
+            limit = fit_threshold(distances[fit_part], strangers.labels[fit_part], rate)
             low, high = next_interval(
-                round(found.expected * (found.photos + 1)), found.photos, found.photos / found.effective, len(people),
+                round(limit.expected * (limit.photos + 1)), limit.photos, limit.photos / limit.effective, len(people),
                 design_effect(distances[fit_part], strangers.labels[fit_part]),
             )  # fmt: skip
-            achieved = float((distances[~fit_part] < found.distance).mean())
-            rows.append({"fpir": rate, "low": low, "high": high, "achieved": achieved, "photos": found.photos,
-                         "effective": found.effective})  # fmt: skip
+            achieved = float((distances[~fit_part] < limit.distance).mean())
+            rows.append({"fpir": rate, "low": low, "high": high, "achieved": achieved, "photos": limit.photos,
+                         "effective": limit.effective})  # fmt: skip
     return rows
 
 
@@ -266,14 +259,14 @@ def whole_gallery(people: EmbeddingSet) -> Gallery:
 def members_as_strangers(test: EmbeddingSet, strangers: EmbeddingSet) -> list[dict[str, float]]:
     """The fall-back threshold: what it promises, and its rate on real strangers."""
     gallery = whole_gallery(test)
-    found = []
+    lines = []
     for rate in RATES:
         threshold = fitted(gallery, rate).threshold
         assert threshold is not None
         distances = search(gallery, strangers.vectors).distances
-        found.append({"fpir": rate, "low": threshold.low, "high": threshold.high,
+        lines.append({"fpir": rate, "low": threshold.low, "high": threshold.high,
                       "achieved": float((distances < threshold.distance).mean())})  # fmt: skip
-    return found
+    return lines
 
 
 def search_times() -> dict[str, Any]:
@@ -326,10 +319,10 @@ def run(job: Job, data: str, weights: str) -> dict[str, Any]:
         return {"open_set": values, "training": training, "open_set_curve": open_set_curve(shown)}
     network, training = metric_network(weights, train, job.seed, trained=True)
     known, strange = vectors(network, test), vectors(network, unknown)
-    found = {**judged(known, test.files, strange, data, job.seed), "training": training}
+    record = {**judged(known, test.files, strange, data, job.seed), "training": training}
     if job.seed == 0:
-        found |= {"coverage": coverage(known, strange), "members_as_strangers": members_as_strangers(known, strange)}
-    return found
+        record |= {"coverage": coverage(known, strange), "members_as_strangers": members_as_strangers(known, strange)}
+    return record
 
 
 def main() -> None:
@@ -348,12 +341,12 @@ def main() -> None:
         running = {pool.submit(run, job, given.data, given.weights): job for job in waiting}
         for future in as_completed(running):
             job = running[future]
-            found = future.result()
-            for seed, values in enumerate(found.pop("seeds", [])):
+            record = future.result()
+            for seed, values in enumerate(record.pop("seeds", [])):
                 out.write(json.dumps({"key": "", "arm": job.arm, "seed": seed, **values}) + "\n")
             if job.arm in UNTRAINED:
-                found = {"done": True}
-            out.write(json.dumps({"key": job.key, **asdict(job), **found}) + "\n")
+                record = {"done": True}
+            out.write(json.dumps({"key": job.key, **asdict(job), **record}) + "\n")
             out.flush()
             print(f"{job.arm}, seed {job.seed}: done", flush=True)
 

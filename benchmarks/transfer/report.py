@@ -86,7 +86,7 @@ def regimes(rows: Sequence[Row], data: str) -> str:
         arms[f"{row['start']}, {label(row)}"].append(row)
     return table(
         ("start, strategy", "seeds", "test accuracy", "s a training", "minus inherited, full"),
-        [line(name, found, full) for name, found in arms.items()],
+        [line(name, arm, full) for name, arm in arms.items()],
     )
 
 
@@ -162,13 +162,13 @@ def frozen(rows: Sequence[Row], data: str) -> str:
 
 
 def listed(rows: Sequence[Row], question: str, **wanted: object) -> str:
-    found: dict[str, list[Row]] = {}
+    arms: dict[str, list[Row]] = {}
     for row in chosen(rows, question=question, **wanted):
         each = f"{row['per_class']} images a class, " if row["per_class"] else ""
         rate = {"timm": f", lr {row['lr']:g}", "body": f", body at {row.get('body', 0.3):g}"}.get(question, "")
-        found.setdefault(f"{each}{label(row)}, {row['epochs']} epochs{rate}", []).append(row)
+        arms.setdefault(f"{each}{label(row)}, {row['epochs']} epochs{rate}", []).append(row)
     return table(
-        ("strategy", "seeds", "test accuracy", "s a training"), [line(name, arm) for name, arm in found.items()]
+        ("strategy", "seeds", "test accuracy", "s a training"), [line(name, arm) for name, arm in arms.items()]
     )
 
 
@@ -184,8 +184,8 @@ def curve(axes: Axes, name: str, points: Sequence[tuple[float, Sequence[Row]]]) 
 
 def figure(rows: Sequence[Row], data: str) -> Figure:
     """Left: accuracy against images a class by strategy. Right: against φ by start."""
-    found = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
-    left, right = found.subplots(1, 2, sharey=True)
+    drawn = Figure(figsize=(WIDTH_INCHES, 3.6), layout="constrained")
+    left, right = drawn.subplots(1, 2, sharey=True)
     everything = chosen(rows, question="regimes", data=data, start="inherited")
     all_each = everything[0]["train_images"] / 5
     for index, name in enumerate(("head", "tail", "tail, new", "full", "gradual")):
@@ -212,7 +212,7 @@ def figure(rows: Sequence[Row], data: str) -> Figure:
         axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(fontsize=8)
-    return found
+    return drawn
 
 
 def main() -> None:

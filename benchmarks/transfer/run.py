@@ -68,31 +68,31 @@ class Job:
 
 def jobs(data: list[str]) -> list[Job]:
     """What is asked, most wanted first."""
-    found: list[Job] = []
+    wanted: list[Job] = []
     first, seeds = data[0], (0, 1, 2)
     for name in data:
         for seed in seeds:
-            found += [
+            wanted += [
                 Job("regimes", name, 0, "scratch", "full", EPOCHS, seed),
                 *(Job("regimes", name, 0, "inherited", s, EPOCHS, seed) for s in ("head", "tail", "full", "gradual")),
                 Job("regimes", name, 0, "inherited", "tail", EPOCHS, seed, reset=True),
             ]
         if name == first:
-            found += members(name, (-1, 0.5, 1), seeds)
-            found += curves(name, seeds)
+            wanted += members(name, (-1, 0.5, 1), seeds)
+            wanted += curves(name, seeds)
     for seed in seeds:
-        found += [Job("equal time", first, 0, "inherited", s, e, seed) for s, e in EQUAL_TIME.items()]
-        found += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-4, 1e-3)]
-        found += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-3, 1e-2)]
-    found += frozen(first, seeds)
-    found += members(first, (2,), seeds)
+        wanted += [Job("equal time", first, 0, "inherited", s, e, seed) for s, e in EQUAL_TIME.items()]
+        wanted += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-4, 1e-3)]
+        wanted += [Job("timm", first, 0, "timm", "full", EPOCHS, seed, lr=lr) for lr in (3e-3, 1e-2)]
+    wanted += frozen(first, seeds)
+    wanted += members(first, (2,), seeds)
     for name in data[1:]:
-        found += members(name, (-1, 1), seeds)
+        wanted += members(name, (-1, 1), seeds)
     for name in data:
-        found += [
+        wanted += [
             Job("body", name, 0, "inherited", "full", EPOCHS, seed, body=body) for body in (0.1, 1.0) for seed in seeds
         ]
-    return found
+    return wanted
 
 
 def members(name: str, phis: tuple[float, ...], seeds: tuple[int, ...]) -> list[Job]:
@@ -185,12 +185,12 @@ def run(job: Job, weights: str) -> dict[str, object]:
         history = fit(network, Task(epochs, steps, classification_loss(config)), config, CPU)
         losses = [record.train_loss for record in history]
     seconds = time.perf_counter() - made
-    found = evaluate(network, evaluation_batches(test, 128, statistics=IMAGENET_STATISTICS, device=CPU))
+    evaluation = evaluate(network, evaluation_batches(test, 128, statistics=IMAGENET_STATISTICS, device=CPU))
     return {
-        **asdict(job), "data": name, "top1": found.top1, "loss": found.loss, "images": len(found.labels),
+        **asdict(job), "data": name, "top1": evaluation.top1, "loss": evaluation.loss, "images": len(evaluation.labels),
         "train_loss": losses[-1], "train_seconds": seconds, "start_seconds": made - began,
         "resolution": spec.resolution, "train_images": len(arrays),
-        "right": "".join("1" if hit else "0" for hit in found.labels == found.predictions),
+        "right": "".join("1" if hit else "0" for hit in evaluation.labels == evaluation.predictions),
     }  # fmt: skip
 
 

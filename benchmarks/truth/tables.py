@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.cost import score
-from scalesearch.study.race import Runner
+from scalesearch.study.race import Runners
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -46,9 +46,9 @@ class Table:
         """Mean score of each network on the test images over all seeds: the truth of this table."""
         return np.asarray(self.test.mean(axis=(1, 2)) * self.factors)
 
-    def runners(self) -> tuple[Runner, ...]:
+    def runners(self) -> Runners:
         """The candidates as the race takes them, numbered by place."""
-        return tuple(Runner(p, float(self.factors[p])) for p in self.candidates)
+        return {p: float(self.factors[p]) for p in self.candidates}
 
 
 def read_table(path: Path, variant: str = "scratch") -> Table:

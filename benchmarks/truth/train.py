@@ -89,9 +89,9 @@ class Job:
 def networks(data: Dataset, target: float) -> list[tuple[str, NetSpec, dict[str, Any]]]:
     """Name, spec and facts of the baseline and of every candidate of the small space."""
     baseline = size_baseline(load_space("mbconv_small"), target, len(data.classes))
-    found = enumerate_candidates(baseline, Grid(0.1, 0.1, 2.0))
+    listed = enumerate_candidates(baseline, Grid(0.1, 0.1, 2.0))
     rows: list[tuple[str, NetSpec, dict[str, Any]]] = [("baseline", baseline, _facts(baseline, 1, 1, 1, ""))]
-    for item in found.candidates:
+    for item in listed.candidates:
         c = item.coefficients
         rows.append((f"c{item.index:03d}", item.spec, _facts(item.spec, c.alpha, c.beta, c.gamma, item.control)))
     return rows
@@ -134,13 +134,13 @@ def train(job: Job, _beat: Beat) -> str:
         done += 1
         if done not in RUNGS:
             return {}
-        found = evaluate(model, evaluation_batches(validation, 256, statistics=statistics, device=cpu))
-        kept[f"validation{done}"] = found.predictions.astype(np.uint8)
-        return {"top1": found.top1}
+        evaluation = evaluate(model, evaluation_batches(validation, 256, statistics=statistics, device=cpu))
+        kept[f"validation{done}"] = evaluation.predictions.astype(np.uint8)
+        return {"top1": evaluation.top1}
 
     history = fit(network, Task(epochs, steps, classification_loss(config), judge), config, cpu)
-    found = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=cpu))
-    kept |= {"test_labels": test.labels.astype(np.uint8), "test": found.predictions.astype(np.uint8)}
+    evaluation = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=cpu))
+    kept |= {"test_labels": test.labels.astype(np.uint8), "test": evaluation.predictions.astype(np.uint8)}
     kept["seconds"] = np.array([record.seconds for record in history])
     if job.variant == "scratch" and job.name == "baseline":
         from scalesearch.nets.weights import save_network
@@ -149,7 +149,7 @@ def train(job: Job, _beat: Beat) -> str:
     with atomic(job.file) as temporary:
         np.savez_compressed(temporary, **kept)
     tops = " ".join(f"{record.metrics['top1']:.3f}" for record in history if record.metrics)
-    return f"{job.variant} {job.name} seed {job.seed}: {tops}; test {found.top1:.3f}; {sum(kept['seconds']):.0f} s"
+    return f"{job.variant} {job.name} seed {job.seed}: {tops}; test {evaluation.top1:.3f}; {sum(kept['seconds']):.0f} s"
 
 
 def pack(out: Path, file: Path, rows: list[tuple[str, NetSpec, dict[str, Any]]], facts: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
@@ -23,8 +24,7 @@ from scalesearch.study.row import Row
 from scalesearch.study.verification import Verification
 
 KINDS: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg", "pdf")
-INTEGERS = ("candidate", "macs", "fvcore_total", "params", "activations", "resolution", "blocks", "proxy_resolution",
-            "proxy_macs", "epochs", "full_epochs", "seed", "correct", "images")  # fmt: skip
+INTEGERS = {field.name for field in fields(Row) if field.type is int}
 
 
 def write_report(folder: Path, record: Record, rates: Rates = NO_RATES) -> tuple[Path, ...]:

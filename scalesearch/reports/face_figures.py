@@ -62,45 +62,6 @@ def distance_figure(histograms: Mapping[str, Curve]) -> Figure:
     return figure
 
 
-def coverage_figure(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """Rates achieved on unseen strangers beside the printed interval, one repeated split after another.
-
-    Args:
-        rows: each {"fpir": asked for, "low", "high": predicted, "achieved": measured}; a panel for each rate.
-    """
-    asked = sorted({float(row["fpir"]) for row in rows})
-    figure = Figure(figsize=(WIDTH_INCHES, 1.0 + 2.0 * len(asked)), layout="constrained")
-    panels = figure.subplots(len(asked), 1, squeeze=False)[:, 0]
-    for axes, rate in zip(panels, asked, strict=True):
-        own = sorted((row for row in rows if float(row["fpir"]) == rate), key=lambda row: float(row["achieved"]))
-        places = range(len(own))
-        inside = [row["low"] <= row["achieved"] <= row["high"] for row in own]
-        axes.vlines(
-            places, [row["low"] for row in own], [row["high"] for row in own], color=GREY, alpha=0.35, linewidth=1.2,
-            label="95 % interval predicted",
-        )  # fmt: skip
-        for kind, colour, marker, name in (
-            (True, BLUE, ".", "achieved, inside"),
-            (False, RED, "x", "achieved, outside"),
-        ):
-            points = [
-                (place, row["achieved"]) for place, row, hit in zip(places, own, inside, strict=True) if hit is kind
-            ]
-            if points:
-                axes.plot(*zip(*points, strict=True), marker, color=colour, markersize=5, linestyle="none", label=name)
-        axes.axhline(rate, color="black", linewidth=0.8, linestyle="--", label="asked for")
-        axes.set_title(
-            f"FPIR {rate:.0%} asked for: {sum(inside)} of {len(own)} inside ({sum(inside) / len(own):.1%})",
-            fontsize=10, loc="left",
-        )  # fmt: skip
-        axes.set_ylabel("FPIR")
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
-        axes.spines[["top", "right"]].set_visible(False)
-    panels[-1].set_xlabel("repeated splits, by the rate achieved on unseen strangers")
-    panels[0].legend(fontsize=8, frameon=False, loc="upper left", ncols=2)
-    return figure
-
-
 def evaluation_tables(values: Mapping[str, Any]) -> tuple[tuple[str, list[tuple[str, str]]], ...]:
     """Titles, and (measure, value) rows, of the verification of pairs and of the identification among strangers.
 

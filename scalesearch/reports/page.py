@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scalesearch.design.family import Member
 from scalesearch.reports import words
-from scalesearch.reports.figures.canvas import PAGE, PHONE
+from scalesearch.reports.figures.canvas import PAGE, PHONE, Look
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import inline_svg
 from scalesearch.reports.outline import key_facts, notes, sections
@@ -58,7 +58,7 @@ def _environment() -> Environment:
         loader=PackageLoader("scalesearch.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"html": html, "wide": _wide, "narrow": _narrow}
+    environment.filters |= {"html": html, "wide": partial(_svg, PAGE, "wide"), "narrow": partial(_svg, PHONE, "narrow")}
     return environment
 
 
@@ -77,10 +77,5 @@ def _parser() -> MarkdownIt:
     return MarkdownIt("commonmark", {"html": False}).disable(["image", "link", "autolink"])
 
 
-def _wide(one: Drawing) -> Markup:
-    return inline_svg(one.draw(PAGE), f"{one.name}-wide", one.caption, one.description)
-
-
-def _narrow(one: Drawing) -> Markup:
-    """The same for phones."""
-    return inline_svg(one.draw(PHONE), f"{one.name}-narrow", one.caption, one.description)
+def _svg(look: Look, size: str, one: Drawing) -> Markup:
+    return inline_svg(one.draw(look), f"{one.name}-{size}", one.caption, one.description)

@@ -17,15 +17,7 @@ from scalesearch.study.row import BASELINE
 from scalesearch.study.statistics import Interval
 from scalesearch.study.summary import NetworkSummary, near_chance
 from scalesearch.study.verification import Verification
-from scalesearch.units import (
-    counted,
-    show_count,
-    show_duration,
-    show_energy,
-    show_interval,
-    show_number,
-    show_percent,
-)
+from scalesearch.units import counted, show_count, show_duration, show_energy, show_interval, show_number, show_percent
 
 TIED = "statistically tied with the best"
 STATUS = {"member": "in the set", "undecided": "undecided", "beaten": "beaten", "recommended": "recommended"}

@@ -144,7 +144,8 @@ class Campaign:
                 break
             one, begun = waiting.pop(claim.key), True
             if claim.deaths > self._retries:
-                self._give_up(one, claim)
+                reason = f"given up after {claim.deaths} tries: {claim.reason}"
+                self._store(one, claim, nothing_measured(one, reason), b"")
                 continue
             self._bounds.begin()
             self._running[one.key] = (one, claim)
@@ -154,18 +155,13 @@ class Campaign:
     def _settle(self, one: Trial, outcome: Outcome | Death) -> None:
         _, claim = self._running[one.key]
         if isinstance(outcome, Death):
-            self._work.note(f"{one.name} seed {one.train.seed}: {outcome.reason}; it is run again from its checkpoint")
+            self._work.note(f"{one.name} seed {one.train.seed}: {outcome.reason}; it is run again from its checkpoint.")
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
-            del self._running[one.key]
-            return
-        failed = bool(outcome.measurement.reason)
-        content = b"" if failed else packed(outcome.labels, outcome.predictions)
-        self._store(one, claim, outcome.measurement, content)
+        else:
+            failed = bool(outcome.measurement.reason)
+            content = b"" if failed else packed(outcome.labels, outcome.predictions)
+            self._store(one, claim, outcome.measurement, content)
         del self._running[one.key]
-
-    def _give_up(self, one: Trial, claim: Claim) -> None:
-        reason = f"given up after {claim.deaths} tries: {claim.reason}"
-        self._store(one, claim, nothing_measured(one, reason), b"")
 
     def _store(self, one: Trial, claim: Claim, measurement: Measurement, predictions: bytes) -> None:
         row = self._work.row(one, measurement)
@@ -173,7 +169,7 @@ class Campaign:
             self._hear([TrialResult(row, predictions)])
         else:
             self._work.note(
-                f"{one.name} seed {one.train.seed} was taken over by another coordinator; its result counts"
+                f"{one.name} seed {one.train.seed} was taken over by another coordinator, whose result counts."
             )
 
 

@@ -95,14 +95,9 @@ def open_ledger(storage: Storage, run: str) -> Ledger:
 
 
 def carry_out(
-    ledger: Ledger,
-    folder: Path,
-    agenda: Agenda,
-    data: Dataset,
-    workers: Workers,
-    listener: Listener,
+    ledger: Ledger, folder: Path, agenda: Agenda, data: Dataset, workers: Workers, listener: Listener,
     bounds: Bounds | None = None,
-) -> "Trainings":
+) -> "Trainings":  # fmt: skip
     """Runs what the agenda wants; a second call continues, each training counts once.
 
     Args:
@@ -155,24 +150,20 @@ class Trainings:
             self._data.validation.at(size, self._listener.reading)
 
     def wanted(self) -> Sequence[Trial]:
-        """Of ``campaign.Work``."""
         return self._wanted
 
     def assignment(self, one: Trial) -> Assignment:
-        """Of ``campaign.Work``."""
         return Assignment(one, self._checkpoint(one.name, one.train.seed, one.until))
 
     def row(self, one: Trial, measurement: Measurement) -> Row:
-        """Of ``campaign.Work``."""
         candidate = self._agenda.candidate(one.candidate) if one.candidate >= 0 else None
         return row(self._agenda.plan, one, candidate, measurement)
 
     def note(self, text: str) -> None:
-        """Of ``campaign.Work``."""
         self._listener.note(text)
 
     def heard(self, finished: Sequence[TrialResult]) -> None:
-        """Of ``campaign.Work``: takes results in, asks what is wanted now, tells."""
+        """Takes results in, asks what is wanted now, and tells the listener."""
         new = [one for one in finished if one.row.key not in self.results]
         if not new:
             return

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import mean, median
 
 import torch
@@ -12,15 +13,16 @@ from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.modules import build
-from scalesearch.running.executor import Beat, Here, mapped
+from scalesearch.running.executor import Beat, Executor, Here, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.race import Race, Runner, places
+from scalesearch.study.race import Race, Runners, places
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
 
+Times = tuple[list[float], float, float]  # seconds of a step of each network, of a training besides, of all together
 STEPS = 8
 EVALUATION = 0.35  # an image judged costs about a third of one trained on
 
@@ -50,8 +52,8 @@ class Timing:
 
     def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
         """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
-        found = [self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung]
-        return self.start * bool(found) + sum(found)
+        seconds = [self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung]
+        return self.start * bool(seconds) + sum(seconds)
 
     def _rung(self, seconds: Sequence[float]) -> float:
         """The last training of a rung ends half a training after an even share, on average."""
@@ -70,16 +72,6 @@ class Timing:
         return seconds
 
 
-@dataclass(frozen=True)
-class Probe:
-    """Networks to time, one after another, in a worker."""
-
-    specs: tuple[NetSpec, ...]
-    train: TrainConfig
-    device: str
-    threads: int
-
-
 def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str, threads: int = 1) -> Timing:
     """Times a few steps of the cheapest, the middle and the dearest network, in as many processes as will run.
 
@@ -91,41 +83,39 @@ def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, de
     """
     by_cost = sorted({one.proxy_spec.digest: one.proxy_spec for one in trials}.values(), key=lambda s: cost(s).macs)
     specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
-    probe = Probe(specs, trials[0].train, device, threads)
+    probe = partial(_probe, specs, trials[0].train, device, threads)
     began = time.perf_counter()
-    executor = Here(_probe) if jobs == 1 else Processes(_probe, jobs)
-    found = [result for _, result in mapped(executor, [probe] * jobs)]
-    start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in found))
-    steps = [median(one[number] for one, _, _ in found) for number in range(len(specs))]
+    executor: Executor[int, Times] = Here(probe) if jobs == 1 else Processes(probe, jobs)
+    times = [result for _, result in mapped(executor, range(jobs))]
+    start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in times))
+    steps = [median(one[number] for one, _, _ in times) for number in range(len(specs))]
     points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
-    return Timing(start, median(fixed for _, fixed, _ in found), points, images, validation, jobs)
+    return Timing(start, median(fixed for _, fixed, _ in times), points, images, validation, jobs)
 
 
-def _probe(probe: Probe, _beat: Beat) -> tuple[list[float], float, float]:
-    """Seconds of a step of each network, of what a training does besides, and of all this together."""
-    began = time.perf_counter()
-    threads = torch.get_num_threads()
+def _probe(
+    specs: Sequence[NetSpec], train: TrainConfig, device: str, threads: int, _worker: int, _beat: Beat
+) -> Times:  # fmt: skip
+    """Times networks one after another, in a worker."""
+    began, before_threads = time.perf_counter(), torch.get_num_threads()
     steps, fixed = [], []
     try:
-        if probe.device == "cpu":
-            set_threads(probe.threads)
-        for spec in probe.specs:
+        if device == "cpu":
+            set_threads(threads)
+        for spec in specs:
             before = time.perf_counter()
             network = build(spec, seed=0)
             fvcore_count(spec)
             fixed.append(time.perf_counter() - before)
-            device = torch.device(probe.device)
-            size = spec.resolution
-            steps.append(
-                seconds_per_step(network, size, probe.train.batch_size, device, steps=STEPS, config=probe.train)
-            )
+            place, size = torch.device(device), spec.resolution
+            steps.append(seconds_per_step(network, size, train.batch_size, place, steps=STEPS, config=train))
     finally:
-        torch.set_num_threads(threads)
+        torch.set_num_threads(before_threads)
     return steps, mean(fixed), time.perf_counter() - began
 
 
 def expected_rungs(
-    race: Race, plan: SearchPlan, runners: Sequence[Runner], done: Collection[Key]
+    race: Race, plan: SearchPlan, runners: Runners, done: Collection[Key]
 ) -> list[list[tuple[Trial, int]]]:
     """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
 
@@ -138,7 +128,7 @@ def expected_rungs(
         reached[n, seed] = max(epochs, reached.get((n, seed), 0))
     rungs: list[list[tuple[Trial, int]]] = []
     for rung in race.rungs:
-        entrants = (BASELINE, *(r.number for r in runners[: places(rung, len(runners))]))
+        entrants = (BASELINE, *list(runners)[: places(rung, len(runners))])
         rungs.append([])
         for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
             before = reached.get(key, 0)

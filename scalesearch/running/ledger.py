@@ -7,39 +7,23 @@ stores it. So a coordinator that was thought dead and comes back cannot add a se
 Only values are stored: rows as JSON, predictions as NumPy arrays. Optuna's study (``running.optuna_view``) shows them.
 """
 
+import hashlib
 import json
+import os
+import platform
 import time
+import uuid
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    ColumnElement,
-    Connection,
-    Float,
-    Index,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    UniqueConstraint,
-    bindparam,
-    cast,
-    extract,
-    func,
-    insert,
-    literal,
-    select,
-    tuple_,
-    update,
-)
+import psutil
+import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 
 from scalesearch.errors import UserError
-from scalesearch.running.owner import new_owner, surely_gone
 from scalesearch.running.storage import Storage
 from scalesearch.study.row import Key, Row, TrialResult, parse_row
 
@@ -49,27 +33,20 @@ SILENT_SECONDS = 60.0  # six beats missed: its claims are free again
 FREE, RUNNING, DONE, FAILED = "free", "running", "done", "failed"
 _AT_ONCE = 500  # keys in a statement
 
-METADATA = MetaData()
-LEDGERS = Table("scalesearch_ledger", METADATA, Column("format", Integer, primary_key=True))
-TRIALS = Table(
-    "scalesearch_trials",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("run", String(64), nullable=False),
-    Column("candidate", Integer, nullable=False),
-    Column("seed", Integer, nullable=False),
-    Column("epochs", Integer, nullable=False),
-    Column("state", String(8), nullable=False),
-    Column("claims", Integer, nullable=False, default=0),
-    Column("deaths", Integer, nullable=False, default=0),
-    Column("reason", Text, nullable=False, default=""),
-    Column("owner", String(300)),
-    Column("beat", Float(53)),
-    Column("row", Text),
-    Column("predictions", LargeBinary),
-    UniqueConstraint("run", "candidate", "seed", "epochs"),
-    Index("scalesearch_trials_free", "run", "state", "id"),
-)
+METADATA = sql.MetaData()
+LEDGERS = sql.Table("scalesearch_ledger", METADATA, sql.Column("format", sql.Integer, primary_key=True))
+TRIALS = sql.Table(
+    "scalesearch_trials", METADATA,
+    sql.Column("id", sql.Integer, primary_key=True), sql.Column("run", sql.String(64), nullable=False),
+    sql.Column("candidate", sql.Integer, nullable=False), sql.Column("seed", sql.Integer, nullable=False),
+    sql.Column("epochs", sql.Integer, nullable=False), sql.Column("state", sql.String(8), nullable=False),
+    sql.Column("claims", sql.Integer, nullable=False, default=0),
+    sql.Column("deaths", sql.Integer, nullable=False, default=0),
+    sql.Column("reason", sql.Text, nullable=False, default=""), sql.Column("owner", sql.String(300)),
+    sql.Column("beat", sql.Float(53)), sql.Column("row", sql.Text), sql.Column("predictions", sql.LargeBinary),
+    sql.UniqueConstraint("run", "candidate", "seed", "epochs"),
+    sql.Index("scalesearch_trials_free", "run", "state", "id"),
+)  # fmt: skip
 _T = TRIALS.c
 _KEY = (_T.candidate, _T.seed, _T.epochs)
 
@@ -96,21 +73,22 @@ class Ledger:
         storage.once()
         with storage.alone():
             storage.do(_make_tables)
-        version = storage.do(lambda connection: connection.execute(select(func.max(LEDGERS.c.format))).scalar())
+        version = storage.do(lambda connection: connection.execute(sql.select(sql.func.max(LEDGERS.c.format))).scalar())
         if version != FORMAT:
-            newer = version is not None and version > FORMAT
-            do = "Update scalesearch." if newer else "Use another database."
-            raise UserError(storage.name, f"a ledger of format {version}", f"format {FORMAT}", do)
+            do = "Update scalesearch." if version is not None and version > FORMAT else "Use another database."
+            raise UserError(
+                storage.name, f"its ledger has format {version}; this version reads format {FORMAT}.", do=do
+            )
 
     @property
-    def _mine(self) -> ColumnElement[bool]:
+    def _mine(self) -> sql.ColumnElement[bool]:
         return _T.run == self.run
 
-    def _now(self) -> ColumnElement[float]:
+    def _now(self) -> sql.ColumnElement[float]:
         """The server's clock: those of several machines differ."""
         if not self.storage.shared:
-            return literal(time.time())
-        return cast(extract("epoch", func.clock_timestamp()), Float(53))
+            return sql.literal(time.time())
+        return sql.cast(sql.extract("epoch", sql.func.clock_timestamp()), sql.Float(53))
 
     def want(self, keys: Iterable[Key]) -> None:
         """Enters trainings that are to be run; those that are in already stay as they are."""
@@ -127,23 +105,23 @@ class Ledger:
     def claim(self, keys: Collection[Key]) -> Claim | None:
         """One of these that is free, the first entered, from now on this coordinator's; None where none is."""
         free = (
-            select(_T.id, *_KEY)
+            sql.select(_T.id, *_KEY)
             .where(self._mine, _T.state == FREE)
             .order_by(_T.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )
         take = (
-            update(TRIALS)
-            .where(_T.id == bindparam("chosen"), _T.state == FREE)
+            sql.update(TRIALS)
+            .where(_T.id == sql.bindparam("chosen"), _T.state == FREE)
             .values(state=RUNNING, owner=self.owner, claims=_T.claims + 1, beat=self._now())
             .returning(_T.claims, _T.deaths, _T.reason)
         )
 
-        def take_one(connection: Connection) -> Claim | None:
+        def take_one(connection: sql.Connection) -> Claim | None:
             after = 0
-            while (found := connection.execute(free.where(_T.id > after)).first()) is not None:
-                after, key = found[0], tuple(found[1:])
+            while (first := connection.execute(free.where(_T.id > after)).first()) is not None:
+                after, key = first[0], tuple(first[1:])
                 taken = connection.execute(take, {"chosen": after}).first() if key in keys else None
                 if taken is not None:
                     return Claim(key, *taken)
@@ -155,14 +133,14 @@ class Ledger:
         """Stores a result; False where the claim was lost to another coordinator, whose result counts."""
         state = DONE if row.status == "done" else FAILED
         statement = (
-            update(TRIALS)
+            sql.update(TRIALS)
             .where(*self._held(claim), _T.state == RUNNING)
             .values(state=state, row=json.dumps(row.to_dict(), allow_nan=False), predictions=predictions)
         )
         # a server may have stored it and gone away before it said so: the second try finds it
-        ours = select(_T.id).where(*self._held(claim), _T.state.in_((DONE, FAILED)))
+        ours = sql.select(_T.id).where(*self._held(claim), _T.state.in_((DONE, FAILED)))
 
-        def store(connection: Connection) -> bool:
+        def store(connection: sql.Connection) -> bool:
             return connection.execute(statement).rowcount == 1 or connection.execute(ours).first() is not None
 
         return self.storage.do(store)
@@ -172,10 +150,10 @@ class Ledger:
         values: dict[str, Any] = {"state": FREE, "owner": None}
         if died_of:
             values |= {"deaths": _T.deaths + 1, "reason": died_of}
-        statement = update(TRIALS).where(*self._held(claim), _T.state == RUNNING).values(**values)
+        statement = sql.update(TRIALS).where(*self._held(claim), _T.state == RUNNING).values(**values)
         self.storage.do(lambda connection: connection.execute(statement))
 
-    def _held(self, claim: Claim) -> tuple[ColumnElement[bool], ...]:
+    def _held(self, claim: Claim) -> tuple[sql.ColumnElement[bool], ...]:
         c, s, e = claim.key
         return (
             self._mine, _T.candidate == c, _T.seed == s, _T.epochs == e,
@@ -184,12 +162,12 @@ class Ledger:
 
     def finished(self, known: Collection[Key] = ()) -> list[TrialResult]:
         """The trainings that are over, but for those known, by candidate, seed and epochs."""
-        over = select(*_KEY).where(self._mine, _T.state.in_((DONE, FAILED)))
+        over = sql.select(*_KEY).where(self._mine, _T.state.in_((DONE, FAILED)))
         keys = [key for key in self.storage.do(_all(over)) if tuple(key) not in known]
         results: list[TrialResult] = []
         for some in _some(keys):
-            chosen = select(*_KEY, _T.row, _T.predictions).where(
-                self._mine, tuple_(*_KEY).in_([tuple(one) for one in some])
+            chosen = sql.select(*_KEY, _T.row, _T.predictions).where(
+                self._mine, sql.tuple_(*_KEY).in_([tuple(one) for one in some])
             )
             results += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
         return sorted(results, key=lambda one: one.row.key)
@@ -201,24 +179,19 @@ class Ledger:
             if result.row.key != (candidate, seed, epochs):
                 raise ValueError(f"the row of {result.row.key} at {(candidate, seed, epochs)}")
         except (TypeError, ValueError, RecursionError) as error:
-            expected, do = "the trainings of a search", "Restore a copy, or search in another --run."
-            raise UserError(self.storage.name, f"a damaged row ({error!r})", expected, do) from None
+            do = "Restore a copy, or search in another --run folder."
+            raise UserError(self.storage.name, f"the row of a training is damaged ({error!r}).", do=do) from None
         return result
 
     def ended(self) -> int:
         """How many trainings are over."""
-        counted = select(func.count()).where(self._mine, _T.state.in_((DONE, FAILED)))
-        return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
-
-    def running(self) -> int:
-        """How many are claimed, by anybody."""
-        counted = select(func.count()).where(self._mine, _T.state == RUNNING)
+        counted = sql.select(sql.func.count()).where(self._mine, _T.state.in_((DONE, FAILED)))
         return int(self.storage.do(lambda connection: connection.execute(counted).scalar_one()))
 
     def beat(self) -> None:
         """Says that this coordinator lives."""
         statement = (
-            update(TRIALS).where(self._mine, _T.state == RUNNING, _T.owner == self.owner).values(beat=self._now())
+            sql.update(TRIALS).where(self._mine, _T.state == RUNNING, _T.owner == self.owner).values(beat=self._now())
         )
         self.storage.do(lambda connection: connection.execute(statement))
 
@@ -228,7 +201,7 @@ class Ledger:
         One that ended on this machine is no fault of its training; a silent one may have been brought down by it, so
         that counts as a death.
         """
-        owners = select(_T.owner).where(self._mine, _T.state == RUNNING).distinct()
+        owners = sql.select(_T.owner).where(self._mine, _T.state == RUNNING).distinct()
         gone = [owner for (owner,) in self.storage.do(_all(owners)) if surely_gone(owner)]
         freed = self._free(_T.owner.in_(gone), {}) if gone else 0
         # after a break others may simply not have been able to say that they live
@@ -242,9 +215,9 @@ class Ledger:
         """Frees whatever is claimed: for a coordinator that knows to be the only one; how many."""
         return self._free(_T.owner.is_not(None), {})
 
-    def _free(self, which: ColumnElement[bool], values: dict[str, Any]) -> int:
+    def _free(self, which: sql.ColumnElement[bool], values: dict[str, Any]) -> int:
         statement = (
-            update(TRIALS)
+            sql.update(TRIALS)
             .where(self._mine, _T.state == RUNNING, _T.owner != self.owner, which)
             .values(state=FREE, owner=None, **values)
         )
@@ -256,11 +229,50 @@ def _some(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield keys[start : start + _AT_ONCE]
 
 
-def _make_tables(connection: Connection) -> None:
+def _make_tables(connection: sql.Connection) -> None:
     METADATA.create_all(connection)
-    if connection.execute(select(LEDGERS.c.format)).first() is None:
-        connection.execute(insert(LEDGERS).values(format=FORMAT))
+    if connection.execute(sql.select(LEDGERS.c.format)).first() is None:
+        connection.execute(sql.insert(LEDGERS).values(format=FORMAT))
 
 
-def _all(statement: Any) -> Callable[[Connection], Sequence[Any]]:
+def _all(statement: Any) -> Callable[[sql.Connection], Sequence[Any]]:
     return lambda connection: connection.execute(statement).all()
+
+
+@cache
+def machine() -> str:
+    """This machine, this boot, this space of process numbers: within it a number means one process."""
+    parts = [platform.node(), _read("/proc/sys/kernel/random/boot_id"), _link("/proc/self/ns/pid")]
+    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]  # a ledger need not tell hosts' names
+
+
+def new_owner() -> str:
+    """A name for a coordinator in this process, by which another one can tell whether it lives; two in one process
+    differ."""
+    started = psutil.Process().create_time()
+    return f"{machine()}|{os.getpid()}|{started:.2f}|{uuid.uuid4().hex[:8]}"
+
+
+def surely_gone(owner: str) -> bool:
+    """Whether an owner was a process of this machine that has ended. False where that cannot be known from here."""
+    where, number, started, _ = owner.rsplit("|", 3)
+    if where != machine():
+        return False
+    try:
+        return bool(abs(psutil.Process(int(number)).create_time() - float(started)) > 0.1)
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text().strip()
+    except OSError:
+        return str(psutil.boot_time())
+
+
+def _link(path: str) -> str:
+    try:
+        return os.readlink(path)
+    except OSError:
+        return ""

@@ -171,14 +171,12 @@ class OnRay(Generic[Job, Result]):
         if self._slots() or self._slots_when_grown():
             return
         machines = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        found = sorted({f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines})
+        sizes = sorted({f"{m.get('CPU', 0):g} CPUs and {m.get('GPU', 0):g} GPUs" for m in machines})
         raise UserError(
             "--cpus-per-trial, --gpus-per-trial",
-            f"{self._cpus:g} CPUs and {self._gpus:g} GPUs for each trial, and no machine of the Ray cluster that has "
-            f"so many (they have {'; '.join(found)})",
-            "no more than one machine has",
-            "Ask for less, or add a machine to the cluster first (ray start --address …).",
-        )
+            f"no machine of the Ray cluster has {self._cpus:g} CPUs and {self._gpus:g} GPUs for a trial (they have "
+            f"{'; '.join(sizes)}).", do="Ask for less, or add a machine to the cluster first (ray start --address …).",
+        )  # fmt: skip
 
     def _ready(self, timeout_seconds: float) -> list[_Task[Job]]:
         """What has ended, and what Ray was told to end and did not."""
@@ -316,11 +314,9 @@ def _reason(exceptions: Any, error: Exception) -> str:
     text = str(error)
     if isinstance(error, exceptions.RuntimeEnvSetupError) or "No module named" in text or "failed to import" in text:
         raise UserError(
-            "--executor ray",
-            f"workers that cannot load what they are to run ({_last_line(text)})",
-            "the same environment on every machine of the cluster",
-            "Install the same versions of scalesearch, its extras and Python on each.",
-        ) from error
+            "--executor ray", f"workers cannot load what they are to run ({_last_line(text)}).",
+            do="Install the same versions of scalesearch, its extras and Python on every machine of the cluster.",
+        ) from error  # fmt: skip
     if isinstance(error, exceptions.LocalRayletDiedError | exceptions.RaySystemError):
         raise WorkerDiedError(f"the Ray process of this machine is gone: {_last_line(text)}") from error
     for name, reason in DEATHS.items():
@@ -337,11 +333,11 @@ def _last_line(text: str) -> str:
 def _check_requests(cpus: float, gpus: float) -> None:
     for option, number in (("--cpus-per-trial", cpus), ("--gpus-per-trial", gpus)):
         if not (math.isfinite(number) and number >= 0):
-            raise UserError(option, f"{number:g}", "zero or more")
+            raise UserError(option, f"{number:g} is not a finite number of at least 0.")
         if number > 1 and number != int(number):
-            raise UserError(option, f"{number:g}", "a whole number, or a part of one")
+            raise UserError(option, f"{number:g} is neither a whole number nor a part of one.")
     if not cpus and not gpus:
-        raise UserError("--cpus-per-trial", "0, and no GPU", "something that bounds how many trials run at a time")
+        raise UserError("--cpus-per-trial", "with neither CPUs nor GPUs nothing bounds how many trials run at a time.")
 
 
 def _imported() -> Any:
@@ -349,7 +345,7 @@ def _imported() -> Any:
         import ray
     except ImportError as error:
         raise UserError(
-            "--executor ray", "no Ray in this environment", "the extra ray", "pip install 'scalesearch[ray]'"
+            "--executor ray", "Ray is not installed.", do="Install the extra: pip install 'scalesearch[ray]'."
         ) from error
     return ray
 
@@ -387,9 +383,11 @@ def noted_cluster() -> Path:
 
 def _check_answer(address: str, where: str) -> None:
     """Connects in another process first: Ray's own wait cannot be bounded or interrupted from within."""
-    expected = "the address of a Ray cluster that this machine belongs to, such as 10.0.0.1:6379 or auto"
     if "://" in address:
-        raise UserError(where, address, expected, "Start the command on a machine of the cluster.")
+        raise UserError(
+            where, f"{address} is not of the form 10.0.0.1:6379, nor auto.",
+            do="Start the command on a machine of the cluster.",
+        )  # fmt: skip
     command = [sys.executable, "-c", PROBE, address]
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
     try:
@@ -402,7 +400,10 @@ def _check_answer(address: str, where: str) -> None:
         if probe.returncode == 0:
             return
         reason = _last_line(probe.stderr)
-    raise UserError(where, f"{address}, where no Ray cluster can be joined ({reason})", expected, "See ray status.")
+    raise UserError(
+        where, f"no Ray cluster can be joined at {address} ({reason}).",
+        do='Name one that this machine belongs to; "ray status" shows it.',
+    )  # fmt: skip
 
 
 def _start(ray: Any) -> None:

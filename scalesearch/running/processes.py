@@ -14,7 +14,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any, Generic, Literal
+from typing import Any, Generic
 
 from scalesearch.errors import ScaleSearchError
 from scalesearch.running.executor import STALLED_SECONDS, Beat, Death, FailedStarts, Job, Result, Run, answered
@@ -22,8 +22,6 @@ from scalesearch.running.executor import STALLED_SECONDS, Beat, Death, FailedSta
 BEAT_SECONDS = 1.0
 START_SECONDS = 120.0  # at least, for a process to load its libraries on a machine that has much else to do
 SPAWN = multiprocessing.get_context("spawn")  # a forked copy of a process that runs threads may hang
-
-Message = tuple[Literal["beat", "done", "error"], Any]
 
 
 @dataclass(eq=False)
@@ -63,12 +61,12 @@ class Processes(Generic[Job, Result]):
 
     def ended(self, timeout_seconds: float) -> list[tuple[Job, Result | Death]]:
         self._kill_stalled()
-        found = []
+        answers = []
         with contextlib.suppress(queue.Empty):
-            found.append(self._ended.get(timeout=timeout_seconds))
+            answers.append(self._ended.get(timeout=timeout_seconds))
             while True:
-                found.append(self._ended.get_nowait())
-        return [self._judged(worker, result) for worker, result in found]
+                answers.append(self._ended.get_nowait())
+        return [self._judged(worker, result) for worker, result in answers]
 
     def close(self) -> None:
         for worker in self._workers:

@@ -59,7 +59,7 @@ def provenance(device: str) -> dict[str, Any]:
     }
 
 
-def run_facts(found: Enumeration, data: Dataset, device: str, given: str) -> dict[str, Any]:
+def run_facts(listed: Enumeration, data: Dataset, device: str, given: str) -> dict[str, Any]:
     """What is written into ``run.json`` besides the plan; ``given`` is what was given as --data."""
     return {
         "data_argument": argument(given),
@@ -68,8 +68,8 @@ def run_facts(found: Enumeration, data: Dataset, device: str, given: str) -> dic
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         "notes": list(data.source.notes),
         "source_digest": data.source.digest,
-        "nominal": found.nominal,
-        "candidates": len(found.candidates),
+        "nominal": listed.nominal,
+        "candidates": len(listed.candidates),
     }
 
 

@@ -24,37 +24,35 @@ from scalesearch.study.row import Row
 
 
 class RaceAgenda:
-    """Races run one after another over the same results, so that a later one adds to what an earlier one left open."""
+    """The agenda of a search (``carry_out.Agenda``): races run one after another over the same results, so that a later
+    one adds to what an earlier one left open."""
 
     def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], races: Sequence[Race]) -> None:
         self.plan, self._candidates, self._races = plan, candidates, races
         self._runners = runners(plan, candidates)
 
     def wanted(self, results: Results) -> Sequence[Trial]:
-        """Of ``carry_out.Agenda``."""
         _, state = self._state(results)
         return [trial(self.plan, self._candidates, key) for key in state.wanted]
 
     def total(self, results: Results) -> int:
-        """Of ``carry_out.Agenda``."""
         race, _ = self._state(results)
         return planned(race, len(self._candidates))
 
     def candidate(self, number: int) -> Candidate:
-        """Of ``carry_out.Agenda``."""
         return self._candidates[number]
 
     def checkpoint(self, name: str, seed: int, epochs: int) -> str:
-        """Of ``carry_out.Agenda``: one for all rungs, which are pauses of the same training."""
+        """One for all rungs, which are pauses of the same training."""
         return f"{name}-seed{seed}"
 
     def settled(self, results: Results) -> Collection[str]:
-        """Of ``carry_out.Agenda``: the beaten ones."""
+        """The beaten ones."""
         _, state = self._state(results)
         return [self._candidates[place.number].name for place in state.places if not place.inside]
 
     def conclude(self, folder: Path, results: Results) -> None:
-        """Of ``carry_out.Agenda``: ``winners.json`` and ``coefficients.json``."""
+        """Writes ``winners.json`` and ``coefficients.json``."""
         race, state = self._state(results)
         answer = conclude(race, state, self._candidates, results, self.plan.target_macs)
         if answer is not None:
@@ -142,8 +140,8 @@ def _check_folder(folder: Path, plan: SearchPlan, storage: Storage, recorded: bo
     check_same(old if isinstance(old, dict) else {}, plan, str(folder))
     if values.get("storage") != _kept_where(storage):
         raise UserError(
-            "--storage", _kept_where(storage), f"{values.get('storage')}, where this run's trainings are",
-            "Give the same --storage as before, or another --run folder.",
+            "--storage", f"this run's trainings are in {values.get('storage')}, not in {_kept_where(storage)}.",
+            do="Give the same --storage as before, or another --run folder.",
         )  # fmt: skip
 
 

@@ -57,21 +57,17 @@ class Storage:
                 if not self.shared or (until is not None and now > until):
                     raise self.refused(error) from None
                 until = until or now + PATIENCE_SECONDS
-                self._say_away(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
+                if not self._away:  # said once, though several threads miss it
+                    self._away = True
+                    self._note(f"{self.name} does not answer ({reason(error)}); trying for {PATIENCE_SECONDS:g} s")
                 time.sleep(RETRY_SECONDS)
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, UnicodeDecodeError) as error:  # sqlite3 reads text from damaged pages
                 raise self.refused(error) from None
             else:
                 if self._away:
                     self._away = False
                     self._note(f"{self.name} is back")
                 return answer
-
-    def _say_away(self, text: str) -> None:
-        """Once for several threads that all miss it."""
-        if not self._away:
-            self._away = True
-            self._note(text)
 
     def once(self) -> None:
         """Asks the server for an answer, without patience: a wrong address should be said at once.
@@ -105,13 +101,9 @@ class Storage:
 
     def refused(self, error: Exception) -> UserError:
         """Our message for a database's."""
-        if self.shared:
-            expected, do = "a PostgreSQL that answers", "What is done is kept; the same command continues."
-        else:
-            expected, do = "a study that can be read and written, with space on its disk", (
-                "Nothing is lost: mend the disk and run the same command again, or choose another --run folder."
-            )  # fmt: skip
-        return UserError(self.name, reason(error), expected, do)
+        what, cure = ("database", "it") if self.shared else ("study", "the file or its disk")
+        do = f"Mend {cure} and run the same command again; what is done is kept."
+        return UserError(self.name, f"the {what} cannot be read and written ({reason(error)}).", do=do)
 
 
 def storage_url(folder: Path, storage: str | None) -> URL:
@@ -122,20 +114,21 @@ def storage_url(folder: Path, storage: str | None) -> URL:
     """
     if storage is None:
         return URL.create("sqlite", database=str((folder / "study.db").resolve()))
-    expected = "postgresql://USER:PASSWORD@HOST/DATABASE"
+    form = "is not of the form postgresql://USER:PASSWORD@HOST/DATABASE."
     try:
         url = make_url(storage)
     except ArgumentError:
-        raise UserError("--storage", repr(storage), expected) from None
+        raise UserError("--storage", f'"{storage}" {form}') from None
     if url.get_backend_name() not in ("postgresql", "postgres"):
         do = "Leave it out for SQLite in the run's folder, which takes one coordinator."
-        raise UserError("--storage", f"{url.drivername}://…", expected, do)
+        raise UserError("--storage", f"{url.drivername}://… {form}", do=do)
     if "+" in url.drivername:
         return url
     for module, driver in DRIVERS.items():
         if importlib.util.find_spec(module):
             return url.set(drivername=driver)
-    raise UserError("--storage", "no driver for PostgreSQL", "psycopg", "pip install 'scalesearch[postgresql]'")
+    do = "Install psycopg: pip install 'scalesearch[postgresql]'."
+    raise UserError("--storage", "no driver for PostgreSQL is installed.", do=do)
 
 
 def reason(error: Exception) -> str:

@@ -70,17 +70,18 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     count = fvcore_count(job.trial.spec)
     nothing, notes = np.zeros(0, np.int64), list[str]()
     try:
-        found, loss = _train(setting, job, beat, notes.append)
+        evaluation, loss = _train(setting, job, beat, notes.append)
     except (NonFiniteLoss, TooLittleMemory, RuntimeError) as error:  # torch raises RuntimeError for much of its own
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
         return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
-    correct = int((found.labels == found.predictions).sum())
+    labels, predictions = evaluation.labels, evaluation.predictions
+    correct = int((labels == predictions).sum())
     seconds = time.perf_counter() - began
     measurement = Measurement(
-        count.macs, count.total, correct, len(found.labels), loss, seconds, note=notes[-1] if notes else ""
+        count.macs, count.total, correct, len(labels), loss, seconds, note=notes[-1] if notes else ""
     )
-    return Outcome(measurement, found.labels, found.predictions)
+    return Outcome(measurement, labels, predictions)
 
 
 def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]) -> tuple[Evaluation, float]:
@@ -116,8 +117,8 @@ def _start(setting: Setting, trial: Trial, arrays: ImageArrays, device: torch.de
         return from_scratch(spec, arrays, config.seed)
     source = open_weights(weights.name, spec, weights.padding)
     if source.digest != weights.digest:
-        found = f"tensors of digest {source.digest}"
-        raise UserError(weights.name, found, f"those that the search began with ({weights.digest})", "Bring them back.")
+        changed = f"the tensors (digest {source.digest}) are not those that the search began with ({weights.digest})."
+        raise UserError(weights.name, changed, do="Bring them back.")
     steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
     classes = setting.train.source.classes
     return from_source(settled(spec, steps), source, arrays, classes, device, seed=config.seed, repair=not paused)

@@ -26,7 +26,7 @@ from scalesearch.study.verification import (
 
 
 class VerificationAgenda:
-    """A list of trainings, each to its end."""
+    """The agenda of a verification (``carry_out.Agenda``): a list of trainings, each to its end."""
 
     def __init__(
         self, plan: SearchPlan, phi: float, networks: Sequence[ScaledCandidate], trials: Sequence[Trial]
@@ -35,27 +35,25 @@ class VerificationAgenda:
         self._candidates = {network.candidate.index: network.candidate for network in networks}
 
     def wanted(self, results: Results) -> Sequence[Trial]:
-        """Of ``carry_out.Agenda``; a failed training is not tried again."""
+        """Those without a result; a failed training is not tried again."""
         return [one for one in self.trials if one.key not in results]
 
     def total(self, results: Results) -> int:
-        """Of ``carry_out.Agenda``."""
         return len(self.trials)
 
     def candidate(self, number: int) -> Candidate:
-        """Of ``carry_out.Agenda``."""
         return self._candidates[number]
 
     def checkpoint(self, name: str, seed: int, epochs: int) -> str:
-        """Of ``carry_out.Agenda``: another number of epochs is another training."""
+        """Another number of epochs is another training."""
         return f"{name}-seed{seed}-e{epochs}"
 
     def settled(self, results: Results) -> Collection[str]:
-        """Of ``carry_out.Agenda``: a training that is over has no checkpoint any more."""
+        """None: a training that is over has no checkpoint any more."""
         return ()
 
     def conclude(self, folder: Path, results: Results) -> None:
-        """Of ``carry_out.Agenda``: nothing before the end."""
+        """Nothing before the end."""
 
 
 def recorded(record: Record, agenda: VerificationAgenda, storage: str | None = None) -> list[Row]:
@@ -100,14 +98,9 @@ def verify(
         ledger = open_ledger(database, _run_name(database, agenda))
         trainings = carry_out(ledger, folder, agenda, data, workers, listener, bounds)
         verification = compare_sizes(
-            record.plan,
-            answer.recommended,
-            agenda.networks,
-            agenda.phi,
-            agenda.trials,
-            record.results,
+            record.plan, answer.recommended, agenda.networks, agenda.phi, agenda.trials, record.results,
             trainings.results,
-        )
+        )  # fmt: skip
         write_verification(folder, verification)
         return verification
 

@@ -21,11 +21,10 @@ from scalesearch.design.cost import EXPONENT
 from scalesearch.design.scaling import Coefficients, Rounding, check_coefficients
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import load, write_json
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.race import Place, Race, Results, State
 from scalesearch.study.statistics import Interval, Sample, SeedSpread, weigh
-from scalesearch.typed import parse
 
 ANSWER_FILE, RECOMMENDATION_FILE = "winners.json", "coefficients.json"
 FORMAT = 1  # of both
@@ -264,8 +263,8 @@ def write_answer(folder: Path, answer: Answer, recommendation: Recommendation) -
 
 def read_answer(folder: Path) -> Answer | None:
     """The answer in a run's folder; None where there is none. Raises UserError for a damaged or foreign file."""
-    path, what = folder / ANSWER_FILE, "the answer of a search"
-    return parse(Answer, _versioned(path, what), str(path), what) if path.is_file() else None
+    path = folder / ANSWER_FILE
+    return load(Answer, path, "the answer of a search", FORMAT) if path.is_file() else None
 
 
 def read_recommendation(folder: Path) -> Recommendation:
@@ -274,19 +273,10 @@ def read_recommendation(folder: Path) -> Recommendation:
     Raises:
         UserError: not there, damaged, foreign, or of a newer version.
     """
-    path, what = folder / RECOMMENDATION_FILE, "the coefficients of a search"
+    path = folder / RECOMMENDATION_FILE
     if not path.is_file():
         raise UserError(
-            "--run",
-            f"{folder} without {path.name}",
-            "the folder of a search",
-            'Run "scalesearch grid" first, or name one.',
-        )
-    return parse(Recommendation, _versioned(path, what), str(path), what)
-
-
-def _versioned(path: Path, what: str) -> dict[str, object]:
-    values = read_json(path, what)
-    if values.pop("format", None) != FORMAT:
-        raise UserError(str(path), "another format", f"format {FORMAT}", "Run the search again with this version.")
-    return values
+            "--run", f"there is no {path.name} in {folder}, so it is not the folder of a search with an answer.",
+            do='Run "scalesearch grid" first, or name such a folder.',
+        )  # fmt: skip
+    return load(Recommendation, path, "the coefficients of a search", FORMAT)

@@ -4,15 +4,33 @@ import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from scalesearch.errors import UserError
+from scalesearch.typed import Rule, integer, parse, rules, shown
 
 Optimizer = Literal["adamw", "sgd"]
 Strategy = Literal["full", "head", "tail", "gradual"]
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+# settings that came after runs had been kept: at their defaults they do not change a digest
+LATER = ("tail_blocks", "layer_decay", "accumulate", "patience", "recompute")
+LARGEST_BATCH = 65536  # images; far above any that helps
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value is a finite number and not a truth value."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+
+
+COUNT = Rule("a whole number of at least 1", lambda v: is_number(v) and isinstance(v, int) and v >= 1)
+WHOLE = Rule("a whole number of at least 0", lambda v: is_number(v) and isinstance(v, int) and v >= 0)
+NOT_NEGATIVE = Rule("a finite number of at least 0", lambda v: is_number(v) and v >= 0)
+SHARE = Rule("a number from 0 to below 1", lambda v: is_number(v) and 0 <= v < 1)
+RATIO = Rule("a number above 0, at most 1", lambda v: is_number(v) and 0 < v <= 1)
 
 
 @dataclass(frozen=True)
@@ -41,23 +59,23 @@ class TrainConfig:
         recompute: whether activations are recomputed in the backward pass instead of kept (see ``recompute``).
     """
 
-    epochs: int
-    batch_size: int = 128
+    epochs: Annotated[int, COUNT]
+    batch_size: Annotated[int, integer(1, LARGEST_BATCH)] = 128
     optimizer: Optimizer = "adamw"
-    lr: float = 1e-3
-    weight_decay: float = 0.02
-    warmup_epochs: float = 1.0
-    label_smoothing: float = 0.1
-    clip_grad_norm: float = 1.0
-    ema_decay: float = 0.0
-    seed: int = 0
+    lr: Annotated[float, Rule("a number above 0", lambda v: is_number(v) and v > 0)] = 1e-3
+    weight_decay: Annotated[float, NOT_NEGATIVE] = 0.02
+    warmup_epochs: Annotated[float, NOT_NEGATIVE] = 1.0
+    label_smoothing: Annotated[float, SHARE] = 0.1
+    clip_grad_norm: Annotated[float, NOT_NEGATIVE] = 1.0
+    ema_decay: Annotated[float, SHARE] = 0.0
+    seed: Annotated[int, WHOLE] = 0
     strategy: Strategy = "full"
-    body_lr_ratio: float = 1.0
+    body_lr_ratio: Annotated[float, RATIO] = 1.0
     precision: Precision = "auto"
-    tail_blocks: int = 3
-    layer_decay: float = 1.0
-    accumulate: int = 1
-    patience: int = 0
+    tail_blocks: Annotated[int, WHOLE] = 3
+    layer_decay: Annotated[float, RATIO] = 1.0
+    accumulate: Annotated[int, COUNT] = 1
+    patience: Annotated[int, WHOLE] = 0
     recompute: bool = False
 
     @property
@@ -78,72 +96,20 @@ class TrainConfig:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "TrainConfig":
         """The inverse of ``to_dict``, validated; what is left out keeps its default. Raises UserError."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        for name in values:
-            if name not in names:
-                raise UserError(f"training settings: {name}", "an unknown setting", ", ".join(names))
-        if "epochs" not in values:
-            raise UserError("training settings: epochs", "nothing", EXPECTED_COUNT)
-        config = cls(**values)
+        config = parse(cls, values, "training settings", "the settings of a training")
         validate(config)
         return config
 
 
-def is_whole(value: Any) -> bool:
-    """Whether a value is an integer and not a truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value is a finite number and not a truth value."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
-
-
-def is_share(value: Any) -> bool:
-    """Whether a value is a number from 0 (included) to 1 (not included)."""
-    return is_number(value) and 0 <= value < 1
-
-
-# settings that came after runs had been kept: at their defaults they do not change a digest
-LATER = ("tail_blocks", "layer_decay", "accumulate", "patience", "recompute")
-LARGEST_BATCH = 65536  # images; far above any that helps
-EXPECTED_COUNT = "a whole number of at least 1"
-NOT_NEGATIVE = "a finite number of at least 0"
-SHARE = "a number from 0 to below 1"
-# setting, test, what would be accepted
-RULES: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
-    ("epochs", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
-    ("batch_size", lambda v: is_whole(v) and 1 <= v <= LARGEST_BATCH, f"{EXPECTED_COUNT}, at most 65536"),
-    ("optimizer", lambda v: v in get_args(Optimizer), " or ".join(get_args(Optimizer))),
-    ("lr", lambda v: is_number(v) and v > 0, "a finite number above 0"),
-    ("weight_decay", lambda v: is_number(v) and v >= 0, NOT_NEGATIVE),
-    ("warmup_epochs", lambda v: is_number(v) and v >= 0, NOT_NEGATIVE),
-    ("label_smoothing", is_share, SHARE),
-    ("clip_grad_norm", lambda v: is_number(v) and v >= 0, NOT_NEGATIVE),
-    ("ema_decay", is_share, SHARE),
-    ("seed", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
-    ("strategy", lambda v: v in get_args(Strategy), " or ".join(get_args(Strategy))),
-    ("body_lr_ratio", lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1"),
-    ("precision", lambda v: v in get_args(Precision), ", ".join(get_args(Precision))),
-    ("tail_blocks", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
-    ("layer_decay", lambda v: is_number(v) and 0 < v <= 1, "a number above 0, at most 1"),
-    ("accumulate", lambda v: is_whole(v) and v >= 1, EXPECTED_COUNT),
-    ("patience", lambda v: is_whole(v) and v >= 0, "a whole number of at least 0"),
-    ("recompute", lambda v: isinstance(v, bool), "true or false"),
-)
-
-
 def validate(config: TrainConfig) -> None:
     """Raise UserError naming the first setting that cannot be used."""
-    for name, accepts, expected in RULES:
+    for name, rule in rules(TrainConfig).items():
         value = getattr(config, name)
-        if not accepts(value):
-            raise UserError(f"training settings: {name}", repr(value), expected)
-    if config.warmup_epochs > config.epochs:
-        raise UserError(
-            "training settings: warmup_epochs", repr(config.warmup_epochs), f"at most the {config.epochs} epochs"
-        )
-    if config.accumulate > config.batch_size:
-        raise UserError(
-            "training settings: accumulate", str(config.accumulate), f"at most the {config.batch_size} images of a step"
-        )
+        if not rule.accepts(value):
+            raise UserError(f"training settings: {name}", f"{shown(value)} is not {rule.expected}.")
+    for name, most, what in (
+        ("warmup_epochs", config.epochs, "epochs"), ("accumulate", config.batch_size, "images of a step"),
+    ):  # fmt: skip
+        value = getattr(config, name)
+        if value > most:
+            raise UserError(f"training settings: {name}", f"{value} is more than the {most} {what}.")

@@ -16,7 +16,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Runner
+from scalesearch.study.race import Runners
 from scalesearch.study.row import BASELINE, Key, Row
 from scalesearch.typed import parse
 
@@ -128,9 +128,9 @@ def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
     return Trial(number, name, replace(spec, name=name), plan.proxy.spec(spec), train, until, plan.weights)
 
 
-def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Runner, ...]:
+def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> Runners:
     """The candidates as the race sees them."""
-    return tuple(Runner(c.index, score(1.0, c.macs, plan.target_macs)) for c in candidates)
+    return {c.index: score(1.0, c.macs, plan.target_macs) for c in candidates}
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
@@ -153,13 +153,13 @@ def check_same(old: dict[str, Any], new: SearchPlan, where: str) -> None:
     if differing:
         shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
         raise UserError(
-            where, f"another search ({shown})", "the one asked for", "Give the same options, or another --run folder."
+            where, f"the folder holds another search ({shown}).", do="Give the same options, or another --run folder."
         )
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What a worker found out about a trial. Accuracies are of the proxy, on validation images.
+    """What a worker measured of a trial. Accuracies are of the proxy, on validation images.
 
     ``reason`` is empty for a trial that ended well and says why one failed. ``seconds`` is wall time of this portion.
     ``note`` says what was odd about it.
@@ -180,44 +180,26 @@ def nothing_measured(one: Trial, reason: str) -> Measurement:
     return Measurement(cost(one.spec).macs, 0, 0, 0, 0.0, 0.0, reason)
 
 
-def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measured: Measurement) -> Row:
+def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: Measurement) -> Row:
     """A candidate's design (None: the baseline's), its measurements, and the score that joins them."""
-    sizes, failed = cost(one.spec), bool(measured.reason)
-    top1 = None if failed else measured.correct / measured.images
+    sizes, failed = cost(one.spec), bool(measurement.reason)
+    top1 = None if failed else measurement.correct / measurement.images
     multipliers = candidate.coefficients if candidate else Coefficients(1, 1, 1)
     return Row(
-        candidate=one.candidate,
-        role="candidate" if candidate else "baseline",
-        control=candidate.control if candidate else "",
-        name=one.name,
-        digest=one.spec.digest,
-        alpha=multipliers.alpha,
-        beta=multipliers.beta,
-        gamma=multipliers.gamma,
+        candidate=one.candidate, role="candidate" if candidate else "baseline",
+        control=candidate.control if candidate else "", name=one.name, digest=one.spec.digest,
+        alpha=multipliers.alpha, beta=multipliers.beta, gamma=multipliers.gamma,
         triples="; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
-        nominal_ratio=candidate.nominal_ratio if candidate else 1.0,
-        real_ratio=sizes.macs / cost(plan.baseline).macs,
-        macs=measured.macs,
-        fvcore_total=measured.fvcore_total,
-        params=sizes.params,
-        activations=sizes.activations,
-        resolution=one.spec.resolution,
-        blocks=sum(one.spec.depths),
-        seed=one.train.seed,
-        status="failed" if failed else "done",
-        reason=measured.reason,
-        top1=top1,
-        correct=measured.correct,
-        images=measured.images,
-        score=None if top1 is None else score(top1, measured.macs, plan.target_macs),
-        proxy_resolution=one.proxy_spec.resolution,
-        proxy_macs=cost(one.proxy_spec).macs,
-        epochs=one.until,
-        full_epochs=one.train.epochs,
-        train_loss=None if failed else measured.train_loss,
-        seconds=measured.seconds,
-        note=measured.note,
-    )
+        nominal_ratio=candidate.nominal_ratio if candidate else 1.0, real_ratio=sizes.macs / cost(plan.baseline).macs,
+        macs=measurement.macs, fvcore_total=measurement.fvcore_total, params=sizes.params,
+        activations=sizes.activations, resolution=one.spec.resolution, blocks=sum(one.spec.depths),
+        seed=one.train.seed, status="failed" if failed else "done", reason=measurement.reason, top1=top1,
+        correct=measurement.correct, images=measurement.images,
+        score=None if top1 is None else score(top1, measurement.macs, plan.target_macs),
+        proxy_resolution=one.proxy_spec.resolution, proxy_macs=cost(one.proxy_spec).macs, epochs=one.until,
+        full_epochs=one.train.epochs, train_loss=None if failed else measurement.train_loss,
+        seconds=measurement.seconds, note=measurement.note,
+    )  # fmt: skip
 
 
 def _short(value: Any) -> str:

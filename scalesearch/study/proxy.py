@@ -61,7 +61,6 @@ def choose_proxy(
         ):
             divisor += 1
     if not 1 <= divisor <= baseline.resolution / 8:
-        largest = baseline.resolution / 8
-        raise UserError("--proxy-divisor", f"{divisor:g}", f"a number from 1 to {largest:g}")
+        raise UserError("--proxy-divisor", f"{divisor:g} is not between 1 and {baseline.resolution / 8:g}.")
     chosen_images = images or (available if gpu else min(available, CPU_IMAGES))
     return Proxy(float(divisor), epochs or (20 if gpu else 18), min(chosen_images, available))

@@ -19,7 +19,6 @@ from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import (
     LEVEL,
     Bools,
-    Evidence,
     Floats,
     Interval,
     Sample,
@@ -49,12 +48,7 @@ class Race:
     level: float = LEVEL
 
 
-@dataclass(frozen=True)
-class Runner:
-    """A candidate in the race: its number, and what turns its accuracy into a score."""
-
-    number: int
-    factor: float
+Runners = Mapping[int, float]  # candidates in the race by number, and what turns the accuracy of each into a score
 
 
 @dataclass(frozen=True)
@@ -92,6 +86,9 @@ class State:
     def inside(self) -> tuple[Place, ...]:
         """The winner set so far."""
         return tuple(place for place in self.places if place.inside)
+
+
+Verdicts = tuple[tuple[Place, ...], SeedSpread | None]  # of a rung: where each candidate stands, and the seeds' spread
 
 
 class Results:
@@ -144,22 +141,13 @@ class Results:
                 if (number, seed, epochs) not in self._resampled:
                     self._resampled[number, seed, epochs] = resample(right[seed])
             self._samples[place] = sample(
-                np.stack([right[seed] for seed in chosen]),
-                [self._resampled[number, seed, epochs] for seed in chosen],
+                np.stack([right[seed] for seed in chosen]), [self._resampled[number, seed, epochs] for seed in chosen]
             )
         return self._samples[place]
 
     def spread(self, epochs: int) -> SeedSpread | None:
         """Between seeds, of everything trained for so long, the baseline included."""
         return seed_spread([self.sample(number, epochs) for number in self.numbers(epochs)])
-
-
-@dataclass(frozen=True)
-class Verdicts:
-    """How a rung came out: where each candidate stands, and the spread between seeds."""
-
-    places: tuple[Place, ...]
-    spread: SeedSpread | None
 
 
 def usual(epochs: int, seeds: int = 1, level: float = LEVEL) -> Race:
@@ -201,7 +189,7 @@ def places(rung: Rung, candidates: int) -> int:
     return max(1, math.ceil(rung.share * candidates - 1e-9))
 
 
-def advance(race: Race, runners: Sequence[Runner], results: Results) -> State:
+def advance(race: Race, runners: Runners, results: Results) -> State:
     """What to train next, and where everybody stands: one pass over the rungs, each judged once.
 
     Each rung's test has a share of the level's error, so that the best candidate is lost with probability
@@ -217,68 +205,53 @@ def advance(race: Race, runners: Sequence[Runner], results: Results) -> State:
         wanted = tuple(
             key
             for seed in range(rung.seeds)
-            for key in ((n, seed, rung.epochs) for n in (BASELINE, *(r.number for r in entrants)))
+            for key in ((n, seed, rung.epochs) for n in (BASELINE, *entrants))
             if key not in results
         )
         if wanted:
             rung, entrants = _trained_part(rung, entrants, results)  # noqa: PLW2901
-        judged = [r for r in entrants if _well(r, rung, results)]
+        # those of whose trainings in the rung none failed
+        judged = {n: runners[n] for n in entrants if results.seeds(n, rung.epochs).keys() >= set(range(rung.seeds))}
         if not judged:
             break
-        verdicts = _verdicts(number, rung, judged, level, spread, results)
-        spread = verdicts.spread
-        standing |= {place.number: place for place in verdicts.places}
-        field = sorted((r for r in judged if standing[r.number].inside), key=lambda r: -standing[r.number].score.value)
+        stands, spread = _verdicts(number, rung, judged, level, spread, results)
+        standing |= {place.number: place for place in stands}
+        field = sorted((n for n in judged if standing[n].inside), key=lambda n: -standing[n].score.value)
         if wanted or sum(place.inside for place in standing.values()) == 1:
             break
     ordered = sorted(standing.values(), key=lambda p: (-p.rung, not p.inside, -p.score.value, p.number))
     return State(wanted, tuple(ordered), spread)
 
 
-def _trained_part(rung: Rung, entrants: Sequence[Runner], results: Results) -> tuple[Rung, list[Runner]]:
+def _trained_part(rung: Rung, entrants: Sequence[int], results: Results) -> tuple[Rung, list[int]]:
     """The entrants that have been trained in the rung, with as many seeds as all of them have."""
     counts = {
-        r.number: next((s for s in range(rung.seeds) if (r.number, s, rung.epochs) not in results), rung.seeds)
-        for r in entrants
+        n: next((s for s in range(rung.seeds) if (n, s, rung.epochs) not in results), rung.seeds) for n in entrants
     }
-    there = [r for r in entrants if counts[r.number]]
-    return replace(rung, seeds=min((counts[r.number] for r in there), default=1)), there
-
-
-def _well(runner: Runner, rung: Rung, results: Results) -> bool:
-    """Whether none of the rung's trainings of a runner failed."""
-    return all(seed in results.seeds(runner.number, rung.epochs) for seed in range(rung.seeds))
+    there = [n for n in entrants if counts[n]]
+    return replace(rung, seeds=min((counts[n] for n in there), default=1)), there
 
 
 def _verdicts(
-    number: int, rung: Rung, judged: Sequence[Runner], level: float, before: SeedSpread | None, results: Results
+    number: int, rung: Rung, judged: Runners, level: float, before: SeedSpread | None, results: Results
 ) -> Verdicts:
     """How the runners stand in a rung; judged once for the same trainings.
 
     Args:
         before: the spread between seeds that an earlier rung showed, for a rung that cannot show its own.
     """
-    repeats = _repeats(rung, results)
-    question = (rung, tuple(judged), level, before, repeats)
-    asked, verdicts = results.verdicts.get(number, (None, Verdicts((), None)))
+    # where the baseline has several seeds, they tell of the spread between them, too
+    repeated = [seed for seed in results.seeds(BASELINE, rung.epochs) if seed < rung.seeds]
+    repeats = [results.sample(BASELINE, rung.epochs, repeated)] if repeated else []
+    question = (rung, tuple(judged.items()), level, before, tuple(repeats))
+    asked, verdicts = results.verdicts.get(number, (None, ((), None)))
     if asked != question:
         seeds = range(rung.seeds)
-        samples = [results.sample(r.number, rung.epochs, seeds) for r in judged]
+        samples = [results.sample(n, rung.epochs, seeds) for n in judged]
         spread = seed_spread([*samples, *repeats]) or before
-        evidence = weigh(samples, [r.factor for r in judged], spread)
+        evidence = weigh(samples, list(judged.values()), spread)
         inside = not_beaten(evidence, level)
-        verdicts = Verdicts(_placed(judged, number, evidence, inside), spread)
+        stands = [Place(n, number, bool(inside[i]), evidence.interval(i)) for i, n in enumerate(judged)]
+        verdicts = tuple(stands), spread
         results.verdicts[number] = (question, verdicts)
     return verdicts
-
-
-def _repeats(rung: Rung, results: Results) -> tuple[Sample, ...]:
-    """The baseline's trainings of a rung: where it has several seeds, they tell of the spread between them, too."""
-    seeds = [seed for seed in results.seeds(BASELINE, rung.epochs) if seed < rung.seeds]
-    return (results.sample(BASELINE, rung.epochs, seeds),) if seeds else ()
-
-
-def _placed(judged: Sequence[Runner], rung: int, evidence: Evidence, inside: Bools) -> tuple[Place, ...]:
-    return tuple(
-        Place(runner.number, rung, bool(inside[place]), evidence.interval(place)) for place, runner in enumerate(judged)
-    )

@@ -31,7 +31,7 @@ from scalesearch.study.answer import (
 )
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.race import Results
-from scalesearch.study.row import BASELINE, Key, Row, TrialResult, parse_rows
+from scalesearch.study.row import BASELINE, TRAININGS, Key, Row, TrialResult, parse_rows
 from scalesearch.study.statistics import Bools
 from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
 from scalesearch.study.verification import Verification, read_verifications
@@ -192,8 +192,8 @@ def read_record(folder: Path, counted: bool = True) -> Record:
     path = folder / RUN_FILE
     if not path.is_file():
         raise UserError(
-            "--run", f"no {RUN_FILE} in {folder}", "the folder of a search",
-            'Run "scalesearch grid" first, or name one.',
+            "--run", f"there is no {RUN_FILE} in {folder}, so it is not the folder of a search.",
+            do='Run "scalesearch grid" first, or name such a folder.',
         )  # fmt: skip
     values = read_json(path, WHAT)
     check_format(folder, values)
@@ -222,10 +222,8 @@ def newest_run(root: Path = Path("runs")) -> Path | None:
 def answered(record: Record) -> tuple[Answer, Recommendation]:
     """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
     if record.answer is None or record.recommendation is None:
-        reason = next((row.reason for row in record.rows if row.reason), "none was run")
-        raise UserError(
-            str(record.folder), f"no finished candidate ({reason})", "at least one", "Lower --lr or --batch-size."
-        )
+        reason = next((row.reason for row in record.rows if row.reason), "none was trained")
+        raise UserError(str(record.folder), f"no candidate has a result ({reason}).", do="Lower --lr or --batch-size.")
     return record.answer, record.recommendation
 
 
@@ -235,13 +233,14 @@ def check_format(folder: Path, values: Mapping[str, Any]) -> None:
     if version == FORMAT:
         return
     if not isinstance(version, int):
-        raise UserError(str(folder / RUN_FILE), "a file without a format", WHAT)
+        raise UserError(str(folder / RUN_FILE), f"the file does not name its format, so it is not {WHAT}.")
     versions = values.get("versions")
     by = f"scalesearch {versions.get('scalesearch', '?')}" if isinstance(versions, dict) else "another scalesearch"
-    newer, do = version > FORMAT, f"Read it with {by}, or search again in another --run folder."
+    do = f"Read it with {by}, or search again in another --run folder."
     raise UserError(
-        str(folder), f"a run of format {version}, by {by}", f"format {FORMAT}", "Update scalesearch." if newer else do
-    )
+        str(folder), f"the run has format {version}, written by {by}; this version reads format {FORMAT}.",
+        do="Update scalesearch." if version > FORMAT else do,
+    )  # fmt: skip
 
 
 def _trainings(folder: Path, source_digest: str) -> tuple[MemberTraining, ...]:
@@ -277,7 +276,12 @@ def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Ma
     )
     for name, stated, follows in checks:
         if stated != follows:
-            raise UserError(f"{path}: {name}", f"{stated}", f"{follows}, which follows from the plan beside it")
+            raise _conflict(f"{path}: {name}", stated, follows, "the plan beside it", do="")
+
+
+def _conflict(where: str, stated: object, follows: object, source: str, do: str = MEND) -> UserError:
+    """What one file of a run says and another one contradicts."""
+    return UserError(where, f"{str(stated)[:80]} is stated, but {str(follows)[:80]} follows from {source}.", do=do)
 
 
 def _check_row(record: Record, row: Row) -> None:
@@ -285,7 +289,7 @@ def _check_row(record: Record, row: Row) -> None:
     plan, candidates = record.plan, record.enumeration.candidates
     where = f"{record.folder / ROWS_FILE}: {row.file}"
     if row.candidate >= len(candidates):
-        raise UserError(where, f"candidate {row.candidate}", f"one of the plan's {len(candidates)} candidates", MEND)
+        raise UserError(where, f"the plan has only {len(candidates)} candidates, no {row.candidate}.", do=MEND)
     candidate = None if row.candidate == BASELINE else candidates[row.candidate]
     spec = plan.baseline if candidate is None else candidate.spec
     design = {
@@ -297,7 +301,7 @@ def _check_row(record: Record, row: Row) -> None:
     }  # fmt: skip
     for name, value in design.items():
         if getattr(row, name) != value:
-            raise UserError(f"{where}: {name}", f"{getattr(row, name)}", f"{value}, as the plan says", MEND)
+            raise _conflict(f"{where}: {name}", getattr(row, name), value, "the plan")
     if row.status == "failed" or row.key not in record.results:  # or nobody asked for the predictions
         return
     right = record.results.seeds(row.candidate, row.epochs)[row.seed]
@@ -308,7 +312,7 @@ def _check_row(record: Record, row: Row) -> None:
     }  # fmt: skip
     for name, (stated, counted) in counts.items():
         if not math.isclose(stated, counted, rel_tol=1e-9):
-            raise UserError(f"{where}: {name}", f"{stated:g}", f"{counted:g}, as its predictions say", MEND)
+            raise _conflict(f"{where}: {name}", f"{stated:g}", f"{counted:g}", "its predictions")
 
 
 def _check_answer(record: Record, answer: Answer) -> None:
@@ -317,23 +321,21 @@ def _check_answer(record: Record, answer: Answer) -> None:
     controls = {candidate.name: candidate.control for candidate in record.enumeration.candidates}
     for standing in answer.standings:
         if controls.get(standing.name, "?") != standing.control:
-            raise UserError(
-                f"{where}: standings", f"{standing.name} ({standing.control or 'no control'})",
-                "candidates of the plan", MEND,
-            )  # fmt: skip
+            kind = f"as a control of {standing.control}" if standing.control else "that is no control"
+            raise UserError(f"{where}: standings", f"the plan has no candidate {standing.name} {kind}.", do=MEND)
         _check_standing(record, standing, numbers[standing.name])
     names = [standing.name for standing in answer.standings]
     if len(set(names)) < len(names):
-        raise UserError(f"{where}: standings", "a candidate twice", "each once", MEND)
+        raise UserError(f"{where}: standings", "a candidate stands there twice.", do=MEND)
     if answer.recommended not in [standing.name for standing in answer.members]:
-        raise UserError(f"{where}: recommended", answer.recommended, "a member of the winner set", MEND)
+        raise UserError(f"{where}: recommended", f"{answer.recommended} is no member of the winner set.", do=MEND)
     for comparison in answer.comparisons:
         if controls.get(comparison.control) != comparison.dimension:
             raise UserError(
-                f"{where}: comparisons", f"{comparison.control} as {comparison.dimension} alone", "a control", MEND
+                f"{where}: comparisons", f"{comparison.control} does not scale {comparison.dimension} alone.", do=MEND
             )
     if not 0 < answer.level < 1:
-        raise UserError(f"{where}: level", f"{answer.level:g}", "a number between 0 and 1", MEND)
+        raise UserError(f"{where}: level", f"{answer.level:g} is not between 0 and 1.", do=MEND)
 
 
 def _check_standing(record: Record, standing: Standing, number: int) -> None:
@@ -341,37 +343,34 @@ def _check_standing(record: Record, standing: Standing, number: int) -> None:
     where = f"{record.folder / ANSWER_FILE}: {standing.name}"
     rows = [r for r in record.rows if r.candidate == number and r.epochs == standing.epochs and r.status == "done"]
     if not 0 < standing.seeds <= len(rows):
-        raise UserError(
-            where, f"{standing.seeds} trainings of {standing.epochs} epochs", f"{len(rows)}, as {ROWS_FILE} says", MEND
-        )
+        raise _conflict(where, f"{standing.seeds} trainings of {standing.epochs} epochs", len(rows), ROWS_FILE)
     if not standing.low <= standing.score + 1e-9 or not standing.score <= standing.high + 1e-9:
-        raise UserError(
-            where, f"score {standing.score:g}", f"{standing.low:g} to {standing.high:g}, its interval", MEND
-        )
+        reach = f"{standing.low:g} to {standing.high:g}"
+        raise UserError(where, f"the score {standing.score:g} lies outside of its interval, {reach}.", do=MEND)
     mean = sum(row.score or 0.0 for row in rows) / len(rows)
     if standing.seeds == len(rows) and not math.isclose(standing.score, mean, rel_tol=1e-9):
-        raise UserError(where, f"score {standing.score:g}", f"{mean:g}, as {ROWS_FILE} says", MEND)
+        raise _conflict(where, f"the score {standing.score:g}", f"{mean:g}", ROWS_FILE)
 
 
 def _check_recommendation(record: Record, answer: Answer, recommendation: Recommendation) -> None:
     where, plan = record.folder / RECOMMENDATION_FILE, record.plan
     winner = next((c for c in record.enumeration.candidates if c.name == recommendation.winner), None)
     if winner is None:
-        raise UserError(f"{where}: winner", recommendation.winner, "a candidate of the plan", MEND)
+        raise UserError(f"{where}: winner", f"the plan has no candidate {recommendation.winner}.", do=MEND)
     factors, theirs = winner.coefficients, recommendation.coefficients
-    asked = {
+    follows = {
         "rounding": plan.rounding, "space": plan.space, "data": plan.data, "target_macs": plan.target_macs,
         "winner": answer.recommended, "baseline": plan.baseline,
     }  # fmt: skip
-    for name, value in asked.items():
+    for name, value in follows.items():
         if getattr(recommendation, name) != value:
-            raise UserError(f"{where}: {name}", f"{getattr(recommendation, name)}"[:80], f"{value}"[:80], MEND)
+            raise _conflict(f"{where}: {name}", getattr(recommendation, name), value, f"the plan and {ANSWER_FILE}")
     if (theirs.alpha, theirs.beta, theirs.gamma) != (factors.alpha, factors.beta, factors.gamma):
-        raise UserError(f"{where}: coefficients", f"{theirs}", f"{factors}, those of {winner.name}", MEND)
+        raise _conflict(f"{where}: coefficients", theirs, factors, winner.name)
     if not math.isclose(recommendation.score, answer.best.score, rel_tol=1e-9):
-        raise UserError(f"{where}: score", f"{recommendation.score:g}", f"{answer.best.score:g}, as its standing", MEND)
+        raise _conflict(f"{where}: score", f"{recommendation.score:g}", f"{answer.best.score:g}", ANSWER_FILE)
     if recommendation.done > len(record.rows):
-        raise UserError(f"{where}: done", f"{recommendation.done}", f"{len(record.rows)} rows", MEND)
+        raise UserError(f"{where}: done", f"{recommendation.done} trainings, but {len(record.rows)} rows.", do=MEND)
 
 
 def write_rows(folder: Path, rows: Sequence[Row], digest: str) -> None:
@@ -385,15 +384,15 @@ def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
     path = folder / ROWS_FILE
     if not path.exists():
         return ()
-    values = read_json(path, "the trainings of a search")
+    values = read_json(path, TRAININGS)
     lines, version = values.get("rows"), values.get("format")
     if not isinstance(version, int) or not isinstance(lines, list):
-        raise UserError(str(path), "a damaged file", "the trainings of a search", MEND)
+        raise UserError(str(path), f"the file is damaged: it does not hold {TRAININGS}.", do=MEND)
     if version != ROWS_FORMAT:
         do = "Read it with the version of scalesearch that wrote it."
-        raise UserError(str(path), f"format {version}", f"format {ROWS_FORMAT}", do)
+        raise UserError(str(path), f"the file has format {version}; this version reads {ROWS_FORMAT}.", do=do)
     if values.get("plan_digest") != digest:
-        raise UserError(str(path), "trainings of another search", "those of this one", "Delete its folder.")
+        raise UserError(str(path), "the trainings are of another search.", do="Delete its folder.")
     return parse_rows(lines, str(path))
 
 
@@ -414,8 +413,8 @@ def hits(result: TrialResult, where: str = "the ledger") -> Bools | None:
     arrays = unpack_arrays(result.predictions, ("labels", "predictions"), where, "the predictions of a training")
     labels, predictions = arrays["labels"], arrays["predictions"]
     if not labels.shape == predictions.shape == (result.row.images,):
-        shapes = f"predictions of shape {predictions.shape}, labels of shape {labels.shape}"
-        raise UserError(where, shapes, f"({result.row.images},), one for each image")
+        shapes = f"predictions have the shape {predictions.shape} and labels {labels.shape}"
+        raise UserError(where, f"{shapes} instead of ({result.row.images},), one for each image.")
     return np.asarray(labels == predictions)
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from scalesearch.errors import UserError
 from scalesearch.typed import parse
 
+TRAININGS = "the trainings of a search"
 BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
 Key = tuple[int, int, int]  # (candidate, seed, epochs): one training up to a rung
 _NAME = re.compile(r"[\w-]{1,40}")  # it names files
@@ -92,7 +93,7 @@ class Row:
 
 def parse_row(values: Any, where: str) -> Row:
     """A row read from ``where``. Raises UserError for what no row can hold."""
-    return parse(Row, values, where, "the trainings of a search", extra=True)
+    return parse(Row, values, where, TRAININGS, extra=True)
 
 
 def parse_rows(lines: Sequence[Any], where: str) -> tuple[Row, ...]:
@@ -100,7 +101,7 @@ def parse_rows(lines: Sequence[Any], where: str) -> tuple[Row, ...]:
     rows = tuple(parse_row(line, f"{where}: row {number}") for number, line in enumerate(lines))
     twice = len(rows) - len({row.key for row in rows})
     if twice:
-        raise UserError(where, f"{twice} trainings twice", "each training once", "Continue the search to mend it.")
+        raise UserError(where, f"{twice} trainings stand there twice.", do="Continue the search to mend it.")
     return rows
 
 

@@ -53,26 +53,20 @@ class Interval:
     high: float
 
 
-@dataclass(frozen=True, eq=False)
-class ImageDraws:
-    """How often each image is drawn, (images, draws), and the generator's state after drawing, for what follows."""
-
-    counts: NDArray[np.uint8]
-    state: dict[str, Any]
-
-
 @lru_cache(maxsize=2)
-def image_draws(images: int, draws: int = DRAWS, seed: int = 0) -> ImageDraws:
+def image_draws(images: int, draws: int = DRAWS, seed: int = 0) -> tuple[NDArray[np.uint8], dict[str, Any]]:
     """Bootstrap draws of images: made once for each number of images, the same in every process.
 
-    A count takes a byte: that an image is drawn 256 times has a probability below 1e-500.
+    Returns:
+        How often each image is drawn, (images, draws), and the generator's state after drawing, for what follows. A
+        count takes a byte: that an image is drawn 256 times has a probability below 1e-500.
     """
     rng, counts = np.random.default_rng(seed), np.empty((images, draws), np.uint8)
     shares = np.full(images, 1 / images)
     for start in range(0, draws, _AT_ONCE):  # the same stream as all at once, without eight bytes a count
         some = min(_AT_ONCE, draws - start)
         counts[:, start : start + some] = rng.multinomial(images, shares, size=some).T
-    return ImageDraws(counts, dict(rng.bit_generator.state))
+    return counts, dict(rng.bit_generator.state)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,8 +89,7 @@ class Sample:
 
 def resample(right: Bools, draws: int = DRAWS) -> Floats:
     """The share of images that are right in each draw of the images; ``right`` is of one training, (images,)."""
-    counts, sums = image_draws(len(right), draws).counts, np.zeros(draws, np.int64)
-    places = np.flatnonzero(right)
+    (counts, _), sums, places = image_draws(len(right), draws), np.zeros(draws, np.int64), np.flatnonzero(right)
     for start in range(0, len(places), _AT_ONCE):  # that many bytes add up to less than 2^16
         sums += np.add.reduce(counts[places[start : start + _AT_ONCE]], axis=0, dtype=np.uint16)
     return sums / len(right)
@@ -114,7 +107,7 @@ def sample(correct: Bools, resampled: Sequence[Floats] = (), draws: int = DRAWS)
     """
     seeds, images = correct.shape
     if not correct.size:
-        raise ScaleSearchError("networks must be judged on the same images, at least one (none is there)")
+        raise ScaleSearchError("networks must be judged on at least one image")
     columns = list(resampled) or [resample(one, draws) for one in correct]
     accuracies = correct.mean(axis=1, dtype=np.float64)
     excess = 0.0
@@ -197,14 +190,14 @@ def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSprea
     sizes = {(one.images, len(one.resampled)) for one in samples}
     if len(sizes) != 1:
         shown = sorted(images for images, _ in sizes)
-        raise ScaleSearchError(f"networks must be judged on the same images, at least one (found {shown})")
+        raise ScaleSearchError(f"networks must be judged on the same images, not on {shown} of them")
     ((images, draws),) = sizes
     accuracies, scale = np.array([one.accuracy for one in samples]), np.asarray(factors, dtype=np.float64)
     deviations = np.stack([one.resampled for one in samples], axis=1) - accuracies
     seeds = np.array([one.seeds for one in samples])
     if spread is not None:
         rng = np.random.default_rng()
-        rng.bit_generator.state = image_draws(images, draws).state
+        _, rng.bit_generator.state = image_draws(images, draws)
         # few degrees of freedom: the deviation itself is uncertain, so it is drawn, too
         sd = spread.sd * np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=(draws, 1)))
         deviations += sd * rng.standard_normal(deviations.shape) / np.sqrt(seeds)

@@ -19,7 +19,7 @@ from scalesearch.design.family import member
 from scalesearch.design.scaling import check_buildable
 from scalesearch.design.spec import NetSpec, reshape
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import load, write_json
 from scalesearch.study.answer import Answer
 from scalesearch.study.plan import SearchPlan, Trial
 from scalesearch.study.race import Results
@@ -34,7 +34,6 @@ from scalesearch.study.statistics import (
     seed_spread,
     weigh,
 )
-from scalesearch.typed import parse
 
 FILE = "verify.json"
 FORMAT = 1
@@ -151,8 +150,8 @@ def scaled(
         UserError: φ not above 0, the search's own 1, or networks too large to build.
     """
     if not 0 < phi <= LARGEST_PHI or phi == 1:
-        expected = f"a number above 0, at most {LARGEST_PHI}, other than 1, which the search trained"
-        raise UserError("--phi", f"{phi:g}", expected)
+        sizes = f"a number above 0, at most {LARGEST_PHI}, other than 1, which the search trained"
+        raise UserError("--phi", f"{phi:g} is not {sizes}.")
     status: dict[str, VerifiedStatus] = {standing.name: standing.status for standing in answer.standings}
     status[answer.recommended] = "recommended"
     base = cost(plan.baseline).macs
@@ -198,8 +197,8 @@ def check_shapes(wanted: Sequence[Trial], rows: Sequence[Row], where: str) -> No
     for one in wanted:
         if one.key in done and done[one.key].digest != one.spec.digest:
             raise UserError(
-                where, f"{one.name} of another shape", f"digest {one.spec.digest}",
-                "This version scales it differently: delete the verification's folder.",
+                where, f"{one.name} was trained in another shape than this version gives it.",
+                do="Delete the verification's folder.",
             )  # fmt: skip
 
 
@@ -231,8 +230,8 @@ def compare_sizes(
     judged = [network for network in networks if reached[network.candidate.index]]
     if len(judged) < 2:
         raise UserError(
-            "--phi", f"{len(judged)} networks trained at φ = {phi:g}", "at least two to compare",
-            "The same command goes on with it; its rows.json says why trainings failed.",
+            "--phi", f"fewer than two networks have a result at φ = {phi:g}, so there is nothing to compare; rows.json "
+            "in its folder says why trainings failed.", do="Run the same command again to go on with it.",
         )  # fmt: skip
     first = [at_one.sample(n.candidate.index, epochs_at_one) for n in judged]
     second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]
@@ -262,8 +261,8 @@ def common_epochs(results: Results, numbers: Sequence[int]) -> int:
     common = set.intersection(*reached)
     if not common:
         raise UserError(
-            "--run", "a search without a number of epochs that all the networks were trained for", "one",
-            'Run "scalesearch grid" again to go on with it.',
+            "--run", "the search has not trained all of these networks for the same number of epochs yet.",
+            do='Run "scalesearch grid" again to go on with it.',
         )  # fmt: skip
     return max(common)
 
@@ -301,12 +300,5 @@ def write_verification(folder: Path, verification: Verification) -> None:
 
 def read_verifications(run: Path) -> tuple[Verification, ...]:
     """What was verified in a run's folder, by φ. Raises UserError for a damaged or foreign file."""
-    read = [_read(path) for path in run.glob(f"verify-phi*/{FILE}")]
+    read = [load(Verification, path, "a verification", FORMAT) for path in run.glob(f"verify-phi*/{FILE}")]
     return tuple(sorted(read, key=lambda one: one.phi))
-
-
-def _read(path: Path) -> Verification:
-    values = read_json(path, "a verification")
-    if values.pop("format", None) != FORMAT:
-        raise UserError(str(path), "another format", f"format {FORMAT}", "Verify again with this version.")
-    return parse(Verification, values, str(path), "a verification")

@@ -15,8 +15,8 @@ class Element:
 
     def all(self, tag: str) -> list["Element"]:
         """Descendants of a kind, in order."""
-        found = [child for child in self.children if child.tag == tag]
-        return [one for child in self.children for one in ([child] if child in found else []) + child.all(tag)]
+        matches = [child for child in self.children if child.tag == tag]
+        return [one for child in self.children for one in ([child] if child in matches else []) + child.all(tag)]
 
     def whole_text(self) -> str:
         return self.text + "".join(child.whole_text() for child in self.children)

@@ -28,8 +28,8 @@ def without_best() -> list[Row]:
 
 
 def cells(table: Table, row: str) -> list[str]:
-    (found,) = [texts[1:] for texts in table.texts if texts[0] == row]
-    return found
+    (texts_of_row,) = [texts[1:] for texts in table.texts if texts[0] == row]
+    return texts_of_row
 
 
 def test_other_images_are_never_compared_by_accuracy(tmp_path: Path) -> None:

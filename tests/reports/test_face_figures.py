@@ -1,6 +1,7 @@
 """Figures of faces are drawn from plain values."""
 
-from scalesearch.reports.face_figures import coverage_figure, distance_figure, open_set_figure, roc_figure
+from benchmarks.faces.report import coverage_figure
+from scalesearch.reports.face_figures import distance_figure, open_set_figure, roc_figure
 from scalesearch.reports.figures.formats import rendered
 
 CURVE = [0.001, 0.01, 0.1, 1.0]

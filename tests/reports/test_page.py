@@ -67,8 +67,8 @@ def tree(finished: tuple[str, Record]) -> Element:
 
 
 def by_id(tree: Element, key: str) -> Element:
-    (found,) = [one for one in everything(tree) if one.attributes.get("id") == key]
-    return found
+    (element,) = [one for one in everything(tree) if one.attributes.get("id") == key]
+    return element
 
 
 def test_nothing_is_loaded_from_anywhere(finished: tuple[str, Record], tree: Element) -> None:

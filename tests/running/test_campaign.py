@@ -117,7 +117,7 @@ def test_a_worker_that_ended_before_it_began_counts_against_nobody(open_storage:
     assert work.found[0, 0, 2].row.status == "done"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("disk", "full", "space")])
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), UserError("disk", "it is full.")])
 def test_what_an_interruption_leaves_is_free(open_storage: OpenStorage, run: str, error: BaseException) -> None:
     def act(_job: Assignment) -> Outcome:
         raise error

@@ -21,7 +21,7 @@ def double(number: int, beat: Beat) -> int:
 
 def fail_on_three(number: int, _beat: Beat) -> int:
     if number == 3:
-        raise UserError("job", "three", "another number")
+        raise UserError("job", "three is not accepted.")
     return number
 
 
@@ -54,13 +54,13 @@ class Unloadable:
 
 
 def ended(executor: Executor[int, int], jobs: list[int]) -> dict[int, int | Death]:
-    found: dict[int, int | Death] = {}
+    results: dict[int, int | Death] = {}
     waiting = list(jobs)
-    while len(found) < len(jobs):
+    while len(results) < len(jobs):
         while waiting and executor.free():
             executor.submit(waiting.pop(0))
-        found.update(executor.ended(1.0))
-    return found
+        results.update(executor.ended(1.0))
+    return results
 
 
 def test_here_and_in_processes_give_the_same_results() -> None:
@@ -91,13 +91,13 @@ def test_our_own_errors_end_the_whole(executor: Callable[[], Executor[int, int]]
 
 def test_a_worker_that_dies_hangs_or_raises_takes_no_other_along() -> None:
     executor = Processes(misbehave, 2, stalled_seconds=4.0)
-    found = ended(executor, [5, 1, 2, 3, 4, 6, 7])
+    results = ended(executor, [5, 1, 2, 3, 4, 6, 7])
     executor.close()
-    assert [found[number] for number in (5, 6, 7)] == [5, 6, 7]
-    assert found[1] == Death("KeyError: 'a bug'")
-    assert found[2] == Death("its worker process was ended by SIGKILL, most often because memory ran out")
-    assert found[3] == Death("its worker process gave no sign of life for 4 s and was killed")
-    assert found[4] == Death("its worker process ended with exit code 9")
+    assert [results[number] for number in (5, 6, 7)] == [5, 6, 7]
+    assert results[1] == Death("KeyError: 'a bug'")
+    assert results[2] == Death("its worker process was ended by SIGKILL, most often because memory ran out")
+    assert results[3] == Death("its worker process gave no sign of life for 4 s and was killed")
+    assert results[4] == Death("its worker process ended with exit code 9")
 
 
 def test_a_stopped_worker_is_killed() -> None:
@@ -108,19 +108,19 @@ def test_a_stopped_worker_is_killed() -> None:
 
 def test_workers_that_cannot_start_end_the_whole() -> None:
     executor: Processes[int, int] = Processes(Unloadable(), 2)
-    found: list[int | Death] = []
+    results: list[int | Death] = []
 
     def until_it_gives_up() -> None:
         while True:
             while executor.free():
                 executor.submit(1)
-            found.extend(result for _, result in executor.ended(1.0))
+            results.extend(result for _, result in executor.ended(1.0))
 
     with pytest.raises(WorkerDiedError, match=rf"{FAILED_STARTS} in a row before they began.*exit code 7"):
         until_it_gives_up()
     executor.close()
-    assert len(found) >= FAILED_STARTS - 2
-    assert all(isinstance(one, Death) and not one.begun for one in found)  # which says nothing about the job
+    assert len(results) >= FAILED_STARTS - 2
+    assert all(isinstance(one, Death) and not one.begun for one in results)  # which says nothing about the job
 
 
 def test_a_job_that_dies_is_an_error_where_nobody_tries_again() -> None:

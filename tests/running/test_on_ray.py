@@ -44,7 +44,7 @@ def odd(number: int, _beat: Beat) -> int:
 
 
 def ours(number: int, _beat: Beat) -> int:
-    raise UserError("--data", str(number), "images")
+    raise UserError("--data", f"{number} is no folder of images.")
 
 
 def hang_or_beat(hangs: bool, beat: Beat) -> str:
@@ -87,12 +87,12 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
 
 
 def all_ended(executor: OnRay[Any, Any], count: int, seconds: float = 60) -> dict[Any, Any]:
-    found: dict[Any, Any] = {}
+    results: dict[Any, Any] = {}
     end = time.monotonic() + seconds
-    while len(found) < count:
-        assert time.monotonic() < end, found
-        found |= dict(executor.ended(1.0))
-    return found
+    while len(results) < count:
+        assert time.monotonic() < end, results
+        results |= dict(executor.ended(1.0))
+    return results
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,7 +183,7 @@ def test_slots_are_what_machines_have_room_for(make: Any) -> None:
     assert make(double, cpus_per_trial=2).free() == 1
     assert make(double, cpus_per_trial=0.5).free() == 4
     assert make(double, jobs=1).free() == 1
-    with pytest.raises(UserError, match=r"8 GPUs for each trial.*2 CPUs and 0 GPUs"):
+    with pytest.raises(UserError, match=r"8 GPUs for a trial.*2 CPUs and 0 GPUs"):
         make(double, gpus_per_trial=8)
     with pytest.raises(UserError, match="whole number"):
         make(double, gpus_per_trial=1.5)
@@ -194,19 +194,19 @@ def test_a_job_that_kills_its_worker_died_and_the_others_go_on(make: Any) -> Non
     for number in range(4):
         executor.submit(number)
     assert executor.free() == 0
-    found = all_ended(executor, 4)
+    results = all_ended(executor, 4)
     assert executor.free() == 4
-    assert found[0] == 0
-    assert found[1] == Death("ValueError: one")
+    assert results[0] == 0
+    assert results[1] == Death("ValueError: one")
     for number in (2, 3):
-        assert found[number].begun
-        assert "its worker process ended" in found[number].reason
+        assert results[number].begun
+        assert "its worker process ended" in results[number].reason
     executor.submit(7)
     assert all_ended(executor, 1) == {7: 7}
 
 
 def test_our_errors_reach_the_caller(make: Any) -> None:
-    with pytest.raises(UserError, match="--data: found 5; expected images"):
+    with pytest.raises(UserError, match="--data: 5 is no folder of images"):
         list(mapped(make(ours), [5]))
 
 
@@ -214,9 +214,9 @@ def test_a_job_that_hangs_is_ended_and_one_that_beats_or_waits_is_not(make: Any)
     executor = make(hang_or_beat, cpus_per_trial=2, stalled_seconds=SHORT)
     for hangs in (True, False):
         executor.submit(hangs)  # the second waits in Ray's queue until the first is ended
-    found = all_ended(executor, 2)
-    assert found[False] == "done"
-    assert found[True] == Death("it gave no sign of life for 1.5 s and was ended")
+    results = all_ended(executor, 2)
+    assert results[False] == "done"
+    assert results[True] == Death("it gave no sign of life for 1.5 s and was ended")
 
 
 def test_closing_ends_what_runs_but_not_a_session_of_the_caller(make: Any, tmp_path: Path) -> None:
@@ -277,13 +277,13 @@ def no_session(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("no_session")
 def test_an_address_without_a_cluster_is_an_error_in_bounded_time(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 1.0)
-    with pytest.raises(UserError, match=r"--ray-address: found 127\.0\.0\.1:1, .*no answer within 1 s"):
+    with pytest.raises(UserError, match=r"--ray-address: .* at 127\.0\.0\.1:1 \(no answer within 1 s"):
         OnRay(double, address="127.0.0.1:1")
     with pytest.raises(UserError, match="Start the command on a machine of the cluster"):
         OnRay(double, address="ray://127.0.0.1:10001")
     monkeypatch.setenv("RAY_ADDRESS", "nonsense")
     monkeypatch.setattr(on_ray, "ANSWER_SECONDS", 30.0)
-    with pytest.raises(UserError, match=r"RAY_ADDRESS: found nonsense, .*Invalid address format"):
+    with pytest.raises(UserError, match=r"RAY_ADDRESS: .* at nonsense \(.*Invalid address format"):
         OnRay(double)
 
 

@@ -98,11 +98,11 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     )
     assert measured(again) == measured(undisturbed)
     assert calls == []
-    found = read_recommendation(tmp_path / "b")
+    recommendation = read_recommendation(tmp_path / "b")
     best = max((row for row in undisturbed if row.candidate >= 0), key=lambda r: (r.score or 0, -r.candidate))
-    assert found.complete
-    assert found.winner == best.name
-    assert found.coefficients.growth == 2.0
+    assert recommendation.complete
+    assert recommendation.winner == best.name
+    assert recommendation.coefficients.growth == 2.0
 
 
 def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
@@ -179,7 +179,7 @@ def test_a_run_kept_in_a_database_is_not_continued_without_it(
     ours = tmp_path / "ours"
     rows = run(ours, plan, images, storage=postgres_server.url)
     assert measured(run(tmp_path / "elsewhere", plan, images, storage=postgres_server.url)) == measured(rows)
-    with pytest.raises(UserError, match=r"study\.db; expected postgresql.*Give the same --storage"):
+    with pytest.raises(UserError, match=r"in postgresql.*, not in study\.db\. Give the same --storage"):
         run(ours, plan, images)
     assert "secret" not in (ours / "run.json").read_text()
 
@@ -237,11 +237,11 @@ def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Datase
 def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images, grid=Grid(1.0, 0.3))
     run(tmp_path, plan, images)
-    found = read_recommendation(tmp_path)
+    recommendation = read_recommendation(tmp_path)
     (tmp_path / "coefficients.json").unlink()
     run(tmp_path, plan, images)
-    assert read_recommendation(tmp_path) == found
-    assert found.complete
+    assert read_recommendation(tmp_path) == recommendation
+    assert recommendation.complete
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path, images: Dataset) -> None:
@@ -264,17 +264,17 @@ def test_candidates_start_from_a_trained_baseline(tmp_path: Path, images: Datase
     weights = Inheritance(str(path), None, source.digest)
     plan = make_plan(images, train=still, weights=weights)
     assert SearchPlan.from_dict(plan.to_dict()) == plan
-    found = run(tmp_path / "run", plan, images)
-    assert all(row.status == "done" for row in found), [row.reason for row in found]
+    rows = run(tmp_path / "run", plan, images)
+    assert all(row.status == "done" for row in rows), [row.reason for row in rows]
     kept = [
         np.load(tmp_path / "run" / "predictions" / f"{row.name}-seed0-e1.npz")["predictions"]
-        for row in found
+        for row in rows
         if row.resolution == 16
     ]
     assert len(kept) > 2
     assert all(np.array_equal(predictions, kept[0]) for predictions in kept)
     other = run(tmp_path / "scratch", make_plan(images, train=still), images)
-    assert measured(other) != measured(found)
+    assert measured(other) != measured(rows)
     moved = replace(plan, weights=replace(weights, digest="000000000000"))
     with pytest.raises(UserError, match="weights"):
         recorded(tmp_path / "run", moved)

@@ -17,11 +17,7 @@ from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
 from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
-from scalesearch.running.verify import (
-    VerificationAgenda,
-    recorded,
-    verify,
-)
+from scalesearch.running.verify import VerificationAgenda, recorded, verify
 from scalesearch.running.workers import Workers
 from scalesearch.study.answer import Answer, Standing, Status, conclude, recommend
 from scalesearch.study.config import TrainConfig
@@ -123,23 +119,23 @@ def answer(*statuses: Status, recommended: int = 0, controls: tuple[int, ...] = 
 @pytest.mark.usefixtures("quick")
 def test_a_verification_says_what_the_trainings_say_and_is_kept(tmp_path: Path, images: Dataset) -> None:
     searched = searched_on(tmp_path, images)
-    found = verified(searched, images)
-    names = [network.name for network in found.networks]
-    assert found.recommended in names
-    assert {n.control for n in found.networks} >= {"depth", "width", "resolution"}
-    assert found.failed == ("c003",)
-    assert found.best == max(names)  # higher numbers get more right at both sizes
-    assert found.tau is not None
-    assert found.tau.value > 0.8
-    assert found.fully_trained
-    assert (found.epochs, found.epochs_at_one, found.images) == (2, 2, len(images.validation))
-    best = next(network for network in found.networks if network.name == found.best)
-    assert best.accuracy == pytest.approx((5 + 2 * int(found.best[1:]) + 0.5) / found.images)
+    verification = verified(searched, images)
+    names = [network.name for network in verification.networks]
+    assert verification.recommended in names
+    assert {n.control for n in verification.networks} >= {"depth", "width", "resolution"}
+    assert verification.failed == ("c003",)
+    assert verification.best == max(names)  # higher numbers get more right at both sizes
+    assert verification.tau is not None
+    assert verification.tau.value > 0.8
+    assert verification.fully_trained
+    assert (verification.epochs, verification.epochs_at_one, verification.images) == (2, 2, len(images.validation))
+    best = next(network for network in verification.networks if network.name == verification.best)
+    assert best.accuracy == pytest.approx((5 + 2 * int(verification.best[1:]) + 0.5) / verification.images)
     assert best.at_phi.value == pytest.approx(best.accuracy * (best.macs / 2e6) ** -0.07)
     assert (best.rank_at_phi, best.seeds_at_phi, best.seeds_at_one) == (1, 2, 2)
-    assert all(abs(network.ratio / 4 - 1) < 0.06 for network in found.networks)
+    assert all(abs(network.ratio / 4 - 1) < 0.06 for network in verification.networks)
     kept = read_json(tmp_path / "verify-phi2" / FILE, "a verification")
-    assert kept["tau"]["value"] == found.tau.value
+    assert kept["tau"]["value"] == verification.tau.value
     assert len(kept["networks"]) == len(names)
 
 
@@ -169,9 +165,9 @@ def test_an_interrupted_one_continues_and_each_training_runs_once(tmp_path: Path
 @pytest.mark.usefixtures("quick")
 def test_partly_trained_searches_are_compared_where_all_have_a_result(tmp_path: Path, images: Dataset) -> None:
     searched = searched_on(tmp_path, images, Race((Rung(1, 1, 1.0), Rung(2, 1, 0.1))))
-    found = verified(searched, images)
-    assert (found.epochs_at_one, found.full_epochs) == (1, 2)
-    assert not found.fully_trained
+    verification = verified(searched, images)
+    assert (verification.epochs_at_one, verification.full_epochs) == (1, 2)
+    assert not verification.fully_trained
     with pytest.raises(UserError, match="number of epochs"):
         common_epochs(Results({(0, 0, 1): np.ones(1, bool), (1, 0, 2): np.ones(1, bool)}), (0, 1))
 
@@ -193,7 +189,7 @@ def test_a_folder_in_use_or_of_another_search_is_refused(tmp_path: Path, images:
 @pytest.mark.usefixtures("quick")
 def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Dataset) -> None:
     searched = searched_on(tmp_path, images)
-    with pytest.raises(UserError, match="at least two"):
+    with pytest.raises(UserError, match="fewer than two networks"):
         verify(searched, agenda_of(searched, 1, (3, 4)), images, Workers(), SILENT)
 
 
@@ -203,17 +199,17 @@ def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> Non
     one = scaled(plan, answer("member", "beaten"), candidates[:1], 2.0)
     (wanted,) = trials(plan, one, 1, 1)
     setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
-    found = run_trial(setting, Assignment(wanted), lambda: None)
-    assert not found.measurement.reason
-    assert found.measurement.macs == one[0].macs  # fvcore counts what the closed form says
-    assert len(found.predictions) == len(images.validation)
+    outcome = run_trial(setting, Assignment(wanted), lambda: None)
+    assert not outcome.measurement.reason
+    assert outcome.measurement.macs == one[0].macs  # fvcore counts what the closed form says
+    assert len(outcome.predictions) == len(images.validation)
 
 
 def test_no_run_no_plan(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run\.json"):
         read_record(tmp_path)
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(UserError, match="without a format"):
+    with pytest.raises(UserError, match="does not name its format"):
         read_record(tmp_path)
 
 
@@ -234,7 +230,7 @@ def test_a_search_is_read_back(tmp_path: Path, images: Dataset) -> None:
     assert set(record.results) == {(n, 0, 1) for n in range(-1, len(candidates))}
     assert np.array_equal(record.results.seeds(2, 1)[0], right(2, 0, len(images.validation)))
     (tmp_path / "winners.json").unlink()
-    with pytest.raises(UserError, match="no finished candidate"):
+    with pytest.raises(UserError, match="no candidate has a result"):
         answered(read_record(tmp_path))
 
 
@@ -301,5 +297,5 @@ def test_a_kept_row_of_another_network_is_refused(images: Dataset) -> None:
     wanted = trials(plan, networks, 1, None)
     rows = [make_row(0, digest=wanted[0].spec.digest), make_row(1, digest="other")]
     check_shapes(wanted, rows[:1], "rows.json")
-    with pytest.raises(UserError, match="c001 of another shape"):
+    with pytest.raises(UserError, match="c001 was trained in another shape"):
         check_shapes(wanted, rows, "rows.json")

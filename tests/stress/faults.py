@@ -37,7 +37,7 @@ class CannotInjectError(Exception):
 
 
 @dataclass
-class Ended:
+class CommandResult:
     """How a command ended."""
 
     code: int
@@ -85,10 +85,10 @@ class Site:
             **popen,
         )
 
-    def run(self, run: Path, *more: str, **popen: Any) -> Ended:
+    def run(self, run: Path, *more: str, **popen: Any) -> CommandResult:
         process = self.start(run, *more, **popen)
         out, err = process.communicate(timeout=300)
-        return Ended(process.returncode, out, err)
+        return CommandResult(process.returncode, out, err)
 
     def mended(self, run: Path, *more: str) -> str:
         """What is wrong after the same command has run again without the fault; "" for nothing."""
@@ -156,7 +156,7 @@ def disk_fills_later(site: Site) -> str:
             while True:
                 ballast.write(bytes(4096))
         out, err = process.communicate(timeout=300)
-        wrong = Ended(process.returncode, out, err).complaint(str(disk))
+        wrong = CommandResult(process.returncode, out, err).complaint(str(disk))
         (disk / "ballast").unlink()
         return wrong or site.mended(disk / "run")
 
@@ -204,7 +204,7 @@ def images_gone(site: Site) -> str:
     run = site.folder / "imageless"
     process = site.start(run, data=moving / "images")
     out, err = process.communicate(timeout=300)
-    wrong = Ended(process.returncode, out, err).complaint("no such folder")
+    wrong = CommandResult(process.returncode, out, err).complaint("no such folder")
     return wrong or site.mended(run)
 
 
@@ -238,7 +238,7 @@ def server_away(site: Site) -> str:
     with _server() as server:
         run = site.folder / "serverless"
         server.stop("fast")
-        wrong = site.run(run, "--storage", server.url).complaint("PostgreSQL that answers")
+        wrong = site.run(run, "--storage", server.url).complaint("the database cannot be read and written")
         server.start()
         return wrong or site.mended(run, "--storage", server.url)
 
@@ -251,7 +251,7 @@ def server_full(site: Site) -> str:
         first_row(run, process)
         server.sql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
         out, err = process.communicate(timeout=300)
-        wrong = Ended(process.returncode, out, err).complaint("read-only")
+        wrong = CommandResult(process.returncode, out, err).complaint("read-only")
         server.sql("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")
         server.sql("SELECT pg_reload_conf()")
         return wrong or site.mended(run, "--storage", server.url)

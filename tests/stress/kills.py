@@ -29,7 +29,8 @@ from PIL import Image
 
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
-from scalesearch.running.search import Listener, search
+from scalesearch.running.carry_out import Listener
+from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
@@ -59,7 +60,7 @@ def images(folder: Path) -> Path:
     return folder
 
 
-def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> list[Row]:
+def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> Sequence[Row]:
     """The search that is disturbed: three rungs, two seeds; ``step`` of the grid says of how many networks."""
     parts = dataset(open_data(str(data)), 40)
     baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
@@ -72,13 +73,14 @@ def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: flo
     listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))
     # silence is judged sooner than for people, or a campaign would take a day
     workers = Workers(jobs, retries=RETRIES, stalled_seconds=STALLED_SECONDS, silent_seconds=SILENT_SECONDS)
-    candidates = plan.enumerate().candidates
-    return search(
-        folder, plan, candidates, parts, {"data_argument": str(data)}, workers, listener, (RACE,), None, storage
-    )
+    agenda = RaceAgenda(plan, plan.enumerate().candidates, (RACE,))
+    return search(folder, agenda, parts, {"data_argument": str(data)}, workers, listener, storage=storage)
 
 
-def comparable(folder: Path) -> tuple[list[Row], dict[str, bytes]]:
+Values = dict[str, Any]  # a row as rows.json has it
+
+
+def comparable(folder: Path) -> tuple[list[Values], dict[str, bytes]]:
     """A run's table without wall times, and its predictions."""
     rows = json.loads((folder / "rows.json").read_text())["rows"]
     table = [{name: value for name, value in row.items() if name not in WALL_TIME} for row in rows]
@@ -86,7 +88,7 @@ def comparable(folder: Path) -> tuple[list[Row], dict[str, bytes]]:
 
 
 @dataclass
-class Disturbed:
+class Disturbance:
     """What a search went through."""
 
     hits: Counter[str] = field(default_factory=Counter)
@@ -97,11 +99,11 @@ class Disturbed:
 
 
 def disturb(
-    folder: Path, data: Path, storage: str | None, coordinators: int, kills: int, rng: random.Random,
-    every_seconds: float, count: Disturbed, step: float,
+    folder: Path, data: Path, storage: str | None, kills: int, rng: random.Random, every_seconds: float,
+    count: Disturbance, step: float,
 ) -> None:  # fmt: skip
-    """Runs one search to its end, hitting it until ``kills`` kills are counted."""
-    began = time.monotonic()
+    """Runs one search to its end, hitting it until ``kills`` kills are counted; two coordinators share a server."""
+    began, coordinators = time.monotonic(), 2 if storage else 1
     running: list[subprocess.Popen[bytes]] = []
     stopped: dict[int, float] = {}
     next_hit = began + rng.expovariate(1 / every_seconds)
@@ -144,7 +146,7 @@ def _coordinator(folder: Path, data: Path, storage: str | None, step: float, log
 
 
 def _hit(
-    running: Sequence["subprocess.Popen[bytes]"], rng: random.Random, stopped: dict[int, float], count: Disturbed
+    running: Sequence["subprocess.Popen[bytes]"], rng: random.Random, stopped: dict[int, float], count: Disturbance
 ) -> None:
     coordinator = rng.choice(running).pid
     victim, name = coordinator, "coordinator"
@@ -180,10 +182,12 @@ def _wake(stopped: dict[int, float]) -> None:
                 os.kill(pid, signal.SIGCONT)
 
 
-def check(folder: Path, expected: tuple[list[Row], dict[str, bytes]], shown: Sequence[Row], count: Disturbed) -> None:
+def check(
+    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: Sequence[Values], count: Disturbance
+) -> None:
     """Adds what is not as in the undisturbed search to the faults."""
     table, predictions = comparable(folder)
-    keys = [(row["candidate"], row["seed"], row["epochs"]) for row in table]
+    keys = list(map(_key, table))
     if len(set(keys)) < len(keys):
         count.faults.append(f"{folder}: a training stands twice in the results")
     if table != expected[0]:
@@ -196,11 +200,11 @@ def check(folder: Path, expected: tuple[list[Row], dict[str, bytes]], shown: Seq
     count.searches += 1
 
 
-def _key(row: Row) -> tuple[int, int, int]:
+def _key(row: Values) -> tuple[int, int, int]:
     return row["candidate"], row["seed"], row["epochs"]
 
 
-def shown_in_optuna(folder: Path, storage: str | None) -> list[Row]:
+def shown_in_optuna(folder: Path, storage: str | None) -> list[Values]:
     """The rows of the study beside the ledger."""
     from scalesearch.running.optuna_view import open_study
     from scalesearch.running.storage import Storage, storage_url
@@ -223,16 +227,16 @@ def storages(kind: str) -> Iterator[str | None]:
 
 def campaign(
     folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0, step: float = 0.2
-) -> Disturbed:
+) -> Disturbance:
     """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
-    rng, count = random.Random(f"{kind}-{seed}"), Disturbed()
+    rng, count = random.Random(f"{kind}-{seed}"), Disturbance()
     data = images(folder / "images")
     searched(folder / "undisturbed", data, 1, None, step)
     expected = comparable(folder / "undisturbed")
     while count.hits.total() < kills and not count.faults:
         run = folder / f"{kind}-{count.searches}"
         with storages(kind) as storage:
-            disturb(run, data, storage, 1 if kind == "sqlite" else 2, kills, rng, every_seconds, count, step)
+            disturb(run, data, storage, kills, rng, every_seconds, count, step)
             if not count.faults:
                 check(run, expected, shown_in_optuna(run, storage), count)
     return count

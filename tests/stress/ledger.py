@@ -5,7 +5,6 @@ import io
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -15,45 +14,38 @@ from tests.stress.targets import Feed, Target
 NAME = "c000-seed0-e2"
 
 
-def _rows() -> list[dict[str, Any]]:
-    from tests.stress.originals import results
-
-    values: list[dict[str, Any]] = results().astype(object).to_dict("records")
-    return values
-
-
 def _studies(folder: Path) -> Sequence[bytes]:
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
-    from scalesearch.study.row import key
+    from tests.stress.originals import results
 
     with contextlib.closing(Storage(storage_url(folder, None))) as storage:
         ledger = Ledger(storage, "search")
-        for row in _rows():
-            ledger.want([key(row)])
-            claim = ledger.claim([key(row)])
+        for one in results():
+            ledger.want([one.row.key])
+            claim = ledger.claim([one.row.key])
             assert claim is not None
-            assert ledger.finish(claim, row, _predictions(folder)[0])
-        Window(storage, "scalesearch", print).show(_rows())
+            assert ledger.finish(claim, one.row, one.predictions)
+        Window(storage, "scalesearch", print).show([one.row for one in results()])
     return [(folder / "study.db").read_bytes()]
 
 
 def _predictions(folder: Path) -> Sequence[bytes]:
-    found = []
+    contents, labels = [], np.arange(10, dtype=np.uint16)
     for write in (np.savez, np.savez_compressed):
         written = io.BytesIO()
-        write(written, labels=np.arange(10, dtype=np.uint16), predictions=np.arange(10, dtype=np.uint16))
-        found.append(written.getvalue())
-    return found
+        write(written, labels=labels, predictions=np.where(labels < 5, labels, labels + 1).astype(np.uint16))
+        contents.append(written.getvalue())
+    return contents
 
 
 def _study(folder: Path) -> Feed:
-    from scalesearch.study.kept import check_rows, hits
-
+    """As a search takes it in when it goes on."""
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
+    from scalesearch.study.record import hits, write_predictions
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "study.db")
@@ -63,31 +55,33 @@ def _study(folder: Path) -> Feed:
             ledger = Ledger(storage, "search")
             ledger.free_all()
             finished = ledger.finished()
-            check_rows([one.row for one in finished], storage.name)
             ledger.want([(7, 7, 7)])
             claim = ledger.claim([(7, 7, 7)])
             if claim is not None:
                 ledger.give_back(claim)
             Window(storage, "scalesearch", lambda text: None).show([one.row for one in finished])
+            for one in finished:
+                write_predictions(folder, one)
             return [hits(one) for one in finished]
 
     return feed
 
 
-def _kept(folder: Path) -> Feed:
-    from scalesearch.study.kept import read_hits
+def _recorded(folder: Path) -> Feed:
+    """As every command reads the predictions of a run."""
+    from scalesearch.study.record import read_record
+    from tests.stress.originals import write_run
 
-    (folder / "predictions").mkdir()
-    row = _rows()[0]
+    write_run(folder)
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "predictions" / f"{NAME}.npz")
-        return read_hits(folder, [row])
+        return read_record(folder).summaries
 
     return feed
 
 
 LEDGER: dict[str, Target] = {
     "ledger": Target(".db", _studies, mutate.of_bytes, _study, 0.5),
-    "predictions": Target(".npz", _predictions, mutate.either(mutate.of_bytes, mutate.of_zip), _kept),
+    "predictions": Target(".npz", _predictions, mutate.either(mutate.of_bytes, mutate.of_zip), _recorded),
 }

@@ -31,7 +31,7 @@ def of_bytes(rng: random.Random, originals: Sequence[bytes]) -> bytes:
     return content
 
 
-def _place(rng: random.Random, content: bytes) -> int:
+def _place(rng: random.Random, content: bytes | bytearray) -> int:
     """Headers are short and matter most: half of all changes are in the first 128 bytes."""
     return rng.randrange(min(len(content), 128) if rng.random() < 0.5 else len(content)) if content else 0
 

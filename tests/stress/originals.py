@@ -2,37 +2,34 @@
 
 import io
 import json
-from collections.abc import Callable
-from dataclasses import asdict, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
-from scalesearch.study.agreement import Interval, Regret
-from scalesearch.study.found import Found, write_found
-from scalesearch.study.kept import write_rows
 
 from scalesearch.data.arrays import stored
 from scalesearch.data.batches import IMAGENET_STATISTICS
-from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.design.cost import cost
 from scalesearch.design.family import write_spec
-from scalesearch.design.scaling import Coefficients
 from scalesearch.design.space import Grid, load_space, spaces_folder
 from scalesearch.design.spec import NetSpec, Shape, reshape
 from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
 from scalesearch.faces.model import embedder, save_model
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
-from scalesearch.running.search import PLAN_FORMAT
-from scalesearch.running.verify import Compared, Verification
-from scalesearch.study.answer import Answer, Standing, write_answer
+from scalesearch.study.answer import conclude, recommend, write_answer
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measured, SearchPlan, row, trial
+from scalesearch.study.plan import Measurement, SearchPlan, row, runners, trial
 from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Race, Rung, advance
+from scalesearch.study.record import FORMAT, packed, read_results, write_predictions, write_rows
+from scalesearch.study.row import TrialResult
+from scalesearch.study.statistics import Interval, Regret
+from scalesearch.study.verification import SizeComparison, Verification, folder_of, write_verification
 from scalesearch.training.model_file import metadata_of
 from scalesearch.training.step import Training, classification_loss, start
 from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
@@ -62,15 +59,15 @@ def pictures(suffix: str) -> list[bytes]:
         images += [Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), colour.convert("P"), colour.convert("1")]
     if suffix == ".jpg":
         images.append(colour.convert("CMYK"))
-    found = []
+    contents = []
     for image in images:
         for options in FORMATS[suffix]:
             if options.get("compression") == "jpeg" and image.mode not in ("L", "RGB"):
                 continue
             written = io.BytesIO()
             image.save(written, {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper()), **options)
-            found.append(written.getvalue())
-    return found
+            contents.append(written.getvalue())
+    return contents
 
 
 def spaces() -> list[bytes]:
@@ -110,12 +107,12 @@ def foreign_safetensors(folder: Path) -> list[bytes]:
 
 def state_dicts(folder: Path) -> list[bytes]:
     """torch's own files: zip, wrapped."""
-    found = []
+    files = []
     for content in (build(small_spec(), seed=0).state_dict(), {"state_dict": build(small_spec(), seed=1).state_dict()}):
         written = io.BytesIO()
         torch.save(content, written)
-        found.append(written.getvalue())
-    return found
+        files.append(written.getvalue())
+    return files
 
 
 def old_state_dicts(folder: Path) -> list[bytes]:
@@ -143,11 +140,11 @@ def checkpoints(folder: Path) -> list[bytes]:
 def galleries(folder: Path) -> list[bytes]:
     """Three people, with a threshold."""
     rng = np.random.default_rng(0)
-    found = empty_gallery("abc", 6)
+    gallery = empty_gallery("abc", 6)
     for name in ("Ann", "Bo", "Çelik"):
         vectors = rng.standard_normal((3, 6)).astype(np.float32)
-        found = add(found, name, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    return [_written(folder, "gallery.safetensors", lambda path: save_gallery(path, fitted(found, 0.2)))]
+        gallery = add(gallery, name, vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    return [_written(folder, "gallery.safetensors", lambda path: save_gallery(path, fitted(gallery, 0.2)))]
 
 
 def face_models(folder: Path) -> list[bytes]:
@@ -175,56 +172,62 @@ def plan() -> SearchPlan:
     )  # fmt: skip
 
 
-def results() -> pd.DataFrame:
-    """The rows of that search, made up."""
-    made = plan()
-    candidates = made.enumerate().candidates[:3]
-    measured = Measured(1, 1, 5, 10, 0.5, 1.0)
-    return pd.DataFrame([row(made, trial(made, candidates, (c.index, 0, 2)), c, measured) for c in candidates])
+def results() -> Sequence[TrialResult]:
+    """Trainings of the first three candidates of that search, made up: half of the images are right."""
+    made, labels = plan(), np.arange(10)
+    candidates = made.enumerate().candidates
+    predictions = packed(labels, np.where(labels < 5, labels, labels + 1))
+    trainings = []
+    for one in candidates[:3]:
+        measurement = Measurement(cost(one.spec).macs, 1, 5, 10, 0.5, 1.0)
+        line = row(made, trial(made, candidates, (one.index, 0, 2)), one, measurement)
+        trainings.append(TrialResult(line, predictions))
+    return trainings
 
 
 def write_run(folder: Path) -> dict[str, bytes]:
-    """The files of a finished search, without its ledger: name below the folder → content."""
-    made = plan()
+    """The files of a search, without its ledger: name below the folder → content."""
+    made, rows = plan(), [one.row for one in results()]
+    candidates, nominal = made.enumerate().candidates, made.enumerate().nominal
+    images = {"train": 30, "validation": 10, "test": 10}
     facts = {
         "data_argument": "glyphs", "command": "scalesearch grid", "versions": {"python": "3"}, "hardware": "a machine",
-        "date": "2026-11-25T08:10:30+00:00", "classes": 4, "images": {"train": 30, "validation": 10, "test": 10},
-        "notes": [], "source_digest": "d", "nominal": 9, "storage": "study.db", "candidates": 5, "format": PLAN_FORMAT,
-        "plan": made.to_dict(),
-        "plan_digest": made.digest, "seconds": 12.5, "continued": [{"command": "scalesearch grid", "date": "2026"}],
+        "date": "2026-11-25T08:10:30+00:00", "classes": 4, "images": images, "notes": [], "source_digest": "d",
+        "nominal": nominal, "storage": "study.db", "candidates": len(candidates), "format": FORMAT,
+        "plan": made.to_dict(), "plan_digest": made.digest, "seconds": 12.5,
+        "continued": [{"command": "scalesearch grid", "date": "2026"}],
     }  # fmt: skip
     spec = made.baseline
     metrics = {
         "model": "b1", "macs": cost(spec).macs, "params": cost(spec).params, "resolution": 32, "data": "glyphs",
-        "source_digest": "d", "classes": list("abcd"), "images": facts["images"], "start": "scratch",
+        "source_digest": "d", "classes": list("abcd"), "images": images, "start": "scratch",
         "config": made.train.to_dict(), "validation": {"top1": 0.5},
         "test": {"top1": 0.5, "low": 0.4, "high": 0.6, "top5": 1.0, "loss": 1.0, "correct": 5, "images": 10},
         "history": [{"epoch": 0, "train_loss": 1.0, "seconds": 1.0, "lr": 1e-3, "metrics": {"top1": 0.5, "loss": 1.0}}],
         "command": "scalesearch finetune", "date": "2026-11-25T08:10:30+00:00",
     }  # fmt: skip
-    standings = tuple(
-        Standing(f"c{n:03d}", "", "beaten" if n else "member", 2, 1, 0.5, 0.4, 0.6) for n in range(3)
-    )  # fmt: skip
-    write_answer(folder, Answer(0.9, standings, "c000", (), 0.01, True, ((1, 1), (2, 1))))
-    triple = made.enumerate().candidates[0].coefficients
-    searched = Coefficients(triple.alpha, triple.beta, triple.gamma, SEARCH_RATIO)
-    write_found(folder, Found(searched, "budget", spec, "mbconv_small", "glyphs", 3e6, "c000", 0.5, 0.5, 9, 9))
-    write_rows(folder, results().astype(object).where(results().notna(), None).to_dict("records"), made.digest)
-    files = {"run.json": facts, "models/b1-glyphs/metrics.json": metrics, "verify-phi2/verify.json": verification()}
-    for name, values in files.items():
+    for one in results():
+        write_predictions(folder, one)
+    write_rows(folder, rows, made.digest)
+    right, race = read_results(folder, rows), Race((Rung(2, 1, 1.0),))
+    answer = conclude(race, advance(race, runners(made, candidates), right), candidates, right, made.target_macs)
+    assert answer is not None
+    write_answer(folder, answer, recommend(made, answer, candidates, right, 0))
+    write_verification(folder_of(folder, 2.0), verification())
+    for name, values in {"run.json": facts, "models/b1-glyphs/metrics.json": metrics}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(values))
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*.json"))}
+    files = (*folder.rglob("*.json"), *folder.rglob("*.npz"))
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
 
 
-def verification() -> dict[str, Any]:
+def verification() -> Verification:
     """As ``verify`` keeps it."""
     at = Interval(0.5, 0.4, 0.6)
     networks = tuple(
-        Compared(f"c{n:03d}", "", "member", 4.0, 10**7, 40, at, at, n + 1, n + 1, 1, 1, 0.5) for n in range(2)
+        SizeComparison(f"c{n:03d}", "", "member", 4.0, 10**7, 40, at, at, n + 1, n + 1, 1, 1, 0.5) for n in range(2)
     )
-    found = Verification(
+    return Verification(
         2.0, 2, 2, 2, True, 10, 4, networks, (), "c000", "c000", Interval(0.3, -0.2, 0.8), 0.7,
         Regret(0, 0.0, 0.0, 0.0, 0.0), 0.01,
     )  # fmt: skip
-    return {"format": 1, **asdict(found)}

@@ -58,9 +58,9 @@ def _folder(folder: Path) -> Feed:
         source = folder_source(folder / "set")
         fine = without_broken(source, folder / "cache")
         cached(fine, np.arange(len(fine)), 8, folder / "cache")
-        found = cached(source, np.arange(len(source)), 8, folder / "cache")
+        images = cached(source, np.arange(len(source)), 8, folder / "cache")
         shutil.rmtree(folder / "cache")
-        return found
+        return images
 
     return feed
 
@@ -148,8 +148,8 @@ def _gallery(folder: Path) -> Feed:
 
     def feed(path: Path) -> object:
         gallery = load_gallery(path)
-        found = search(gallery, np.eye(6, dtype=np.float32))
-        confidence(gallery, found.distances)
+        nearest = search(gallery, np.eye(6, dtype=np.float32))
+        confidence(gallery, nearest.distances)
         return remove(gallery, "Bo")
 
     return feed
@@ -177,23 +177,25 @@ def _cache(folder: Path) -> Feed:
     from tests.stress.originals import CACHE_SHAPE
 
     def feed(path: Path) -> object:
-        found = stored(path, CACHE_SHAPE, lambda: [np.ones(CACHE_SHAPE, np.uint8)])
-        if found.shape != CACHE_SHAPE or found.min() != found.max():
+        pixels = stored(path, CACHE_SHAPE, lambda: [np.ones(CACHE_SHAPE, np.uint8)])
+        if pixels.shape != CACHE_SHAPE or pixels.min() != pixels.max():
             raise AssertionError("pixels that nobody wrote")
-        return found
+        return pixels
 
     return feed
 
 
 def _run_file(name: str) -> Callable[[Path], Feed]:
-    """A run's folder in which one file is bad, as ``report``, ``family``, ``scale --run`` and ``finetune`` read it."""
+    """A run's folder in which one file is bad, as the commands read it: ``report``; ``family``, ``scale --run`` and
+    ``finetune`` where it has to do with the coefficients; ``verify`` where it has to do with the answer."""
 
     def feeder(folder: Path) -> Feed:
         from scalesearch.api.design import choose_scaling
         from scalesearch.design.family import member
         from scalesearch.reports.artefacts import family_members, report_markdown
         from scalesearch.reports.words import NO_RATES
-        from scalesearch.study.record import read_record
+        from scalesearch.study.record import answered, read_record
+        from scalesearch.study.verification import chosen, scaled
         from tests.stress.originals import write_run
 
         write_run(folder)
@@ -201,9 +203,13 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
         def feed(path: Path) -> object:
             shutil.copy(path, folder / name)
             if name in ("coefficients.json", "run.json"):
-                chosen = choose_scaling(folder)
-                member(chosen.baseline, chosen.coefficients, 2.0, chosen.rounding)
+                scaling = choose_scaling(folder)
+                member(scaling.baseline, scaling.coefficients, 2.0, scaling.rounding)
             record = read_record(folder)
+            if name in ("winners.json", "rows.json", "run.json") and record.answer is not None:
+                answer, _ = answered(record)
+                networks = chosen(answer, record.enumeration.candidates, 2, 2)
+                scaled(record.plan, answer, networks, 2.0)
             return report_markdown(record, family_members(record), [], NO_RATES)
 
         return feed
@@ -226,8 +232,8 @@ def _from(name: str) -> Callable[[Path], Sequence[bytes]]:
     def made(folder: Path) -> Sequence[bytes]:
         from tests.stress import originals
 
-        found: Sequence[bytes] = getattr(originals, name)(folder)
-        return found
+        contents: Sequence[bytes] = getattr(originals, name)(folder)
+        return contents
 
     return made
 

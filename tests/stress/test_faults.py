@@ -5,15 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from tests import postgres
-from tests.stress.faults import (
-    CannotInjectError,
-    Site,
-    full_disk,
-    inject,
-    server_crash,
-    site,
-    terminated,
-)
+from tests.stress.faults import CannotInjectError, Site, full_disk, inject, server_crash, site, terminated
 
 
 @pytest.fixture(scope="module")

@@ -40,14 +40,14 @@ def test_a_campaign_counts_what_its_children_did(tmp_path: Path) -> None:
 )
 def test_planted_defects_are_found(name: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCALESEARCH_FUZZ_SECONDS", "0.3")
-    found = fuzz.campaign(1, 7, {name: PLANTED[name]}, tmp_path)[name]
-    assert [finding.number for finding in found.findings] == [0]
-    assert says in found.findings[0].what
+    tally = fuzz.campaign(1, 7, {name: PLANTED[name]}, tmp_path)[name]
+    assert [finding.number for finding in tally.findings] == [0]
+    assert says in tally.findings[0].what
     assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"planted"]
 
 
 @pytest.mark.slow
 def test_a_hang_where_no_alarm_rings_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzz, "SILENT_SECONDS", 2.0)
-    found = fuzz.campaign(1, 7, {"hang in C": PLANTED["hang in C"]}, tmp_path)["hang in C"]
-    assert "no sign of life" in found.findings[0].what
+    tally = fuzz.campaign(1, 7, {"hang in C": PLANTED["hang in C"]}, tmp_path)["hang in C"]
+    assert "no sign of life" in tally.findings[0].what

@@ -6,12 +6,13 @@ import re
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.study.config import RULES, TrainConfig, validate
+from scalesearch.study.config import TrainConfig, validate
+from scalesearch.typed import TABLE, rules, shown
 
 
 def test_defaults_are_valid_and_every_setting_has_a_rule() -> None:
     validate(TrainConfig(epochs=1))
-    assert [name for name, _, _ in RULES] == [field.name for field in dataclasses.fields(TrainConfig)]
+    assert all(rule is not TABLE for rule in rules(TrainConfig).values())
 
 
 @pytest.mark.parametrize(
@@ -44,7 +45,8 @@ def test_defaults_are_valid_and_every_setting_has_a_rule() -> None:
     ],
 )
 def test_a_bad_setting_is_named(name: str, value: object) -> None:
-    with pytest.raises(UserError, match=re.escape(f"training settings: {name}: found {value!r}; expected")):
+    says = f"training settings: {name}: {shown(value)} is {'more than the 5' if value == 6 else 'not'} "
+    with pytest.raises(UserError, match=re.escape(says)):
         validate(dataclasses.replace(TrainConfig(epochs=5), **{name: value}))
 
 
@@ -79,5 +81,5 @@ def test_settings_that_came_later_leave_old_digests_as_they_were() -> None:
 
 
 def test_no_more_micro_batches_than_images() -> None:
-    with pytest.raises(UserError, match="accumulate: found 9; expected at most the 8 images"):
+    with pytest.raises(UserError, match="accumulate: 9 is more than the 8 images of a step"):
         validate(TrainConfig(epochs=1, batch_size=8, accumulate=9))

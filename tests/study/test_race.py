@@ -3,18 +3,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from scalesearch.study.race import (
-    Race,
-    Results,
-    Rung,
-    Runner,
-    State,
-    advance,
-    exhaustive,
-    open_places,
-    planned,
-    usual,
-)
+from scalesearch.study.race import Race, Results, Rung, State, advance, exhaustive, open_places, planned, usual
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import Bools
 
@@ -37,7 +26,7 @@ def trainer(accuracies: dict[int, float], failing: tuple[int, ...] = ()) -> Trai
 
 
 def run(race: Race, count: int, train: Train, results: Results | None = None) -> tuple[State, Results]:
-    runners = [Runner(n, 1.0) for n in range(count)]
+    runners = dict.fromkeys(range(count), 1.0)
     results = Results() if results is None else results
     while (state := advance(race, runners, results)).wanted:
         for key in state.wanted:
@@ -114,7 +103,7 @@ def test_all_failed_is_no_answer() -> None:
 
 @pytest.mark.parametrize("finished", range(1, 9))
 def test_a_race_cut_short_judges_what_is_there(finished: int) -> None:
-    race, runners = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.5))), [Runner(n, 1.0) for n in range(3)]
+    race, runners = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.5))), dict.fromkeys(range(3), 1.0)
     train = trainer(dict.fromkeys(range(3), 0.6))
     results = Results()
     for key in advance(race, runners, results).wanted[:finished]:

@@ -136,7 +136,7 @@ def test_no_answer_yet(run: Path) -> None:
     (run / "winners.json").unlink()
     record = read_record(run)
     assert record.answer is None
-    with pytest.raises(UserError, match="no finished candidate"):
+    with pytest.raises(UserError, match="no candidate has a result"):
         answered(record)
 
 

@@ -144,7 +144,7 @@ def test_the_highest_score_is_always_in(count: int, seeds: int, images: int, see
 def test_different_images_are_refused() -> None:
     with pytest.raises(ScaleSearchError, match="same images"):
         weigh(samples([np.ones((1, 5), bool), np.ones((1, 6), bool)]), [1.0, 1.0], None)
-    with pytest.raises(ScaleSearchError, match="same images"):
+    with pytest.raises(ScaleSearchError, match="at least one image"):
         sample(np.ones((1, 0), bool))
 
 
@@ -238,19 +238,19 @@ def test_a_repetition_agrees_as_far_as_noise_lets_it() -> None:
 
 def test_regret_is_the_gap_to_the_best() -> None:
     _, evidence = both([0.5, 0.6, 0.7], [0.5, 0.8, 0.6])
-    found = regret(evidence, 2)
-    assert found is not None
-    assert found.against == 1
-    assert found.value == found.gap == pytest.approx(evidence.scores[1] - evidence.scores[2])
-    assert 0 < found.low < found.gap < found.high
+    loss = regret(evidence, 2)
+    assert loss is not None
+    assert loss.against == 1
+    assert loss.value == loss.gap == pytest.approx(evidence.scores[1] - evidence.scores[2])
+    assert 0 < loss.low < loss.gap < loss.high
 
 
 def test_no_regret_of_the_best_whose_lead_over_the_runner_up_is_given() -> None:
     _, evidence = both([0.5, 0.6, 0.7], [0.5, 0.8, 0.6])
-    found = regret(evidence, 1)
-    assert found is not None
-    assert (found.against, found.value) == (2, 0)
-    assert found.low < found.gap < found.high < 0
+    loss = regret(evidence, 1)
+    assert loss is not None
+    assert (loss.against, loss.value) == (2, 0)
+    assert loss.low < loss.gap < loss.high < 0
 
 
 def test_seeds_widen_the_regrets_interval() -> None:

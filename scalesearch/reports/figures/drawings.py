@@ -91,7 +91,7 @@ def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
         "winner_set",
         "The winner set: scores with 95 % intervals, those trained longest first",
         "; ".join(
-            f"{one.name} {one.score:.3f} ({_ends(Interval(one.score, one.low, one.high))}) after "
+            f"{one.name} {one.score:.3f} ({words.reach(Interval(one.score, one.low, one.high), '.3f')}) after "
             f"{counted(one.epochs, 'epoch')}, {words.STATUS[one.status]}"
             for one in answer.standings
         ),
@@ -117,10 +117,6 @@ def _transfer(verified: Verification) -> Drawing:
         ),
         lambda look: transfer_figure(verified, look),
     )
-
-
-def _ends(interval: Interval) -> str:
-    return words.reach(interval, ".3f")
 
 
 def _measured(one: NetworkSummary) -> str:

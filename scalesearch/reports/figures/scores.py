@@ -72,9 +72,7 @@ def controls_figure(record: Record, answer: Answer, look: canvas.Look = canvas.F
     for place, item in enumerate(comparisons):
         canvas.row_bar(axes, place, Interval(item.gap, item.low, item.high), VERDICT[item.verdict], 1.5, 3)
     canvas.name_rows(
-        axes,
-        [f"{c.dimension} only\n{shortened(c.control)}, {counted(c.epochs, 'epoch')}" for c in comparisons],
-        0.5,
+        axes, [f"{c.dimension} only\n{shortened(c.control)}, {counted(c.epochs, 'epoch')}" for c in comparisons], 0.5
     )
     axes.set_xlabel(
         look.wrap(f"lead of {recommended} in score (right of 0: {recommended} is better)"), parse_math=False
