@@ -186,6 +186,6 @@ def file_of(model: SavedModel | Path | str) -> Path:
     return Path(model) if isinstance(model, str | Path) else model.file
 
 
-def _require_memory(spec: NetSpec, images: int, device: "torch.device") -> None:
+def _require_memory(spec: NetSpec, images: int, device: torch.device) -> None:
     do = "Lower --batch-size, or free some memory."
     require_memory(forward_memory(spec, images), f"{images} image(s) of {spec.resolution} px", device, do)

@@ -162,7 +162,7 @@ def transfer_plan(asked: FinetuneOptions) -> TransferPlan:
     return plan
 
 
-def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneResult:
+def run(job: FinetuneJob, device: torch.device, watcher: Watcher) -> FinetuneResult:
     """Reads the images, claims the folder, inspects, trains, judges on test; run again, it continues.
 
     Raises:
@@ -188,7 +188,7 @@ def run(job: FinetuneJob, device: "torch.device", watcher: Watcher) -> FinetuneR
     return FinetuneResult(folder / MODEL_FILE, metrics)
 
 
-def find_lr(job: FinetuneJob, device: "torch.device", reading: Callable[[int, int], None]) -> tuple[LrRange, Path]:
+def find_lr(job: FinetuneJob, device: torch.device, reading: Callable[[int, int], None]) -> tuple[LrRange, Path]:
     """The loss while the learning rate rises step by step, and where it is drawn; trains nothing that is kept."""
     from scalesearch.reports.figures.curves import lr_figure
     from scalesearch.reports.figures.formats import rendered
@@ -245,7 +245,7 @@ def _config(asked: FinetuneOptions, strategy: Strategy, inherits: bool) -> Train
     )  # fmt: skip
 
 
-def _require_memory(job: FinetuneJob, device: "torch.device") -> None:
+def _require_memory(job: FinetuneJob, device: torch.device) -> None:
     """Refuses what cannot fit before a network is built; preflight looks more closely once it is."""
     config, count = job.recipe.config, len(job.parts.train)
     images = max(config.accumulate, min(config.batch_size, count) // ranks().count)

@@ -182,7 +182,8 @@ def part_table(spec: NetSpec, name: str) -> Table:
         "part", "block, kernel / stride", "squeeze", "channels", "blocks", "output px", "FLOPs", "share", "params",
         "activations",
     )  # fmt: skip
-    return table(f"{name} at {spec.resolution} px, {spec.classes} classes, part by part", columns, rows)
+    caption = f"{name} at {spec.resolution} px, {spec.classes} classes, part by part"
+    return table(caption, columns, rows, optional=("activations", "share", "params", "squeeze"))
 
 
 def _block(stage: Stage) -> str:

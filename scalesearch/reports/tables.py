@@ -141,7 +141,7 @@ def enumeration(listed: Enumeration) -> Table:
         for c in listed.candidates
     ]  # fmt: skip
     columns = ("candidate", "α", "β", "γ", "αβ²γ²", "× base", "FLOPs", "px", "all triples α/β/γ")
-    return table("Candidates", columns, rows)
+    return table("Candidates", columns, rows, optional=("all triples α/β/γ", "αβ²γ²"))
 
 
 def scaled(networks: Sequence[ScaledCandidate]) -> Table:
@@ -183,7 +183,7 @@ def family(members: Sequence[Member], trainings: Sequence[MemberTraining] = (), 
     columns = ["member", "φ", "px", "FLOPs", "× b0", "params", "activations", "depths", "widths"]
     columns += ["test accuracy", "95 % interval", "trained", "weights"] if tested else []
     rows = [_member(one, tested.get(one.name))[: len(columns)] for one in members]
-    return table(caption, columns, rows, optional=("activations",))
+    return table(caption, columns, rows, optional=("activations", "× b0", "params", "weights", "trained", "widths"))
 
 
 def tested_members(members: Sequence[Member], trainings: Sequence[MemberTraining]) -> Mapping[str, MemberTraining]:
@@ -257,7 +257,7 @@ def released(networks: Sequence[ReleasedMember]) -> Table:
         "ours/paper", "× b0", "φ by FLOPs",
     )  # fmt: skip
     caption = "B0…B7 as released: the paper (arXiv:1905.11946, table 2), torchvision's weights, our count"
-    return table(caption, columns, rows)
+    return table(caption, columns, rows, optional=("φ by FLOPs", "× b0", "depth", "width", "torchvision"))
 
 
 def formula(members: Sequence[FormulaMember]) -> Table:

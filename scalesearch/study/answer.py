@@ -202,7 +202,7 @@ def conclude(
     best = state.inside[0]
     return Answer(
         level=race.level,
-        standings=tuple(_standing(place, race, results, candidates, furthest) for place in state.places),
+        standings=tuple(_standing(place, race, candidates, furthest) for place in state.places),
         recommended=candidates[best.number].name,
         comparisons=_comparisons(race, candidates[best.number], candidates, results, target_macs),
         seed_sd=state.spread.sd if state.spread else None,
@@ -211,12 +211,11 @@ def conclude(
     )
 
 
-def _standing(place: Place, race: Race, results: Results, candidates: Sequence[Candidate], furthest: int) -> Standing:
+def _standing(place: Place, race: Race, candidates: Sequence[Candidate], furthest: int) -> Standing:
     epochs, candidate = race.rungs[place.rung].epochs, candidates[place.number]
     status: Status = "beaten" if not place.inside else "member" if place.rung == furthest else "undecided"
     return Standing(
-        name=candidate.name, control=candidate.control, status=status, epochs=epochs,
-        seeds=len(results.seeds(place.number, epochs)),
+        name=candidate.name, control=candidate.control, status=status, epochs=epochs, seeds=place.seeds,
         score=place.score.value, low=place.score.low, high=place.score.high,
     )  # fmt: skip
 

@@ -58,12 +58,14 @@ class Place:
     Args:
         rung: its furthest, from 0.
         inside: not beaten.
-        score: mean over seeds, with its 95 % interval.
+        seeds: trainings that it was judged by: the rung's, or as many as all in the rung have while it is not over.
+        score: mean over these seeds, with its 95 % interval.
     """
 
     number: int
     rung: int
     inside: bool
+    seeds: int
     score: Interval
 
 
@@ -251,7 +253,7 @@ def _verdicts(
         spread = seed_spread([*samples, *repeats]) or before
         evidence = weigh(samples, list(judged.values()), spread)
         inside = not_beaten(evidence, level)
-        stands = [Place(n, number, bool(inside[i]), evidence.interval(i)) for i, n in enumerate(judged)]
+        stands = [Place(n, number, bool(inside[i]), rung.seeds, evidence.interval(i)) for i, n in enumerate(judged)]
         verdicts = tuple(stands), spread
         results.verdicts[number] = (question, verdicts)
     return verdicts

@@ -339,7 +339,11 @@ def _check_answer(record: Record, answer: Answer) -> None:
 
 
 def _check_standing(record: Record, standing: Standing, number: int) -> None:
-    """Whether a standing follows from the rows; those that came since it was written are more, never others."""
+    """Whether a standing follows from the rows: its score is the mean over its first seeds.
+
+    Rows that came since it was written are more, never others. Older versions counted seeds, too, that were trained
+    already, but not yet by all in the rung, and so were not in the score.
+    """
     where = f"{record.folder / ANSWER_FILE}: {standing.name}"
     rows = [r for r in record.rows if r.candidate == number and r.epochs == standing.epochs and r.status == "done"]
     if not 0 < standing.seeds <= len(rows):
@@ -347,9 +351,10 @@ def _check_standing(record: Record, standing: Standing, number: int) -> None:
     if not standing.low <= standing.score + 1e-9 or not standing.score <= standing.high + 1e-9:
         reach = f"{standing.low:g} to {standing.high:g}"
         raise UserError(where, f"the score {standing.score:g} lies outside of its interval, {reach}.", do=MEND)
-    mean = sum(row.score or 0.0 for row in rows) / len(rows)
-    if standing.seeds == len(rows) and not math.isclose(standing.score, mean, rel_tol=1e-9):
-        raise _conflict(where, f"the score {standing.score:g}", f"{mean:g}", ROWS_FILE)
+    scores = [row.score or 0.0 for row in sorted(rows, key=lambda row: row.seed)]
+    means = [sum(scores[:seeds]) / seeds for seeds in range(standing.seeds, 0, -1)]
+    if not any(math.isclose(standing.score, mean, rel_tol=1e-9) for mean in means):
+        raise _conflict(where, f"the score {standing.score:g}", f"{means[0]:g}", ROWS_FILE)
 
 
 def _check_recommendation(record: Record, answer: Answer, recommendation: Recommendation) -> None:

@@ -4,9 +4,13 @@ import sys
 
 from rich.console import Console
 
-from scalesearch.design.candidates import DroppedTriple
-from scalesearch.design.scaling import Coefficients
+from scalesearch.design.candidates import DroppedTriple, enumerate_candidates
+from scalesearch.design.cost import part_table
+from scalesearch.design.family import family
+from scalesearch.design.scaling import PAPER, Coefficients
+from scalesearch.design.space import Grid, load_space
 from scalesearch.reports import render, tables
+from scalesearch.reports.published import derived, released
 from scalesearch.table import Table, table
 from tests.reports.synthetic import answer, compared, early, members, record, rows, trained, verification
 
@@ -60,6 +64,31 @@ def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
             console.print(render.terminal(one, 80))
         assert "…" not in captured.get()
     assert "all triples α/β/γ" in render.fitted(shown[0], 300).columns
+
+
+def wide_tables() -> list[Table]:
+    """Tables with more columns than a terminal of 80 characters has room for, or nearly."""
+    space = load_space("efficientnet_b0")
+    spanned = family(space.baseline, PAPER, "budget")
+    listed = enumerate_candidates(load_space("mbconv_small").baseline, Grid(0.1, 0.1), "budget", 0.05)
+    return [
+        part_table(spanned[6].spec, "b6"), part_table(load_space("resnet50").baseline, "resnet50"),
+        tables.family(spanned), tables.released(released()), tables.formula(derived()), tables.enumeration(listed),
+    ]  # fmt: skip
+
+
+def test_no_number_is_cut_at_80_characters() -> None:
+    for wide in wide_tables():
+        fitted = render.fitted(wide, 80)
+        console = Console(width=80, color_system=None)
+        with console.capture() as captured:
+            console.print(render.terminal(wide, 80))
+        lines = captured.get().splitlines()
+        assert max(map(len, lines)) <= 80
+        assert "…" not in captured.get().replace("B0…B7", "").replace("0…7", ""), wide.caption
+        for place, numeric in enumerate(fitted.numeric):
+            for row in fitted.texts if numeric else ():
+                assert any(row[place] in line for line in lines), (wide.caption, row[place])
 
 
 def test_markup_in_a_cell_is_text_in_a_terminal() -> None:

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.study.answer import conclude, recommend
+from scalesearch.study.answer import conclude, recommend, write_answer
 from scalesearch.study.plan import runners
-from scalesearch.study.race import advance, usual
-from scalesearch.study.record import answered, newest_run, packed, read_record
+from scalesearch.study.race import Results, advance, exhaustive, usual
+from scalesearch.study.record import answered, newest_run, packed, read_record, write_rows
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 Edit = Callable[[dict[str, Any]], object]
@@ -123,13 +123,38 @@ def test_predictions_are_part_of_it(run: Path) -> None:
 
 def test_a_search_goes_on_while_it_is_read(run: Path) -> None:
     """Rows are written before the answer: an answer may be older than the rows beside it."""
+    first, second = (row.score for row in read_record(run).rows if row.candidate == 1)
+    assert first != second
 
-    def earlier(values: dict[str, Any]) -> None:
-        standing = values["standings"][1]
-        standing.update(seeds=1, score=0.99 * standing["score"])
+    def earlier(values: dict[str, Any], seeds: int = 1, score: float | None = first) -> None:
+        values["standings"][2].update(seeds=seeds, score=score)
 
     edited(run, "winners.json", earlier)
     assert read_record(run).answer is not None
+    edited(run, "winners.json", lambda values: earlier(values, seeds=2))  # as older versions counted them
+    assert read_record(run).answer is not None
+    edited(run, "winners.json", lambda values: earlier(values, score=second))
+    with pytest.raises(UserError, match=r"winners\.json.*score"):
+        read_record(run)
+
+
+def test_at_every_moment_of_a_search(run: Path) -> None:
+    """In a rung of two seeds that is half over, the scores are of one; and so where more seeds are trained already."""
+    record = read_record(run)
+    plan, candidates = record.plan, record.enumeration.candidates
+    for races in ((usual(3),), (exhaustive(usual(1, seeds=2)), usual(1))):
+        results = Results()
+        (run / "winners.json").unlink(missing_ok=True)
+        for race in races:
+            while keys := advance(race, runners(plan, candidates), results).wanted:
+                results.add(keys[0], record.results.seeds(keys[0][0], keys[0][2])[keys[0][1]])
+                state = advance(race, runners(plan, candidates), results)
+                write_rows(run, [row for row in record.rows if row.key in results], plan.digest)
+                read_record(run)
+                if (answer := conclude(race, state, candidates, results, plan.target_macs)) is not None:
+                    wanted = len(state.wanted)
+                    write_answer(run, answer, recommend(plan, answer, candidates, results, wanted))
+                    assert read_record(run).answer == answer
 
 
 def test_no_answer_yet(run: Path) -> None:
