@@ -120,9 +120,7 @@ def _used() -> dict[str, str]:
     return {
         "device": str(device),
         "precision": "bf16 (autocast), channels last" if uses_bf16(device, "auto") else "float32, channels last",
-        "grid": f"{jobs} trainings at a time, one thread each"
-        if device.type == "cpu"
-        else f"at most {jobs} trainings at a time",
+        "grid": f"{'' if device.type == 'cpu' else 'at most '}{jobs} trainings at a time, one thread each",
         "finetune": f"{torch.get_num_threads()} threads" if device.type == "cpu" else f"{device}; torchrun for several",
     }
 

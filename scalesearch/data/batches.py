@@ -20,7 +20,7 @@ Share = tuple[int, int]
 WHOLE: Share = (0, 1)
 _SHORTEST_TRAINING_BATCH = 0.5  # of the batch size; below that a last batch's statistics are too noisy to learn from
 _STATISTICS_IMAGES = 2048
-_CARD_SHARE = 0.25  # of a GPU's free memory may hold images; several trainings may share the card
+_CARD_SHARE = 1 / 32  # of a GPU's free memory may hold a training's images: a quarter for eight that share the card
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,8 @@ def training_epochs(
 
 
 def on_card(arrays: ImageArrays, device: torch.device) -> Batch | None:
-    """Images (uint8 [N, 3, S, S], channels_last) and labels in a GPU's memory, where they take at most a quarter of
-    what is free; None on a CPU."""
+    """Images (uint8 [N, 3, S, S], channels_last) and labels in a GPU's memory, where they take at most 1/32 of what is
+    free; None on a CPU."""
     if device.type != "cuda" or arrays.images.nbytes > _CARD_SHARE * torch.cuda.mem_get_info(device)[0]:
         return None
     images = torch.from_numpy(np.array(arrays.images)).to(device).permute(0, 3, 1, 2)
