@@ -98,6 +98,11 @@ def forecast(job: VerifyJob) -> Forecast:
     return timed(job, before, [[(one, one.until) for one in job.agenda.trials if one.key not in done]])
 
 
+def left(job: VerifyJob) -> int:
+    """Trainings without a result, after a run that its time budget ended, too."""
+    return len(job.agenda.trials) - len(recorded(job.record, job.agenda, job.asked.storage))
+
+
 def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) -> Verification:
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 

@@ -156,6 +156,10 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
     show(tables.verification(verification))
     for line in words.verification(verification):
         say(line)
+    if left := verify.left(job):
+        say(
+            f"Not finished: {left} of {len(job.agenda.trials)} trainings are still to be run; the same command continues."
+        )
     say(f"Figure: {job.folder / 'transfer.png'}")
     explain("Next: scalesearch report, which shows this, too")
 

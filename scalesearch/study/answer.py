@@ -180,11 +180,12 @@ def compare(
         accuracy=samples[0].accuracy, control_accuracy=samples[1].accuracy,
         gap=gap.value, low=gap.low, high=gap.high,
         accuracy_part=math.log(accuracies[0] / accuracies[1]), cost_part=EXPONENT * math.log(ratio),
-        cost_ratio=ratio, verdict=_verdict(accuracies[0] >= accuracies[1], gap, ratio),
+        cost_ratio=ratio, verdict=verdict(accuracies[0] >= accuracies[1], gap, ratio),
     )  # fmt: skip
 
 
-def _verdict(as_accurate: bool, gap: Interval, ratio: float) -> Verdict:
+def verdict(as_accurate: bool, gap: Interval, ratio: float) -> Verdict:
+    """What a comparison shows; see ``Comparison``."""
     if gap.low > 0:
         return "won"
     if ratio > 1 + EQUAL_COST and as_accurate and gap.value <= 0:

@@ -7,6 +7,7 @@ that reading a run needs no database), ``winners.json`` and ``coefficients.json`
 
 import io
 import math
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,31 +18,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.candidates import Enumeration
-from scalesearch.design.cost import cost, score
+from scalesearch.design.cost import EXPONENT, cost, score
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
 from scalesearch.study.answer import (
     ANSWER_FILE,
     RECOMMENDATION_FILE,
     Answer,
+    Comparison,
     Recommendation,
     Standing,
     read_answer,
     read_recommendation,
+    verdict,
 )
-from scalesearch.study.plan import SearchPlan
+from scalesearch.study.plan import Measurement, SearchPlan, trial
+from scalesearch.study.plan import row as plan_row
 from scalesearch.study.race import Results
 from scalesearch.study.row import BASELINE, TRAININGS, Key, Row, TrialResult, parse_rows
-from scalesearch.study.statistics import Bools
+from scalesearch.study.statistics import Bools, Interval
 from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
-from scalesearch.study.verification import Verification, read_verifications
+from scalesearch.study.verification import FILE as VERIFICATION_FILE
+from scalesearch.study.verification import Verification, folder_of, read_verifications
 from scalesearch.typed import parse
 
 RUN_FILE, ROWS_FILE, METRICS_FILE = "run.json", "rows.json", "metrics.json"
 FORMAT = 3  # of run.json
 ROWS_FORMAT = 1
-MEND = "Continue the search to mend it."
+MEND, AGAIN = "Continue the search to mend it.", "Verify again to mend it."
 WHAT = "a run of scalesearch"
+TRIES, PAUSE_SECONDS = 4, 0.1  # for two files that are replaced one after the other
 
 
 @dataclass(frozen=True)
@@ -201,8 +207,7 @@ def read_record(folder: Path, counted: bool = True) -> Record:
     provenance = parse(Provenance, values, str(path), WHAT, extra=True)
     _check_plan(path, plan, provenance, values)
     # the answer before the rows: a search that runs meanwhile writes rows first, so none can be missing
-    answer = read_answer(folder)
-    recommendation = read_recommendation(folder) if answer is not None else None
+    answer, recommendation = _read_answers(folder)
     rows = read_rows(folder, plan.digest)
     results = read_results(folder, rows) if counted else Results()
     record = Record(
@@ -211,6 +216,21 @@ def read_record(folder: Path, counted: bool = True) -> Record:
     )  # fmt: skip
     _check(record)
     return record
+
+
+def _read_answers(folder: Path) -> tuple[Answer | None, Recommendation | None]:
+    """Both files of an answer: a search that runs meanwhile replaces one after the other, so it gets a moment."""
+    for _ in range(TRIES):
+        answer = read_answer(folder)
+        if answer is None:
+            return None, None
+        if (folder / RECOMMENDATION_FILE).exists():
+            chosen = read_recommendation(folder)
+            scores = [standing.score for standing in answer.standings if standing.name == answer.recommended]
+            if [chosen.winner, chosen.complete, chosen.score] == [answer.recommended, answer.complete, *scores]:
+                break
+        time.sleep(PAUSE_SECONDS)
+    return answer, read_recommendation(folder)
 
 
 def newest_run(root: Path = Path("runs")) -> Path | None:
@@ -222,8 +242,9 @@ def newest_run(root: Path = Path("runs")) -> Path | None:
 def answered(record: Record) -> tuple[Answer, Recommendation]:
     """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
     if record.answer is None or record.recommendation is None:
-        reason = next((row.reason for row in record.rows if row.reason), "none was trained")
-        raise UserError(str(record.folder), f"no candidate has a result ({reason}).", do="Lower --lr or --batch-size.")
+        reason = next((row.reason for row in record.rows if row.reason), "")
+        do = "Lower --lr or --batch-size." if reason else 'Run "scalesearch grid" again to go on with the search.'
+        raise UserError(str(record.folder), f"no candidate has a result ({reason or 'none was trained'}).", do=do)
     return record.answer, record.recommendation
 
 
@@ -259,6 +280,8 @@ def _check(record: Record) -> None:
     """Raises UserError where the files of a run do not go together."""
     for row in record.rows:
         _check_row(record, row)
+    for verification in record.verifications:
+        _check_verification(record, verification)
     if record.answer is not None and record.recommendation is not None:
         _check_answer(record, record.answer)
         _check_recommendation(record, record.answer, record.recommendation)
@@ -285,34 +308,26 @@ def _conflict(where: str, stated: object, follows: object, source: str, do: str 
 
 
 def _check_row(record: Record, row: Row) -> None:
-    """Whether a row is of the plan's candidate, and counts what its predictions show."""
+    """Whether a row is of the plan's candidate, scored as it was measured, and counts what its predictions show."""
     plan, candidates = record.plan, record.enumeration.candidates
     where = f"{record.folder / ROWS_FILE}: {row.file}"
     if row.candidate >= len(candidates):
         raise UserError(where, f"the plan has only {len(candidates)} candidates, no {row.candidate}.", do=MEND)
+    if row.key in record.results and row.status == "done":  # else nobody asked for the predictions
+        right = record.results.seeds(row.candidate, row.epochs)[row.seed]
+        for name, counted in (("correct", int(right.sum())), ("images", plan.validation)):
+            if getattr(row, name) != counted:
+                raise _conflict(f"{where}: {name}", getattr(row, name), counted, "its predictions")
     candidate = None if row.candidate == BASELINE else candidates[row.candidate]
-    spec = plan.baseline if candidate is None else candidate.spec
-    design = {
-        "name": "baseline" if candidate is None else candidate.name,
-        "role": "baseline" if candidate is None else "candidate",
-        "control": "" if candidate is None else candidate.control,
-        "digest": spec.digest, "resolution": spec.resolution, "blocks": sum(spec.depths),
-        "macs": cost(spec).macs, "full_epochs": plan.train.epochs,
-    }  # fmt: skip
-    for name, value in design.items():
-        if getattr(row, name) != value:
-            raise _conflict(f"{where}: {name}", getattr(row, name), value, "the plan")
-    if row.status == "failed" or row.key not in record.results:  # or nobody asked for the predictions
-        return
-    right = record.results.seeds(row.candidate, row.epochs)[row.seed]
-    top1 = row.correct / row.images
-    counts: dict[str, tuple[float, float]] = {
-        "correct": (row.correct, int(right.sum())), "images": (row.images, plan.validation),
-        "top1": (row.top1 or 0.0, top1), "score": (row.score or 0.0, score(top1, row.macs, plan.target_macs)),
-    }  # fmt: skip
-    for name, (stated, counted) in counts.items():
-        if not math.isclose(stated, counted, rel_tol=1e-9):
-            raise _conflict(f"{where}: {name}", f"{stated:g}", f"{counted:g}", "its predictions")
+    one = trial(plan, candidates, row.key)
+    measurement = Measurement(
+        cost(one.spec).macs, row.fvcore_total, row.correct, row.images, row.train_loss or 0.0, row.seconds,
+        (row.reason or "unknown") if row.status == "failed" else "", row.note,
+    )  # fmt: skip
+    for name, follows in plan_row(plan, one, candidate, measurement).to_dict().items():
+        stated = getattr(row, name)
+        if stated != follows and not (isinstance(follows, float) and stated is not None and _close(stated, follows)):
+            raise _conflict(f"{where}: {name}", stated, follows, "the plan and its own counts")
 
 
 def _check_answer(record: Record, answer: Answer) -> None:
@@ -334,6 +349,7 @@ def _check_answer(record: Record, answer: Answer) -> None:
             raise UserError(
                 f"{where}: comparisons", f"{comparison.control} does not scale {comparison.dimension} alone.", do=MEND
             )
+        _check_comparison(record, comparison, numbers[answer.recommended], numbers[comparison.control])
     if not 0 < answer.level < 1:
         raise UserError(f"{where}: level", f"{answer.level:g} is not between 0 and 1.", do=MEND)
 
@@ -357,6 +373,88 @@ def _check_standing(record: Record, standing: Standing, number: int) -> None:
         raise _conflict(where, f"the score {standing.score:g}", f"{means[0]:g}", ROWS_FILE)
 
 
+def _check_comparison(record: Record, comparison: Comparison, best: int, control: int) -> None:
+    """Whether what a comparison says goes together: its accuracies, the networks' FLOPs, the gap, and its verdict."""
+    where, plan = f"{record.folder / ANSWER_FILE}: comparisons: {comparison.control}", record.plan
+    macs = [record.enumeration.candidates[number].macs for number in (best, control)]
+    accuracies = [comparison.accuracy, comparison.control_accuracy]
+    scores = [score(accuracy, one, plan.target_macs) for accuracy, one in zip(accuracies, macs, strict=True)]
+    least = 0.5 / (comparison.seeds * plan.validation)  # as ``answer.compare`` counts an accuracy of 0
+    follows: dict[str, float] = {
+        "gap": scores[0] - scores[1], "cost_ratio": macs[0] / macs[1],
+        "cost_part": EXPONENT * math.log(macs[0] / macs[1]),
+        "accuracy_part": math.log(max(accuracies[0], least) / max(accuracies[1], least)),
+    }  # fmt: skip
+    for name, value in follows.items():
+        if not _close(getattr(comparison, name), value):
+            raise _conflict(f"{where}: {name}", getattr(comparison, name), value, "its accuracies and the plan")
+    gap = Interval(comparison.gap, comparison.low, comparison.high)
+    if (right := verdict(accuracies[0] >= accuracies[1], gap, comparison.cost_ratio)) != comparison.verdict:
+        raise _conflict(f"{where}: verdict", comparison.verdict, right, "its interval")
+    for number, accuracy in zip((best, control), accuracies, strict=True):
+        _check_mean(record.rows, number, comparison.epochs, comparison.seeds, accuracy, where, ROWS_FILE)
+
+
+def _check_mean(
+    rows: Sequence[Row], number: int, epochs: int, seeds: int, accuracy: float, where: str, source: str
+) -> None:
+    """Whether an accuracy is the mean of as many trainings; of more that came since, nobody knows which it was of."""
+    top1 = [row.top1 or 0.0 for row in rows if (row.candidate, row.epochs, row.status) == (number, epochs, "done")]
+    if not 0 < seeds <= len(top1):
+        raise _conflict(where, f"{seeds} trainings of {epochs} epochs", len(top1), source)
+    if seeds == len(top1) and not _close(accuracy, sum(top1) / seeds):
+        raise _conflict(where, f"an accuracy of {accuracy:g}", f"{sum(top1) / seeds:g}", source)
+
+
+def _close(first: float, second: float) -> bool:
+    return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _check_verification(record: Record, one: Verification) -> None:
+    """Whether a verification is of this search, and its numbers go together and with the rows beside it.
+
+    The search may have gone on since, so whom it recommends now, and with how many seeds, may differ.
+    """
+    folder, plan = folder_of(record.folder, one.phi), record.plan
+    where, rows = folder / VERIFICATION_FILE, read_rows(folder, plan.digest)
+    numbers = {candidate.name: candidate for candidate in record.enumeration.candidates}
+    names = [network.name for network in one.networks]
+    if unknown := [name for name in (*names, *one.failed, one.recommended) if name not in numbers]:
+        raise UserError(f"{where}: networks", f"the plan has no candidate {unknown[0]}.", do=AGAIN)
+    if len({*names, *one.failed}) < len(names) + len(one.failed):
+        raise UserError(f"{where}: networks", "a network stands there twice.", do=AGAIN)
+    longest = one.fully_trained == (min(one.epochs, one.epochs_at_one) >= one.full_epochs)
+    stated: dict[str, tuple[object, object]] = {
+        "images": (one.images, plan.validation), "classes": (one.classes, plan.baseline.classes),
+        "full_epochs": (one.full_epochs, plan.train.epochs), "fully_trained": (longest, True),
+        "best": (one.best, max(one.networks, key=lambda network: network.at_phi.value).name),
+    }  # fmt: skip
+    for network in one.networks:
+        candidate = numbers[network.name]
+        ranks = [1 + sum(getattr(other, at).value > getattr(network, at).value for other in one.networks)
+                 for at in ("at_one", "at_phi")]  # fmt: skip
+        stated |= {
+            f"{network.name}: control": (network.control, candidate.control),
+            f"{network.name}: ranks": ([network.rank_at_one, network.rank_at_phi], ranks),
+            f"{network.name}: ratio": (_close(network.ratio, network.macs / cost(plan.baseline).macs), True),
+            f"{network.name}: at_phi": (
+                _close(network.at_phi.value, score(network.accuracy, network.macs, plan.target_macs)), True,
+            ),
+        }  # fmt: skip
+        at_one = network.at_one.value / score(1.0, candidate.macs, plan.target_macs)
+        who = f"{where}: {network.name}"
+        _check_mean(record.rows, candidate.index, one.epochs_at_one, network.seeds_at_one, at_one, who, ROWS_FILE)
+        if rows:
+            _check_mean(rows, candidate.index, one.epochs, network.seeds_at_phi, network.accuracy, who, ROWS_FILE)
+    if one.regret is not None and one.recommended in names:
+        scores = [one.networks[place].at_phi.value for place in (one.regret.against, names.index(one.recommended))]
+        gap = scores[0] - scores[1]
+        stated["regret"] = (_close(one.regret.gap, gap) and _close(one.regret.value, max(0.0, gap)), True)
+    for name, (value, follows) in stated.items():
+        if value != follows:
+            raise UserError(f"{where}: {name}", "this does not go with the search and the numbers beside it.", do=AGAIN)
+
+
 def _check_recommendation(record: Record, answer: Answer, recommendation: Recommendation) -> None:
     where, plan = record.folder / RECOMMENDATION_FILE, record.plan
     winner = next((c for c in record.enumeration.candidates if c.name == recommendation.winner), None)
@@ -365,7 +463,7 @@ def _check_recommendation(record: Record, answer: Answer, recommendation: Recomm
     factors, theirs = winner.coefficients, recommendation.coefficients
     follows = {
         "rounding": plan.rounding, "space": plan.space, "data": plan.data, "target_macs": plan.target_macs,
-        "winner": answer.recommended, "baseline": plan.baseline,
+        "winner": answer.recommended, "baseline": plan.baseline, "complete": answer.complete,
     }  # fmt: skip
     for name, value in follows.items():
         if getattr(recommendation, name) != value:

@@ -229,9 +229,11 @@ def compare_sizes(
     epochs_at_one = common_epochs(at_one, numbers)
     judged = [network for network in networks if reached[network.candidate.index]]
     if len(judged) < 2:
+        untrained = any(one.key not in at_phi for one in wanted)
+        why = "they have not all been trained yet" if untrained else "rows.json in its folder says why trainings failed"
         raise UserError(
-            "--phi", f"fewer than two networks have a result at φ = {phi:g}, so there is nothing to compare; rows.json "
-            "in its folder says why trainings failed.", do="Run the same command again to go on with it.",
+            f"φ = {phi:g}", f"fewer than two networks have a result, so there is nothing to compare; {why}.",
+            do="Run the same command again to go on with it." if untrained else "",
         )  # fmt: skip
     first = [at_one.sample(n.candidate.index, epochs_at_one) for n in judged]
     second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]

@@ -13,6 +13,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.files import locked, read_json
+from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
 from scalesearch.running.search import RaceAgenda, search
@@ -189,7 +190,9 @@ def test_a_folder_in_use_or_of_another_search_is_refused(tmp_path: Path, images:
 @pytest.mark.usefixtures("quick")
 def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Dataset) -> None:
     searched = searched_on(tmp_path, images)
-    with pytest.raises(UserError, match="fewer than two networks"):
+    with pytest.raises(UserError, match=r"fewer than two networks.*not all been trained"):
+        verify(searched, agenda_of(searched, 1, (3, 4)), images, Workers(), SILENT, Bounds(trainings=1))
+    with pytest.raises(UserError, match=r"fewer than two networks.*why trainings failed"):
         verify(searched, agenda_of(searched, 1, (3, 4)), images, Workers(), SILENT)
 
 

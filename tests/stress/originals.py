@@ -25,11 +25,10 @@ from scalesearch.study.answer import conclude, recommend, write_answer
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Measurement, SearchPlan, row, runners, trial
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Race, Rung, advance
+from scalesearch.study.race import Race, Results, Rung, advance
 from scalesearch.study.record import FORMAT, packed, read_results, write_predictions, write_rows
 from scalesearch.study.row import TrialResult
-from scalesearch.study.statistics import Interval, Regret
-from scalesearch.study.verification import SizeComparison, Verification, folder_of, write_verification
+from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
 from scalesearch.training.model_file import metadata_of
 from scalesearch.training.step import Training, classification_loss, start
 from tests.training.toys import CPU, STEPS, ToyNet, fit, toy_batches
@@ -210,24 +209,17 @@ def write_run(folder: Path) -> dict[str, bytes]:
         write_predictions(folder, one)
     write_rows(folder, rows, made.digest)
     right, race = read_results(folder, rows), Race((Rung(2, 1, 1.0),))
-    answer = conclude(race, advance(race, runners(made, candidates), right), candidates, right, made.target_macs)
+    state = advance(race, runners(made, candidates), right)
+    answer = conclude(race, state, candidates, right, made.target_macs)
     assert answer is not None
-    write_answer(folder, answer, recommend(made, answer, candidates, right, 0))
-    write_verification(folder_of(folder, 2.0), verification())
+    write_answer(folder, answer, recommend(made, answer, candidates, right, len(state.wanted)))
+    networks = scaled(made, answer, candidates[:3], 2.0)
+    wanted, numbers = trials(made, networks, 1, None), np.arange(10)
+    at_phi = Results({one.key: numbers < 5 + one.candidate for one in wanted})
+    verification = compare_sizes(made, answer.recommended, networks, 2.0, wanted, right, at_phi)
+    write_verification(folder_of(folder, 2.0), verification)
     for name, values in {"run.json": facts, "models/b1-glyphs/metrics.json": metrics}.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(json.dumps(values))
     files = (*folder.rglob("*.json"), *folder.rglob("*.npz"))
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(files)}
-
-
-def verification() -> Verification:
-    """As ``verify`` keeps it."""
-    at = Interval(0.5, 0.4, 0.6)
-    networks = tuple(
-        SizeComparison(f"c{n:03d}", "", "member", 4.0, 10**7, 40, at, at, n + 1, n + 1, 1, 1, 0.5) for n in range(2)
-    )
-    return Verification(
-        2.0, 2, 2, 2, True, 10, 4, networks, (), "c000", "c000", Interval(0.3, -0.2, 0.8), 0.7,
-        Regret(0, 0.0, 0.0, 0.0, 0.0), 0.01,
-    )  # fmt: skip

@@ -14,6 +14,7 @@ from scalesearch.study.answer import conclude, recommend, write_answer
 from scalesearch.study.plan import runners
 from scalesearch.study.race import Results, advance, exhaustive, usual
 from scalesearch.study.record import answered, newest_run, packed, read_record, write_rows
+from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 Edit = Callable[[dict[str, Any]], object]
@@ -82,6 +83,19 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     "a control that is none": (
         "winners.json", lambda v: v["comparisons"][0].update(dimension="width"), r"winners\.json.*comparisons",
     ),
+    "another depth": ("rows.json", lambda v: v["rows"][-1].update(alpha=1.3), r"rows\.json.*alpha"),
+    "other parameters": ("rows.json", lambda v: v["rows"][-1].update(params=5), r"rows\.json.*params"),
+    "a gap of other scores": ("winners.json", lambda v: v["comparisons"][1].update(gap=0.5), r"winners\.json.*gap"),
+    "a cost that is not theirs": (
+        "winners.json", lambda v: v["comparisons"][1].update(cost_ratio=1.5), r"winners\.json.*cost_ratio",
+    ),
+    "a verdict beside its interval": (
+        "winners.json", lambda v: v["comparisons"][0].update(verdict="won"), r"winners\.json.*verdict.*not shown",
+    ),
+    "a comparison of other trainings": (
+        "winners.json", lambda v: v["comparisons"][0].update(epochs=2), r"winners\.json.*2 epochs",
+    ),
+    "not over, yet complete": ("winners.json", lambda v: v.update(complete=False), r"coefficients\.json.*complete"),
     "another winner": ("coefficients.json", lambda v: v.update(winner="c000"), r"coefficients\.json.*winner"),
     "other coefficients": (
         "coefficients.json", lambda v: v["coefficients"].update(alpha=1.3), r"coefficients\.json.*coefficients",
@@ -104,6 +118,53 @@ def test_files_that_do_not_go_together_are_refused(run: Path, case: str) -> None
     edited(run, file, edit)
     with pytest.raises(UserError, match=blame):
         read_record(run)
+
+
+def verified(run: Path) -> Path:
+    """A verification of the run at φ = 2, with predictions that were thrown."""
+    record = read_record(run)
+    plan, (answer, _) = record.plan, answered(record)
+    networks = scaled(plan, answer, record.enumeration.candidates, 2.0)
+    wanted, rng, at_phi = trials(plan, networks, 2, None), np.random.default_rng(0), Results()
+    for one in wanted:
+        at_phi.add(one.key, rng.random(plan.validation) < 0.5)
+    verification = compare_sizes(plan, answer.recommended, networks, 2.0, wanted, record.results, at_phi)
+    write_verification(folder_of(run, 2.0), verification)
+    assert read_record(run).verifications == (verification,)
+    return folder_of(run, 2.0) / "verify.json"
+
+
+VERIFICATIONS: dict[str, Edit] = {
+    "a network of another search": lambda v: v["networks"][0].update(name="c077"),
+    "a network twice": lambda v: v["networks"].append(v["networks"][0]),
+    "another recommended one": lambda v: v.update(recommended="c077"),
+    "another score": lambda v: v["networks"][0]["at_phi"].update(value=0.9),
+    "another score at one": lambda v: v["networks"][0]["at_one"].update(value=0.9),
+    "another accuracy": lambda v: v["networks"][1].update(accuracy=0.9),
+    "another rank": lambda v: v["networks"][1].update(rank_at_phi=7),
+    "other FLOPs": lambda v: v["networks"][1].update(ratio=7.0),
+    "other images": lambda v: v.update(images=5),
+    "other classes": lambda v: v.update(classes=5),
+    "another length": lambda v: v.update(fully_trained=not v["fully_trained"]),
+    "another best one": lambda v: v.update(
+        best=next(n["name"] for n in v["networks"] if n["name"] != v["best"])),
+    "another regret": lambda v: v["regret"].update(gap=0.5),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VERIFICATIONS)
+def test_a_verification_that_does_not_go_with_its_search_is_refused(run: Path, case: str) -> None:
+    edited(run, str(verified(run).relative_to(run)), VERIFICATIONS[case])
+    with pytest.raises(UserError, match=r"verify\.json"):
+        read_record(run)
+
+
+def test_an_answer_is_read_while_it_is_replaced(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The two files are replaced one after the other; who reads between the two looks again."""
+    newer = (run / "coefficients.json").read_text()
+    edited(run, "coefficients.json", lambda values: values.update(done=values["done"] - 1))
+    monkeypatch.setattr("time.sleep", lambda seconds: (run / "coefficients.json").write_text(newer))
+    assert read_record(run).complete
 
 
 def test_predictions_are_part_of_it(run: Path) -> None:
