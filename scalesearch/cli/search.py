@@ -157,9 +157,8 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
     for line in words.verification(verification):
         say(line)
     if left := verify.left(job):
-        say(
-            f"Not finished: {left} of {len(job.agenda.trials)} trainings are still to be run; the same command continues."
-        )
+        total = len(job.agenda.trials)
+        say(f"Not finished: {left} of {total} trainings are still to be run; the same command continues.")
     say(f"Figure: {job.folder / 'transfer.png'}")
     explain("Next: scalesearch report, which shows this, too")
 
