@@ -21,7 +21,7 @@ from scalesearch.design.space import load_space
 from scalesearch.files import write_json
 from scalesearch.study.answer import conclude
 from scalesearch.study.race import Results, advance, exhaustive, usual
-from scalesearch.study.statistics import image_draws
+from scalesearch.study.statistics import DRAWS, image_draws
 
 SPEC = load_space("mbconv_small").baseline
 
@@ -41,7 +41,7 @@ def main() -> None:
     ]
     race = exhaustive(usual(18, 3)) if asked.exhaustive else usual(18)
     began = time.perf_counter()
-    image_draws(asked.images)
+    image_draws(asked.images, DRAWS)  # as the search asks for them
     drawn = time.perf_counter() - began
     rng, runners, results = np.random.default_rng(0), {c.index: 0.95 for c in candidates}, Results()
     difficulty, ability = rng.normal(0, 1.5, asked.images), rng.normal(0.3, 0.1, asked.candidates + 1)

@@ -111,6 +111,7 @@ def takes(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R
     def decorated(work: Callable[[O], R]) -> Callable[P, R]:
         @functools.wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> R:
+            signature.bind(*args, **kwargs)  # else the message would name the dataclass's constructor
             return work(options(*args, **kwargs))
 
         declared = {field.name: field for field in options_of(options)}

@@ -34,7 +34,7 @@ def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
         lines += [(head, words.network(record.leader)), ("Its accuracy", words.accuracy(record.leader))]
     for one in record.summaries:
         if one.is_baseline:
-            lines += [("The baseline", words.network(one)), ("Its accuracy", words.accuracy(one))]
+            lines += [("At φ = 0", words.network(one)), ("Its accuracy", words.accuracy(one))]
     if answer is not None:
         tied = words.tied(answer, len(record.enumeration.candidates))
         lines.append((f"Winner set at {show_percent(answer.level, 0)}", tied))

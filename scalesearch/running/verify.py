@@ -6,6 +6,7 @@ from pathlib import Path
 
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Candidate
+from scalesearch.errors import UserError
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener, carry_out, open_ledger, opened
 from scalesearch.running.ledger import Ledger
@@ -59,13 +60,16 @@ class VerificationAgenda:
 def recorded(record: Record, agenda: VerificationAgenda, storage: str | None = None) -> list[Row]:
     """The rows of an agenda's trainings that a verification holds already.
 
-    Raises UserError where they are of another search, or of networks of another shape.
+    Raises UserError where they are of another search, of networks of another shape, or kept in another database.
     """
     folder = folder_of(record.folder, agenda.phi)
     rows = list(read_rows(folder, record.plan.digest))
     if storage is not None:
         with contextlib.closing(Storage(storage_url(folder, storage))) as database:
             rows = [one.row for one in Ledger(database, _run_name(database, agenda)).finished()]
+    elif rows and not (folder / "study.db").exists():
+        problem = f"{len(rows)} trainings of {folder.name} were made, but not with a ledger in its folder."
+        raise UserError("--storage", problem, do="Give the same --storage as before, or delete that folder.")
     check_shapes(agenda.trials, rows, str(folder / ROWS_FILE))
     keys = {one.key for one in agenda.trials}
     return [row for row in rows if row.key in keys]

@@ -20,6 +20,7 @@ stranger's photos (intraclass, of their normal scores). In the tail that matters
 over all, so this errs towards wide intervals.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -210,22 +211,30 @@ def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
     A gap of less than one image beats nobody: it comes from the cost factor alone.
     """
     scores, columns = evidence.scores, np.ascontiguousarray(evidence.deviations.T)
+    errors = _gap_errors(columns)
     inside = np.ones(len(scores), bool)
     for place, score in enumerate(scores):
-        gaps = np.delete(scores, place) - score
-        better = gaps > evidence.image
-        if not better.any():
+        gaps = scores - score
+        studentised = np.where(gaps > evidence.image, gaps / errors[place], 0.0)
+        nearest = int(studentised.argmax())
+        if not studentised[nearest]:
             continue
-        resampled = np.delete(columns, place, axis=0) - columns[place]
-        errors = np.maximum(resampled.std(axis=1), TINY)
-        largest = (gaps[better] / errors[better]).max()
         # the maximum over all others is at least that over any one of them, so one quantile may settle it
-        nearest = int(np.flatnonzero(better)[(gaps[better] / errors[better]).argmax()])
-        if largest <= np.quantile(resampled[nearest] / errors[nearest], level):
-            continue
-        resampled /= errors[:, None]
-        inside[place] = largest <= max(np.quantile(resampled.max(axis=0), level), 0.0)
+        alone = (columns[nearest] - columns[place]) / errors[place, nearest]
+        if studentised[nearest] > np.quantile(alone, level):
+            resampled = (columns - columns[place]) / errors[place, :, None]
+            resampled[place] = -np.inf
+            inside[place] = studentised[nearest] <= max(np.quantile(resampled.max(axis=0), level), 0.0)
     return inside
+
+
+def _gap_errors(columns: Floats) -> Floats:
+    """Standard deviations of the differences between all pairs of rows of (n, draws), (n, n), never 0."""
+    centred = columns - columns.mean(axis=1, keepdims=True)
+    products = centred @ centred.T / columns.shape[1]
+    own = products.diagonal()
+    errors: Floats = np.sqrt(np.maximum(own[:, None] + own - 2 * products, TINY**2))
+    return errors
 
 
 def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> Interval:
@@ -265,9 +274,9 @@ def accuracy_interval(correct: Bools) -> Interval:
     seeds, images = correct.shape
     means = correct.mean(axis=0, dtype=np.float64)
     accuracy, variance = float(means.mean()), float(means.var())
-    if seeds == 1 or variance == 0:
-        return wilson_interval(accuracy * images, images)
-    worth = min(float(seeds), accuracy * (1 - accuracy) / variance)
+    binomial = accuracy * (1 - accuracy)
+    # where all images are right, or none, nothing shows that the seeds differ
+    worth = 1.0 if seeds == 1 or not binomial else min(float(seeds), binomial / variance if variance else math.inf)
     return wilson_interval(accuracy * images * worth, images * worth)
 
 
