@@ -21,7 +21,6 @@ from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import autocast
 from scalesearch.training.sections import freeze, recomputing, trained
-from scalesearch.units import show_count
 
 MOMENTS = {"adamw": 2, "sgd": 1}  # copies of the trained parameters that the optimizer keeps
 FLOAT = 4  # bytes of a number
@@ -136,7 +135,7 @@ def require_memory(needed: int, what: str, device: torch.device, do: str) -> Non
     """Raises UserError with the estimate where a device has not got that much, before any of it is taken."""
     there = available_memory(device)
     if needed > there:
-        problem = f"at least {show_count(needed)}B of memory are needed, and {show_count(there)}B are free."
+        problem = f"at least {needed / 1e9:,.1f} GB of memory are needed, and {there / 1e9:,.1f} GB are free."
         raise UserError(what, problem, do=do)
 
 

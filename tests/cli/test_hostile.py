@@ -102,7 +102,7 @@ def test_no_cached_images_are_unpickled(cli: Cli, image_folder: MakeFolder, monk
         ),
         (
             ("grid", "--space", "mbconv_small", "--jobs", "100000", "--dry-run"),
-            "--jobs 100000: at least 3e+04 GB of memory are needed",
+            "--jobs 100000: at least 30,000.0 GB of memory are needed",
         ),
         (("grid", "--space", "mbconv_small", "--time-budget", "9" * 400 + "h"), "--time-budget"),
     ],
