@@ -54,6 +54,7 @@ def main() -> None:
             right = rng.random(asked.images) < 1 / (1 + np.exp(-logit))
             began = time.perf_counter()
             results.add((number, seed, epochs), right)
+            results.sample(number, epochs)  # as a search does when a training ends
             state = advance(race, runners, results)
             answer = conclude(race, state, candidates, results, macs)
             if answer is not None:

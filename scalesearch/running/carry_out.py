@@ -139,6 +139,8 @@ class Trainings:
         for one in finished:
             write_predictions(self._folder, one)
             self.results.add(one.row.key, hits(one))
+            if one.row.status == "done":  # resampled now, so that the end of a rung finds all of them done
+                self.results.sample(one.row.candidate, one.row.epochs)
             self.rows.append(one.row)
         self.rows.sort(key=lambda row: row.key)
 

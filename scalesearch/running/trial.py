@@ -23,7 +23,7 @@ from scalesearch.training.evaluation import Evaluation, evaluate
 from scalesearch.training.history import Watcher
 from scalesearch.training.loop import NonFiniteLoss, Task, fit
 from scalesearch.training.memory import TooLittleMemory
-from scalesearch.training.start import Start, from_scratch, from_source, settled
+from scalesearch.training.start import Start, start_of
 from scalesearch.training.step import classification_loss
 
 THREADS = 1  # unless asked for more; however many trials run side by side: the same numbers for any --jobs
@@ -112,12 +112,9 @@ def _start(setting: Setting, trial: Trial, arrays: ImageArrays, device: torch.de
     Raises UserError where the weights are not those that the search began with.
     """
     weights, spec, config = trial.weights, trial.proxy_spec, trial.train
-    if weights is None:
-        return from_scratch(spec, arrays, config.seed)
-    source = open_weights(weights.name, spec, weights.padding)
-    if source.digest != weights.digest:
+    source = None if weights is None else open_weights(weights.name, spec, weights.padding)
+    if source is not None and weights is not None and source.digest != weights.digest:
         changed = f"the tensors (digest {source.digest}) are not those that the search began with ({weights.digest})."
         raise UserError(weights.name, changed, do="Bring them back.")
-    steps = config.epochs * steps_per_epoch(len(arrays), config.batch_size)
-    classes = setting.train.source.classes
-    return from_source(settled(spec, steps), source, arrays, classes, device, seed=config.seed, repair=not paused)
+    steps, classes = steps_per_epoch(len(arrays), config.batch_size), setting.train.source.classes
+    return start_of(spec, source, arrays, classes, config, steps, device, repair=not paused)

@@ -124,7 +124,6 @@ class Results:
         self._right[key] = right
         if right is not None:
             self._seeds.setdefault((number, epochs), {})[seed] = right
-            self.sample(number, epochs)  # now, so that the end of a rung finds all of them done
 
     def seeds(self, number: int, epochs: int) -> Mapping[int, Bools]:
         """Seed → which images were right, of one candidate at one number of epochs, by seed; failed ones are not in."""

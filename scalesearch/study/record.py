@@ -326,7 +326,7 @@ def _check_row(record: Record, row: Row) -> None:
     )  # fmt: skip
     for name, follows in plan_row(plan, one, candidate, measurement).to_dict().items():
         stated = getattr(row, name)
-        if stated != follows and not (isinstance(follows, float) and stated is not None and _close(stated, follows)):
+        if not _same(stated, follows):
             raise _conflict(f"{where}: {name}", stated, follows, "the plan and its own counts")
 
 
@@ -406,6 +406,13 @@ def _check_mean(
         raise _conflict(where, f"an accuracy of {accuracy:g}", f"{sum(top1) / seeds:g}", source)
 
 
+def _same(stated: object, follows: object) -> bool:
+    """Equal, numbers but for their last digits."""
+    if isinstance(stated, int | float) and isinstance(follows, float):
+        return _close(stated, follows)
+    return stated == follows
+
+
 def _close(first: float, second: float) -> bool:
     return math.isclose(first, second, rel_tol=1e-9, abs_tol=1e-12)
 
@@ -423,10 +430,10 @@ def _check_verification(record: Record, one: Verification) -> None:
         raise UserError(f"{where}: networks", f"the plan has no candidate {unknown[0]}.", do=AGAIN)
     if len({*names, *one.failed}) < len(names) + len(one.failed):
         raise UserError(f"{where}: networks", "a network stands there twice.", do=AGAIN)
-    longest = one.fully_trained == (min(one.epochs, one.epochs_at_one) >= one.full_epochs)
     stated: dict[str, tuple[object, object]] = {
         "images": (one.images, plan.validation), "classes": (one.classes, plan.baseline.classes),
-        "full_epochs": (one.full_epochs, plan.train.epochs), "fully_trained": (longest, True),
+        "full_epochs": (one.full_epochs, plan.train.epochs),
+        "fully_trained": (one.fully_trained, min(one.epochs, one.epochs_at_one) >= one.full_epochs),
         "best": (one.best, max(one.networks, key=lambda network: network.at_phi.value).name),
     }  # fmt: skip
     for network in one.networks:
@@ -436,9 +443,9 @@ def _check_verification(record: Record, one: Verification) -> None:
         stated |= {
             f"{network.name}: control": (network.control, candidate.control),
             f"{network.name}: ranks": ([network.rank_at_one, network.rank_at_phi], ranks),
-            f"{network.name}: ratio": (_close(network.ratio, network.macs / cost(plan.baseline).macs), True),
+            f"{network.name}: ratio": (network.ratio, network.macs / cost(plan.baseline).macs),
             f"{network.name}: at_phi": (
-                _close(network.at_phi.value, score(network.accuracy, network.macs, plan.target_macs)), True,
+                network.at_phi.value, score(network.accuracy, network.macs, plan.target_macs),
             ),
         }  # fmt: skip
         at_one = network.at_one.value / score(1.0, candidate.macs, plan.target_macs)
@@ -449,10 +456,10 @@ def _check_verification(record: Record, one: Verification) -> None:
     if one.regret is not None and one.recommended in names:
         scores = [one.networks[place].at_phi.value for place in (one.regret.against, names.index(one.recommended))]
         gap = scores[0] - scores[1]
-        stated["regret"] = (_close(one.regret.gap, gap) and _close(one.regret.value, max(0.0, gap)), True)
+        stated |= {"regret.gap": (one.regret.gap, gap), "regret.value": (one.regret.value, max(0.0, gap))}
     for name, (value, follows) in stated.items():
-        if value != follows:
-            raise UserError(f"{where}: {name}", "this does not go with the search and the numbers beside it.", do=AGAIN)
+        if not _same(value, follows):
+            raise _conflict(f"{where}: {name}", value, follows, "the search and the numbers beside it", do=AGAIN)
 
 
 def _check_recommendation(record: Record, answer: Answer, recommendation: Recommendation) -> None:

@@ -5,14 +5,12 @@ import re
 import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
-from scalesearch.reports import words
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.provenance import run_facts
 from scalesearch.running.search import RaceAgenda, search
@@ -21,8 +19,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, Rung
-from scalesearch.study.statistics import Interval, Regret
-from scalesearch.study.verification import SizeComparison, Verification, read_verifications
+from scalesearch.study.verification import read_verifications
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 
@@ -92,38 +89,3 @@ def test_nothing_searched(cli: Cli) -> None:
     ended = cli("verify")
     assert ended.code == 2
     assert "grid" in ended.err
-
-
-def network(name: str) -> SizeComparison:
-    at = Interval(0.5, 0.4, 0.6)
-    return SizeComparison(name, "", "member", 4.0, 100, 32, at, at, 1, 1, 1, 1, 0.5)
-
-
-FOUND = Verification(
-    phi=2.0, epochs=6, epochs_at_one=6, full_epochs=6, fully_trained=True, images=100, classes=10,
-    networks=(network("c001"), network("c002")), failed=(), recommended="c001", best="c002",
-    tau=Interval(0.5, 0.1, 0.9), repeat_tau=0.7, regret=Regret(1, 0.02, 0.02, 0.01, 0.03), seed_sd=None,
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("changes", "says", "says_not"),
-    [
-        ({}, "c002 beats c001", "not show"),
-        ({}, "carries over, as far as 2 networks tell", "wide"),
-        ({"tau": Interval(0.5, -0.1, 0.9)}, "wide and contains 0", "as far as"),
-        ({"tau": Interval(-0.5, -0.9, -0.1)}, "reversed", "wide"),
-        ({"tau": None, "repeat_tau": None}, "cannot be compared", "agree with itself"),
-        ({"regret": Regret(1, 0.0, -0.02, -0.03, -0.01)}, "the best here, too", "beats"),
-        ({"regret": Regret(1, 0.0, -0.02, -0.05, 0.01)}, "c001 is ahead of c002", "beats"),
-        ({"regret": Regret(1, 0.02, 0.02, -0.01, 0.05)}, "c002 is ahead of c001", "beats"),
-        ({}, "picked by their scores", "guessing"),
-        ({"classes": 2}, "no network is better than guessing", "reversed"),
-        ({"regret": None}, "c001 has no result", "beats"),
-        ({"fully_trained": False, "epochs_at_one": 2}, "after 2 epochs at φ = 1 and 6", "reversed"),
-    ],
-)
-def test_the_reading_says_no_more_than_the_numbers(changes: dict[str, Any], says: str, says_not: str) -> None:
-    text = words.verification_text(replace(FOUND, **changes))
-    assert says in text
-    assert says_not not in text
