@@ -1,70 +1,97 @@
 """Is the embedded set honest? Depth, width and resolution must each change accuracy on it, and nothing saturate.
 
-    python benchmarks/glyphs_dimensions.py --seeds 3 --epochs 8
+    python benchmarks/glyphs_dimensions.py --space mbconv_small --target-flops 3M
+    python benchmarks/glyphs_dimensions.py --space efficientnet_b0 --target-flops 400M --lr 7e-4 2e-3 6e-3
 
-Trains the demo's baseline, and networks of about 2x its real FLOPs in one dimension only, with several seeds, and
-prints validation accuracy: mean, standard deviation between seeds, and the difference to the baseline.
+Trains what a search on a CPU would: its baseline, its three controls and the paper's triple, each at twice the cost of
+the baseline as trained, with several seeds and at each learning rate. Prints what multipliers they really have, and
+validation accuracy after the first rung and at the end: mean and standard deviation between seeds.
 """
 
 import argparse
 import statistics
-from dataclasses import replace
+import tempfile
 from functools import partial
+from pathlib import Path
 
+from scalesearch.api.options import SearchOptions
+from scalesearch.api.search import SearchJob, prepare
 from scalesearch.data.batches import Augment
-from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Coefficients, scale, size_baseline
-from scalesearch.design.space import load_space
+from scalesearch.design.scaling import realised
 from scalesearch.running.executor import mapped
 from scalesearch.running.processes import Processes
 from scalesearch.running.trial import Assignment, Setting, run_trial
-from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Trial
+from scalesearch.study.plan import trial
+from scalesearch.study.row import BASELINE
 
-DIMENSIONS = {
-    "baseline": Coefficients(1, 1, 1),
-    "depth only": Coefficients(2, 1, 1, 2.0),
-    "width only": Coefficients(1, 2**0.5, 1, 2.0),
-    "resolution only": Coefficients(1, 1, 2**0.5, 2.0),
-}
+Accuracies = dict[tuple[int, int], list[float]]  # by candidate and epochs, a seed each
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="glyphs")
     parser.add_argument("--space", default="mbconv_small")
-    parser.add_argument("--target-macs", type=float, default=3e6)
-    parser.add_argument("--images", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=8)
+    parser.add_argument("--target-flops", default="3M")
+    parser.add_argument("--proxy-flops")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--lr", type=float, nargs="+", default=[None])
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--jobs", type=int, default=2)
     given = parser.parse_args()
-    source = open_data(given.data)
-    base = size_baseline(load_space(given.space), given.target_macs, len(source.classes))
-    data = dataset(source, 2 * base.resolution, given.images)
-    train = TrainConfig(epochs=given.epochs, batch_size=32, lr=3e-3, warmup_epochs=1)
-    specs = {name: base if name == "baseline" else scale(base, c, 1) for name, c in DIMENSIONS.items()}
-    jobs = [
-        Assignment(Trial(number, name, spec, spec, replace(train, seed=seed), train.epochs))
-        for seed in range(given.seeds)
-        for number, (name, spec) in enumerate(specs.items())
-    ]
-    setting = Setting(data.train, data.validation, Augment(flip=source.flip), "cpu")
-    for size in {spec.resolution for spec in specs.values()}:  # decode before workers ask
-        data.train.at(size)
-        data.validation.at(size)
-    accuracies: dict[str, list[float]] = {name: [] for name in specs}
-    for job, outcome in mapped(Processes(partial(run_trial, setting), given.jobs), jobs):
-        accuracies[job.trial.name].append(outcome.measurement.correct / outcome.measurement.images)
-    reference = statistics.mean(accuracies["baseline"])
-    print(f"{source.name}: {len(data.train)} training, {len(data.validation)} validation images, {given.seeds} seeds")
-    print(f"{'network':<16} {'px':>4} {'MFLOPs':>7} {'accuracy':>9} {'sd':>6} {'gain':>7}")
-    for name, spec in specs.items():
-        mean = statistics.mean(accuracies[name])
-        spread = statistics.stdev(accuracies[name]) if given.seeds > 1 else float("nan")
-        macs = cost(spec).macs / 1e6
-        print(f"{name:<16} {spec.resolution:4d} {macs:7.2f} {mean:9.1%} {spread:6.1%} {mean - reference:+7.1%}")
+    for lr in given.lr:
+        asked = SearchOptions(
+            given.data, space=given.space, target_flops=given.target_flops, proxy_flops=given.proxy_flops,
+            images=given.images, epochs=given.epochs, lr=lr, device="cpu",
+        )  # fmt: skip
+        job = prepare(asked)
+        report(job, trained(job, given.seeds, given.jobs))
+
+
+def trained(job: SearchJob, seeds: int, jobs: int) -> Accuracies:
+    """Trains as a race does: all to the first rung, then all to the end."""
+    plan, parts, candidates = job.plan, job.parts, job.enumeration.candidates
+    numbers = [BASELINE, *(c.index for c in candidates if c.control)]
+    setting = Setting(parts.train, parts.validation, Augment(flip=parts.source.flip), "cpu")
+    accuracies: Accuracies = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for until in sorted({job.race.order or plan.train.epochs, plan.train.epochs}):
+            work = [
+                Assignment(trial(plan, candidates, (number, seed, until)), Path(folder) / f"{number}-{seed}")
+                for seed in range(seeds)
+                for number in numbers
+            ]
+            for one, outcome in mapped(Processes(partial(run_trial, setting), jobs), work):
+                seen = outcome.measurement
+                accuracies.setdefault((one.trial.candidate, until), []).append(seen.correct / seen.images)
+    return accuracies
+
+
+def report(job: SearchJob, accuracies: Accuracies) -> None:
+    """One table: what each network has, and how often it was right."""
+    plan, candidates, small = job.plan, job.enumeration.candidates, job.plan.proxy.baseline
+    rungs = sorted({until for _, until in accuracies})
+    reference = statistics.mean(accuracies[BASELINE, plan.train.epochs])
+    print(
+        f"\n{plan.space}, {plan.data}: {len(job.parts.train)} training, {plan.validation} validation images, batch "
+        f"{plan.train.batch_size}, lr {plan.train.lr:g}, {len(accuracies[BASELINE, rungs[0]])} seeds\n"
+    )
+    print(
+        "| network | depth × | width × | px | MFLOPs |", *(f"after {until} epochs | sd |" for until in rungs), "gain |"
+    )
+    print("|---|--:|--:|--:|--:|" + "--:|--:|" * len(rungs) + "--:|")
+    for number in sorted({number for number, _ in accuracies}):
+        name, spec = (
+            ("baseline", small) if number == BASELINE else (candidates[number].control, candidates[number].trained)
+        )
+        has = realised(small, spec)
+        cells = [name, f"{has.depth:.2f}", f"{has.width:.2f}", f"{spec.resolution}", f"{cost(spec).macs / 1e6:.2f}"]
+        for until in rungs:
+            seen = accuracies[number, until]
+            cells += [f"{statistics.mean(seen):.1%}", f"{statistics.stdev(seen):.1%}" if len(seen) > 1 else "–"]
+        gain = statistics.mean(accuracies[number, plan.train.epochs]) - reference
+        print("|", " | ".join((*cells, f"{gain:+.1%}")), "|", flush=True)
 
 
 if __name__ == "__main__":

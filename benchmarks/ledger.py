@@ -40,7 +40,8 @@ def work(url: str, workers: int, connections: int, trials: int, queue: "multipro
     storage._engine = create_engine(storage.url, pool_size=connections, max_overflow=0, pool_timeout=600)
     ledger = Ledger(storage, "benchmark")
     rng = np.random.default_rng(0)
-    content = packed(rng.integers(0, 100, IMAGES), rng.integers(0, 100, IMAGES))
+    labels, predictions = rng.integers(0, 100, IMAGES), rng.integers(0, 100, IMAGES)
+    content = packed(labels, predictions, rng.random(IMAGES, np.float32))
     wanted: set[Key] = {(number, 0, 1) for number in range(trials)}
     done: list[Key] = []
     seconds: list[float] = []

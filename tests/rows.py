@@ -6,11 +6,11 @@ from typing import Any
 from scalesearch.study.row import Row
 
 DONE = Row(
-    candidate=0, role="candidate", control="", name="c000", digest="0123456789ab", alpha=1.2, beta=1.1, gamma=1.15,
-    triples="1.2/1.1/1.15", nominal_ratio=1.92, real_ratio=2.0, macs=2_000_000, fvcore_total=2_100_000, params=10_000,
-    activations=50_000, resolution=32, blocks=5, seed=0, status="done", reason="", top1=0.75, correct=3, images=4,
-    score=0.75, proxy_resolution=32, proxy_macs=2_000_000, epochs=2, full_epochs=2, train_loss=0.1, seconds=1.0,
-    note="",
+    candidate=0, role="candidate", control="", name="c000", digest="0123456789ab", depth_ratio=1.2, width_ratio=1.1,
+    resolution_ratio=1.15, triples="1.2/1.1/1.15", nominal_ratio=1.92, real_ratio=2.0, proxy_ratio=2.0, macs=2_000_000,
+    fvcore_total=2_100_000, params=10_000, activations=50_000, resolution=32, blocks=5, seed=0, status="done",
+    reason="", top1=0.75, correct=3, images=4, score=0.75, proxy_resolution=32, proxy_macs=2_000_000, epochs=2,
+    full_epochs=2, train_loss=0.1, seconds=1.0, latency_ms=5.0, note="",
 )  # fmt: skip
 
 

@@ -32,12 +32,12 @@ def tests(asked: Request) -> Iterator[Row]:
 
 
 def search(asked: Request) -> Iterator[Row]:
-    """(f) What the commands printed, and the trainings that ended: as much of the first rung as the time allows."""
+    """(f) What the commands printed, and the trainings that ended: as many as the time allows."""
     folder = asked.out / "f-run"
     target = ["--space", "mbconv_small", "--target-flops", "1M", "--images", "200", "--epochs", "2", "--jobs", "1"]
     target = target if asked.tiny else ["--target-flops", "400M"]
     common = [sys.executable, "-m", "scalesearch", "grid", *target, "--device", str(asked.device), "--run", str(folder)]
-    for kind, more in (("plan", ["--dry-run"]), ("first rung", ["--yes", "--trials", "2" if asked.tiny else "12"])):
+    for kind, more in (("plan", ["--dry-run"]), ("trainings", ["--yes", "--trials", "2" if asked.tiny else "12"])):
         began, log = time.monotonic(), asked.out / "f-command.log"
         with log.open("w") as out, subprocess.Popen([*common, *more], cwd=ROOT, stdout=out, stderr=out) as process:
             try:

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from scipy.stats import kendalltau
 from tables import Bools, Table, read_table
 
-from scalesearch.study.race import Race, Results, Rung, State, advance, exhaustive, usual
+from scalesearch.study.race import Race, Results, advance, exhaustive, recommended, usual
 from scalesearch.study.row import BASELINE
 
-FULL = 18
+STEPS_PER_EPOCH = 75  # of the tables' trainings
 Ints = NDArray[np.int64]
 
 
@@ -57,32 +57,38 @@ def draw(table: Table, rng: np.random.Generator) -> Draw:
     )
 
 
-def race(table: Table, world: Draw, rungs: Race) -> tuple[State, float]:
-    """Our search on the table: the same ``advance`` that a real one uses."""
-    results = Results()
+def race(table: Table, world: Draw, rungs: Race) -> tuple[Results, float]:
+    """Our search on the table: the same ``advance`` that a real one uses. Its results, and what they cost."""
+    results, field = Results(), table.field()
     reached: dict[tuple[int, int], int] = {}
     baseline, compute = table.names.index("baseline"), 0.0
-    while True:
-        state = advance(rungs, table.runners(), results)
-        if not state.wanted:
-            return state, compute / FULL
-        for number, seed, epochs in state.wanted:
+    while wanted := advance(rungs, field, results).wanted:
+        for number, seed, epochs in wanted:
             place = baseline if number == BASELINE else number
             results.add((number, seed, epochs), world.right(table, place, seed, epochs))
             compute += table.work[place] * (epochs - reached.get((number, seed), 0))
             reached[number, seed] = epochs
+    return results, compute / table.full
+
+
+def races(table: Table) -> dict[str, Race]:
+    """The default race, and everything three times."""
+    default = usual(table.full, STEPS_PER_EPOCH, further=len(table.candidates) // 2)
+    return {"race": default, "exhaustive, 3 seeds": exhaustive(default, 3)}
 
 
 def ours(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
-    state, compute = race(table, world, usual(FULL))
-    return Pick(state.inside[0].number, compute)
+    results, compute = race(table, world, races(table)["race"])
+    believed = results.posterior(table.field(), table.full)
+    assert believed is not None
+    return Pick(recommended(believed, table.full, results), compute)
 
 
 def fully(seeds: int) -> Callable[[Table, Draw, np.random.Generator], Pick]:
     """Everything trained fully, the highest mean score taken: exhaustive search, or a plain grid with one seed."""
 
     def pick(table: Table, world: Draw, rng: np.random.Generator) -> Pick:
-        scores = {p: np.mean([_score(table, world, p, s, FULL) for s in range(seeds)]) for p in table.candidates}
+        scores = {p: np.mean([_score(table, world, p, s, table.full) for s in range(seeds)]) for p in table.candidates}
         return Pick(max(scores, key=lambda p: scores[p]), seeds * sum(table.work[p] for p in table.candidates))
 
     return pick
@@ -105,7 +111,7 @@ def some(share: float, order: str) -> Callable[[Table, Draw, np.random.Generator
             if scores and spent + table.work[place] > budget:
                 break
             own = scores.setdefault(int(place), [])
-            own.append(_score(table, world, int(place), len(own), FULL))
+            own.append(_score(table, world, int(place), len(own), table.full))
             spent += float(table.work[place])
         return Pick(max(scores, key=lambda p: float(np.mean(scores[p]))), spent)
 
@@ -120,7 +126,7 @@ def tpe_hyperband(share: float) -> Callable[[Table, Draw, np.random.Generator], 
         seed = int(rng.integers(2**31))
         study = optuna.create_study(
             direction="maximize", sampler=optuna.samplers.TPESampler(seed=seed),
-            pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=FULL, reduction_factor=3),
+            pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=table.full, reduction_factor=3),
         )  # fmt: skip
         spent, seen = 0.0, dict.fromkeys(table.candidates, 0)
         best: tuple[int, float, int] | None = None
@@ -131,7 +137,7 @@ def tpe_hyperband(share: float) -> Callable[[Table, Draw, np.random.Generator], 
             place = _nearest(table, depth, (1 - depth) * width)
             value, before = 0.0, 0
             for epochs in table.rungs:
-                spent += float(table.work[place]) * (epochs - before) / FULL
+                spent += float(table.work[place]) * (epochs - before) / table.full
                 before = epochs
                 value = _score(table, world, place, seen[place], epochs)
                 trial.report(value, epochs)
@@ -216,14 +222,13 @@ def cheaper(path: Path, variants: list[str], repeats: int) -> None:
 def sets(table: Table, repeats: int) -> None:
     """The third table: does the 90 % set hold the best, and how many others?"""
     best = max(table.candidates, key=lambda p: table.scores[p])
-    races = {"race": usual(FULL), "one rung, 1 seed": Race((Rung(FULL, 1, 1.0),)),
-             "exhaustive, 3 seeds": exhaustive(usual(FULL, 3))}  # fmt: skip
     print(f"{'search':24}{'holds the best':>15}{'size':>7} of {len(table.candidates)}")
-    for name, rungs in races.items():
+    for name, rungs in races(table).items():
         rng = np.random.default_rng(0)
-        winner_sets = [race(table, draw(table, rng), rungs)[0].inside for _ in range(repeats)]
-        held = np.mean([any(place.number == best for place in inside) for inside in winner_sets])
-        print(f"{name:24}{held:15.0%}{np.mean([len(inside) for inside in winner_sets]):7.1f}")
+        found = (race(table, draw(table, rng), rungs)[0] for _ in range(repeats))
+        believed = [results.posterior(table.field(), table.full) for results in found]
+        sets = [one.credible_set() for one in believed if one is not None]
+        print(f"{name:24}{np.mean([best in one for one in sets]):15.0%}{np.mean([len(one) for one in sets]):7.1f}")
 
 
 def main() -> None:

@@ -4,15 +4,19 @@ import json
 from dataclasses import dataclass
 from math import log2
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.cost import score
-from scalesearch.study.race import Runners
+from scalesearch.study.posterior import Network
+from scalesearch.study.race import Field
+from scalesearch.study.row import BASELINE
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+NOMINAL = ("alpha", "beta", "gamma")  # what older tables say
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +29,7 @@ class Table:
         factors: what turns each network's accuracy into its score, (network,).
         work: of one epoch of each network, in epochs of an average candidate, (network,).
         shares: of log FLOPs that go to depth, width and resolution.
+        classes: of the images.
     """
 
     names: tuple[str, ...]
@@ -35,6 +40,12 @@ class Table:
     work: Floats
     controls: tuple[str, ...]
     shares: tuple[tuple[float, float, float], ...]
+    classes: int
+
+    @property
+    def full(self) -> int:
+        """Epochs of a training to the end."""
+        return self.rungs[-1]
 
     @property
     def candidates(self) -> list[int]:
@@ -46,9 +57,14 @@ class Table:
         """Mean score of each network on the test images over all seeds: the truth of this table."""
         return np.asarray(self.test.mean(axis=(1, 2)) * self.factors)
 
-    def runners(self) -> Runners:
-        """The candidates as the race takes them, numbered by place."""
-        return {p: float(self.factors[p]) for p in self.candidates}
+    def field(self) -> Field:
+        """The networks as the race takes them, numbered by place."""
+        takers = (
+            Network(BASELINE if name == "baseline" else place, float(self.factors[place]), self.shares[place])
+            for place, name in enumerate(self.names)
+        )
+        always = frozenset(place for place, control in enumerate(self.controls) if control)
+        return Field(tuple(takers), always, 1 / self.classes)
 
 
 def read_table(path: Path, variant: str = "scratch") -> Table:
@@ -66,5 +82,10 @@ def read_table(path: Path, variant: str = "scratch") -> Table:
         factors=np.array([score(1.0, row["macs"], facts["target_macs"]) for row in rows]),
         work=np.array([row["macs"] / average for row in rows]),
         controls=tuple(row["control"] for row in rows),
-        shares=tuple((log2(row["alpha"]), 2 * log2(row["beta"]), 2 * log2(row["gamma"])) for row in rows),
+        shares=tuple(_shares(row) for row in rows), classes=len(facts["classes"]),
     )  # fmt: skip
+
+
+def _shares(row: dict[str, Any]) -> tuple[float, float, float]:
+    depth, width, resolution = (row[key] for key in (("depth", "width", "resolution") if "depth" in row else NOMINAL))
+    return log2(depth), 2 * log2(width), 2 * log2(resolution)

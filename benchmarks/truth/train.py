@@ -14,7 +14,8 @@ of its own, with its own schedule (see VARIANTS).
 
 import argparse
 import os
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +27,18 @@ from scalesearch.data.batches import Augment, evaluation_batches, pixel_statisti
 from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.candidates import enumerate_candidates
+from scalesearch.design.controls import controls
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import size_baseline
+from scalesearch.design.scaling import Multipliers, scale, size_baseline
 from scalesearch.design.space import Grid, load_space
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, reshape, shape_of
 from scalesearch.files import atomic, write_json
 from scalesearch.nets.modules import build
 from scalesearch.running.executor import Beat, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.study.config import TrainConfig
+from scalesearch.study.proxy import Shrinking, choose_proxy
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import Task, fit
@@ -45,22 +48,33 @@ from scalesearch.training.step import classification_loss
 RUNGS = (1, 2, 3, 4, 6, 9, 12, 18)
 IMAGES, BATCH = 4800, 64
 LARGEST_PX = 48
+PROXY_SHARE = 0.4
 
 
 @dataclass(frozen=True)
 class Variant:
-    """How candidates are trained: epochs, images (None: all), share of the resolution, the start, the batch size."""
+    """How candidates are trained: epochs, images (None: all), share of the resolution, the start, the batch size, the
+    learning rate as a multiple of the usual one, and how the baseline is made smaller (``study.proxy``), to
+    ``PROXY_SHARE`` of its FLOPs."""
 
     epochs: int
     images: int | None = IMAGES
     resolution: float = 1.0
     start: str = "scratch"
     batch: int = BATCH
+    rate: float = 1.0
+    shrinking: Shrinking | None = None
 
 
 VARIANTS = {
     "scratch": Variant(RUNGS[-1]),
     "full": Variant(RUNGS[-1], images=None, batch=128),
+    "twelve": Variant(12),  # the tables of networks of 3M multiply-adds
+    "twelve_slow": Variant(12, rate=1 / 3),
+    "twelve_fast": Variant(12, rate=3),
+    "family": Variant(12, shrinking="family"),
+    "full_depth": Variant(12, shrinking="full-depth"),
+    "pixels": Variant(12, shrinking="resolution"),
     "short2": Variant(2),
     "short6": Variant(6),
     "half_images": Variant(4, images=IMAGES // 2),
@@ -91,21 +105,38 @@ class Job:
         return self.out / self.variant / f"{self.name}-seed{self.seed}.npz"
 
 
-def networks(data: Dataset, target: float) -> list[tuple[str, NetSpec, dict[str, Any]]]:
-    """Name, spec and facts of the baseline and of every candidate of the small space."""
+Row = tuple[str, NetSpec, dict[str, Any]]  # name, spec and facts of a network
+
+
+def networks(data: Dataset, target: float) -> list[Row]:
+    """The baseline and every candidate of the small space."""
     baseline = size_baseline(load_space("mbconv_small"), target, len(data.classes))
     listed = enumerate_candidates(baseline, Grid(0.1, 0.1, 2.0))
-    rows: list[tuple[str, NetSpec, dict[str, Any]]] = [("baseline", baseline, _facts(baseline, 1, 1, 1, ""))]
+    rows: list[tuple[str, NetSpec, dict[str, Any]]] = [
+        ("baseline", baseline, _facts(baseline, Multipliers(1, 1, 1), ""))
+    ]
     for item in listed.candidates:
-        c = item.coefficients
-        rows.append((f"c{item.index:03d}", item.spec, _facts(item.spec, c.alpha, c.beta, c.gamma, item.control)))
+        rows.append((item.name, item.spec, _facts(item.spec, item.multipliers, item.control)))
     return rows
 
 
-def _facts(spec: NetSpec, alpha: float, beta: float, gamma: float, control: str) -> dict[str, Any]:
+def shrunk(rows: Sequence[Row], shrinking: Shrinking) -> list[Row]:
+    """The same networks around a smaller baseline: each with its coefficients, at twice the smaller one's cost."""
+    target = PROXY_SHARE * cost(rows[0][1]).macs
+    small = choose_proxy(rows[0][1], IMAGES, False, target, shrinking).baseline
+    alone = {control.dimension: control.shape for control in controls(small, 2 * cost(small).macs)}
+    smaller = [(rows[0][0], small, rows[0][2])]
+    for name, _, facts in rows[1:]:
+        factors = Multipliers(facts["depth"], facts["width"], facts["resolution"]).coefficients()
+        shape = alone.get(facts["control"]) or shape_of(scale(small, factors, 1))
+        smaller.append((name, reshape(small, shape), facts))
+    return smaller
+
+
+def _facts(spec: NetSpec, multipliers: Multipliers, control: str) -> dict[str, Any]:
     return {
-        "macs": cost(spec).macs, "alpha": alpha, "beta": beta, "gamma": gamma, "control": control,
-        "resolution": spec.resolution, "widths": list(spec.widths), "depths": list(spec.depths),
+        "macs": cost(spec).macs, **asdict(multipliers), "control": control, "px": spec.resolution,
+        "widths": list(spec.widths), "depths": list(spec.depths),
     }  # fmt: skip
 
 
@@ -118,8 +149,8 @@ def train(job: Job, _beat: Beat) -> str:
     arrays, validation, test = (part.at(spec.resolution) for part in (parts.train, parts.validation, parts.test))
     statistics = pixel_statistics(arrays)
     config = TrainConfig(
-        epochs=variant.epochs, batch_size=variant.batch, lr=3e-3, warmup_epochs=min(1.0, variant.epochs / 4),
-        ema_decay=0.99, seed=job.seed,
+        epochs=variant.epochs, batch_size=variant.batch, lr=3e-3 * variant.rate,
+        warmup_epochs=min(1.0, variant.epochs / 4), ema_decay=0.99, seed=job.seed,
     )  # fmt: skip
     network = build(spec, seed=job.seed)
     if job.start is not None:
@@ -142,11 +173,13 @@ def train(job: Job, _beat: Beat) -> str:
             return {}
         evaluation = evaluate(model, evaluation_batches(validation, 256, statistics=statistics, device=device))
         kept[f"validation{done}"] = evaluation.predictions.astype(np.uint8)
+        kept[f"soft{done}"] = np.round(255 * evaluation.soft).astype(np.uint8)
         return {"top1": evaluation.top1}
 
     history = fit(network, Task(epochs, steps, classification_loss(config), judge), config, device)
     evaluation = evaluate(network, evaluation_batches(test, 256, statistics=statistics, device=device))
     kept |= {"test_labels": test.labels.astype(np.uint8), "test": evaluation.predictions.astype(np.uint8)}
+    kept["test_soft"] = np.round(255 * evaluation.soft).astype(np.uint8)
     kept["seconds"] = np.array([record.seconds for record in history])
     if job.variant == "scratch" and job.name == "baseline":
         from scalesearch.nets.weights import save_network
@@ -158,7 +191,7 @@ def train(job: Job, _beat: Beat) -> str:
     return f"{job.variant} {job.name} seed {job.seed}: {tops}; test {evaluation.top1:.3f}; {sum(kept['seconds']):.0f} s"
 
 
-def pack(out: Path, file: Path, rows: list[tuple[str, NetSpec, dict[str, Any]]], facts: dict[str, Any]) -> None:
+def pack(out: Path, file: Path, rows: list[Row], facts: dict[str, Any]) -> None:
     """All variants into one file: validation (network, seed, rung, image) and test (network, seed, image)."""
     content: dict[str, Any] = {}
     for variant, settings in VARIANTS.items():
@@ -171,6 +204,8 @@ def pack(out: Path, file: Path, rows: list[tuple[str, NetSpec, dict[str, Any]]],
         runs = [[dict(np.load(folder / f"{name}-seed{seed}.npz")) for seed in seeds] for name in names]
         content[f"{variant}_validation"] = np.array([[[r[f"validation{e}"] for e in rungs] for r in s] for s in runs])
         content[f"{variant}_test"] = np.array([[r["test"] for r in s] for s in runs])
+        content[f"{variant}_soft"] = np.array([[[r[f"soft{e}"] for e in rungs] for r in s] for s in runs])
+        content[f"{variant}_test_soft"] = np.array([[r["test_soft"] for r in s] for s in runs])
         content["labels"], content["test_labels"] = runs[0][0]["labels"], runs[0][0]["test_labels"]
         facts[variant] = {
             "epochs": settings.epochs, "images": settings.images, "resolution": settings.resolution,
@@ -205,6 +240,8 @@ def main() -> None:
         }  # fmt: skip
         pack(options.out, options.pack, rows, facts)
         return
+    if shrinking := VARIANTS[options.variant].shrinking:
+        rows = shrunk(rows, shrinking)
     parts = dataset(source, LARGEST_PX, VARIANTS[options.variant].images)
     jobs = []
     for seed in range(options.seeds):

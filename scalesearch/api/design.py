@@ -215,12 +215,14 @@ def searched_scaling(record: "Record", given: Coefficients | None = None, roundi
     """The baseline of a search, scaled by its coefficients; ``given`` coefficients and rounding go before its own."""
     from scalesearch.study.record import answered
 
-    chosen, folder = answered(record)[1], record.folder
+    (answer, chosen), folder = answered(record), record.folder
     state = "" if chosen.complete else f", search unfinished: {chosen.done} of {chosen.total} trials"
-    origin = f"Coefficients given: {given}; baseline of {folder}" if given else (
-        f"Coefficients searched on {chosen.data} in {folder} ({chosen.coefficients}{state}; accuracy "
-        f"{show_percent(chosen.top1)} on the search's validation images)"
-    )  # fmt: skip
+    top1 = "" if chosen.top1 is None else f"; accuracy {show_percent(chosen.top1)} on the search's validation images"
+    origin = f"Coefficients searched on {chosen.data} in {folder} ({chosen.coefficients}{state}{top1})"
+    if answer.undecided:
+        origin = f"The search in {folder} decided nothing ({answer.undecided}): the paper's coefficients, by default"
+    if given:
+        origin = f"Coefficients given: {given}; baseline of {folder}"
     coefficients, data = given or chosen.coefficients, record.provenance.data_argument
     return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data)
 

@@ -17,6 +17,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.faces import LossName, Mining
 from scalesearch.study.config import Optimizer
+from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_duration, parse_flops
 
@@ -183,8 +184,8 @@ TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; 
 Run = Annotated[Path | str | None, Option(
     "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
 TimeBudget = Annotated[float | str | None, Option(
-    "Time that this call may take, such as 30m or 2h; no limit if left out. What a search's race leaves of it goes to "
-    "undecided candidates.", "Memory and speed", unit="seconds")]
+    "Time that this call may take, such as 30m or 2h; no limit if left out. A search goes on with further seeds "
+    "until it is used up, or no more than --until-loss can be lost.", "Memory and speed", unit="seconds")]
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
     "holds, or as many as the Ray cluster takes.",
@@ -311,27 +312,37 @@ class SearchOptions:
         "How layers and channels are rounded: budget compares networks of equal real FLOPs, efficientnet follows the "
         "paper to the letter and compares unequal ones.", "Grid")] = "budget"
     seeds: Annotated[int | None, Option(
-        "Full trainings of each candidate in the last rung; 1 if left out, 3 with --exhaustive.", "Race and training",
-        minimum=1, maximum=1000)] = None
+        "First full trainings of each candidate that is trained to the end; 1 if left out, 3 with --exhaustive.",
+        "Race and training", minimum=1, maximum=1000)] = None
+    further: Annotated[int | None, Option(
+        "The most full trainings after those, given where they lower the expected loss most; half as many as there are "
+        "candidates if left out, as many as fit with --time-budget.", "Race and training", minimum=0)] = None
+    until_loss: Annotated[float | None, Option(
+        "Points of score (100 × accuracy) that may be lost without mattering: the search ends when the bound on the "
+        "expected loss is no larger, and of networks as near as that the fastest is recommended; 0.5 if left out.",
+        "Race and training", minimum=0.01, maximum=100)] = None
     exhaustive: Annotated[bool, Option(
         "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
     time_budget: TimeBudget = None
     trials: Annotated[int | None, Option(
         "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
     level: Annotated[float, Option(
-        "Probability with which the winner set contains the best candidate.", "Race and training", minimum=0.5,
-        maximum=0.999)] = 0.9
+        "Probability with which the set contains the best candidate, and of the bound on the loss.",
+        "Race and training", minimum=0.5, maximum=0.999)] = 0.9
     epochs: Annotated[int | None, Option(
-        "Epochs of a full training; 18 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
-    proxy_divisor: Annotated[float | None, Option(
-        "Train at the resolution divided by this; by as much as makes training affordable if left out.",
-        "Race and training")] = None
+        "Epochs of a full training; 10 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
+    proxy_flops: Annotated[float | str | None, Option(
+        "Multiply-adds of the baseline as it is trained, at most; 6M on a CPU, 1G on a GPU if left out.",
+        "Race and training", unit="flops")] = None
+    proxy: Annotated[Shrinking, Option(
+        "How a larger baseline is made that small: family, in depth, width and resolution as its own family's member; "
+        "full-depth, in width and resolution; resolution, in pixels alone.", "Race and training")] = "family"
     images: Annotated[int | None, Option(
-        "The most training images; 4000 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
+        "The most training images; 3200 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
     batch_size: Annotated[int | None, Option(
         "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training", minimum=2)] = None
     lr: Annotated[float | None, Option(
-        "Peak learning rate of AdamW; 0.003 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
+        "Peak learning rate of AdamW; 0.002 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
     jobs: Jobs = None
     device: Device = "auto"
     executor: Executor = "processes"
@@ -354,10 +365,10 @@ class VerifyOptions:
     _: KW_ONLY
     phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
     members: Annotated[int, Option(
-        "How many of the winner set are trained besides the recommended one.", minimum=0, maximum=1000)] = 3
+        "How many others of the set that holds the best are trained.", minimum=0, maximum=1000)] = 3
     beaten: Annotated[int, Option(
-        "How many of the beaten ones are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
-    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 2
+        "How many outside of that set are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
+    seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 3
     epochs: Annotated[int | None, Option(
         "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
     time_budget: TimeBudget = None

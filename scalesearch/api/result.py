@@ -31,7 +31,7 @@ class SearchResult:
 
     @property
     def answer(self) -> Answer:
-        """The winner set, the comparisons with the controls, whether the race is over."""
+        """What is recommended and how sure that is, the comparisons with the controls, whether the race is over."""
         return answered(self.record)[0]
 
     @property
@@ -46,12 +46,12 @@ class SearchResult:
 
     @property
     def coefficients(self) -> Coefficients:
-        """α, β, γ of the recommended member of the winner set."""
+        """α, β, γ of the recommended network."""
         return self.recommendation.coefficients
 
     @property
     def winner_set(self) -> tuple[str, ...]:
-        """The candidates that are statistically tied with the best, those trained longest first."""
+        """The candidates that hold the best one with the answer's level; without a decision all of them."""
         return tuple(standing.name for standing in self.answer.members)
 
     @property

@@ -1,5 +1,7 @@
 """A search: what is asked, what it comes to, the trainings, and the answer."""
 
+import os
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
@@ -8,6 +10,8 @@ from typing import TYPE_CHECKING
 
 from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
 from scalesearch.api.result import SearchResult, searched
+from scalesearch.data.batches import steps_per_epoch
+from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.source import Source
 from scalesearch.design.budget import RESOLUTION_SLACK
@@ -20,14 +24,16 @@ from scalesearch.errors import UserError
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
-from scalesearch.running.estimate import Timing, expected_rungs, measure
+from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
 from scalesearch.running.provenance import run_facts
 from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.workers import Workers, usual_jobs
+from scalesearch.study.answer import field
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.study.plan import Inheritance, SearchPlan, Trial, runners, trial
+from scalesearch.study.plan import Inheritance, SearchPlan, Trial, trial
 from scalesearch.study.proxy import choose_proxy
-from scalesearch.study.race import Race, exhaustive, open_places, usual
+from scalesearch.study.race import TOLERANCE, Race, Results, exhaustive, outlook, usual
+from scalesearch.study.record import hits
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.training.device import choose_device
 from scalesearch.training.memory import least_memory, require_workers, total_memory
@@ -38,7 +44,9 @@ if TYPE_CHECKING:
     from scalesearch.api.verify import VerifyJob
 
 Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
-CPU_STEP, GPU_STEP = (32, 3e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
+CPU_STEP, GPU_STEP = (32, 2e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
+EXHAUSTIVE_SEEDS = 3
+BUSY = 0.5  # of the cores: other work that an estimate is to be read with
 EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is
 
 
@@ -54,16 +62,19 @@ class SearchJob:
     race: Race
     workers: Workers
     time_budget: float | None
+    began: float
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What is left to train and how long that takes: rows recorded before, trainings by rung if nobody is beaten."""
+    """What is left to train and how long that takes: rows recorded before, trainings step by step if no tolerance is
+    met before; ``busy`` where other work kept the machine from what it can do."""
 
     before: Sequence[Row]
     rungs: Rungs
     timing: Timing | None
     seconds: float
+    busy: bool = False
 
 
 @takes(SearchOptions)
@@ -103,26 +114,28 @@ def prepare(asked: SearchOptions) -> SearchJob:
     Raises:
         UserError: an option that cannot be used.
     """
+    began = time.monotonic()
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
     source = open_data(str(asked.data), skip_broken=asked.skip_broken)
     plan, parts = _plan(asked, source, target, where)
-    race = usual(plan.train.epochs, asked.seeds or (3 if asked.exhaustive else 1), asked.level)
-    race = exhaustive(race) if asked.exhaustive else race
+    race = _race(asked, plan, len(parts.train), budget)
     folder = path(asked.run) or usual_folder(plan.space, source.name, target)
     candidates = plan.enumerate().candidates
     trials = (trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates)))
     workers = workers if asked.jobs else within_memory(workers, plan.device, trials)
-    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, budget)
+    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, budget, began)
 
 
 def forecast(job: SearchJob) -> Forecast:
     """Times a few steps, as many side by side as will run, and adds up what is left. Raises UserError where the
     folder holds another search."""
-    before = recorded(job.folder, job.plan, job.asked.storage)
-    candidates = runners(job.plan, job.enumeration.candidates)
-    return timed(job, before, expected_rungs(job.race, job.plan, candidates, [row.key for row in before]))
+    before, results = recorded(job.folder, job.plan, job.asked.storage), Results()
+    for one in before:
+        results.add(one.row.key, *(hits(one) or (None,)))
+    steps = outlook(job.race, field(job.plan, job.enumeration.candidates), results)
+    return timed(job, [one.row for one in before], epochs_left(job.plan, steps, list(results)))
 
 
 def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> Forecast:
@@ -131,8 +144,9 @@ def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> 
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
         return Forecast(before, rungs, None, 0.0)
+    busy = os.getloadavg()[0] > BUSY * cores()
     timing = measure(pending, len(parts.train), len(parts.validation), side_by_side(job), plan.device, plan.threads)
-    return Forecast(before, rungs, timing, timing.total(rungs))
+    return Forecast(before, rungs, timing, timing.total(rungs), busy)
 
 
 def side_by_side(job: "SearchJob | VerifyJob") -> int:
@@ -140,10 +154,21 @@ def side_by_side(job: "SearchJob | VerifyJob") -> int:
     return job.workers.jobs or usual_jobs("cpu", job.plan.threads)
 
 
-def bounds(job: "SearchJob | VerifyJob", expected: Forecast | None, trials: int | None = None) -> Bounds:
-    """Within what trainings are begun: none that would not end within the time budget."""
-    timing = expected.timing if expected else None
-    return Bounds(job.time_budget, trials, lambda one: timing.training(one, one.until) if timing else 0.0)
+def bounded(
+    job: "SearchJob | VerifyJob", listener: Listener, expected: Forecast | None, trials: int | None = None
+) -> tuple[Bounds, Listener]:
+    """Within what trainings are begun: none that would not end within the time budget, which began with the call.
+
+    The listener that comes with it corrects the estimate by each training that ends.
+    """
+    pace = Pace(expected.timing, expected.before) if expected else Pace(None)
+    candidates = job.plan.enumerate().candidates
+
+    def finished(row: Row, done: int, total: int) -> None:
+        pace.heard(row, trial(job.plan, candidates, row.key))
+        listener.finished(row, done, total)
+
+    return Bounds(job.time_budget, trials, pace.seconds, job.began), replace(listener, finished=finished)
 
 
 def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) -> SearchResult:
@@ -155,11 +180,11 @@ def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) ->
     Raises:
         UserError: the folder is in use or holds another search, or nothing could be trained.
     """
-    plan, race, asked = job.plan, job.race, job.asked
-    races = (race, open_places(race)) if job.time_budget is not None and not asked.exhaustive else (race,)
+    plan, asked = job.plan, job.asked
     facts = run_facts(job.enumeration, job.parts, plan.device, str(asked.data))
-    agenda, within = RaceAgenda(plan, job.enumeration.candidates, races), bounds(job, expected, asked.trials)
-    search(job.folder, agenda, job.parts, facts, job.workers, listener, within, asked.storage)
+    agenda = RaceAgenda(plan, job.enumeration.candidates, job.race)
+    within, told = bounded(job, listener, expected, asked.trials)
+    search(job.folder, agenda, job.parts, facts, job.workers, told, within, asked.storage)
     return searched(job.folder)
 
 
@@ -218,7 +243,8 @@ def _plan(
     if asked.source_padding is not None and weights is not None:
         baseline = replace(baseline, padding=asked.source_padding)
     available = len(dataset(source, 8).train)
-    proxy = choose_proxy(baseline, available, not on_cpu, asked.proxy_divisor, asked.epochs, asked.images)
+    small = macs(asked.proxy_flops, "--proxy-flops")
+    proxy = choose_proxy(baseline, available, not on_cpu, small, asked.proxy, asked.epochs, asked.images)
     batch_size, lr = CPU_STEP if on_cpu else GPU_STEP
     train = TrainConfig(
         epochs=proxy.epochs, batch_size=batch_size if asked.batch_size is None else asked.batch_size,
@@ -226,13 +252,13 @@ def _plan(
         body_lr_ratio=1.0 if weights is None else BODY_RATIO,
     )  # fmt: skip
     validate(train)
-    parts = dataset(source, _largest_px(baseline, grid, proxy.resolution_divisor), proxy.images)
+    parts = dataset(source, _largest_px(proxy.baseline, grid), proxy.images)
     return SearchPlan(
         space=loaded.name, baseline=baseline, grid=grid, rounding=asked.rounding,
         real_tolerance=asked.real_tolerance if asked.rounding == "budget" else None,
         target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
-        validation=len(parts.validation), proxy=proxy, train=train, device=where, weights=weights,
-        threads=max(1, int(asked.cpus_per_trial)) if on_cpu else 1,
+        validation=len(parts.validation), majority=parts.majority, proxy=proxy, train=train, device=where,
+        weights=weights, threads=max(1, int(asked.cpus_per_trial)) if on_cpu else 1,
     ), parts  # fmt: skip
 
 
@@ -254,7 +280,19 @@ def _within(option: str, value: float | None, default: float) -> float:
     return value
 
 
-def _largest_px(baseline: NetSpec, grid: Grid, divisor: float) -> int:
+def _largest_px(baseline: NetSpec, grid: Grid) -> int:
     """The largest side that a candidate can be trained at: γ at most, and the budget's slack."""
     gamma = min(grid.maximum, sqrt(2 + grid.tolerance))
-    return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) / divisor + 0.5)
+    return int(baseline.resolution * gamma * (1 + RESOLUTION_SLACK) + 0.5)
+
+
+def _race(asked: SearchOptions, plan: SearchPlan, images: int, budget: float | None) -> Race:
+    """How trainings are given out: within a time budget as many further ones as fit."""
+    candidates = len(plan.enumerate().candidates)
+    further = None if budget is not None else (candidates // 2 if asked.further is None else asked.further)
+    until = TOLERANCE if asked.until_loss is None else asked.until_loss / 100
+    race = usual(
+        plan.train.epochs, steps_per_epoch(images, plan.train.batch_size), seeds=asked.seeds or 1, further=further,
+        tolerance=until, level=asked.level,
+    )  # fmt: skip
+    return exhaustive(race, asked.seeds or EXHAUSTIVE_SEEDS) if asked.exhaustive else race

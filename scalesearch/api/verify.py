@@ -1,11 +1,12 @@
 """A verification: which networks of a search are scaled to another φ, their trainings, and whether φ = 1 transfers."""
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from scalesearch.api.options import VerifyOptions, path, seconds, takes
-from scalesearch.api.search import Forecast, bounds, listener, timed, within_memory, workers_of
+from scalesearch.api.search import Forecast, bounded, listener, timed, within_memory, workers_of
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.errors import UserError
 from scalesearch.running.carry_out import Listener
@@ -39,6 +40,7 @@ class VerifyJob:
     workers: Workers
     folder: Path
     time_budget: float | None
+    began: float
 
     @property
     def plan(self) -> SearchPlan:
@@ -48,7 +50,7 @@ class VerifyJob:
 
 @takes(VerifyOptions)
 def verify(asked: VerifyOptions) -> Verification:
-    """Trains winners, beaten ones and controls of a search at another φ: do those that won at φ = 1 win again?
+    """Trains the recommended network, others and the controls at another φ: do those that won at φ = 1 win again?
 
     Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
     ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training.
@@ -66,7 +68,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.
     """
-    folder = path(asked.run) or newest_run()
+    began, folder = time.monotonic(), path(asked.run) or newest_run()
     if folder is None:
         raise UserError("--run", "there is no search under runs/.", do='Run "scalesearch grid" first.')
     budget, record = seconds(asked.time_budget, "--time-budget"), read_record(folder)
@@ -87,7 +89,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),
         tuple(one.control for one in candidates if one not in scalable),
         common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked.skip_broken),
-        workers, folder_of(folder, asked.phi), budget,
+        workers, folder_of(folder, asked.phi), budget, began,
     )  # fmt: skip
 
 
@@ -111,8 +113,8 @@ def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) ->
     """
     from scalesearch.reports.artefacts import write_transfer
 
-    within = bounds(job, expected)
-    verification = trained(job.record, job.agenda, job.parts, job.workers, listener, within, job.asked.storage)
+    within, told = bounded(job, listener, expected)
+    verification = trained(job.record, job.agenda, job.parts, job.workers, told, within, job.asked.storage)
     write_transfer(job.folder, verification)
     return verification
 

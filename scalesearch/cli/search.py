@@ -18,16 +18,18 @@ if TYPE_CHECKING:
     from scalesearch.running.carry_out import Listener
 
 SHOWN = 12  # candidates
+STEPS = ("of the baseline", "to order the candidates", "to the end", "further seeds")
 
 
 def grid(asked: SearchOptions, terminal: Terminal) -> None:
     """Search α, β, γ by racing the grid's networks.
 
-    All candidates start; the most promising are trained on, and only the beaten are out. The answer is the set of those
-    that are statistically tied with the best, and one recommended member. Run it again to continue.
+    The baseline is trained first. All candidates then start, which orders them; the better half, the controls and the
+    paper's triple are trained to the end, and further seeds go where they tell most. The answer is one recommended
+    network, what its choice is expected to lose at most, and the set that holds the best. Run it again to continue.
 
     Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
-    baseline. Large networks are trained as a proxy (smaller images), said in every table.
+    baseline. Large networks are trained as a smaller proxy of equal relative cost, said in every table.
 
     Examples:
 
@@ -37,26 +39,26 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     """
     from scalesearch.api import search
     from scalesearch.reports import tables, words
-    from scalesearch.study.race import planned
 
     job = search.prepare(asked)
     if not terminal.json:
         _introduce_search(job)
     expected = search.forecast(job)
     if not terminal.json:
-        rungs = zip(job.race.rungs, expected.rungs, strict=True)
-        stages = ", then ".join(f"{len(trials)} of {rung.epochs} epochs" for rung, trials in rungs if trials)
-        _say_estimate(job, expected, stages, ", less if candidates are beaten" if len(job.race.rungs) > 1 else "")
+        steps = zip(STEPS, expected.rungs, strict=False)
+        stages = ", then ".join(f"{len(trials)} {what}" for what, trials in steps if trials)
+        _say_estimate(job, expected, stages, ", less if the tolerance is met before" if expected.rungs else "")
     if terminal.dry_run:
         candidates = job.enumeration.candidates
         print_json(list(map(asdict, candidates))) if terminal.json else show(tables.enumeration(job.enumeration))
         return
-    with _training(job, expected, planned(job.race, len(job.enumeration.candidates)), terminal) as listener:
+    total = len(expected.before) + sum(map(len, expected.rungs))
+    with _training(job, expected, total, terminal) as listener:
         result = search.run(job, listener, expected)
     if terminal.json:
         print_json(result.to_dict())
         return
-    show(tables.candidates(result.record, most=SHOWN))
+    show(tables.standings(result.record, most=SHOWN))
     for line in words.answer_lines(result.record):
         say(line)
     explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
@@ -72,12 +74,12 @@ def _introduce_search(job: "SearchJob") -> None:
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')} (T = "
         f"{show_count(plan.target_macs)})"
     )
-    ratios = [candidate.real_ratio for candidate in listed.candidates]
+    ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
     explain(
-        f"Grid: {listed.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2 are {len(ratios)} distinct "
-        f"networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real FLOPs ({show_percent(near, 0)} within "
-        "±5 % of 2×)"
+        f"Grid: {listed.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2, the controls and the paper's "
+        f"triple are {len(ratios)} distinct networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real "
+        f"FLOPs as trained ({show_percent(near, 0)} within ±5 % of 2×)"
     )
     for reason, count in Counter(item.reason for item in listed.dropped).items():
         explain(f"Dropped: {counted(count, 'triple')}, {reason}")
@@ -85,7 +87,7 @@ def _introduce_search(job: "SearchJob") -> None:
         explain(
             "Note: paper-literal rounding compares networks of unequal cost; part of a win may be bought with FLOPs."
         )
-    explain(f"Each is trained {plan.proxy.describe(baseline)}; the FLOPs in the score are the full-size network's.")
+    explain(f"Each is trained {plan.proxy.describe(baseline)}.")
     if plan.weights is not None:
         explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")
     explain(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
@@ -104,7 +106,8 @@ def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings:
     long = f"about {show_seconds(expected.seconds)}" if known else "how long is not known here"
     if job.workers.jobs is None and expected.timing:
         long += f" on this machine alone ({side_by_side(job)} at a time)"
-    explain(f"Trainings: {trainings or 'none left'}{done}; {many} at a time: {long}{least}{bound}")
+    busy = "; other programs kept this machine busy, so it may be less" if expected.busy else ""
+    explain(f"Trainings: {trainings or 'none left'}{done}; {many} at a time: {long}{least}{bound}{busy}")
     explain(f"Folder: {job.folder}")
 
 
@@ -112,18 +115,18 @@ def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings:
 def _training(
     job: "SearchJob | VerifyJob", expected: "Forecast", total: int, terminal: Terminal
 ) -> Iterator["Listener"]:  # fmt: skip
-    """Asks before a long job, then shows its trainings; ``total`` if nobody is beaten."""
+    """Asks before a long job, then shows its trainings; ``total`` if no tolerance is met before."""
     from scalesearch.running.carry_out import Listener
 
     before, seconds = expected.before, min(expected.seconds, job.time_budget or expected.seconds)
     confirm(seconds, terminal.yes)
     with interruptible(), Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
-        progress = TrialProgress(bar, before, job.plan.baseline.classes, seconds)
+        progress = TrialProgress(bar, before, job.plan.majority, seconds)
         yield Listener(bar.reading, progress.finished, bar.note)
 
 
 def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
-    """Train winners, beaten ones and controls at φ = 2: do those that won at φ = 1 win again?
+    """Train the recommended network, others and the controls at φ = 2: do those that won at φ = 1 win again?
 
     A search assumes it. All are trained on the search's images as the search trained them, at equal real FLOPs. Run it
     again to continue; more --seeds add to what is there.

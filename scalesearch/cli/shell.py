@@ -184,10 +184,14 @@ def reading_bar(quiet: bool) -> Iterator[Bar]:
 
 
 class TrialProgress:
-    """Trainings done, who is ahead, and time left if nobody is beaten."""
+    """Trainings done, who is ahead, and time left if no tolerance is met before.
 
-    def __init__(self, bar: Bar, before: "Sequence[Row]", classes: int, expected_seconds: float) -> None:
-        self._bar, self._classes, self._expected = bar, classes, expected_seconds
+    Args:
+        majority: the share that guessing the most frequent class gets right.
+    """
+
+    def __init__(self, bar: Bar, before: "Sequence[Row]", majority: float, expected_seconds: float) -> None:
+        self._bar, self._majority, self._expected = bar, majority, expected_seconds
         self._best: Row | None = None
         self._began = time.monotonic()
         for row in before:
@@ -203,19 +207,20 @@ class TrialProgress:
     def finished(self, row: "Row", done: int, total: int) -> None:
         """After each trial."""
         from scalesearch.api.search import outcome
-        from scalesearch.study.summary import near_chance
+        from scalesearch.reports.words import row_multipliers
+        from scalesearch.study.race import above_guessing
 
         self._consider(row)
         left = max(0.0, self._expected - (time.monotonic() - self._began))
         best = self._best
-        text = f"ahead {best.name} α {best.alpha:g} β {best.beta:g} γ {best.gamma:g}" if best else "Training"
+        text = f"ahead {best.name}, {row_multipliers(best)}" if best else "Training"
         self._bar.show(text, done, f"{show_seconds(left)} left")
         trained = row.top1 is not None and row.epochs == row.full_epochs
-        if row.role == "baseline" and trained and near_chance(row.top1 or 0.0, self._classes):
+        if row.role == "baseline" and trained and not above_guessing(row.correct, row.images, self._majority):
             self._bar.note(
-                f"WARNING: the baseline is at {show_percent(row.top1 or 0.0)}, no better than guessing: candidates "
-                "trained like it may not be told apart. Ctrl-C, and try more --epochs, a lower --proxy-divisor or a "
-                "smaller --space."
+                f"WARNING: the baseline is at {show_percent(row.top1 or 0.0)}, not clearly better than guessing the "
+                f"most frequent class ({show_percent(self._majority)}). If its other training is like that, the search "
+                "stops."
             )
         self._bar.line(f"{done}/{total} {outcome(row)}; {text}; about {show_seconds(left)} left")
 

@@ -7,6 +7,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from scalesearch.data.arrays import ImageArrays, Progress
 from scalesearch.data.cache import at_size, cached, master_size, resized, without_broken
 from scalesearch.data.folder import folder_source
@@ -59,6 +61,12 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names by label."""
         return self.source.classes
+
+    @property
+    def majority(self) -> float:
+        """The share of validation images that are of the most frequent class: what guessing that one gets right."""
+        labels = self.source.labels[self.validation.indices]
+        return float(np.bincount(labels).max() / len(labels)) if len(labels) else 0.0
 
     @property
     def digest(self) -> str:

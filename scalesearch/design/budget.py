@@ -7,9 +7,10 @@ rules give 1.9 to 3.3 times. Here every multiplier has a few roundings near it:
 - depths: the total number of blocks one below to one above Σ depth × d, spread over the stages by largest remainder;
 - resolution: every whole pixel within 8 % of resolution × r,
 
-and the one is taken that loses least: |relative cost error| weighs ``ERROR_WEIGHT``, departing from the factors
+and the one is taken, of those within 5 % of the cost if there are any, that loses least: |relative cost error| weighs
+``ERROR_WEIGHT``, departing from the factors
 asked for weighs by how much it would change the FLOPs. A factor of exactly 1 on depth or width changes nothing
-there, so that a width-only network is one.
+there, so that a width-only network is one; a factor above 1 never makes anything smaller, nor one below 1 larger.
 
 Costs of all roundings come from one table, since a block costs a·in² + b·out² + c.
 """
@@ -29,6 +30,7 @@ from scalesearch.design.spec import NetSpec, Shape, Stage, nearest_width, scaled
 RESOLUTION_SLACK = 0.08
 WIDTH_SLACK = 0.12
 ERROR_WEIGHT = 4.0
+NEAR_COST, OUTSIDE = 0.05, 10.0  # a rounding within 5 % of the cost goes before any other
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
@@ -97,7 +99,7 @@ def _round_group(
     targets: list[Target],
 ) -> Iterable[BudgetFit]:
     """Targets of one width and one resolution multiplier: score every rounding, keep the least loss of each."""
-    sides = _resolution_options(spec.resolution * resolution)
+    sides = _resolution_options(spec.resolution, resolution)
     side_departure = 2 * np.abs(np.log(sides / (spec.resolution * resolution)))
     width_departure = np.array([option.departure for option in options])
     departure = (width_departure[:, None] + side_departure)[..., None]
@@ -105,17 +107,20 @@ def _round_group(
     for target in targets:
         depths, depth_departure = depth_options[target.depth]
         macs = base[..., None] + rest @ (depths.T - 1)  # (widths, sides, depths)
-        loss = ERROR_WEIGHT * np.abs(macs / target.macs - 1) + departure + depth_departure
+        error = np.abs(macs / target.macs - 1)
+        loss = ERROR_WEIGHT * error + OUTSIDE * (error > NEAR_COST) + departure + depth_departure
         w, s, d = np.unravel_index(int(np.argmin(loss)), loss.shape)
         option = options[w]
         shape = Shape(option.stem, option.widths, tuple(int(n) for n in depths[d]), option.head, int(sides[s]))
         yield BudgetFit(shape, int(macs[w, s, d]))
 
 
-def _resolution_options(resolution: float) -> Ints:
+def _resolution_options(own: int, factor: float) -> Ints:
     """Whole pixels within the slack of the wanted resolution, the nearest one always among them."""
-    low = min(math.ceil(resolution * (1 - RESOLUTION_SLACK)), round(resolution))
-    high = max(math.floor(resolution * (1 + RESOLUTION_SLACK)), round(resolution))
+    wanted = own * factor
+    low = min(math.ceil(wanted * (1 - RESOLUTION_SLACK)), round(wanted))
+    high = max(math.floor(wanted * (1 + RESOLUTION_SLACK)), round(wanted))
+    low, high = (max(low, own), max(high, own)) if factor >= 1 else (min(low, own), min(high, own))
     return np.arange(max(1, low), max(1, high) + 1)
 
 
@@ -124,7 +129,8 @@ def _depth_options(spec: NetSpec, depth: float) -> tuple[Ints, Floats]:
     if depth == 1:
         return np.array([spec.depths]), np.zeros(1)
     wanted = sum(stage.depth * depth for stage in spec.stages if stage.depth_scaled)
-    totals = {max(1, total) for total in range(math.floor(wanted) - 1, math.ceil(wanted) + 2)}
+    own = sum(stage.depth for stage in spec.stages if stage.depth_scaled)
+    totals = {_bounded(total, own, depth) for total in range(max(1, math.floor(wanted) - 1), math.ceil(wanted) + 2)}
     options = sorted({spread_depths(spec, depth, total) for total in totals})
     scaled = [stage.depth_scaled for stage in spec.stages]
     departures = [
@@ -149,19 +155,26 @@ def spread_depths(spec: NetSpec, depth: float, total: int) -> tuple[int, ...]:
     return tuple(result.get(i, stage.depth) for i, stage in enumerate(spec.stages))
 
 
+def _bounded(value: int, own: int, factor: float) -> int:
+    """A rounding that does not go the other way than the factor does."""
+    return max(value, own) if factor >= 1 else min(value, own)
+
+
 def _width_options(spec: NetSpec, width: float) -> list[_Widths]:
     """Distinct roundings of all widths around the multiplier; exactly the baseline's at 1."""
     slack = 0.0 if width == 1 else WIDTH_SLACK
     shares = np.linspace(1 - slack, 1 + slack, 49 if slack else 1)
     options: dict[tuple[int, ...], _Widths] = {}
-    for share in shares:
-        widths = tuple(nearest_width(stage.width * width * share, spec.width_divisor) for stage in spec.stages)
-        stem = spec.stem.width
-        if spec.stem.scaled and width != 1:
-            stem = nearest_width(spec.stem.width * width * share, spec.width_divisor)
+
+    def scaled(own: int, share: float) -> int:
+        return _bounded(nearest_width(own * width * share, spec.width_divisor), own, width)
+
+    for share in shares.tolist():
+        widths = tuple(scaled(stage.width, share) for stage in spec.stages)
+        stem = scaled(spec.stem.width, share) if spec.stem.scaled and width != 1 else spec.stem.width
         if width == 1:
             widths = spec.widths
-        head = spec.head.width if width == 1 else scaled_head(spec, widths, width * float(share))
+        head = spec.head.width if width == 1 else scaled_head(spec, widths, width * share)
         key = (stem, *widths, head)
         if key not in options:
             departure = sum(

@@ -1,15 +1,21 @@
-"""The list of networks to train: each distinct network once, with every (α, β, γ) that lands on it."""
+"""The list of networks to train: each distinct network once, with every (α, β, γ) that lands on it.
+
+What is trained may be smaller than what is wanted (a proxy, ``study.proxy``). Then candidates are made around the
+baseline *as trained*, at twice its cost, so that equal cost holds where they are compared; the network at full size
+follows from the multipliers that the trained one really has.
+"""
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scalesearch.design.budget import Target, round_to_budget
-from scalesearch.design.controls import DIMENSIONS, controls
+from scalesearch.design.controls import DIMENSIONS, controls, met
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import Coefficients, Rounding, released_shape
+from scalesearch.design.scaling import PAPER, Coefficients, Multipliers, Rounding, realised, released_shape
 from scalesearch.design.space import Grid, check_grid
 from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
@@ -18,6 +24,7 @@ from scalesearch.units import show_percent
 SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
 MOST_PER_AXIS = 310  # values of α, β or γ
 MOST_TRIPLES = 20_000  # rounded in about two seconds, B0's baseline
+NEAR = 0.05  # of one doubling: networks that differ by less in every share of it are one candidate
 AXES = {  # the triple that stands for each control: αβ²γ² = 2 exactly
     "depth": Coefficients(SEARCH_RATIO, 1, 1, SEARCH_RATIO),
     "width": Coefficients(1, math.sqrt(SEARCH_RATIO), 1, SEARCH_RATIO),
@@ -31,18 +38,23 @@ class Candidate:
 
     Args:
         index: its place in the list, from 0; the same for the same space and grid.
-        spec: the network.
-        triples: every (α, β, γ) that lands on it, the one nearest to αβ²γ² = 2 first.
-        macs: closed-form multiply-adds at full size.
-        real_ratio: ``macs`` over the baseline's.
-        control: the one dimension that it scales, where it is a control; else empty.
+        spec: the network at full size; ``macs`` its multiply-adds, ``real_ratio`` over the baseline's.
+        trained: the network that is trained for it, with ``proxy_macs``, ``proxy_ratio`` over the baseline as trained;
+            the network itself where nothing is made smaller.
+        triples: every (α, β, γ) of the grid that lands on it or beside it, the one nearest to αβ²γ² = 2 first.
+        multipliers: of the network as trained.
+        control: "depth", "width", "resolution" where it scales that alone, "paper" for the paper's triple; else empty.
     """
 
     index: int
     spec: NetSpec
-    triples: tuple[Coefficients, ...]
     macs: int
     real_ratio: float
+    trained: NetSpec
+    proxy_macs: int
+    proxy_ratio: float
+    triples: tuple[Coefficients, ...]
+    multipliers: Multipliers
     control: str = ""
 
     @property
@@ -52,13 +64,13 @@ class Candidate:
 
     @property
     def coefficients(self) -> Coefficients:
-        """The triple that stands for this network."""
-        return self.triples[0]
+        """α, β, γ with αβ²γ² = 2: a control's axis, else the shares of the doubling that the network as trained has."""
+        return AXES[self.control] if self.control in AXES else self.multipliers.coefficients()
 
     @property
     def nominal_ratio(self) -> float:
-        """αβ²γ² of that triple."""
-        return self.coefficients.nominal_ratio
+        """αβ²γ² of the first triple."""
+        return self.triples[0].nominal_ratio
 
 
 @dataclass(frozen=True)
@@ -116,54 +128,126 @@ def nominal_triples(grid: Grid) -> tuple[Coefficients, ...]:
 
 
 def enumerate_candidates(
-    baseline: NetSpec, grid: Grid, rounding: Rounding = "budget", real_tolerance: float | None = 0.05
+    baseline: NetSpec,
+    grid: Grid,
+    rounding: Rounding = "budget",
+    real_tolerance: float | None = 0.05,
+    trained: NetSpec | None = None,
 ) -> Enumeration:
-    """Every distinct network of the grid around the baseline and its controls, costed; nothing is built or trained.
+    """Every distinct network of the grid around the baseline, its controls and the paper's triple, costed; nothing is
+    built or trained.
 
-    Controls (depth, width or resolution alone, see ``design.controls``) stand first, with or without a triple on the
-    grid. Under ``budget`` a control stands for every triple of its axis, which would land beside it.
+    Controls (depth, width or resolution alone, see ``design.controls``) stand first, then the paper's triple, with or
+    without a triple on the grid. Under ``budget`` a control stands for every triple of its axis, and of networks whose
+    multipliers are nearly the same (``NEAR``) one stands for all.
 
     Args:
         baseline: φ = 0.
         grid: which triples count as αβ²γ² ≈ 2.
         rounding: ``budget`` meets 2× in real FLOPs; ``efficientnet`` is the paper-literal rule.
-        real_tolerance: candidates whose real ratio is farther from 2 than this share are dropped; None keeps all.
+        real_tolerance: candidates whose real ratio, as trained or at full size, is farther from 2 than this share are
+            dropped; None keeps all.
+        trained: φ = 0 as it is trained; the baseline if None.
 
     Raises:
         UserError: nothing is left.
     """
-    triples = nominal_triples(grid)
-    base = cost(baseline).macs
-    groups: dict[Shape, list[Coefficients]] = {}
-    macs: dict[Shape, int] = {}
-    by_axis: dict[str, Shape] = {}
-    for control in controls(baseline, SEARCH_RATIO * base):
-        by_axis[control.dimension] = control.shape
-        groups[control.shape], macs[control.shape] = [AXES[control.dimension]], control.macs
-    names = {shape: dimension for dimension, shape in by_axis.items()}
-    for coefficients, shape, count in _shapes(baseline, triples, rounding, base):
-        place = by_axis.get(_axis(coefficients), shape) if rounding == "budget" else shape
+    small = baseline if trained is None else trained
+    triples, base = nominal_triples(grid), cost(small).macs
+    alone: dict[str, Shape] = {one.dimension: one.shape for one in controls(small, SEARCH_RATIO * base)}
+    groups: dict[Shape, list[Coefficients]] = {shape: [AXES[dimension]] for dimension, shape in alone.items()}
+    names: dict[Shape, str] = {shape: dimension for dimension, shape in alone.items()}
+    for coefficients, shape in _shapes(small, (PAPER, *triples), rounding, SEARCH_RATIO * base):
+        if coefficients is PAPER:
+            shape = met(small, shape, SEARCH_RATIO * base) if rounding == "budget" else shape  # noqa: PLW2901
+            names.setdefault(shape, "paper")
+        place = alone.get(_axis(coefficients), shape) if rounding == "budget" else shape
         groups.setdefault(place, []).append(coefficients)
-        macs.setdefault(place, count)
-    candidates: list[Candidate] = []
+    kept: list[_Network] = []
     dropped: list[DroppedTriple] = []
     for shape, members in groups.items():
-        ratio = macs[shape] / base
-        reason = "" if shape in names else _why_dropped(shape, baseline, ratio, real_tolerance)
-        if reason:
-            dropped += [DroppedTriple(member, ratio, reason) for member in members]
+        if shape == shape_of(small):
+            dropped += [DroppedTriple(member, 1.0, "rounds to the baseline itself") for member in members]
             continue
-        members = list(dict.fromkeys(members))  # noqa: PLW2901 (a control's own triple may be on the grid, too)
-        members.sort(key=lambda c: (abs(c.nominal_ratio - SEARCH_RATIO), c.alpha, c.beta, c.gamma))
-        spec = reshape(baseline, shape)
-        candidates.append(Candidate(len(candidates), spec, tuple(members), macs[shape], ratio, names.get(shape, "")))
-    if len(dropped) == len(triples):
+        one = _network(baseline, small, shape, members, names.get(shape, ""), rounding)
+        near = _nearest(one, kept) if rounding == "budget" and not one.control else None
+        reason = _why_dropped(one, real_tolerance)
+        if near is not None:
+            near.triples.extend(members)
+        elif reason:
+            dropped += [DroppedTriple(member, one.ratios[0], reason) for member in members]
+        else:
+            kept.append(one)
+    candidates = tuple(one.candidate(index) for index, one in enumerate(kept))
+    if {one.coefficients for one in dropped}.issuperset(triples):
         raise UserError(
-            "--real-tolerance", f"with {real_tolerance:g} all {len(triples)} triples were dropped; "
+            "--real-tolerance", f"with {real_tolerance or 0:g} all {len(triples)} triples were dropped; "
             f"{dropped[0].coefficients}, for example, costs {dropped[0].real_ratio:.2f}× the baseline.",
             do="Widen it or choose a larger baseline.",
         )  # fmt: skip
-    return Enumeration(tuple(candidates), tuple(dropped), len(triples))
+    return Enumeration(candidates, tuple(dropped), len(triples))
+
+
+@dataclass
+class _Network:
+    """A candidate in the making; ``ratios``: as trained, and at full size."""
+
+    spec: NetSpec
+    trained: NetSpec
+    macs: tuple[int, int]
+    ratios: tuple[float, float]
+    multipliers: Multipliers
+    triples: list[Coefficients]
+    control: str
+
+    @property
+    def shares(self) -> NDArray[np.float64]:
+        """Of the doubling, that depth, width and resolution bring; they add up to 1."""
+        shares = np.array(self.multipliers.shares)
+        return np.asarray(shares / shares.sum())
+
+    def candidate(self, index: int) -> Candidate:
+        triples = sorted(
+            dict.fromkeys(self.triples), key=lambda c: (abs(c.nominal_ratio - SEARCH_RATIO), c.alpha, c.beta, c.gamma)
+        )
+        return Candidate(
+            index, self.spec, self.macs[1], self.ratios[1], self.trained, self.macs[0], self.ratios[0], tuple(triples),
+            self.multipliers, self.control,
+        )  # fmt: skip
+
+
+def _network(
+    baseline: NetSpec, small: NetSpec, shape: Shape, triples: list[Coefficients], control: str, rounding: Rounding
+) -> _Network:
+    """The network of a shape of the baseline as trained, and the one at full size that has its multipliers."""
+    trained = reshape(small, shape)
+    multipliers = realised(small, trained)
+    spec = trained if small == baseline else _full_size(baseline, multipliers, control, triples[0], rounding)
+    macs = cost(trained).macs, cost(spec).macs
+    ratios = macs[0] / cost(small).macs, macs[1] / cost(baseline).macs
+    return _Network(spec, trained, macs, ratios, multipliers, list(triples), control)
+
+
+def _full_size(
+    baseline: NetSpec, multipliers: Multipliers, control: str, triple: Coefficients, rounding: Rounding
+) -> NetSpec:
+    target = SEARCH_RATIO * cost(baseline).macs
+    for one in controls(baseline, target) if control else ():
+        if one.dimension == control:
+            return reshape(baseline, one.shape)
+    wanted = triple if rounding == "efficientnet" else multipliers.coefficients()
+    ((_, shape),) = _shapes(baseline, (wanted,), rounding, target)
+    return reshape(baseline, shape)
+
+
+def _nearest(one: _Network, kept: list[_Network]) -> _Network | None:
+    """The network among those kept that one nearly is, the nearest first; None where there is none so near."""
+    if not kept:
+        return None
+    shares = np.array([other.shares for other in kept])
+    distances = np.abs(shares - one.shares).max(axis=1)
+    nearest = int(np.argmin(distances))
+    return kept[nearest] if distances[nearest] < NEAR else None
 
 
 def _axis(coefficients: Coefficients) -> str:
@@ -177,25 +261,20 @@ def _axis(coefficients: Coefficients) -> str:
 
 
 def _shapes(
-    baseline: NetSpec, triples: tuple[Coefficients, ...], rounding: Rounding, base: int
-) -> Iterable[tuple[Coefficients, Shape, int]]:
-    """Each triple with its rounded shape and exact cost."""
+    baseline: NetSpec, triples: tuple[Coefficients, ...], rounding: Rounding, macs: float
+) -> Iterable[tuple[Coefficients, Shape]]:
+    """Each triple with its rounded shape."""
     if rounding == "budget":
-        targets = [Target(c.alpha, c.beta, c.gamma, SEARCH_RATIO * base) for c in triples]
-        for coefficients, rounded in zip(triples, round_to_budget(baseline, targets), strict=True):
-            yield coefficients, rounded.shape, rounded.macs
-        return
-    known: dict[Shape, int] = {}
-    for c in triples:
-        shape = released_shape(baseline, c.alpha, c.beta, round(baseline.resolution * c.gamma))
-        if shape not in known:
-            known[shape] = cost(reshape(baseline, shape)).macs
-        yield c, shape, known[shape]
+        rounded = round_to_budget(baseline, [Target(c.alpha, c.beta, c.gamma, macs) for c in triples])
+        yield from zip(triples, (fit.shape for fit in rounded), strict=True)
+    else:
+        for c in triples:
+            yield c, released_shape(baseline, c.alpha, c.beta, round(baseline.resolution * c.gamma))
 
 
-def _why_dropped(shape: Shape, baseline: NetSpec, ratio: float, real_tolerance: float | None) -> str:
-    if shape == shape_of(baseline):
-        return "rounds to the baseline itself"
-    if real_tolerance is not None and abs(ratio / SEARCH_RATIO - 1) > real_tolerance + 1e-9:
-        return f"no rounding within ±{show_percent(real_tolerance, 0)} of {SEARCH_RATIO:g}×"
+def _why_dropped(one: _Network, real_tolerance: float | None) -> str:
+    for ratio, what in zip(one.ratios, ("as trained", "at full size"), strict=True):
+        if real_tolerance is not None and abs(ratio / SEARCH_RATIO - 1) > real_tolerance + 1e-9:
+            where = f" {what}" if one.ratios[0] != one.ratios[1] else ""
+            return f"no rounding within ±{show_percent(real_tolerance, 0)} of {SEARCH_RATIO:g}×{where}"
     return ""

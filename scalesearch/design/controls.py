@@ -2,7 +2,7 @@
 
 Compound scaling claims to beat them (Tan & Le 2019, figure 8), so every search trains them. A control changes nothing
 but its own dimension. Only where that dimension's steps (a block, a multiple of channels, a pixel before a stride) miss
-the budget by more than 3 %, one stage is made one step wider or narrower to meet it.
+the budget by more than 3 %, one stage or a few are made a step wider or narrower to meet it.
 """
 
 import math
@@ -18,6 +18,7 @@ Dimension = Literal["depth", "width", "resolution"]
 DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
 EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
 LARGEST = 4.0  # multiplier tried: 2x the FLOPs may take more than 2x the blocks, since stem and head stay
+MOST_ADJUSTED = 4  # steps of channels by which a control may meet its budget
 NEAR = (0.75, 1.35)  # share of the budget within which moving one step of one stage can meet it
 
 
@@ -43,9 +44,19 @@ def controls(spec: NetSpec, macs: float) -> tuple[Control, ...]:
 def _control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
     options = {"depth": _depths, "width": _widths, "resolution": _resolutions}[dimension]
     best = _best(spec, dimension, macs, options(spec, macs))
-    if best is not None and abs(best.macs / macs - 1) > EQUAL_COST:
-        return _best(spec, dimension, macs, _adjusted(spec, best.shape))
-    return best
+    if best is None:
+        return None
+    shape = met(spec, best.shape, macs)
+    return Control(dimension, shape, cost(reshape(spec, shape)).macs)
+
+
+def met(spec: NetSpec, shape: Shape, macs: float) -> Shape:
+    """The shape, with a stage or a few a step wider or narrower where its cost misses ``macs`` by more than 3 %."""
+    for _ in range(MOST_ADJUSTED):
+        if abs(cost(reshape(spec, shape)).macs / macs - 1) <= EQUAL_COST:
+            break
+        shape = min(_adjusted(spec, shape), key=lambda one: abs(cost(reshape(spec, one)).macs / macs - 1))
+    return shape
 
 
 def _best(spec: NetSpec, dimension: Dimension, macs: float, options: Iterable[tuple[Shape, float]]) -> Control | None:
@@ -61,14 +72,14 @@ def _best(spec: NetSpec, dimension: Dimension, macs: float, options: Iterable[tu
     return None if best is None else best[1]
 
 
-def _adjusted(spec: NetSpec, shape: Shape) -> Iterator[tuple[Shape, float]]:
+def _adjusted(spec: NetSpec, shape: Shape) -> Iterator[Shape]:
     """The shape, and with one stage's channels a step more or less."""
-    yield shape, 0.0
+    yield shape
     for place in range(len(shape.widths)):
         for step in (-spec.width_divisor, spec.width_divisor):
             widths = tuple(width + step * (i == place) for i, width in enumerate(shape.widths))
             if widths[place] > 0:
-                yield replace(shape, widths=widths), 0.0
+                yield replace(shape, widths=widths)
 
 
 def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:

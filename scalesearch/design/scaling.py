@@ -11,7 +11,7 @@ from typing import Literal
 
 from scalesearch.design.cost import cost
 from scalesearch.design.space import SearchSpace
-from scalesearch.design.spec import NetSpec, Shape, reshape, round_width, scaled_head
+from scalesearch.design.spec import NetSpec, Shape, reshape, round_width, scaled_head, shape_of
 from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]
@@ -28,17 +28,27 @@ LARGEST_PARAMS = 4_000_000_000
 
 
 @dataclass(frozen=True)
+class Step:
+    """The shapes at φ = 0 and φ = 1 of a doubling that was searched."""
+
+    start: Shape
+    end: Shape
+
+
+@dataclass(frozen=True)
 class Coefficients:
     """α scales depth, β width, γ resolution; ``growth`` is the FLOPs ratio one step of φ should really cost.
 
     ``growth`` None means the nominal ratio αβ²γ²; a search sets 2, the ratio at which it compared candidates.
-    Only the ``budget`` rounding uses it.
+    Only the ``budget`` rounding uses it. ``searched``: the step from φ = 0 to 1 that a search trained; from the same
+    φ = 0, φ = 1 is that network and no other rounding of the factors.
     """
 
     alpha: float
     beta: float
     gamma: float
     growth: float | None = None
+    searched: Step | None = None
 
     @property
     def nominal_ratio(self) -> float:
@@ -55,6 +65,47 @@ class Coefficients:
 
 
 PAPER = Coefficients(1.2, 1.1, 1.15)  # arXiv:1905.11946, section 4.1
+
+
+@dataclass(frozen=True)
+class Multipliers:
+    """What a network really has of the baseline's depth, width and resolution, whatever it was rounded from.
+
+    Args:
+        depth: blocks over the baseline's, in the stages that scale.
+        width: square root of what the channels alone do to the baseline's FLOPs, so that its square is their part.
+        resolution: pixels of a side over the baseline's.
+    """
+
+    depth: float
+    width: float
+    resolution: float
+
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Doublings of the FLOPs that each brings: log2 of depth, width², resolution²; about 1 in all at φ = 1."""
+        return math.log2(self.depth), 2 * math.log2(self.width), 2 * math.log2(self.resolution)
+
+    def coefficients(self) -> Coefficients:
+        """α, β, γ that share out a doubling as this network does: αβ²γ² = 2.
+
+        A small network's parts that never grow make its own product larger than 2, which larger ones could not meet.
+        """
+        total = sum(self.shares)
+        alpha, beta, gamma = (factor ** (1 / total) for factor in (self.depth, self.width, self.resolution))
+        return Coefficients(alpha, beta, gamma, 2.0)
+
+    def __str__(self) -> str:
+        return f"depth × {self.depth:.3g}, width × {self.width:.3g}, resolution × {self.resolution:.3g}"
+
+
+def realised(baseline: NetSpec, spec: NetSpec) -> Multipliers:
+    """The multipliers of a network, against the baseline that it was made from."""
+    blocks = [sum(s.depth for s in one.stages if s.depth_scaled) for one in (baseline, spec)]
+    shape = shape_of(baseline)
+    wide = replace(shape, stem=spec.stem.width, widths=spec.widths, head=spec.head.width)
+    width = math.sqrt(cost(reshape(baseline, wide)).macs / cost(baseline).macs) if wide != shape else 1.0
+    return Multipliers(blocks[1] / blocks[0] if blocks[0] else 1.0, width, spec.resolution / baseline.resolution)
 
 
 def check_coefficients(coefficients: Coefficients) -> None:
@@ -79,6 +130,9 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
         raise UserError("--phi", f"{phi} is not a finite number.")
     if phi == 0:
         return spec
+    step = coefficients.searched
+    if step is not None and phi == 1 and shape_of(spec) == step.start:
+        return reshape(spec, step.end)
     if abs(phi) > LARGEST_PHI:
         limits = f"not between -{LARGEST_PHI:g} and {LARGEST_PHI:g}"
         raise UserError("--phi", f"{phi:g} is {limits}{_estimated(spec, coefficients, phi)}.")
@@ -174,16 +228,18 @@ def size_baseline(space: SearchSpace, target_macs: float | None, classes: int | 
 
 
 def meet(
-    spec: NetSpec, coefficients: Coefficients, target_macs: float, rounding: Rounding, option: str = "--flops"
-) -> SizedMember:
+    spec: NetSpec, coefficients: Coefficients, target_macs: float, rounding: Rounding, option: str = "--flops",
+    near: float = NEAR_ENOUGH,
+) -> SizedMember:  # fmt: skip
     """The member of a family whose multiply-adds come nearest to a target: solves for φ.
 
     Args:
         spec: φ = 0.
         option: the option named in the error.
+        near: by which share the nearest member may miss the target.
 
     Raises:
-        UserError: nothing within 15 % of the target, or a network too large to build.
+        UserError: nothing so near to the target, or a network too large to build.
     """
     if not (math.isfinite(target_macs) and target_macs > 0):
         raise UserError(option, f"{target_macs} is not a positive number of multiply-adds, such as 400M.")
@@ -203,10 +259,10 @@ def meet(
             best = SizedMember(phi, member, macs)
         if _miss(best.macs, target_macs) < 1e-3:
             break
-    if best is None or _miss(best.macs, target_macs) > math.log1p(NEAR_ENOUGH):
-        near = f"; the nearest is {best.macs:.4g}" if best else ""
+    if best is None or _miss(best.macs, target_macs) > math.log1p(near):
+        nearest = f"; the nearest is {best.macs:.4g}" if best else ""
         raise UserError(
-            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{near}.",
+            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{nearest}.",
             do="Choose a space of about that size.",
         )  # fmt: skip
     check_buildable(best.spec, option)

@@ -33,7 +33,6 @@ from scalesearch.nets.transfer_plan import Route, TensorPlan, TransferPlan, how
 Selection = Literal["batch_norm", "weight_norm", "leading"]
 NORM_PARTS = ("weight", "bias", "running_mean", "running_var")
 IDEMPOTENT = ("relu", "relu6")  # applied twice they are as applied once, so an added ResNet block can be an identity
-HEAD_DEVIATION = 0.01  # of a fresh classifier's weights: trained features are large, and the first loss must be log(C)
 GATE_BIAS = 2.0  # a gate of 0.88: open, and with a slope that still learns
 
 
@@ -96,8 +95,6 @@ def inherit(
         if pairing.new and pairing.target.closes:
             own[f"{pairing.target.norm}.weight"].zero_()
             own[f"{pairing.target.norm}.bias"].zero_()
-    if usable[-1].source is None:
-        own["classifier.1.weight"].mul_(HEAD_DEVIATION * (3 * spec.classes) ** 0.5)  # from uniform ±1/√classes
     used = {row.source for row in rows}
     unused = tuple(name for name in state if name not in used and not name.endswith("num_batches_tracked"))
     routes = tuple(

@@ -1,7 +1,6 @@
-"""A NetSpec made into a torch module. Names and initialisation of MBConv networks are torchvision's EfficientNet's;
-others are named alike, and ``nets.names`` has the names that torchvision gives them."""
+"""A NetSpec made into a torch module. MBConv networks are named as torchvision's EfficientNet; others are named alike,
+and ``nets.names`` has the names that torchvision gives them."""
 
-import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "hardswish": nn.Hardswish,
 }
 GATES: dict[str, Callable[[], nn.Module]] = {"efficientnet": nn.Sigmoid, "mobilenet_v3": nn.Hardsigmoid}
+LINEAR_DEVIATION = 0.01  # of fresh weights: the first logits are near zero, the first loss near log(classes)
 
 
 def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
@@ -176,14 +176,17 @@ class MBConvNet(nn.Module):
 
 
 def initialise(module: nn.Module) -> None:
-    """torchvision's EfficientNet initialisation: Kaiming normal by fan-out; the classifier uniform ±1/√classes."""
+    """torchvision's initialisation: convolutions Kaiming normal by fan-out, linear layers N(0, 0.01), biases 0.
+
+    Linear layers as in its MobileNets. Its EfficientNet draws the classifier from U(±1/√classes), which with few
+    classes is so wide that the first loss is far above that of guessing and a short training never recovers.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
     elif isinstance(module, nn.BatchNorm2d):
         nn.init.ones_(module.weight)
     elif isinstance(module, nn.Linear):
-        bound = 1 / math.sqrt(module.out_features)
-        nn.init.uniform_(module.weight, -bound, bound)
+        nn.init.normal_(module.weight, 0, LINEAR_DEVIATION)
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d | nn.Linear) and module.bias is not None:
         nn.init.zeros_(module.bias)
 

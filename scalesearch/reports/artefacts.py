@@ -81,11 +81,10 @@ def results_csv(rows: Sequence[Row]) -> str:
 
 def report_markdown(record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates) -> str:
     """The report as markdown; the figures lie beside it."""
-    answer = f"**{words.state(record)}** The same command continues."
-    if record.complete:
-        answer = f"Answer: **{words.factors(record)}** ({words.progress(record)})."
+    state = f"**{words.state(record)}**" if words.state(record) else f"{words.progress(record)}."
     facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, rates)])
-    parts = [f"# {words.title(record)}", words.question(record), answer, facts, *notes(record)]
+    told = [words.question(record), state, words.answer_markdown(record), "In numbers:", facts, *notes(record)]
+    parts = [f"# {words.title(record)}", *filter(None, told)]
     parts += map(section_markdown, sections(record, members, figures, rates, most=10))
     commands = "\n".join(record.commands)
     return "\n\n".join([*parts, f"## Reproduce\n\n```\n{commands}\n```\n"])

@@ -19,11 +19,9 @@ from scalesearch.reports.page import rendered_page
 from scalesearch.reports.render import section_markdown
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
-from scalesearch.study.row import Row
 from scalesearch.table import Table, table
-from scalesearch.units import counted, show_count, show_percent
+from scalesearch.units import show_count
 
-Identity = str | tuple[float, ...]
 Runs = Mapping[str, Record]  # under names of their own
 
 
@@ -39,7 +37,7 @@ def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_
     commands = [(name, "\n".join(record.commands)) for name, record in runs.items()]
     parts = [
         Section("overview", "Side by side", figures=(drawing,) if drawing else (), tables=(overview(runs, rates),)),
-        Section("sets", "Winner sets", tables=(overlaps(runs),)),
+        Section("sets", "Sets that hold the best", tables=(overlaps(runs),)),
         Section("elsewhere", "Recommended ones elsewhere", tables=(abroad(runs),)),
     ]
     typed = [f"{words.plain(name)}:\n\n```\n{command}\n```" for name, command in commands]
@@ -53,16 +51,14 @@ def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_
 
 def asked(record: Record) -> dict[str, str]:
     """What decides a search's numbers."""
-    plan, divisor = record.plan, record.plan.proxy.resolution_divisor
-    size = f"at 1/{divisor:g} of the resolution" if divisor > 1 else "at full size"
-    trained = f"up to {counted(plan.proxy.epochs, 'epoch')} on {record.provenance.images.train} images"
+    plan = record.plan
     return {
         "data": f"{plan.data}, digest {plan.data_digest}",
         "validation images": f"{plan.validation}",
         "search space": f"{plan.space}, baseline {plan.baseline.digest}",
         "T": f"{show_count(plan.target_macs)} FLOPs",
         "grid": f"step {plan.grid.step:g}, |αβ²γ² − 2| ≤ {plan.grid.tolerance:g}, rounding {plan.rounding}",
-        "trained": f"{trained}, {size}",
+        "trained": plan.proxy.describe(plan.baseline),
         "settings": words.settings(plan),
     }
 
@@ -119,7 +115,7 @@ def overview(runs: Runs, rates: Rates = NO_RATES) -> Table:
 
 
 def overlaps(runs: Runs) -> Table:
-    """For each pair of runs: how far their winner sets agree, among the candidates that both have results of."""
+    """For each pair of runs: how far their sets agree, among the candidates that both have results of."""
     rows = []
     for (one, first), (other, second) in combinations(runs.items(), 2):
         mine, theirs = _identities(first, second), _identities(second, first)
@@ -128,7 +124,7 @@ def overlaps(runs: Runs) -> Table:
         common = set(mine.values()) & set(theirs.values())
         rows.append(
             (f"{one} and {other}", len(common), len(ours & others & common), len((ours - others) & common),
-             len((others - ours) & common), "same network" if _same_baseline(first, second) else "same α, β, γ")
+             len((others - ours) & common), "same network" if _same_baseline(first, second) else "same triple α/β/γ")
         )  # fmt: skip
     columns = (
         "runs", "candidates of both", "in both sets", "in the first's only", "in the second's only", "matched by",
@@ -145,44 +141,35 @@ def abroad(runs: Runs) -> Table:
                 row = record.leader.row
                 identity, theirs = _identities(record, elsewhere)[row.name], _identities(elsewhere, record)
                 twin = next((name for name, its in theirs.items() if its == identity), "")
-                rows.append((f"{row.name} of {one}", _triple(row), other, _standing(elsewhere, twin)))
+                rows.append((f"{row.name} of {one}", words.row_multipliers(row), other, _standing(elsewhere, twin)))
     caption = "Each search's candidate in the others"
-    return table(caption, ("candidate", "α/β/γ", "in", "it is"), rows, prose=True)
+    return table(caption, ("candidate", "as trained", "in", "it is"), rows, prose=True)
 
 
 def _outcome(record: Record) -> dict[str, str]:
     """What came out; the same keys for every run."""
     answer, leader = record.answer, record.leader
     baseline = next((one for one in record.summaries if one.is_baseline), None)
-    tied = words.tied(answer, len(record.enumeration.candidates)) if answer else ""
     return {
         "candidates with a result": words.progress(record) + ("" if record.complete else "; not finished"),
-        "recommended α/β/γ": _triple(leader.row) if leader else "",
+        "answer": " ".join(map(words.bare, words.answer(record)[:2])),
         "network": words.network(leader) if leader else "",
         "accuracy": words.accuracy(leader) if leader else "",
-        "score": f"{leader.score:.4f}" if leader else "",
         "baseline's accuracy": words.accuracy(baseline) if baseline else "",
-        "winner set": f"{tied} at {show_percent(answer.level, 0)}" if answer else "",
-        "against one dimension": words.verdicts(answer) if answer else "",
+        "set": words.winner_set(answer) if answer else "",
+        "compared": " ".join(words.compared(record, answer)) if answer and not answer.undecided else "",
     }
-
-
-def _triple(row: Row) -> str:
-    return f"{row.alpha:.4g}/{row.beta:.4g}/{row.gamma:.4g}"
 
 
 def _same_baseline(one: Record, other: Record) -> bool:
     return one.plan.baseline.digest == other.plan.baseline.digest
 
 
-def _identities(record: Record, other: Record) -> dict[str, Identity]:
-    """What a candidate is recognised by in the other run: its network, or its triple where baselines differ."""
+def _identities(record: Record, other: Record) -> dict[str, str]:
+    """What a candidate is recognised by in the other run: its network, or its first triple where baselines differ."""
     by_network = _same_baseline(record, other)
     rows = [one.row for one in record.summaries if not one.is_baseline]
-    return {
-        row.name: row.digest if by_network else (round(row.alpha, 6), round(row.beta, 6), round(row.gamma, 6))
-        for row in rows
-    }
+    return {row.name: row.digest if by_network else row.triples.partition(";")[0] for row in rows}
 
 
 def _standing(record: Record, name: str) -> str:
@@ -192,7 +179,7 @@ def _standing(record: Record, name: str) -> str:
     standings = record.answer.standings if record.answer else ()
     status = [words.STATUS[standing.status] for standing in standings if standing.name == name]
     if record.answer and record.answer.recommended == name:
-        status = ["recommended"]
+        status = [words.mark_label(record)]
     return f"{name}, {status[0] if status else 'not judged yet'}"
 
 

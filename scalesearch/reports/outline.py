@@ -11,7 +11,6 @@ from scalesearch.reports.published import best_published
 from scalesearch.reports.words import Rates
 from scalesearch.study.record import Record
 from scalesearch.table import Table
-from scalesearch.units import show_percent
 
 
 @dataclass(frozen=True)
@@ -27,25 +26,21 @@ class Section:
 
 
 def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
-    """What somebody wants to know first, as (what, value)."""
-    lines, answer = [], record.answer
+    """What somebody wants to know first beside the answer, as (what, value)."""
+    lines = []
     if record.leader is not None:
-        head = "Network recommended" if record.complete else "Ahead so far"
-        lines += [(head, words.network(record.leader)), ("Its accuracy", words.accuracy(record.leader))]
+        head = {"recommended": "Network recommended", "by default": "Network by default"}
+        lines.append((head.get(words.mark_label(record), "Ahead so far"), words.network(record.leader)))
+        lines.append(("Its accuracy", words.accuracy(record.leader)))
     for one in record.summaries:
         if one.is_baseline:
             lines += [("At φ = 0", words.network(one)), ("Its accuracy", words.accuracy(one))]
-    if answer is not None:
-        tied = words.tied(answer, len(record.enumeration.candidates))
-        lines.append((f"Winner set at {show_percent(answer.level, 0)}", tied))
-        if answer.comparisons:
-            lines.append(("Against one dimension alone", words.verdicts(answer)))
     return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]
 
 
 def notes(record: Record) -> list[str]:
     """What must be known before the numbers are believed."""
-    return [note for note in (words.guessing(record), words.source(record), words.target(record)) if note]
+    return [words.source(record), words.target(record)]
 
 
 def sections(
@@ -76,9 +71,9 @@ def sections(
         text = words.accuracy_source(record) + (" A heading sorts the table." if most is None else "")
         yield Section("candidates", heading, text, tables=(listed,))
     if record.answer is not None:
-        name = f"{'Recommended' if record.complete else 'Ahead so far'}: {record.answer.recommended}"
-        spec = next(c.spec for c in record.enumeration.candidates if c.name == record.answer.recommended)
-        yield Section("network", "The network", tables=(part_table(spec, name),))
+        one = words.candidate(record, record.answer.recommended)
+        name = f"{words.mark_label(record).capitalize()}: {one.name}"
+        yield Section("network", "The network", tables=(part_table(one.spec, name),))
     text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"
     yield Section("cost", "What the candidates cost", text)
     dropped, failures = record.enumeration.dropped, tables.failures(record.rows)
@@ -98,21 +93,25 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
     if record.summaries:
         text = (
             "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
-            "fvcore counts them. Open markers were trained for fewer epochs: only filled ones compare with each other."
+            "fvcore counts them, of the networks as trained. Open markers were trained for fewer epochs: only filled "
+            "ones compare with each other."
         )
         yield Section("accuracy", "Accuracy against FLOPs", text, _of(drawn, "accuracy_flops"))
     answer = record.answer
     if answer is None:
         return
-    text = words.winner_markdown(record, answer)
-    yield Section("winners", f"Which are {words.TIED}", text, _of(drawn, "winner_set"))
+    text, listed = words.METHOD, (tables.standings(record),) if answer.standings else ()
+    if answer.undecided:
+        text = "Nothing is decided, so no score after full training is told."
+    yield Section("winners", "Which is the best", text, _of(drawn, "winner_set"), listed)
     if answer.comparisons:
         text = (
-            "The lead in score is split exactly into what accuracy brought and what FLOPs cost. Intervals are paired "
-            f"by validation image.\n\n{words.bought(answer)}"
+            "Differences of the scores expected after full training; they allow for the recommended one having been "
+            "chosen for its score. The lead is split exactly into what accuracy brought and what FLOPs cost."
         )
         shown = (tables.comparisons(answer),)
-        yield Section("controls", "Against one dimension alone", text, _of(drawn, "controls"), shown)
+        heading = "Against the paper's coefficients and one dimension alone"
+        yield Section("controls", heading, text, _of(drawn, "controls"), shown)
 
 
 def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawing]) -> Section:
@@ -126,5 +125,6 @@ def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawi
         "Published accuracies are ImageNet's, yours are on your own test images: they have axes of their own and "
         "cannot be compared."
     )
-    table = tables.family(members, record.trainings, "Members by the coefficients found")
+    found = "found" if words.decided(record) else "that stand by default; no search found them"
+    table = tables.family(members, record.trainings, f"Members by the coefficients {found}")
     return Section("family", "The family", text, _of(drawn, "family"), (table,), published)

@@ -25,10 +25,10 @@ def report_page(
 ) -> str:  # fmt: skip
     """The whole page, from whatever is known so far; ``members``: of the family, none while unfinished."""
     factors: list[tuple[str, str, str]] = []
-    if record.leader is not None:
-        row = record.leader.row
-        listed = (("depth", "α", row.alpha), ("width", "β", row.beta), ("resolution", "γ", row.gamma))
-        factors = [(dimension, letter, f"{value:.4g}") for dimension, letter, value in listed]
+    if record.recommendation is not None and words.decided(record):
+        c = record.recommendation.coefficients
+        listed = (("depth", "α", c.alpha), ("width", "β", c.beta), ("resolution", "γ", c.gamma))
+        factors = [(dimension, letter, f"{value:.3g}") for dimension, letter, value in listed]
     return rendered_page(
         "report.html",
         title=f"Compound scaling for {record.plan.data}",
@@ -37,6 +37,7 @@ def report_page(
         state=words.state(record),
         question=words.question(record),
         factors=factors,
+        answer=words.answer_markdown(record),
         key_facts=key_facts(record, rates),
         notes=notes(record),
         sections=list(sections(record, members, figures, rates)),

@@ -1,6 +1,7 @@
 """Every table as a value, written once; ``render`` shows it in a terminal, as markdown or in a notebook, ``page`` in a
 page."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from scalesearch.study.statistics import wilson_interval
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import ScaledCandidate, Verification
 from scalesearch.table import Cell, Table, table
-from scalesearch.units import counted, show_count, show_interval, show_number, show_percent
+from scalesearch.units import counted, show_count, show_interval, show_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,20 +26,26 @@ if TYPE_CHECKING:
     from scalesearch.nets.transfer_plan import TransferPlan
 
 RESULT_COLUMNS = (
-    "candidate", "role", "control", "name", "digest", "alpha", "beta", "gamma", "triples", "nominal_ratio",
-    "real_ratio", "macs", "fvcore_total", "params", "activations", "resolution", "blocks", "proxy_resolution",
-    "proxy_macs", "epochs", "full_epochs", "seed", "status", "reason", "top1", "correct", "images", "score",
-    "train_loss", "seconds",
+    "candidate", "role", "control", "name", "digest", "depth_ratio", "width_ratio", "resolution_ratio", "triples",
+    "nominal_ratio", "real_ratio", "proxy_ratio", "macs", "fvcore_total", "params", "activations", "resolution",
+    "blocks", "proxy_resolution", "proxy_macs", "epochs", "full_epochs", "seed", "status", "reason", "top1", "correct",
+    "images", "score", "train_loss", "seconds", "latency_ms",
 )  # fmt: skip
-
-
 CANDIDATE_COLUMNS = (
-    "candidate", "accuracy", "95 % interval", "score", "status", "α", "β", "γ", "FLOPs", "× base", "params", "px",
-    "blocks", "epochs", "seeds", "front", "trained", "αβ²γ²", "all triples α/β/γ",
+    "candidate", "accuracy", "95 % interval", "score", "status", "depth ×", "width ×", "px", "FLOPs ×", "FLOPs",
+    "params", "blocks", "epochs", "seeds", "front", "trained", "αβ²γ²", "all triples α/β/γ",
 )  # fmt: skip
 CANDIDATES_OPTIONAL = (
-    "all triples α/β/γ", "αβ²γ²", "trained", "front", "blocks", "params", "px", "× base", "seeds", "95 % interval",
+    "all triples α/β/γ", "αβ²γ²", "trained", "front", "blocks", "params", "FLOPs", "seeds", "95 % interval",
+    "FLOPs ×",
 )  # fmt: skip
+STANDINGS_COLUMNS = (
+    "name", "control", "depth ×", "width ×", "px", "FLOPs ×", "epochs", "seeds", "accuracy", "expected", "95 %", "best",
+    "set", "test",
+)  # fmt: skip
+STANDINGS_OPTIONAL = ("FLOPs ×", "seeds", "accuracy", "epochs")
+IN_SET = {"member": "in", "outside": "out", "unknown": "–"}
+TESTED = {"in": "in", "out": "out", "not judged": "–"}
 
 
 def candidates(record: Record, most: int | None = None, members: bool = False) -> Table:
@@ -46,7 +53,7 @@ def candidates(record: Record, most: int | None = None, members: bool = False) -
 
     Args:
         most: how many candidates to list, and the baseline beneath them; None lists all.
-        members: list further members of the winner set, too.
+        members: list further members of the set, too.
     """
     shown = list(record.summaries)
     if most is not None:
@@ -55,7 +62,7 @@ def candidates(record: Record, most: int | None = None, members: bool = False) -
         shown += [one for one in record.summaries if one.is_baseline]
     caption = "Every network with a result" if most is None else "The best candidates"
     return table(
-        f"{caption}: those trained longest first, then by score", CANDIDATE_COLUMNS, map(_candidate, shown),
+        f"{caption}: those trained longest first, then by measured score", CANDIDATE_COLUMNS, map(_candidate, shown),
         sortable=True, optional=CANDIDATES_OPTIONAL,
     )  # fmt: skip
 
@@ -67,13 +74,14 @@ def _candidate(one: NetworkSummary) -> tuple[Cell, ...]:
         Cell(row.name),
         Cell(show_percent(accuracy.value), accuracy.value),
         Cell(show_interval(accuracy.low, accuracy.high), accuracy.low),
-        Cell(f"{one.score:.4f}"),
-        Cell(f"{status}, {row.control} only" if row.control else status),
-        *(Cell(f"{factor:.4g}", factor) for factor in (row.alpha, row.beta, row.gamma)),
+        Cell(_score(one.score)),
+        Cell(", ".join(filter(None, (status, words.scales(row.control))))),
+        *(Cell(f"{ratio:.2f}") for ratio in (row.depth_ratio, row.width_ratio)),
+        Cell(str(row.proxy_resolution)),
+        Cell(f"{row.proxy_ratio:.3f}"),
         Cell(show_count(row.macs), row.macs),
-        Cell(f"{row.real_ratio:.3f}"),
         Cell(show_count(row.params), row.params),
-        *(Cell(str(number)) for number in (row.resolution, row.blocks, row.epochs, one.seeds)),
+        *(Cell(str(number)) for number in (row.blocks, row.epochs, one.seeds)),
         Cell("yes" if one.front else ""),
         Cell(f"{one.seconds:.0f} s", one.seconds),
         Cell(f"{row.nominal_ratio:.2f}"),
@@ -81,67 +89,99 @@ def _candidate(one: NetworkSummary) -> tuple[Cell, ...]:
     )
 
 
+def _score(value: float) -> str:
+    """A score as points."""
+    return f"{100 * value:.2f}"
+
+
+def _range(low: float, high: float) -> str:
+    return f"{_score(low)}–{_score(high)}"
+
+
 def summary_frame(record: Record) -> "pd.DataFrame":
-    """A row a network: its design, accuracy with its 95 % interval, mean score, membership; those trained longest
-    first, then by score."""
+    """A row a network: its design, accuracy with its 95 % interval, mean score, the score expected after full training,
+    the probability of being the best, membership; those trained longest first, then by score."""
     import pandas as pd  # not needed by the reports themselves
 
     design = RESULT_COLUMNS[: RESULT_COLUMNS.index("seed")]
+    standings = {standing.name: standing for standing in record.answer.standings} if record.answer else {}
     return pd.DataFrame(
         [
             {
                 **{name: value for name, value in one.row.to_dict().items() if name in design},
                 "seeds": one.seeds, "correct": one.correct, "images": one.images, "accuracy": one.accuracy.value,
                 "low": one.accuracy.low, "high": one.accuracy.high, "seed_spread": one.seed_sd, "score": one.score,
-                "seconds": one.seconds, "member": one.member, "pareto": one.front,
+                **_expected(standings.get(one.row.name)), "seconds": one.seconds, "member": one.member,
+                "pareto": one.front,
             }
             for one in record.summaries
         ]
     )  # fmt: skip
 
 
-def standings(record: Record) -> Table:
-    """Where each candidate stands, with the score that decides it."""
-    networks = {row.name: row for row in record.rows}
-    answer: tuple[Standing, ...] = record.answer.standings if record.answer else ()
-    rows = [
-        (s.name, *(f"{factor:.4g}" for factor in (row.alpha, row.beta, row.gamma)), show_count(row.macs), s.epochs,
-         s.seeds, f"{s.score:.4f}", f"{s.low:.4f}–{s.high:.4f}", words.status(s))
-        for s in answer
-        for row in (networks[s.name],)
-    ]  # fmt: skip
-    columns = ("candidate", "α", "β", "γ", "FLOPs", "epochs", "seeds", "score", "95 % interval", "status")
-    return table("Where each candidate stands", columns, rows, optional=("seeds", "FLOPs"))
+def _expected(standing: Standing | None) -> dict[str, float | None]:
+    score = standing.score if standing else None
+    return {
+        "expected": score.value if score else None, "expected_low": score.low if score else None,
+        "expected_high": score.high if score else None, "best": standing.best if standing and score else None,
+    }  # fmt: skip
+
+
+def standings(record: Record, most: int | None = None) -> Table:
+    """Where each candidate stands: what it is, what was measured of it, and what that comes to.
+
+    Args:
+        most: how many to list, the first ones; None lists all.
+    """
+    rows, shown = {row.name: row for row in record.rows}, record.answer.standings if record.answer else ()
+    accuracies = {one.row.name: one.accuracy.value for one in record.summaries}
+    caption = "Where each candidate stands: score expected (points), probability of being the best, set, test"
+    lines = [_standing(one, rows[one.name], accuracies[one.name]) for one in shown[:most]]
+    return table(caption, STANDINGS_COLUMNS, lines, sortable=True, optional=STANDINGS_OPTIONAL)
+
+
+def _standing(one: Standing, row: Row, accuracy: float) -> tuple[object, ...]:
+    score, best = ("–", "–"), "–"
+    if one.score is not None:
+        score, best = (_score(one.score.value), _range(one.score.low, one.score.high)), show_percent(one.best, 0)
+    return (
+        one.name, one.control, f"{row.depth_ratio:.2f}", f"{row.width_ratio:.2f}", row.proxy_resolution,
+        f"{row.proxy_ratio:.3f}", one.epochs, one.seeds, Cell(show_percent(accuracy), accuracy), *score,
+        Cell(best, one.best), IN_SET[one.status], TESTED[one.test],
+    )  # fmt: skip
 
 
 def comparisons(answer: Answer) -> Table:
-    """A row per control: the score's lead as an accuracy part and a cost part (they multiply), and the verdict."""
+    """A row each: the score's lead as an accuracy part and a cost part (they multiply), and the verdict."""
     rows = [
         (
-            f"{item.dimension} only ({item.control})", f"{item.epochs} × {item.seeds}",
+            f"{words.OTHERS[item.dimension]}{'' if item.dimension == 'baseline' else f' ({item.control})'}",
             words.log_share(item.accuracy_part + item.cost_part), words.log_share(item.accuracy_part),
-            words.log_share(item.cost_part), f"{item.cost_ratio:.3f}", show_number(item.gap, "+.4f"),
-            words.reach(item), item.verdict,
+            words.log_share(item.cost_part), f"{item.cost_ratio:.3f}", words.points(item.gap, sign=True),
+            f"{words.points(item.low)} to {words.points(item.high)}", item.verdict,
         )
-        for item in answer.comparisons
+        for item in words.ordered(answer)
     ]  # fmt: skip
-    columns = (
-        "control", "epochs × seeds", "score", "= accuracy", "× FLOPs", "FLOPs ratio", "score lead", "95 % interval",
-        "verdict",
-    )  # fmt: skip
-    return table("The recommended candidate against its controls", columns, rows)
+    columns = ("against", "score", "= accuracy", "× FLOPs", "FLOPs ratio", "points", "95 % interval", "verdict")
+    caption = f"The recommended candidate, {answer.recommended}, against others: expected scores after full training"
+    return table(caption, columns, rows, optional=("FLOPs ratio", "× FLOPs", "= accuracy"))
 
 
 def enumeration(listed: Enumeration) -> Table:
     """What a search would train."""
     rows = [
-        (c.name, *_factors(c.coefficients.alpha, c.coefficients.beta, c.coefficients.gamma), f"{c.nominal_ratio:.2f}",
-         f"{c.real_ratio:.3f}", show_count(c.macs), c.spec.resolution,
-         " ".join(f"{t.alpha:g}/{t.beta:g}/{t.gamma:g}" for t in c.triples))
+        (c.name, words.scales(c.control), f"{m.depth:.2f}", f"{m.width:.2f}", f"{m.resolution:.2f}",
+         c.trained.resolution, f"{c.proxy_ratio:.3f}", f"{c.real_ratio:.3f}", show_count(c.macs),
+         " ".join(f"{t.alpha:.4g}/{t.beta:.4g}/{t.gamma:.4g}" for t in c.triples))
         for c in listed.candidates
+        for m in (c.multipliers,)
     ]  # fmt: skip
-    columns = ("candidate", "α", "β", "γ", "αβ²γ²", "× base", "FLOPs", "px", "all triples α/β/γ")
-    return table("Candidates", columns, rows, optional=("all triples α/β/γ", "αβ²γ²"))
+    columns = (
+        "candidate", "scales", "depth ×", "width ×", "resolution ×", "px", "FLOPs ×", "at full size ×", "FLOPs",
+        "triples α/β/γ",
+    )  # fmt: skip
+    caption = "Candidates: multipliers, px and FLOPs × as trained; FLOPs at full size"
+    return table(caption, columns, rows, optional=("triples α/β/γ", "FLOPs", "at full size ×"))
 
 
 def scaled(networks: Sequence[ScaledCandidate]) -> Table:
@@ -160,21 +200,21 @@ def verification(verified: Verification) -> Table:
     at = f"at φ = {verified.phi:g}"
     rows = [
         (_alone(n.name, n.control), words.STATUS[n.status], f"{n.ratio:.2f}",
-         f"{n.at_one.value:.4f}", f"{n.at_one.low:.4f}–{n.at_one.high:.4f}", n.rank_at_one,
-         f"{n.at_phi.value:.4f}", f"{n.at_phi.low:.4f}–{n.at_phi.high:.4f}", n.rank_at_phi)
+         _score(n.at_one.value), _range(n.at_one.low, n.at_one.high), n.rank_at_one,
+         _score(n.at_phi.value), _range(n.at_phi.low, n.at_phi.high), n.rank_at_phi)
         for n in sorted(verified.networks, key=lambda n: n.rank_at_phi)
     ]  # fmt: skip
     columns = ("network", "status", "× base", "at φ = 1", "interval", "rank", at, "interval", "rank")
-    caption = f"Scores with 95 % intervals: {words.sizes_compared(verified)}"
+    caption = f"Scores in points with 95 % intervals: {words.sizes_compared(verified)}"
     return table(caption, columns, rows, optional=("× base", "rank"))
 
 
 def _factors(*factors: float) -> tuple[str, ...]:
-    return tuple(f"{factor:g}" for factor in factors)
+    return tuple(f"{factor:.3g}" for factor in factors)
 
 
 def _alone(name: str, control: str) -> str:
-    return f"{name} ({control} only)" if control else name
+    return f"{name} ({words.scales(control)})" if control else name
 
 
 def family(members: Sequence[Member], trainings: Sequence[MemberTraining] = (), caption: str = "The family") -> Table:
@@ -292,13 +332,14 @@ def failures(rows: Sequence[Row]) -> Table:
 def provenance(record: Record, rates: words.Rates = words.NO_RATES) -> Table:
     """Where every number comes from, and what it took."""
     plan, made = record.plan, record.provenance
-    images, rungs = made.images, record.answer.rungs if record.answer else ()
+    images = made.images
+    reached = Counter(row.epochs for row in record.rows)
     lines = [
         ("run", words.run_name(record)),
         ("data", f"{plan.data}, digest {plan.data_digest}"),
         ("images", f"{images.train} train, {images.validation} validation, {images.test} test"),
         ("search space", f"{plan.space}, digest {plan.baseline.digest}"),
-        ("rungs", ", ".join(f"{counted(epochs, 'epoch')} × {counted(seeds, 'seed')}" for epochs, seeds in rungs)),
+        ("trainings", ", ".join(f"{number} of {counted(e, 'epoch')}" for e, number in sorted(reached.items()))),
         ("seeds", ", ".join(map(str, sorted({row.seed for row in record.rows})))),
         ("training", words.settings(plan)),
         ("versions", ", ".join(f"{package} {version}" for package, version in made.versions.items())),

@@ -1,36 +1,55 @@
 """What a run says, sentence by sentence: each is written here once, as markdown, for every way of showing it.
 
-``bare`` makes them plain for a terminal, ``page.html`` makes them HTML.
+``bare`` makes them plain for a terminal, ``page.html`` makes them HTML. Scores and accuracies are told apart in points,
+100 times their difference.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scalesearch.design.candidates import SEARCH_RATIO, Enumeration
+from scalesearch.design.candidates import SEARCH_RATIO, Candidate, Enumeration
+from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT, cost
-from scalesearch.design.scaling import scale
-from scalesearch.study.answer import Answer, Comparison, Standing
+from scalesearch.design.scaling import PAPER, Coefficients
+from scalesearch.study.answer import RULES, Answer, Certainty, Comparison, Speed
 from scalesearch.study.plan import SearchPlan
+from scalesearch.study.posterior import DRAWS
+from scalesearch.study.race import above_guessing
 from scalesearch.study.record import Record
-from scalesearch.study.row import BASELINE
+from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import Interval
-from scalesearch.study.summary import NetworkSummary, near_chance
+from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import Verification
-from scalesearch.units import counted, show_count, show_duration, show_energy, show_interval, show_number, show_percent
+from scalesearch.units import (
+    counted,
+    show_count,
+    show_duration,
+    show_energy,
+    show_interval,
+    show_number,
+    show_percent,
+    show_seconds,
+)
 
-TIED = "statistically tied with the best"
-STATUS = {"member": "in the set", "undecided": "undecided", "beaten": "beaten", "recommended": "recommended"}
-SAME_COST = 0.02  # a difference of real FLOPs that needs no word
+STATUS = {"member": "in the set", "outside": "outside", "unknown": "not decided", "recommended": "recommended"}
+OTHERS = {  # what the recommended network is compared with, in the order in which it is told
+    "paper": "the paper's coefficients", "depth": "depth alone", "width": "width alone",
+    "resolution": "resolution alone", "baseline": "the baseline",
+}  # fmt: skip
+LISTED = 12  # names in a sentence
 NOT_FINISHED = "The race is not over: the same command continues it."
 COUNTING = (
     "FLOPs are multiply-adds of convolution and linear operators, as fvcore counts them in eval mode. fvcore's own "
     "total, with batch norm and pooling, is the column `fvcore_total` of results.csv."
 )
 METHOD = (
-    "Compared image by image on the same validation images; images and seeds are resampled (bootstrap), and a "
-    "candidate is out only if some other one beats it after correction for all comparisons. Predictions per image "
-    "are in `predictions/NAME-seedS-eEPOCHS.npz` of the run, so anybody can recompute it."
+    "Expected scores are those after full training, from one model of all trainings: the candidates' multipliers, the "
+    "validation images that all share, and the seeds. Early trainings enter it with the doubt that curves may cross. "
+    f"Each candidate's probability of being the best is its share of {DRAWS} joint draws, and the set holds the most "
+    "probable ones. Beside it stands a test that assumes no model: it compares full trainings image by image, "
+    "resamples images and seeds, and leaves out only who is beaten after correction for all comparisons. Predictions "
+    "and soft scores of each image are in `predictions/NAME-seedS-eEPOCHS.npz` of the run, so anybody can recompute it."
 )
 
 
@@ -74,6 +93,63 @@ def shortened(text: str, limit: int = 24) -> str:
     return text if len(text) <= limit else f"{text[: limit - 1]}…"
 
 
+def points(value: float, sign: bool = False) -> str:
+    """A difference of scores or accuracies in points, without the unit; small ones with a digit more.
+
+    >>> points(0.0083), points(0.0004), points(-0.0051, sign=True), points(0.0)
+    ('0.8', '0.04', '−0.5', '0')
+    """
+    shown = f"{abs(round(100 * value, 9)):.{1 if abs(value) >= 0.0005 else 2}f}"
+    text = shown if float(shown) else "0"
+    return ("−" if value < 0 else "+" if sign else "") * (text != "0") + text
+
+
+def reach(interval: Interval | Comparison) -> str:
+    """``95 %: −0.5 to 1.1``, in points."""
+    return f"95 %: {points(interval.low)} to {points(interval.high)}"
+
+
+def chance(probability: float) -> str:
+    """A probability that was counted.
+
+    >>> chance(0.4812), chance(0.0012), chance(1.0)
+    ('48 %', 'under 1 %', 'over 99 %')
+    """
+    if probability < 0.005:
+        return "under 1 %"
+    return "over 99 %" if probability > 0.995 else show_percent(probability, 0)
+
+
+def names(ones: Sequence[str], word: str = "and") -> str:
+    """Names in a sentence, not too many.
+
+    >>> names(["c001", "c002", "c003"]), names([f"c{n}" for n in range(14)])[-19:]
+    ('c001, c002 and c003', 'c10, c11 and 2 more')
+    """
+    first = [*ones[:LISTED], f"{len(ones) - LISTED} more"] if len(ones) > LISTED else list(ones)
+    return f" {word} ".join(filter(None, (", ".join(first[:-1]), first[-1])))
+
+
+def scales(control: str) -> str:
+    """What is special about a candidate: ``depth only``, ``the paper's``, or nothing."""
+    return "the paper's" if control == "paper" else f"{control} only" if control else ""
+
+
+def triple(c: Coefficients) -> str:
+    """``α 1.2, β 1.1, γ 1.15``, to three digits."""
+    return f"α {c.alpha:.3g}, β {c.beta:.3g}, γ {c.gamma:.3g}"
+
+
+def multipliers(depth: float, width: float, resolution: float) -> str:
+    """``depth × 1.00, width × 1.13, resolution × 1.28``."""
+    return f"depth × {depth:.2f}, width × {width:.2f}, resolution × {resolution:.2f}"
+
+
+def row_multipliers(row: Row) -> str:
+    """Those of a row, as trained."""
+    return multipliers(row.depth_ratio, row.width_ratio, row.resolution_ratio)
+
+
 def run_name(record: Record) -> str:
     """What the run is called: its folder's name."""
     return record.folder.resolve().name
@@ -81,16 +157,15 @@ def run_name(record: Record) -> str:
 
 def title(record: Record) -> str:
     """The heading of a report: the answer where there is one."""
-    told = str(record.recommendation.coefficients) if record.complete and record.recommendation else "not finished"
-    return f"Compound scaling for {plain(record.plan.data)}: {told}"
+    found = "no decision" if record.complete else "not finished"
+    if record.complete and decided(record) and record.recommendation:
+        found = triple(record.recommendation.coefficients)
+    return f"Compound scaling for {plain(record.plan.data)}: {found}"
 
 
-def factors(record: Record) -> str:
-    """The coefficients in words; nothing where there are none."""
-    if record.recommendation is None:
-        return ""
-    c = record.recommendation.coefficients
-    return f"depth α = {c.alpha:g}, width β = {c.beta:g}, resolution γ = {c.gamma:g}"
+def decided(record: Record) -> bool:
+    """Whether the answer decides anything."""
+    return record.answer is not None and not record.answer.undecided
 
 
 def question(record: Record) -> str:
@@ -104,7 +179,9 @@ def question(record: Record) -> str:
 
 def mark_label(record: Record) -> str:
     """What the figures call the candidate in front."""
-    return "recommended" if record.complete else "best so far"
+    if record.answer is not None and not decided(record):
+        return "by default"
+    return "recommended" if record.complete else "ahead so far"
 
 
 def finished(record: Record) -> int:
@@ -121,19 +198,23 @@ def progress(record: Record) -> str:
 
 
 def state(record: Record) -> str:
-    """Empty for a finished search, else how far it is."""
+    """Empty for a search that is over, else how far it is."""
     if record.complete:
         return ""
     if finished(record) == len(record.enumeration.candidates):
-        return "Not finished: every candidate has a result, but the race has not been run to its end."
-    return f"Not finished: {progress(record)}."
+        return f"Not finished: every candidate has a result. {NOT_FINISHED}"
+    return f"Not finished: {progress(record)}. {NOT_FINISHED}"
 
 
 def network(one: NetworkSummary) -> str:
-    """A network's cost and size."""
+    """A network's cost and size, at full size and, where that is another, as trained."""
     row = one.row
-    ratio = "" if one.is_baseline else f" ({row.real_ratio:.3f} × the baseline)"
-    return f"{row.name}: {show_count(row.macs)} FLOPs{ratio}, {show_count(row.params)} parameters, {row.resolution} px"
+    ratio = "" if one.is_baseline else f" ({row.real_ratio:.2f} × the baseline)"
+    said = f"{row.name}: {show_count(row.macs)} FLOPs{ratio}, {show_count(row.params)} parameters, {row.resolution} px"
+    if row.proxy_macs == row.macs:
+        return said
+    small = "" if one.is_baseline else f" ({row.proxy_ratio:.2f} ×)"
+    return f"{said}; trained at {show_count(row.proxy_macs)}{small}, {row.proxy_resolution} px"
 
 
 def trained(one: NetworkSummary) -> str:
@@ -166,14 +247,18 @@ def settings(plan: SearchPlan) -> str:
     )
 
 
+def is_proxy(plan: SearchPlan) -> bool:
+    """Whether networks are trained smaller than they are."""
+    return plan.proxy.baseline != plan.baseline
+
+
 def accuracy_note(record: Record) -> str:
     """One line: which trainings the accuracies come from, at which size."""
-    proxy = record.plan.proxy
-    if proxy.resolution_divisor <= 1 or not record.summaries:
-        return f"accuracy after up to {counted(proxy.epochs, 'epoch')} at full size"
-    sides = [one.row.proxy_resolution for one in record.summaries]
+    sides, epochs = [one.row.proxy_resolution for one in record.summaries], record.plan.proxy.epochs
+    if not is_proxy(record.plan) or not sides:
+        return f"accuracy after up to {counted(epochs, 'epoch')} at full size"
     px = "–".join(dict.fromkeys((str(min(sides)), str(max(sides)))))
-    return f"accuracy from a proxy at {px} px, up to {counted(proxy.epochs, 'epoch')}; FLOPs of the full-size network"
+    return f"accuracy and FLOPs of smaller proxies at {px} px, up to {counted(epochs, 'epoch')}"
 
 
 def accuracy_source(record: Record) -> str:
@@ -184,16 +269,17 @@ def accuracy_source(record: Record) -> str:
 
 def source(record: Record) -> str:
     """What the accuracies come from, and what they are good for."""
-    proxy, images = record.plan.proxy, record.provenance.images.train
-    if proxy.resolution_divisor <= 1:
+    plan, images = record.plan, record.provenance.images.train
+    if not is_proxy(plan):
         return (
-            f"**Accuracy comes from a short training at full size:** at most {counted(proxy.epochs, 'epoch')} on "
+            f"**Accuracy comes from a short training at full size:** at most {counted(plan.proxy.epochs, 'epoch')} on "
             f"{images} images. It serves to rank candidates; longer training can change the ranking."
         )
     return (
-        f"**Accuracy comes from a proxy:** every network was trained at 1/{proxy.resolution_divisor:g} of its "
-        f"resolution, at most {counted(proxy.epochs, 'epoch')} on {images} images. It serves to rank candidates; it is "
-        "not the accuracy of the full-size network, fully trained. FLOPs and parameters are the full-size network's."
+        f"**Accuracy comes from a proxy:** the baseline was trained {plan.proxy.describe(plan.baseline)}, and every "
+        f"candidate at about {SEARCH_RATIO:g} times *its* FLOPs. That serves to rank candidates; it is not the "
+        "accuracy of the full-size network, fully trained. Multipliers are those of the networks as trained, and a "
+        "network at full size has them as nearly as it can be rounded."
     )
 
 
@@ -205,87 +291,207 @@ def target(record: Record) -> str:
     )
 
 
-def guessing(record: Record) -> str:
-    """A warning where even the best candidate is near chance; else nothing."""
-    lows = [one.accuracy.low for one in record.summaries if not one.is_baseline]
-    if not lows or not near_chance(max(lows), record.provenance.classes):
-        return ""
+def answer(record: Record) -> tuple[str, ...]:
+    """What a search came to, sentence by sentence, the recommendation first; nothing where nothing is known."""
+    told = record.answer
+    if told is None:
+        return ()
+    if told.certainty is None:
+        return _no_decision(record, told)
+    sure = told.certainty
+    said = (
+        _use(record, told), _certainty(told, sure), _early(record, told), *compared(record, told), winner_set(told),
+        _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told), _choice(sure), _seeds(sure),
+    )  # fmt: skip
+    return tuple(filter(None, said))
+
+
+def answer_markdown(record: Record) -> str:
+    """The answer as markdown: its first sentences, then a list."""
+    said = answer(record)
+    return f"{' '.join(said[:2])}\n\n{bullets(said[2:])}".strip()
+
+
+def _use(record: Record, told: Answer) -> str:
+    one = candidate(record, told.recommended)
+    has, px = one.multipliers, one.trained.resolution
+    head = "Use" if record.complete else "Ahead so far:"
     return (
-        "**No candidate is clearly above guessing: this ranking says nothing.** Train longer (--epochs), at a higher "
-        "resolution (a lower --proxy-divisor), on more images, or search a smaller space (--space mbconv_small)."
+        f"**{head} {multipliers(has.depth, has.width, has.resolution)}** ({one.name}, {px} px"
+        f"{' as trained' if is_proxy(record.plan) else ''}; {triple(one.coefficients)}): {RULES[told.rule]}."
     )
 
 
-def tied(answer: Answer, candidates: int) -> str:
-    """How large the winner set is."""
-    return f"{len(answer.members)} of {counted(candidates, 'candidate')} are {TIED}"
+def candidate(record: Record, name: str) -> Candidate:
+    """A candidate by its name."""
+    return next(one for one in record.enumeration.candidates if one.name == name)
 
 
-def winner_set(record: Record) -> tuple[str, ...]:
-    """The winner set, who is recommended, and what the set rests on; nothing where there is no answer."""
-    answer = record.answer
-    if answer is None:
-        return ()
-    undecided, beaten = answer.names("undecided"), answer.names("beaten")
-    names = ", ".join(standing.name for standing in answer.members)
-    lines = [
-        f"**Winner set at {show_percent(answer.level, 0)}:** {tied(answer, len(record.enumeration.candidates))} "
-        f"({names}); {len(beaten)} {'is' if len(beaten) == 1 else 'are'} beaten{_after(answer)}."
-    ]
-    if undecided:
-        lines.append(
-            f"Undecided: {len(undecided)} of the set ({', '.join(undecided)}) were not beaten, but got no place in a "
-            "later rung; a larger --time-budget, or --exhaustive, decides about them."
-        )
-    if answer.seed_sd is None:
-        lines.append(
-            "**No network was trained twice, so the spread between seeds is unknown:** the set rests on the images "
-            "alone and may be too small."
-        )
-    return (*lines, recommended(record))
+def _certainty(told: Answer, sure: Certainty) -> str:
+    judged = sum(one.score is not None for one in told.standings)
+    likely = chance(told.best.best if told.best else 0.0).capitalize()
+    return (
+        f"{likely} likely the best of {judged}; expected loss {points(sure.loss)} points, "
+        f"at most {points(sure.bound)} ({show_percent(told.level, 0)})."
+    )
 
 
-def recommended(record: Record) -> str:
-    """Who is recommended, or ahead so far, and by which rule."""
-    answer, recommendation = record.answer, record.recommendation
-    if answer is None or recommendation is None:
+def _early(record: Record, told: Answer) -> str:
+    """A warning where the recommended one's own score is not known."""
+    full = record.plan.train.epochs
+    if told.best is None or told.best.epochs >= full:
         return ""
-    head = "Recommended" if record.complete else "Ahead so far"
-    return f"{head}: {recommendation.coefficients} (**{answer.recommended}**): {answer.rule}."
+    so_far = f"{told.best.epochs} of {full} epochs"
+    return f"{told.recommended} was trained for {so_far}: what it reaches in the end is inferred."
 
 
-def winner_markdown(record: Record, answer: Answer) -> str:
-    """The winner set, and how it was made, as markdown."""
-    first, *further = winner_set(record)
-    if answer.seed_sd is not None:
-        spread = f"{100 * answer.seed_sd:.2f} points"
-        further.append(f"Spread of an accuracy between seeds, beyond what the images show: {spread}.")
-    return f"{first}\n\n{bullets([*further, METHOD])}"
+def _no_decision(record: Record, told: Answer) -> tuple[str, ...]:
+    """That nothing is decided, why, what stands instead, and what to change."""
+    plan, name = record.plan, told.recommended
+    paper = candidate(record, name).control == "paper"
+    stands = "The paper's coefficients stand by default; they are" if paper else f"{name} stands by default; it is"
+    said = [
+        f"**No decision{'' if record.complete else ' yet'}:** {told.undecided}.",
+        f"{stands} not a result of this search.",
+    ]
+    if "guessing" in told.undecided:
+        right = f"Guessing the most frequent class gets {show_percent(plan.majority)} right."
+        said.append(f"{right} More epochs (--epochs) or images (--images) let networks learn more.")
+        if is_proxy(plan):
+            small = f"{show_count(cost(plan.proxy.baseline).macs)} FLOPs at {plan.proxy.baseline.resolution} px"
+            said.append(f"So may a larger proxy (--proxy-flops): as trained, the baseline has {small}.")
+    elif not record.complete and any("--time-budget" in command for command in record.commands):
+        said.append("A longer --time-budget gets further.")
+    return tuple(said)
 
 
-def verdicts(answer: Answer) -> str:
-    """How the recommended candidate came out against each control."""
-    return "; ".join(f"{item.dimension}: {item.verdict}" for item in answer.comparisons)
+def compared(record: Record, told: Answer) -> tuple[str, ...]:
+    """The recommended network against the paper's coefficients, each control and the baseline."""
+    return (*_paper(record, told), *map(comparison, ordered(told)))
 
 
-def _after(answer: Answer) -> str:
-    epochs = sorted({standing.epochs for standing in answer.standings if standing.status == "beaten"})
-    return f" (after {' or '.join(map(str, epochs))} epoch{'' if epochs == [1] else 's'})" if epochs else ""
+def ordered(told: Answer) -> list[Comparison]:
+    """The comparisons, the paper's first, the baseline's last."""
+    return sorted(told.comparisons, key=lambda one: list(OTHERS).index(one.dimension))
 
 
-def status(standing: Standing) -> str:
-    """How a candidate stands, and which one dimension it scales, if it is a control."""
-    return f"{STATUS[standing.status]}{f', {standing.control} only' if standing.control else ''}"
+def _paper(record: Record, told: Answer) -> tuple[str, ...]:
+    """Where the paper's coefficients are, if they are not among the comparisons."""
+    if any(item.dimension == "paper" for item in told.comparisons):
+        return ()
+    factors = (PAPER.alpha, PAPER.beta, PAPER.gamma)
+    listed = record.enumeration
+    here = [one for one in listed.candidates if factors in {(c.alpha, c.beta, c.gamma) for c in one.triples}]
+    if any(one.name == told.recommended for one in here):
+        return ("These are the paper's coefficients themselves, rounded to equal cost.",)
+    if here:
+        known = any(one.name == here[0].name and one.score for one in told.standings)
+        ended = "scales one dimension alone" if known else "has no result to compare with"
+        return (f"The paper's coefficients round to {here[0].name}, which {ended}.",)
+    reasons = [one.reason for one in listed.dropped if (one.coefficients.alpha, one.coefficients.beta) == factors[:2]]
+    return (f"The paper's coefficients are not in the race{f': {reasons[0]}' if reasons else ''}.",)
 
 
-def reach(interval: Interval | Comparison, style: str = "+.4f") -> str:
-    """The ends of an interval of scores or of their differences."""
-    return f"{show_number(interval.low, style)} to {show_number(interval.high, style)}"
+def comparison(item: Comparison) -> str:
+    """The recommended network against another one, in a sentence."""
+    gap, lead = f"({reach(item)})", f"{points(item.gap, sign=True)} points"
+    if item.dimension == "baseline":
+        grown = "Doubling the FLOPs"
+        if abs(item.cost_ratio / SEARCH_RATIO - 1) > EQUAL_COST:
+            grown = f"Growing to {item.cost_ratio:.2f} × the FLOPs"
+        ended = {
+            "won": "paid", "lost": "did not pay", "not shown": "is not shown to pay",
+            "bought": "is not shown to pay: it should bring accuracy, but no more than the score asks of such FLOPs",
+        }  # fmt: skip
+        return f"{grown} {ended[item.verdict]}; {lead} of score against the baseline {gap}."
+    other = f"{OTHERS[item.dimension]} ({item.control})"
+    if item.verdict == "won":
+        return f"Beats {other} by {points(item.gap)} points {gap}."
+    if item.verdict == "bought":
+        return (
+            f"Bought against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × its FLOPs, "
+            f"and not by more than the score asks of them: {lead} {gap}."
+        )
+    return f"{'Loses to' if item.verdict == 'lost' else 'Not shown to beat'} {other}: {lead} {gap}."
+
+
+def winner_set(told: Answer) -> str:
+    """Who holds the best one; nothing where nothing is decided."""
+    if told.certainty is None:
+        return ""
+    members, judged = [one.name for one in told.members], sum(one.score is not None for one in told.standings)
+    hold = "holds" if len(members) == 1 else "hold"
+    return f"{len(members)} of {judged} {hold} the best one with {show_percent(told.level, 0)}: {names(members)}."
+
+
+def _region(told: Answer, sure: Certainty) -> str:
+    ranges = [f"{one.low:.2f}" + (f"–{one.high:.2f}" if one.high > one.low else "") for one in sure.region]
+    depth, width, resolution = ranges
+    return (
+        f"The best one has depth × {depth}, width × {width} and resolution × {resolution}, each with "
+        f"{show_percent(told.level, 0)}."
+    )
+
+
+def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:
+    """Who is as good as the best, and what the fastest of them saves."""
+    others, tolerance = [name for name in sure.equivalents if name != sure.best], points(sure.tolerance)
+    if not others:
+        return (f"With any other one more than {tolerance} points are expected to be lost to {sure.best}.",)
+    tied = (
+        f"With {names(others, 'or')} no more than {tolerance} points are expected to be lost to {sure.best}, which has "
+        "the highest expected score."
+    )
+    if told.rule == "speed":
+        saved = _saved(told.speeds[told.recommended], told.speeds[sure.best])
+        return (f"{tied} The fastest of them is {told.recommended}: {saved} of {sure.best}.",)
+    measured = [name for name in others if name in told.speeds]
+    if sure.best in told.speeds and measured:
+        tied += " None of them that was trained to the end saves a tenth of its time."
+    return (tied,)
+
+
+def _saved(one: Speed, other: Speed) -> str:
+    """``0.62 × the latency and 0.71 × the training time``."""
+    shares = [f"{one.epoch_seconds / other.epoch_seconds:.2f} × the training time"] if other.epoch_seconds else []
+    if one.latency_ms and other.latency_ms:
+        shares.insert(0, f"{one.latency_ms / other.latency_ms:.2f} × the latency")
+    return " and ".join(shares)
+
+
+def _further(told: Answer, sure: Certainty) -> str:
+    """What more trainings would be worth."""
+    now, then = points(sure.best_loss), points(sure.more_loss)
+    of = f" of {sure.best}" if told.rule == "speed" else ""  # the loss told before is the faster one's
+    took = "" if sure.more_seconds is None else f" ({show_seconds(sure.more_seconds)} one after the other)"
+    if then == now or sure.more_loss >= sure.best_loss:
+        return f"{sure.more} more full trainings{took} are not expected to lower the expected loss{of} noticeably."
+    lower = f"are expected to lower the expected loss{of} from {now} to {then} points"
+    return f"{sure.more} more full trainings{took} {lower}."
+
+
+def _test(told: Answer) -> str:
+    judged = [one for one in told.standings if one.test != "not judged"]
+    left = [one for one in judged if one.test == "in"]
+    if len(judged) < 2:
+        return ""
+    out = "; the recommended one is not among them" if told.best and told.best.test == "out" else ""
+    return f"The test that assumes no model leaves {len(left)} of {len(judged)} fully trained ones in{out}."
+
+
+def _choice(sure: Certainty) -> str:
+    gap = sure.mean_gap
+    return f"Against the mean of all candidates: {points(gap.value, sign=True)} points ({reach(gap)})."
+
+
+def _seeds(sure: Certainty) -> str:
+    spread = f"{points(sure.seed_sd.value)} points ({reach(sure.seed_sd)})"
+    return f"Standard deviation of an accuracy between seeds, beyond what the images show: {spread}."
 
 
 def lead(item: Comparison) -> str:
-    """A lead in score over a control."""
-    return f"lead {show_number(item.gap, '+.4f')} ({reach(item)}) after {counted(item.epochs, 'epoch')}, {item.verdict}"
+    """A lead in score, its interval and what it shows."""
+    return f"{points(item.gap, sign=True)} points ({reach(item)}), {item.verdict}"
 
 
 def log_share(log_part: float) -> str:
@@ -293,55 +499,14 @@ def log_share(log_part: float) -> str:
     return show_percent(math.expm1(log_part), sign=True)
 
 
-def comparison(recommended: str, item: Comparison) -> str:
-    """The recommended candidate against a control: how its lead comes about."""
-    total, accuracy_part, cost_part = map(
-        log_share, (item.accuracy_part + item.cost_part, item.accuracy_part, item.cost_part)
-    )
-    return (
-        f"{recommended} against {item.dimension} only ({item.control}): score {total} = accuracy {accuracy_part} × "
-        f"FLOPs {cost_part}; {lead(item)}"
-    )
-
-
-def bought(answer: Answer) -> str:
-    """What "bought" means, where any comparison came to that."""
-    if not any(item.verdict == "bought" for item in answer.comparisons):
-        return ""
-    return (
-        "**Bought:** as accurate as the control or more, but at more FLOPs, and not by more than such FLOPs "
-        "should bring."
-    )
-
-
-def unequal_cost(record: Record) -> str:
-    """Where the recommended candidate and B1 of its family differ in cost; nothing where they do not."""
-    chosen, leader = record.recommendation, record.leader
-    if chosen is None or leader is None:
-        return ""
-    raced = leader.row.real_ratio
-    b1 = cost(scale(chosen.baseline, chosen.coefficients, 1, chosen.rounding)).macs / cost(chosen.baseline).macs
-    if abs(b1 / raced - 1) <= SAME_COST:
-        return ""
-    return (
-        f"Note: {chosen.winner} was cut to equal cost, as a control is ({raced:.2f} ×); the family's B1 follows the "
-        f"usual rounding and costs {b1:.2f} ×."
-    )
-
-
 def answer_lines(record: Record) -> tuple[str, ...]:
     """What a search came to, as plain text: a line a sentence, the table of candidates aside."""
-    answer = record.answer
-    if answer is None:
-        return ()
-    failed, warning = sum(row.status == "failed" for row in record.rows), guessing(record)
+    failed = sum(row.status == "failed" for row in record.rows)
     lines = [
-        accuracy_source(record),
+        *answer(record),
+        accuracy_source(record) if record.answer else "",
         f"{counted(failed, 'training')} failed; the report gives the reasons." if failed else "",
-        *winner_set(record),
-        *(comparison(answer.recommended, item) for item in answer.comparisons),
-        bought(answer), unequal_cost(record), warning and f"WARNING: {warning}",
-        "" if record.complete else NOT_FINISHED,
+        NOT_FINISHED if record.answer and not record.complete else "",
     ]  # fmt: skip
     return tuple(bare(line) for line in lines if line)
 
@@ -351,25 +516,25 @@ def grid(record: Record) -> str:
     plan, listed = record.plan, record.enumeration
     return (
         f"The grid (step {plan.grid.step:g}) has {counted(listed.nominal, 'triple')} with |αβ²γ² − {SEARCH_RATIO:g}| ≤ "
-        f"{plan.grid.tolerance:g}; {len(listed.dropped)} were dropped; with the controls, the others come to "
-        f"{counted(len(listed.candidates), 'distinct network')} (rounding rule: {plan.rounding})."
+        f"{plan.grid.tolerance:g}; {len(listed.dropped)} were dropped; with the controls and the paper's triple, the "
+        f"others come to {counted(len(listed.candidates), 'distinct network')} (rounding rule: {plan.rounding})."
     )
 
 
 def costs(listed: Enumeration) -> tuple[str, ...]:
     """What the candidates really cost, and how much of a score's lead cost alone could make."""
-    nominal = [one.nominal_ratio for one in listed.candidates]
-    real = sorted(one.real_ratio for one in listed.candidates)
-    if not real:
+    trained = sorted(one.proxy_ratio for one in listed.candidates)
+    nominal, full = ([getattr(one, name) for one in listed.candidates] for name in ("nominal_ratio", "real_ratio"))
+    if not trained:
         return ()
-    middle = (real[(len(real) - 1) // 2] + real[len(real) // 2]) / 2
-    near = sum(abs(ratio / SEARCH_RATIO - 1) <= 0.05 + 1e-9 for ratio in real)
+    middle = (trained[(len(trained) - 1) // 2] + trained[len(trained) // 2]) / 2
+    near = sum(abs(ratio / SEARCH_RATIO - 1) <= 0.05 + 1e-9 for ratio in trained)
     return (
         f"Nominal ratio αβ²γ² of the candidates: {min(nominal):.3f} to {max(nominal):.3f}.",
-        f"Real ratio of the networks built: {real[0]:.3f} to {real[-1]:.3f} (median {middle:.3f}); {near} of "
-        f"{len(real)} within ±5 % of {SEARCH_RATIO:g}.",
-        f"The FLOPs factor alone moves scores by {show_percent((real[-1] / real[0]) ** abs(EXPONENT) - 1, 2)} from the "
-        "dearest to the cheapest candidate.",
+        f"Real ratio of the networks as trained: {trained[0]:.3f} to {trained[-1]:.3f} (median {middle:.3f}); {near} "
+        f"of {len(trained)} within ±5 % of {SEARCH_RATIO:g}. At full size: {min(full):.3f} to {max(full):.3f}.",
+        f"The FLOPs factor alone moves scores by {show_percent((trained[-1] / trained[0]) ** abs(EXPONENT) - 1, 2)} "
+        "from the dearest to the cheapest candidate.",
     )
 
 
@@ -391,9 +556,12 @@ def spent(record: Record, rates: Rates = NO_RATES) -> tuple[tuple[str, str], ...
 
 def tau(verified: Verification) -> str:
     """How far the orders at both sizes agree."""
+    if not _learnt(verified):
+        return "no network is clearly better than guessing"
     if verified.tau is None:
         return "Kendall's τ not defined (all scores equal at one size)"
-    return f"Kendall's τ {show_number(verified.tau.value, '.2f')} (95 % interval {reach(verified.tau, '.2f')})"
+    value, low, high = (show_number(one, ".2f") for one in (verified.tau.value, verified.tau.low, verified.tau.high))
+    return f"Kendall's τ {value} (95 % interval {low} to {high})"
 
 
 def sizes_compared(verified: Verification) -> str:
@@ -406,12 +574,12 @@ def sizes_compared(verified: Verification) -> str:
 
 def verification(verified: Verification) -> tuple[str, ...]:
     """What a verification says, and what it does not, sentence by sentence."""
-    networks = verified.networks
-    lines = [f"{tau(verified)}.", _order(verified), _regret(verified), _recommended_again(verified)]
+    if not _learnt(verified):
+        return (f"At φ = {verified.phi:g} no network is clearly better than guessing, so nothing can be said.",)
+    tell = (_order, _carried_loss, _agreement, _regret, _recommended_again)
+    lines = [sentence(verified) for sentence in tell]
     if verified.failed:
         lines.insert(0, f"Without a result at φ = {verified.phi:g}: {', '.join(verified.failed)}.")
-    if near_chance(max(one.accuracy for one in networks), verified.classes):
-        lines.append(f"At φ = {verified.phi:g} no network is better than guessing, so none of this says anything.")
     if not verified.fully_trained:
         lines.append(
             f"Scores are after {counted(verified.epochs_at_one, 'epoch')} at φ = 1 and {verified.epochs} at φ = "
@@ -426,31 +594,56 @@ def verification_text(verified: Verification) -> str:
     return " ".join([f"{sizes_compared(verified)}.", *verification(verified)])
 
 
+def _learnt(verified: Verification) -> bool:
+    """Whether any network at φ is clearly better than guessing."""
+    best = max(one.accuracy for one in verified.networks)
+    return above_guessing(best * verified.images, verified.images, verified.majority)
+
+
 def _order(verified: Verification) -> str:
-    count, agreement, again = len(verified.networks), verified.tau, ""
+    """Whether the order carries over: as the joint model of both sizes has it, or, with two networks, by τ alone."""
+    count, carried, agreement, basis = len(verified.networks), verified.carried, verified.tau, ""
+    if carried is not None:
+        agreement = carried.correlation
+        value, low, high = (show_number(one, ".2f") for one in (agreement.value, agreement.low, agreement.high))
+        basis = (
+            f": a joint model of both sizes puts the correlation of the true scores at {value} (95 %: {low} to "
+            f"{high}), above 0 with {chance(carried.positive)}"
+        )
     if agreement is None:
         return f"The order of {count} networks cannot be compared."
-    if verified.repeat_tau is not None:
-        repeat = show_number(verified.repeat_tau, ".2f")
-        again = f"; φ = {verified.phi:g} trained again would agree with itself by about {repeat}"
-    if agreement.low > 0:
-        return f"The order at φ = 1 carries over, as far as {count} networks tell{again}."
-    if agreement.high < 0:
-        return f"The order at φ = 1 is reversed, as far as {count} networks tell{again}."
+    shown = "is not shown to carry over, nor not to"
+    if agreement.low > 0 or agreement.high < 0:
+        shown = "carries over" if agreement.low > 0 else "is reversed"
+    return f"The order at φ = 1 {shown}, as far as {count} networks tell{basis}."
+
+
+def _carried_loss(verified: Verification) -> str:
+    """What taking the recommended network costs at φ, as the joint model has it."""
+    carried = verified.carried
+    if carried is None or carried.loss is None or carried.bound is None:
+        return ""
     return (
-        f"With {count} networks τ's interval is wide and contains 0: this does not show that the order at φ = 1 "
-        f"carries over, nor that it does not{again}."
+        f"Taking {verified.recommended} at φ = {verified.phi:g} is expected to lose {points(carried.loss)} points of "
+        f"score, at most {points(carried.bound)} (90 %)."
     )
+
+
+def _agreement(verified: Verification) -> str:
+    if verified.repeat_tau is None:
+        return f"{tau(verified)}."
+    repeat = show_number(verified.repeat_tau, ".2f")
+    return f"{tau(verified)}; φ = {verified.phi:g} trained again would agree with itself by about {repeat}."
 
 
 def _regret(verified: Verification) -> str:
     regret = verified.regret
     if regret is None:
         return ""
-    other = verified.networks[regret.against].name
+    other, gap = verified.networks[regret.against].name, Interval(regret.gap, regret.low, regret.high)
     return (
-        f"Regret of taking {verified.recommended}: {regret.value:.4f} in score; {other} minus it "
-        f"{show_number(regret.gap, '+.4f')}, 95 % interval {reach(Interval(regret.gap, regret.low, regret.high))}."
+        f"Regret of taking {verified.recommended}: {points(regret.value)} points of score; {other} minus it "
+        f"{points(gap.value, sign=True)} ({reach(gap)})."
     )
 
 

@@ -6,7 +6,7 @@ executor behind it (``campaign``), decoded images, checkpoints, and the copies o
 
 import contextlib
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,8 @@ SECONDS_BETWEEN_COPIES = 2.0  # of rows.json, the answer and the Optuna study, w
 class Listener:
     """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
 
-    ``total`` is what the trainings come to if nobody is beaten; ``note`` is told of workers that die and the like.
+    ``total`` is what the trainings come to if no tolerance is met before; ``note`` is told of workers that die and the
+    like.
     """
 
     reading: Callable[[int, int], None]
@@ -51,7 +52,7 @@ class Agenda(Protocol):
         """The trainings without a result, most wanted first."""
 
     def total(self, results: Results) -> int:
-        """Trainings that there will be in the end, if nobody is beaten."""
+        """Trainings that there will be in the end, if no tolerance is met before."""
 
     def candidate(self, number: int) -> Candidate:
         """The candidate of a number."""
@@ -59,10 +60,7 @@ class Agenda(Protocol):
     def checkpoint(self, name: str, seed: int, epochs: int) -> str:
         """The file, without its ending, where a network's training up to so many epochs pauses and goes on from."""
 
-    def settled(self, results: Results) -> Collection[str]:
-        """Names of networks that will not be trained on."""
-
-    def conclude(self, folder: Path, results: Results) -> None:
+    def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
         """Writes what the results come to into the run's folder."""
 
 
@@ -138,9 +136,7 @@ class Trainings:
         """Takes results in; predictions first, so that no row stands without them."""
         for one in finished:
             write_predictions(self._folder, one)
-            self.results.add(one.row.key, hits(one))
-            if one.row.status == "done":  # resampled now, so that the end of a rung finds all of them done
-                self.results.sample(one.row.candidate, one.row.epochs)
+            self.results.add(one.row.key, *(hits(one) or (None,)))
             self.rows.append(one.row)
         self.rows.sort(key=lambda row: row.key)
 
@@ -169,16 +165,11 @@ class Trainings:
         new = [one for one in finished if one.row.key not in self.results]
         if not new:
             return
-        before = {one.key for one in self._wanted}
         self.take(new)
         self.look()
         for line in (one.row for one in new):
             if line.status == "failed" or line.epochs == line.full_epochs:
                 self._checkpoint(line.name, line.seed, line.epochs).unlink(missing_ok=True)
-        if not before & {one.key for one in self._wanted}:  # a rung is over
-            for name in self._agenda.settled(self.results):
-                for path in (self._folder / "checkpoints").glob(f"{name}-seed*.safetensors"):
-                    path.unlink(missing_ok=True)
         total = max(self._agenda.total(self.results), len(self.results) + len(self._wanted))
         for done, one in enumerate(new, start=len(self.results) - len(new) + 1):
             self._listener.finished(one.row, done, total)
@@ -190,7 +181,7 @@ class Trainings:
         if not self.rows:
             return
         write_rows(self._folder, self.rows, self._agenda.plan.digest)
-        self._agenda.conclude(self._folder, self.results)
+        self._agenda.conclude(self._folder, self.results, self.rows)
         self._window.show(self.rows)
         self._copied = time.monotonic()
 

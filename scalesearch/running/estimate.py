@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import mean, median
 
+import numpy as np
 import torch
 
 from scalesearch.data.batches import steps_per_epoch
@@ -17,8 +18,7 @@ from scalesearch.running.executor import Beat, Executor, Here, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.race import Race, Runners, places
-from scalesearch.study.row import BASELINE, Key
+from scalesearch.study.row import Key, Row
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
 
@@ -116,25 +116,47 @@ def _probe(
     return steps, mean(fixed), time.perf_counter() - began
 
 
-def expected_rungs(
-    race: Race, plan: SearchPlan, runners: Runners, done: Collection[Key]
+def epochs_left(
+    plan: SearchPlan, steps: Iterable[Sequence[Key]], done: Collection[Key]
 ) -> list[list[tuple[Trial, int]]]:
-    """The trainings of each rung with their epochs, if nobody is beaten; those that have a result are left out.
-
-    Who will enter a later rung is not known before; since candidates cost about the same, the first ones stand for
-    them.
-    """
+    """Trainings step by step, each with the epochs that it still has to go, since it goes on from where it paused."""
     candidates = plan.enumerate().candidates
     reached: dict[tuple[int, int], int] = {}
     for n, seed, epochs in done:
         reached[n, seed] = max(epochs, reached.get((n, seed), 0))
-    rungs: list[list[tuple[Trial, int]]] = []
-    for rung in race.rungs:
-        entrants = (BASELINE, *list(runners)[: places(rung, len(runners))])
-        rungs.append([])
-        for key in ((n, seed) for seed in range(rung.seeds) for n in entrants):
-            before = reached.get(key, 0)
-            if before < rung.epochs:
-                rungs[-1].append((trial(plan, candidates, (*key, rung.epochs)), rung.epochs - before))
-                reached[key] = rung.epochs
-    return rungs
+    timed: list[list[tuple[Trial, int]]] = []
+    for step in steps:
+        timed.append([])
+        for n, seed, epochs in step:
+            timed[-1].append((trial(plan, candidates, (n, seed, epochs)), epochs - reached.get((n, seed), 0)))
+            reached[n, seed] = epochs
+    return timed
+
+
+class Pace:
+    """How long trainings take as this machine really goes: the estimate, corrected by those that have ended.
+
+    ``before``: rows of earlier calls, from whose epochs trainings go on.
+    """
+
+    def __init__(self, timing: Timing | None, before: Iterable[Row] = ()) -> None:
+        self._timing = timing
+        self._ratios: list[float] = []
+        self._reached: dict[tuple[int, int], int] = {}
+        for row in sorted(before, key=lambda row: row.key):
+            self._reached[row.candidate, row.seed] = row.epochs
+
+    def heard(self, row: Row, one: Trial) -> None:
+        """Takes a training in that ended."""
+        before = self._reached.get((row.candidate, row.seed), 0)
+        self._reached[row.candidate, row.seed] = row.epochs
+        if self._timing is not None and row.status == "done" and row.epochs > before:
+            self._ratios.append(row.seconds / self._timing.training(one, row.epochs - before))
+
+    def seconds(self, one: Trial) -> float:
+        """Of a training, on the slow side: nine of ten are over by then."""
+        if self._timing is None:
+            return 0.0
+        before = self._reached.get((one.candidate, one.train.seed), 0)
+        late = float(np.quantile(self._ratios, 0.9)) if self._ratios else 1.0
+        return late * self._timing.training(one, max(1, one.until - before))

@@ -6,7 +6,7 @@ rung: (candidate, seed, epochs), added when it is over.
 
 Optuna's pruners are not used: they compare a trial's intermediate value with those of others (median, successive
 halving) or with the best trial's (Wilcoxon, threshold), each without the others' noise, seeds or the number of
-comparisons made, and they end a trial for good; the race (``study.race``) asks whether a candidate is beaten.
+comparisons made, and they end a trial for good; the race (``study.race``) asks which training tells most.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,9 +25,9 @@ DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "candidate": IntDistribution(-1, LARGEST),
     "seed": IntDistribution(0, LARGEST),
     "epochs": IntDistribution(1, LARGEST),
-    "alpha": FloatDistribution(1, 8),
-    "beta": FloatDistribution(1, 8),
-    "gamma": FloatDistribution(1, 8),
+    "depth_ratio": FloatDistribution(0, 100),
+    "width_ratio": FloatDistribution(0, 100),
+    "resolution_ratio": FloatDistribution(0, 100),
 }
 
 

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +16,26 @@ from scalesearch.running.ledger import Ledger
 from scalesearch.running.provenance import add_seconds
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.workers import Workers
-from scalesearch.study.answer import conclude, recommend, write_answer
-from scalesearch.study.plan import SearchPlan, Trial, check_same, runners, trial
-from scalesearch.study.race import Race, Results, State, advance, planned
+from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
+from scalesearch.study.plan import SearchPlan, Trial, check_same, trial
+from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import FORMAT, ROWS_FILE, RUN_FILE, WHAT, check_format
-from scalesearch.study.row import Row
+from scalesearch.study.row import Row, TrialResult
 
 
 class RaceAgenda:
-    """The agenda of a search (``carry_out.Agenda``): races run one after another over the same results, so that a later
-    one adds to what an earlier one left open."""
+    """The agenda of a search (``carry_out.Agenda``): its race."""
 
-    def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], races: Sequence[Race]) -> None:
-        self.plan, self._candidates, self._races = plan, candidates, races
-        self._runners = runners(plan, candidates)
+    def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], race: Race) -> None:
+        self.plan, self._candidates, self._race = plan, candidates, race
+        self._field = field(plan, candidates)
 
     def wanted(self, results: Results) -> Sequence[Trial]:
-        _, state = self._state(results)
-        return [trial(self.plan, self._candidates, key) for key in state.wanted]
+        wanted = advance(self._race, self._field, results).wanted
+        return [trial(self.plan, self._candidates, key) for key in wanted]
 
     def total(self, results: Results) -> int:
-        race, _ = self._state(results)
-        return planned(race, len(self._candidates))
+        return advance(self._race, self._field, results).planned
 
     def candidate(self, number: int) -> Candidate:
         return self._candidates[number]
@@ -46,30 +44,18 @@ class RaceAgenda:
         """One for all rungs, which are pauses of the same training."""
         return f"{name}-seed{seed}"
 
-    def settled(self, results: Results) -> Collection[str]:
-        """The beaten ones."""
-        _, state = self._state(results)
-        return [self._candidates[place.number].name for place in state.places if not place.inside]
-
-    def conclude(self, folder: Path, results: Results) -> None:
+    def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
         """Writes ``winners.json`` and ``coefficients.json``."""
-        race, state = self._state(results)
-        answer = conclude(race, state, self._candidates, results, self.plan.target_macs)
+        state = advance(self._race, self._field, results)
+        speeds = measured_speeds(rows)
+        answer = conclude(self._race, state, self._field, self._candidates, results, speeds)
         if answer is not None:
             chosen = recommend(self.plan, answer, self._candidates, results, len(state.wanted))
             write_answer(folder, answer, chosen)
 
-    def _state(self, results: Results) -> tuple[Race, State]:
-        """The first race that wants something, or the last one, and where it stands."""
-        for race in self._races:
-            state = advance(race, self._runners, results)
-            if state.wanted:
-                break
-        return race, state
 
-
-def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list[Row]:
-    """The rows that a search's ledger holds; none where there is no run, or one that recorded nothing.
+def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list[TrialResult]:
+    """The trainings that a search's ledger holds; none where there is no run, or one that recorded nothing.
 
     Raises UserError where the folder holds results of another search, naming what differs.
     """
@@ -77,9 +63,9 @@ def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list
     if storage is None and not ((folder / RUN_FILE).exists() and (folder / "study.db").exists()):
         return []
     with contextlib.closing(Storage(url)) as database:
-        rows = [one.row for one in Ledger(database, _run_name(database, plan)).finished()]
-        _check_folder(folder, plan, database, bool(rows))
-    return rows
+        finished = Ledger(database, _run_name(database, plan)).finished()
+        _check_folder(folder, plan, database, bool(finished))
+    return finished
 
 
 def search(
@@ -92,13 +78,13 @@ def search(
     bounds: Bounds | None = None,
     storage: str | None = None,
 ) -> Sequence[Row]:
-    """Runs what the races still want and returns all rows; a second call continues, each training counts once.
+    """Runs what the race still wants and returns all rows; a second call continues, each training counts once.
 
     Args:
         folder: of the run; made where it is missing.
         facts: provenance for ``run.json``; a continued run keeps its first, and lists the later ones.
         workers: where trainings run.
-        bounds: of the work; None runs every race to its end.
+        bounds: of the work; None runs the race to its end.
         storage: a PostgreSQL that coordinators share; None keeps the ledger in the folder, for one coordinator.
 
     Raises:

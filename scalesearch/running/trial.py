@@ -13,7 +13,7 @@ from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
-from scalesearch.nets.measure import fvcore_count
+from scalesearch.nets.measure import fvcore_count, latency
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measurement, Trial
@@ -28,6 +28,7 @@ from scalesearch.training.step import classification_loss
 
 THREADS = 1  # unless asked for more; however many trials run side by side: the same numbers for any --jobs
 EVALUATION_BATCH = 256
+LATENCY_PASSES = 10
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Assignment:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Measurements, and each validation image's label and prediction (int64, empty for a failed trial)."""
+    """Measurements, and each validation image's label, prediction (int64) and soft score (float32, see
+    ``evaluation.Evaluation``), all empty for a failed trial."""
 
     measurement: Measurement
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
+    soft: NDArray[np.float32]
 
 
 def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
@@ -67,20 +70,23 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     began = time.perf_counter()
     set_threads(setting.threads)  # beside a GPU, too, where counting is all that a CPU computes
     count = fvcore_count(job.trial.spec)
-    nothing, notes = np.zeros(0, np.int64), list[str]()
+    nothing, notes = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)), list[str]()
     try:
         evaluation, loss = _train(setting, job, beat, notes.append)
     except (NonFiniteLoss, TooLittleMemory, RuntimeError) as error:  # torch raises RuntimeError for much of its own
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
-        return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), nothing, nothing)
+        return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), *nothing)
     labels, predictions = evaluation.labels, evaluation.predictions
     correct = int((labels == predictions).sum())
     seconds = time.perf_counter() - began
+    full = job.trial.until == job.trial.train.epochs  # who is trained to the end may be recommended
+    passes = latency(job.trial.spec, 1, torch.device(setting.device), LATENCY_PASSES) if full else None
     measurement = Measurement(
-        count.macs, count.total, correct, len(labels), loss, seconds, note=notes[-1] if notes else ""
-    )
-    return Outcome(measurement, labels, predictions)
+        count.macs, count.total, correct, len(labels), loss, seconds, note=notes[-1] if notes else "",
+        latency_ms=1e3 * passes.seconds if passes else None,
+    )  # fmt: skip
+    return Outcome(measurement, labels, predictions, evaluation.soft)
 
 
 def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]) -> tuple[Evaluation, float]:

@@ -1,7 +1,7 @@
 """A verification carried out: the networks of a search, trained at another φ."""
 
 import contextlib
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scalesearch.data.dataset import Dataset
@@ -49,11 +49,7 @@ class VerificationAgenda:
         """Another number of epochs is another training."""
         return f"{name}-seed{seed}-e{epochs}"
 
-    def settled(self, results: Results) -> Collection[str]:
-        """None: a training that is over has no checkpoint any more."""
-        return ()
-
-    def conclude(self, folder: Path, results: Results) -> None:
+    def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
         """Nothing before the end."""
 
 

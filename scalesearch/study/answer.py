@@ -1,16 +1,19 @@
-"""The answer of a search: who is in the winner set, who is recommended, and how that one stands against the controls.
+"""The answer of a search: which network is recommended, how sure that is, and how it stands against the controls.
 
-Kept as ``winners.json`` and ``coefficients.json`` in the run's folder.
+Kept as ``winners.json`` and ``coefficients.json`` in the run's folder. It follows from the trainings alone, whatever
+the race was that asked for them: all statements come from one posterior (``study.posterior``), with a distribution-free
+test (``statistics.not_beaten``) beside it.
 
-A win over a control is taken apart. score = accuracy · (FLOPS / T)^−0.07, so log score splits exactly:
+A lead over a control is taken apart. score = accuracy · (FLOPS / T)^−0.07, so log score splits exactly:
 log(score₁/score₂) = log(acc₁/acc₂) − 0.07 · log(FLOPS₁/FLOPS₂). The first term is the accuracy part, the second the
 cost part.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from statistics import mean, median
 from typing import Literal
 
 import numpy as np
@@ -18,43 +21,48 @@ import numpy as np
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT
-from scalesearch.design.scaling import Coefficients, Rounding, check_coefficients
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coefficients
+from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
-from scalesearch.study.plan import SearchPlan
-from scalesearch.study.race import Place, Race, Results, State
-from scalesearch.study.statistics import Interval, Sample, SeedSpread, weigh
+from scalesearch.study.plan import SearchPlan, networks
+from scalesearch.study.posterior import Posterior, forecast
+from scalesearch.study.race import Field, Race, Results, State, learnt, recommended
+from scalesearch.study.row import BASELINE, Row
+from scalesearch.study.statistics import Interval, not_beaten, weigh
 
 ANSWER_FILE, RECOMMENDATION_FILE = "winners.json", "coefficients.json"
-FORMAT = 1  # of both
-RULE = "the highest score among the members that were trained longest"
+FORMAT = 2  # of both
+FASTER = 0.9  # of the best one's time: what is not faster than that is not worth taking another network for
+MORE = 6  # further full trainings whose worth is told
+RULES = {
+    "score": "the highest expected score",
+    "speed": "the fastest of those whose expected loss is within the tolerance",
+    "default": "the paper's triple, for want of a decision",
+}
 
 Verdict = Literal["won", "lost", "not shown", "bought"]
-Status = Literal["member", "undecided", "beaten"]
+Status = Literal["member", "outside", "unknown"]
+Rule = Literal["score", "speed", "default"]
+Test = Literal["in", "out", "not judged"]
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """The recommended network against a control, both trained alike and judged on the same images.
+    """The recommended network against a control, the paper's triple or the baseline.
 
     Args:
-        control: the control's name; ``dimension`` what it scales.
-        epochs, seeds: of the trainings compared.
-        accuracy, control_accuracy: shares of the validation images.
-        gap, low, high: difference of the scores and its 95 % interval, paired by image.
+        control: the other's name; ``dimension``: what it scales, "paper" or "baseline".
+        gap, low, high: difference of the scores after full training and its 95 % interval. It is the posterior's, which
+            knows of all candidates, so it holds although the network was chosen for its score.
         accuracy_part, cost_part: of log(score / control's score), in log units; they add up to it.
-        cost_ratio: multiply-adds over the control's.
+        cost_ratio: multiply-adds over the control's, as trained.
         verdict: "won" or "lost" where the interval excludes 0. "bought": more accurate or as accurate at more FLOPs
             (over 3 %), but not by more than the score says such FLOPs should bring. Else "not shown".
     """
 
     control: str
     dimension: str
-    epochs: int
-    seeds: int
-    accuracy: float
-    control_accuracy: float
     gap: float
     low: float
     high: float
@@ -69,11 +77,13 @@ class Standing:
     """A candidate with a result.
 
     Args:
-        name: such as c004; ``control`` the one dimension it scales, or empty.
-        status: "member" of the winner set; "undecided": still in, but it got no place in a later rung, so it is a
-            member, too, on less evidence; "beaten".
-        epochs, seeds: of its furthest rung, which the numbers are from.
-        score: mean over seeds; ``low`` and ``high``: its 95 % interval.
+        name: such as c004; ``control`` the one dimension it scales, "paper", or empty.
+        status: "member" of the set that holds the best one with the answer's level; "outside" of it; "unknown" where
+            nothing is decided.
+        epochs, seeds: of its furthest trainings; ``measured``: their mean score.
+        score: expected after full training, with its 95 % interval; None where nothing is decided.
+        best: probability of being the best.
+        test: whether the test, which assumes no model, leaves it in; only full trainings are judged.
     """
 
     name: str
@@ -81,9 +91,49 @@ class Standing:
     status: Status
     epochs: int
     seeds: int
-    score: float
-    low: float
-    high: float
+    measured: float
+    score: Interval | None
+    best: float
+    test: Test
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What a network was measured to take: of one image at full size, and of an epoch of its training."""
+
+    latency_ms: float | None
+    epoch_seconds: float
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How good the recommendation is; all but the region in score.
+
+    Args:
+        best: of the candidates trained to the end, the one with the highest expected score.
+        loss, bound: what the best one's score is expected to be above the recommended one's, and what that stays below
+            with the answer's level; ``best_loss``: the loss of ``best``, where another is recommended for its speed.
+        tolerance: what may be lost without mattering; ``equivalents``: the candidates within it of the best, which is
+            first.
+        region: of depth, width and resolution multipliers, mean and interval of the best one's at the answer's level.
+        mean_gap: the recommended one's score above the mean candidate's, with its 95 % interval.
+        seed_sd: standard deviation of an accuracy between seeds beyond the images' noise, with its 95 % interval.
+        more, more_loss: the expected loss of the best one after so many more full trainings, and the seconds that they
+            take one after the other, as far as that was measured.
+    """
+
+    best: str
+    loss: float
+    bound: float
+    best_loss: float
+    tolerance: float
+    equivalents: tuple[str, ...]
+    region: tuple[Interval, Interval, Interval]
+    mean_gap: Interval
+    seed_sd: Interval
+    more: int
+    more_loss: float
+    more_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -91,45 +141,46 @@ class Answer:
     """What a search came to.
 
     Args:
-        level: the set contains the candidate that is truly best with this probability, if training were repeated.
-        standings: those trained longest first, members before beaten ones, then by score.
-        recommended: the name of one member, chosen by ``rule``.
-        comparisons: the recommended one against the controls.
-        seed_sd: standard deviation of an accuracy between seeds beyond the images' noise; None: not measured.
+        level: the set contains the candidate that is truly best with this probability.
+        undecided: why there is no decision; empty where there is one.
+        certainty: None without a decision.
+        standings: members first, by their probability of being the best, then by expected or measured score.
+        recommended: a candidate's name; without a decision the paper's triple, by default.
+        comparisons: the recommended one against the baseline, the paper's triple and the controls.
+        speeds: measured, by name, of those equivalent to the best.
         complete: False while trainings that the race asked for are still to be run.
-        rungs: (epochs, seeds) of each rung.
     """
 
     level: float
+    undecided: str
+    certainty: Certainty | None
     standings: tuple[Standing, ...]
     recommended: str
+    rule: Rule
     comparisons: tuple[Comparison, ...]
-    seed_sd: float | None
+    speeds: Mapping[str, Speed]
     complete: bool
-    rungs: tuple[tuple[int, int], ...]
-    rule: str = RULE
 
     @property
     def members(self) -> tuple[Standing, ...]:
-        """The winner set, undecided ones included."""
-        return tuple(standing for standing in self.standings if standing.status != "beaten")
-
-    def names(self, status: Status) -> tuple[str, ...]:
-        """Of the candidates with a status, in order."""
-        return tuple(standing.name for standing in self.standings if standing.status == status)
+        """The set that holds the best one; all where nothing is decided."""
+        return tuple(standing for standing in self.standings if standing.status != "outside")
 
     @property
-    def best(self) -> Standing:
-        """The standing of the recommended candidate."""
-        return next(standing for standing in self.standings if standing.name == self.recommended)
+    def best(self) -> Standing | None:
+        """The recommended one; None where it was not trained."""
+        return next((standing for standing in self.standings if standing.name == self.recommended), None)
 
 
 @dataclass(frozen=True)
 class Recommendation:
     """The recommended coefficients, with everything needed to scale by them.
 
-    ``done`` of ``total`` trainings that the race asked for had ended when they were chosen; ``winner`` is the
-    recommended candidate's name; ``top1`` is its mean accuracy on the proxy's validation images.
+    Args:
+        coefficients: with the step from φ = 0 to 1 that was searched, where it was trained at full size or nearly.
+        winner: the candidate's name; ``top1`` the mean accuracy of its furthest trainings and ``score`` its score; None
+            where it was not trained.
+        done, total: trainings with a result, and those with the ones that the race still asks for.
     """
 
     coefficients: Coefficients
@@ -139,8 +190,8 @@ class Recommendation:
     data: str
     target_macs: float
     winner: str
-    score: float
-    top1: float
+    score: float | None
+    top1: float | None
     done: int
     total: int
 
@@ -155,33 +206,10 @@ class Recommendation:
         return self.done == self.total
 
 
-def compare(
-    names: tuple[str, str],
-    dimension: str,
-    epochs: int,
-    samples: tuple[Sample, Sample],
-    macs: tuple[int, int],
-    target_macs: float,
-    spread: SeedSpread | None,
-) -> Comparison:
-    """One network against a control. Accuracies of 0 count as half an image right, so that logarithms exist.
-
-    Args:
-        names, samples, macs: of the network and of the control.
-        dimension: what the control scales.
-        epochs: that both were trained for.
-    """
-    evidence = weigh(samples, [(one / target_macs) ** EXPONENT for one in macs], spread)
-    gap = evidence.gap(0, 1)
-    accuracies = [max(one.accuracy, 0.5 / (one.seeds * one.images)) for one in samples]
-    ratio = macs[0] / macs[1]
-    return Comparison(
-        control=names[1], dimension=dimension, epochs=epochs, seeds=samples[0].seeds,
-        accuracy=samples[0].accuracy, control_accuracy=samples[1].accuracy,
-        gap=gap.value, low=gap.low, high=gap.high,
-        accuracy_part=math.log(accuracies[0] / accuracies[1]), cost_part=EXPONENT * math.log(ratio),
-        cost_ratio=ratio, verdict=verdict(accuracies[0] >= accuracies[1], gap, ratio),
-    )  # fmt: skip
+def field(plan: SearchPlan, candidates: Sequence[Candidate]) -> Field:
+    """The candidates as the race sees them."""
+    always = frozenset(candidate.index for candidate in candidates if candidate.control)
+    return Field(networks(plan, candidates), always, plan.majority)
 
 
 def verdict(as_accurate: bool, gap: Interval, ratio: float) -> Verdict:
@@ -194,48 +222,192 @@ def verdict(as_accurate: bool, gap: Interval, ratio: float) -> Verdict:
 
 
 def conclude(
-    race: Race, state: State, candidates: Sequence[Candidate], results: Results, target_macs: float
+    race: Race,
+    state: State,
+    takers: Field,
+    candidates: Sequence[Candidate],
+    results: Results,
+    speeds: Mapping[int, Speed],
 ) -> Answer | None:
-    """The answer so far; None while no candidate has a result."""
-    if not state.places:
+    """The answer so far; None while nothing has a result.
+
+    Args:
+        race: whose level and tolerance count; its steps do not.
+        speeds: as far as they were measured, by candidate.
+    """
+    if not len(results):
         return None
-    furthest = max(place.rung for place in state.places)
-    best = state.inside[0]
+    shown = [c for c in candidates if _furthest(results, c.index)]
+    believed = results.posterior(takers, race.full) if state.learnt else None
+    why = _undecided(race, state, takers, results, believed)
+    if why or believed is None:
+        return _no_answer(race, state, takers, candidates, results, why)
+    names = {candidate.index: candidate.name for candidate in candidates}
+    best = recommended(believed, race.full, results)
+    equivalents = believed.equivalents(best, race.tolerance)
+    choice, rule = _fastest(equivalents, speeds, results, race.full)
+    certainty = _certainty(race, takers, believed, candidates, (best, choice), names, speeds)
     return Answer(
-        level=race.level,
-        standings=tuple(_standing(place, race, candidates, furthest) for place in state.places),
-        recommended=candidates[best.number].name,
-        comparisons=_comparisons(race, candidates[best.number], candidates, results, target_macs),
-        seed_sd=state.spread.sd if state.spread else None,
-        complete=not state.wanted,
-        rungs=tuple((rung.epochs, rung.seeds) for rung in race.rungs),
+        level=race.level, undecided="", certainty=certainty,
+        standings=_standings(race, takers, believed, shown, results), recommended=names[choice], rule=rule,
+        comparisons=tuple(_comparisons(believed, takers, candidates, choice)),
+        speeds={names[n]: speeds[n] for n in equivalents if n in speeds}, complete=not state.wanted,
+    )  # fmt: skip
+
+
+def _furthest(results: Results, number: int) -> int:
+    """The most epochs that a candidate has a result after; 0 where it has none."""
+    return max((e for n, _, e in results if n == number and results.seeds(n, e)), default=0)
+
+
+def _undecided(race: Race, state: State, takers: Field, results: Results, believed: Posterior | None) -> str:
+    """Why nothing is decided; empty where something is."""
+    if not state.learnt and not results.seeds(BASELINE, race.full):
+        return "the baseline's trainings failed"
+    if not state.learnt:
+        return "the baseline is not clearly better than guessing the most frequent class"
+    if believed is None:
+        return "no candidate has been trained to the end"
+    trained = [n for n in takers.candidates if results.seeds(n, race.full)]
+    if len(trained) < 2:
+        return "only one candidate has been trained to the end"
+    told = [n for n in trained if learnt(results, n, race.full, takers.majority)]
+    if len(told) <= len(trained) / 2:
+        return f"{len(trained) - len(told)} of {len(trained)} networks are not clearly better than guessing"
+    return ""
+
+
+def _no_answer(
+    race: Race, state: State, takers: Field, candidates: Sequence[Candidate], results: Results, why: str
+) -> Answer:
+    """Everybody unknown, and the paper's triple by default, or the first candidate where that is not in the race."""
+    shown = [c for c in candidates if _furthest(results, c.index)]
+    standings = tuple(_standing(race, takers, c, results, None, {}, {}) for c in shown)
+    default = next((c.name for c in candidates if c.control == "paper"), candidates[0].name)
+    return Answer(race.level, why, None, standings, default, "default", (), {}, not state.wanted)
+
+
+def _standings(
+    race: Race, takers: Field, believed: Posterior, shown: Sequence[Candidate], results: Results
+) -> tuple[Standing, ...]:
+    members = set(believed.credible_set(race.level))
+    status: dict[int, Status] = {n: "member" if n in members else "outside" for n in believed.candidates}
+    tested = _tested(race, takers, results)
+    standings = [_standing(race, takers, c, results, believed, status, tested) for c in shown]
+    return tuple(sorted(standings, key=_order))
+
+
+def _order(one: Standing) -> tuple[bool, float, float, str]:
+    return one.status != "member", -one.best, -(one.score.value if one.score else one.measured), one.name
+
+
+def _standing(
+    race: Race,
+    takers: Field,
+    candidate: Candidate,
+    results: Results,
+    believed: Posterior | None,
+    status: Mapping[int, Status],
+    tested: Mapping[int, bool],
+) -> Standing:
+    n, epochs = candidate.index, _furthest(results, candidate.index)
+    seeds, score, best = len(results.seeds(n, epochs)), None, 0.0
+    if believed is not None and n in believed.numbers:
+        score = _interval(believed, n)
+        best = believed.probability_best()[n]
+    test: Test = ("in" if tested[n] else "out") if n in tested else "not judged"
+    measured = takers.factors[n] * (results.accuracy(n, epochs) or 0.0)
+    return Standing(
+        candidate.name, candidate.control, status.get(n, "unknown"), epochs, seeds, measured, score, best, test
     )
 
 
-def _standing(place: Place, race: Race, candidates: Sequence[Candidate], furthest: int) -> Standing:
-    epochs, candidate = race.rungs[place.rung].epochs, candidates[place.number]
-    status: Status = "beaten" if not place.inside else "member" if place.rung == furthest else "undecided"
-    return Standing(
-        name=candidate.name, control=candidate.control, status=status, epochs=epochs, seeds=place.seeds,
-        score=place.score.value, low=place.score.low, high=place.score.high,
+def _interval(believed: Posterior, number: int) -> Interval:
+    draws = believed.of(number)
+    low, high = np.quantile(draws, (0.025, 0.975))
+    return Interval(float(draws.mean()), float(low), float(high))
+
+
+def _tested(race: Race, takers: Field, results: Results) -> dict[int, bool]:
+    """Which of those trained to the end the test leaves in."""
+    trained = [n for n in takers.candidates if results.seeds(n, race.full)]
+    samples = [results.sample(n, race.full) for n in trained]
+    evidence = weigh(samples, [takers.factors[n] for n in trained], results.spread(race.full))
+    return dict(zip(trained, not_beaten(evidence, race.level).tolist(), strict=True))
+
+
+def _fastest(equivalents: Sequence[int], speeds: Mapping[int, Speed], results: Results, full: int) -> tuple[int, Rule]:
+    """Of those that were trained to the end, the one whose latency and training time together are the smallest, if it
+    saves a tenth of the best one's; else the best one itself."""
+    best = equivalents[0]
+    if best not in speeds:
+        return best, "score"
+    times = {n: _relative(speeds[n], speeds[best]) for n in equivalents if n in speeds and results.seeds(n, full)}
+    choice = min(times, key=lambda n: (times[n], n)) if times else best
+    return (choice, "speed") if times.get(choice, 1.0) < FASTER else (best, "score")
+
+
+def _relative(one: Speed, other: Speed) -> float:
+    """Geometric mean of the ratios of latency, where both have one, and of training time."""
+    ratios = [one.epoch_seconds / other.epoch_seconds if other.epoch_seconds else 1.0]
+    if one.latency_ms and other.latency_ms:
+        ratios.append(one.latency_ms / other.latency_ms)
+    return math.prod(ratios) ** (1 / len(ratios))
+
+
+def measured_speeds(rows: Sequence[Row]) -> dict[int, Speed]:
+    """From the rows of a search: medians over a candidate's trainings."""
+    reached: dict[tuple[int, int], int] = {}
+    epochs: dict[int, list[float]] = {}
+    latencies: dict[int, list[float]] = {}
+    for row in sorted(rows, key=lambda row: row.key):
+        if row.status == "done":
+            before = reached.get((row.candidate, row.seed), 0)
+            reached[row.candidate, row.seed] = row.epochs
+            epochs.setdefault(row.candidate, []).append(row.seconds / max(1, row.epochs - before))
+            if row.latency_ms is not None:
+                latencies.setdefault(row.candidate, []).append(row.latency_ms)
+    return {n: Speed(median(latencies[n]) if n in latencies else None, median(epochs[n])) for n in epochs}
+
+
+def _certainty(
+    race: Race, takers: Field, believed: Posterior, candidates: Sequence[Candidate], chosen: tuple[int, int],
+    names: Mapping[int, str], speeds: Mapping[int, Speed],
+) -> Certainty:  # fmt: skip
+    best, choice = chosen
+    values = {c.index: (c.multipliers.depth, c.multipliers.width, c.multipliers.resolution) for c in candidates}
+    depth, width, resolution = believed.region(values, race.level)
+    everybody = np.mean([believed.of(n) for n in believed.candidates], axis=0)
+    gap = believed.of(choice) - everybody
+    low, high = np.quantile(gap, (0.025, 0.975))
+    return Certainty(
+        best=names[best], loss=believed.expected_loss(choice), bound=believed.loss_bound(choice, race.level),
+        best_loss=believed.expected_loss(best),
+        tolerance=race.tolerance, equivalents=tuple(names[n] for n in believed.equivalents(best, race.tolerance)),
+        region=(depth, width, resolution), mean_gap=Interval(float(gap.mean()), float(low), float(high)),
+        seed_sd=believed.seed_sd, more=MORE, more_loss=forecast(believed, MORE),
+        more_seconds=MORE * race.full * mean(one.epoch_seconds for one in speeds.values()) if speeds else None,
     )  # fmt: skip
 
 
 def _comparisons(
-    race: Race, best: Candidate, candidates: Sequence[Candidate], results: Results, target_macs: float
-) -> tuple[Comparison, ...]:
-    """The recommended candidate against each control but itself, where both were trained furthest."""
+    believed: Posterior, takers: Field, candidates: Sequence[Candidate], choice: int
+) -> Sequence[Comparison]:
+    """The recommended candidate against the baseline and each control but itself, as far as they have a score."""
+    others = [(BASELINE, "baseline", "baseline", 1.0)]
+    others += [(c.index, c.name, c.control, c.proxy_ratio) for c in candidates if c.control and c.index != choice]
+    means = dict(zip(believed.numbers, believed.mean.tolist(), strict=True))
     comparisons = []
-    for control in (c for c in candidates if c.control and c.index != best.index):
-        for epochs in sorted({rung.epochs for rung in race.rungs}, reverse=True):
-            seeds = results.seeds(best.index, epochs).keys() & results.seeds(control.index, epochs).keys()
-            if seeds:
-                samples = results.sample(best.index, epochs, seeds), results.sample(control.index, epochs, seeds)
-                names, macs = (best.name, control.name), (best.macs, control.macs)
-                spread = results.spread(epochs)
-                comparisons.append(compare(names, control.control, epochs, samples, macs, target_macs, spread))
-                break
-    return tuple(comparisons)
+    for number, name, dimension, ratio in others:
+        if number in means:
+            gap, cost_ratio = believed.advantage(choice, number), candidates[choice].proxy_ratio / ratio
+            accuracies = [max(means[n] / takers.factors[n], 1e-6) for n in (choice, number)]
+            comparisons.append(Comparison(
+                control=name, dimension=dimension, gap=gap.value, low=gap.low, high=gap.high,
+                accuracy_part=math.log(accuracies[0] / accuracies[1]), cost_part=EXPONENT * math.log(cost_ratio),
+                cost_ratio=cost_ratio, verdict=verdict(accuracies[0] >= accuracies[1], gap, cost_ratio),
+            ))  # fmt: skip
+    return comparisons
 
 
 def recommend(
@@ -243,15 +415,18 @@ def recommend(
 ) -> Recommendation:
     """The coefficients of the recommended candidate; ``wanted``: trainings that the race still asks for.
 
-    One φ costs twice the baseline for them, as they were compared, where the rounding can meet it.
+    One φ costs twice the baseline for them, as they were compared, where the rounding can meet it, and φ = 1 is the
+    network that was compared.
     """
     best = next(candidate for candidate in candidates if candidate.name == answer.recommended)
     growth = SEARCH_RATIO if plan.rounding == "budget" else None
-    correct = results.seeds(best.index, answer.best.epochs).values()
+    step, standing = Step(shape_of(plan.baseline), shape_of(best.spec)), answer.best
     return Recommendation(
-        coefficients=replace(best.coefficients, growth=growth), rounding=plan.rounding, baseline=plan.baseline,
-        space=plan.space, data=plan.data, target_macs=plan.target_macs, winner=best.name, score=answer.best.score,
-        top1=float(np.mean(list(correct))), done=len(results), total=len(results) + wanted,
+        coefficients=replace(best.coefficients, growth=growth, searched=step), rounding=plan.rounding,
+        baseline=plan.baseline, space=plan.space, data=plan.data, target_macs=plan.target_macs, winner=best.name,
+        score=standing.measured if standing else None,
+        top1=results.accuracy(best.index, standing.epochs) if standing else None, done=len(results),
+        total=len(results) + wanted,
     )  # fmt: skip
 
 

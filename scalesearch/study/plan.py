@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
@@ -10,13 +11,13 @@ from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
 from scalesearch.design.cost import cost, score
-from scalesearch.design.scaling import Coefficients, Rounding
+from scalesearch.design.scaling import Rounding, realised
 from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
+from scalesearch.study.posterior import Network
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Runners
 from scalesearch.study.row import BASELINE, Key, Row
 from scalesearch.typed import parse
 
@@ -47,7 +48,8 @@ class SearchPlan:
         real_tolerance: share by which a candidate's real cost ratio may miss 2; None: any cost (paper-literal).
         target_macs: T of the score.
         data, data_digest: the images' name and content.
-        validation: images held out of train for the selection.
+        validation: images held out of train for the selection; ``majority``: the share that guessing the most frequent
+            class gets right of them.
         train: settings of one full training; each has a seed of its own.
         device: kind of device, since its kernels decide the last digits.
         weights: what all start from; None: from scratch.
@@ -63,6 +65,7 @@ class SearchPlan:
     data: str
     data_digest: str
     validation: int
+    majority: float
     proxy: Proxy
     train: TrainConfig
     device: str
@@ -76,7 +79,8 @@ class SearchPlan:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what came later is left out at its default, so that older runs are the same search."""
-        plain = {**asdict(self), "baseline": self.baseline.to_dict(), "train": self.train.settings()}
+        proxy = {**asdict(self.proxy), "baseline": self.proxy.baseline.to_dict()}
+        plain = {**asdict(self), "baseline": self.baseline.to_dict(), "proxy": proxy, "train": self.train.settings()}
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
@@ -91,7 +95,15 @@ class SearchPlan:
 
     def enumerate(self) -> Enumeration:
         """The candidates: the same list every time."""
-        return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance)
+        return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance, self.proxy.baseline)
+
+    def score(self, top1: float, ratio: float) -> float:
+        """Accuracy·(FLOPs/T)^−0.07, the FLOPs as many times the baseline's as they are where networks are trained.
+
+        Args:
+            ratio: multiply-adds of the network as trained over those of the baseline as trained.
+        """
+        return score(top1, ratio * cost(self.baseline).macs, self.target_macs)
 
 
 @dataclass(frozen=True)
@@ -121,16 +133,32 @@ class Trial:
 def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
     """The trial of a key: candidate −1 is the baseline."""
     number, seed, until = key
-    name, spec = (
-        ("baseline", plan.baseline) if number == BASELINE else (candidates[number].name, candidates[number].spec)
-    )
+    name, spec, trained = "baseline", plan.baseline, plan.proxy.baseline
+    if number != BASELINE:
+        name, spec, trained = candidates[number].name, candidates[number].spec, candidates[number].trained
     train = replace(plan.train, seed=seed)
-    return Trial(number, name, replace(spec, name=name), plan.proxy.spec(spec), train, until, plan.weights)
+    return Trial(number, name, replace(spec, name=name), replace(trained, name=name), train, until, plan.weights)
 
 
-def runners(plan: SearchPlan, candidates: Sequence[Candidate]) -> Runners:
-    """The candidates as the race sees them."""
-    return {c.index: score(1.0, c.macs, plan.target_macs) for c in candidates}
+def networks(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Network, ...]:
+    """The baseline and the candidates as the statistics see them, as trained."""
+    small = plan.proxy.baseline
+    pairs = [(BASELINE, 1.0, small), *((c.index, c.proxy_ratio, c.trained) for c in candidates)]
+    return tuple(Network(number, plan.score(1.0, ratio), _features(small, spec)) for number, ratio, spec in pairs)
+
+
+def _features(small: NetSpec, spec: NetSpec) -> tuple[float, ...]:
+    """Doublings that depth, width and resolution bring, and those that rounding up the last map wastes."""
+    waste = [math.log2(_last_map(one) * _stride(one) / one.resolution) for one in (spec, small)]
+    return (*realised(small, spec).shares, 2 * (waste[0] - waste[1]))
+
+
+def _stride(spec: NetSpec) -> int:
+    return spec.stem.reduction * math.prod(stage.stride for stage in spec.stages)
+
+
+def _last_map(spec: NetSpec) -> int:
+    return math.ceil(spec.resolution / _stride(spec))
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
@@ -162,7 +190,7 @@ class Measurement:
     """What a worker measured of a trial. Accuracies are of the proxy, on validation images.
 
     ``reason`` is empty for a trial that ended well and says why one failed. ``seconds`` is wall time of this portion.
-    ``note`` says what was odd about it.
+    ``note`` says what was odd about it; ``latency_ms`` is of one image through the full-size network.
     """
 
     macs: int
@@ -173,6 +201,7 @@ class Measurement:
     seconds: float
     reason: str = ""
     note: str = ""
+    latency_ms: float | None = None
 
 
 def nothing_measured(one: Trial, reason: str) -> Measurement:
@@ -182,23 +211,24 @@ def nothing_measured(one: Trial, reason: str) -> Measurement:
 
 def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: Measurement) -> Row:
     """A candidate's design (None: the baseline's), its measurements, and the score that joins them."""
-    sizes, failed = cost(one.spec), bool(measurement.reason)
+    sizes, trained, failed = cost(one.spec), cost(one.proxy_spec).macs, bool(measurement.reason)
     top1 = None if failed else measurement.correct / measurement.images
-    multipliers = candidate.coefficients if candidate else Coefficients(1, 1, 1)
+    proxy_ratio = trained / cost(plan.proxy.baseline).macs
+    has = realised(plan.proxy.baseline, one.proxy_spec)
     return Row(
         candidate=one.candidate, role="candidate" if candidate else "baseline",
         control=candidate.control if candidate else "", name=one.name, digest=one.spec.digest,
-        alpha=multipliers.alpha, beta=multipliers.beta, gamma=multipliers.gamma,
+        depth_ratio=has.depth, width_ratio=has.width, resolution_ratio=has.resolution,
         triples="; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
         nominal_ratio=candidate.nominal_ratio if candidate else 1.0, real_ratio=sizes.macs / cost(plan.baseline).macs,
-        macs=measurement.macs, fvcore_total=measurement.fvcore_total, params=sizes.params,
+        proxy_ratio=proxy_ratio, macs=measurement.macs, fvcore_total=measurement.fvcore_total, params=sizes.params,
         activations=sizes.activations, resolution=one.spec.resolution, blocks=sum(one.spec.depths),
         seed=one.train.seed, status="failed" if failed else "done", reason=measurement.reason, top1=top1,
         correct=measurement.correct, images=measurement.images,
-        score=None if top1 is None else score(top1, measurement.macs, plan.target_macs),
-        proxy_resolution=one.proxy_spec.resolution, proxy_macs=cost(one.proxy_spec).macs, epochs=one.until,
+        score=None if top1 is None else plan.score(top1, proxy_ratio),
+        proxy_resolution=one.proxy_spec.resolution, proxy_macs=trained, epochs=one.until,
         full_epochs=one.train.epochs, train_loss=None if failed else measurement.train_loss,
-        seconds=measurement.seconds, note=measurement.note,
+        seconds=measurement.seconds, latency_ms=measurement.latency_ms, note=measurement.note,
     )  # fmt: skip
 
 

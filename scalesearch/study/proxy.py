@@ -1,66 +1,81 @@
-"""What a trial really trains: the candidate made affordable, by rules that anybody can read off the table."""
+"""What a search really trains: the baseline made affordable, by rules that anybody can read off the table."""
 
+import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from scalesearch.design.cost import cost
+from scalesearch.design.scaling import NEAR_ENOUGH, PAPER, Coefficients, Multipliers, meet
 from scalesearch.design.spec import NetSpec
-from scalesearch.errors import UserError
+from scalesearch.units import show_count
 
-SMALLEST_RESOLUTION = 16
-CPU_MACS = 12_000_000  # what two cores train at some hundred images a second
+CPU_MACS = 6_000_000  # what two cores train at some hundred images a second
 GPU_MACS = 1_000_000_000
-CPU_IMAGES = 4000
+CPU_IMAGES = 3200
+CPU_EPOCHS, GPU_EPOCHS = 10, 20
+REGULARISATION = 0.3 / 7  # of dropout and drop-path for a doubling: B0 was released with 0.2, B7 with 0.5
+Shrinking = Literal["family", "full-depth", "resolution"]
+SHRINKING: dict[Shrinking, Coefficients] = {  # along which a baseline is made smaller
+    "family": Multipliers(PAPER.alpha, PAPER.beta, PAPER.gamma).coefficients(),
+    "full-depth": Multipliers(1, PAPER.beta, PAPER.gamma).coefficients(),
+    "resolution": Multipliers(1, 1, PAPER.gamma).coefficients(),
+}
 
 
 @dataclass(frozen=True)
 class Proxy:
-    """Accuracy comes from the candidate at ``resolution / resolution_divisor``, trained for ``epochs`` on at most
-    ``images`` training images. The FLOPs in the score are the full-size network's."""
+    """Accuracy comes from candidates made around ``baseline``, φ = 0 as it is trained, each at twice *its* cost.
 
-    resolution_divisor: float
+    Args:
+        baseline: the full-size one itself where that is affordable.
+        epochs: of a full training.
+        images: training images, at most.
+    """
+
+    baseline: NetSpec
     epochs: int
     images: int
 
-    def spec(self, spec: NetSpec) -> NetSpec:
-        """The network as trained: same channels and blocks, smaller images."""
-        return replace(spec, resolution=max(1, round(spec.resolution / self.resolution_divisor)))
-
     def describe(self, baseline: NetSpec) -> str:
         """One line for tables and figures."""
-        size = self.spec(baseline).resolution
-        scale = f"at 1/{self.resolution_divisor:g} resolution" if self.resolution_divisor > 1 else "at full resolution"
-        return f"{scale} (baseline {size} px), {self.epochs} epochs, {self.images} training images"
+        size = f"{show_count(cost(self.baseline).macs)} multiply-adds at {self.baseline.resolution} px"
+        what = "at full size" if self.baseline == baseline else "as a smaller proxy"
+        return f"{what} (baseline {size}), {self.epochs} epochs, {self.images} training images"
 
 
 def choose_proxy(
     baseline: NetSpec,
     available: int,
     gpu: bool,
-    divisor: float | None = None,
+    macs: float | None = None,
+    shrinking: Shrinking = "family",
     epochs: int | None = None,
     images: int | None = None,
 ) -> Proxy:
     """The proxy for a search; what is None is chosen by a rule that depends on the inputs alone, never on timing.
 
-    The divisor is the smallest whole number that brings the baseline to 12M multiply-adds or fewer on a CPU (1G on a
-    GPU), but never below 16 pixels; at most 4000 training images and 18 epochs on a CPU.
+    A baseline of more than 6M multiply-adds on a CPU (1G on a GPU) is made smaller as its own family's member at φ < 0;
+    at most 3200 training images and 10 epochs on a CPU. Dropout and drop-path shrink with it (``REGULARISATION``).
 
     Args:
         available: training images there are.
         gpu: whether trials run on one.
+        macs: multiply-adds of the baseline as trained, at most.
+        shrinking: "family" makes depth, width and resolution smaller, "full-depth" leaves the blocks, "resolution"
+            leaves everything but the pixels.
 
     Raises:
-        UserError: a divisor below 1, or one that leaves less than 8 pixels.
+        UserError: a size that the baseline cannot be brought to.
     """
-    if divisor is None:
-        limit = GPU_MACS if gpu else CPU_MACS
-        divisor = 1.0
-        while (
-            cost(Proxy(divisor, 1, 1).spec(baseline)).macs > limit
-            and round(baseline.resolution / (divisor + 1)) >= SMALLEST_RESOLUTION
-        ):
-            divisor += 1
-    if not 1 <= divisor <= baseline.resolution / 8:
-        raise UserError("--proxy-divisor", f"{divisor:g} is not between 1 and {baseline.resolution / 8:g}.")
+    limit = macs if macs is not None else GPU_MACS if gpu else CPU_MACS
+    trained = baseline if cost(baseline).macs <= limit else _smaller(baseline, limit, shrinking, macs is not None)
     chosen_images = images or (available if gpu else min(available, CPU_IMAGES))
-    return Proxy(float(divisor), epochs or (20 if gpu else 18), min(chosen_images, available))
+    return Proxy(trained, epochs or (GPU_EPOCHS if gpu else CPU_EPOCHS), min(chosen_images, available))
+
+
+def _smaller(baseline: NetSpec, limit: float, shrinking: Shrinking, exact: bool) -> NetSpec:
+    """The member at φ < 0; the smallest one where a space's fixed parts leave none of that size, unless it is asked."""
+    near = NEAR_ENOUGH if exact else math.inf
+    small = meet(baseline, SHRINKING[shrinking], limit, "budget", "--proxy-flops", near).spec
+    less = REGULARISATION * math.log2(cost(baseline).macs / cost(small).macs)
+    return replace(small, dropout=max(0.0, baseline.dropout - less), drop_path=max(0.0, baseline.drop_path - less))

@@ -1,72 +1,94 @@
-"""The race: which training comes next, who is out, who is still in. Results in, decisions out.
+"""The race: which training comes next, and why a search stops. Results in, decisions out.
 
-Candidates run in rungs, each rung with more epochs (of the same training, paused and continued) or more seeds. After a
-rung a candidate is out only if it is statistically beaten there; of those still in, the most promising enter the next
-rung first, as many as the rung has places. Who gets no place is not out: it is in the answer's set as undecided, and
-more budget gives it its turn (``open_places``).
+1. The baseline is trained to the end, twice. Where it has not learnt to tell classes apart, nothing else would mean
+   anything, and the search stops there.
+2. All candidates are trained for a few epochs, twice. That orders them and decides nothing.
+3. The better half, every control and the paper's triple are trained to the end.
+4. Further seeds go, a few at a time, where they lower the expected loss of the recommendation most, until its bound is
+   below the tolerance or the race's trainings are used up.
 
-Everything follows from the results alone, so an interrupted race continues where it was, and a race that is given more
-budget keeps every training it has.
+Everything follows from the results alone: an interrupted race continues where it was, however many work on it, and
+one that is given more budget keeps every training that it has.
 """
 
+import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
+from scalesearch.study.posterior import Floats32, Network, Posterior, Shown, allocation, posterior
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import (
     LEVEL,
     Bools,
     Floats,
-    Interval,
     Sample,
     SeedSpread,
-    not_beaten,
     resample,
     sample,
     seed_spread,
-    weigh,
+    wilson_interval,
 )
 
-
-@dataclass(frozen=True)
-class Rung:
-    """Trained for ``epochs`` with ``seeds`` seeds by the best ``share`` of all candidates that are still in."""
-
-    epochs: int
-    seeds: int
-    share: float
+ORDER_SEEDS, BASELINE_SEEDS = 2, 2
+ORDER_EPOCHS, ORDER_SHARE = 4, 0.25  # of the rung that orders: the larger of the two
+ORDER_STEPS = 300  # optimiser steps that it has at least
+SHARE = 0.5  # of the candidates that are trained to the end at first
+ROUND = 4  # further trainings decided on at a time, however many run side by side
+MOST_FURTHER = 4  # times the candidates: further trainings where no number bounds them
+TOLERANCE = 0.005  # of score: what may be lost without mattering
+KEPT = 64  # posteriors
+LEARNT = 0.05  # of the way from guessing the most frequent class to being right always
 
 
 @dataclass(frozen=True)
 class Race:
-    """The rungs, epochs and seeds never falling, and the level of the winner set."""
+    """How trainings are given out.
 
-    rungs: tuple[Rung, ...]
+    Args:
+        full: epochs of a training to the end.
+        order: epochs of the rung that orders; 0 where all are trained to the end.
+        seeds: first full trainings of each candidate that gets one.
+        further: full trainings after those, at most; None until the tolerance or ``MOST_FURTHER``.
+        tolerance: of score; further trainings end when the bound on the expected loss is no larger.
+        level: of the set and of the bound.
+    """
+
+    full: int
+    order: int
+    seeds: int = 1
+    further: int | None = 0
+    tolerance: float = TOLERANCE
     level: float = LEVEL
 
 
-Runners = Mapping[int, float]  # candidates in the race by number, and what turns the accuracy of each into a score
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a candidate stands, by its furthest rung.
+@dataclass(frozen=True, eq=False)
+class Field:
+    """Who takes part.
 
     Args:
-        rung: its furthest, from 0.
-        inside: not beaten.
-        seeds: trainings that it was judged by: the rung's, or as many as all in the rung have while it is not over.
-        score: mean over these seeds, with its 95 % interval.
+        networks: the baseline and every candidate.
+        always: candidates that are trained to the end in any case: controls and the paper's triple.
+        majority: the share of validation images that guessing the most frequent class gets right.
     """
 
-    number: int
-    rung: int
-    inside: bool
-    seeds: int
-    score: Interval
+    networks: tuple[Network, ...]
+    always: frozenset[int] = frozenset()
+    majority: float = 0.0
+
+    @property
+    def candidates(self) -> tuple[int, ...]:
+        """Their numbers."""
+        return tuple(network.number for network in self.networks if network.number != BASELINE)
+
+    @property
+    def factors(self) -> dict[int, float]:
+        """What turns an accuracy into a score, by network."""
+        return {network.number: network.factor for network in self.networks}
 
 
 @dataclass(frozen=True)
@@ -75,53 +97,44 @@ class State:
 
     Args:
         wanted: trainings to run now, most wanted first; empty when the race is over.
-        places: every candidate with a result, those that went furthest first, then by score; of a rung that is not
-            over, those are judged that were trained in it.
-        spread: between seeds, as the furthest rung showed it; None where nothing is known of it.
+        planned: trainings that there will be in the end, if no tolerance is met before.
+        learnt: False where the baseline was trained to the end and is no better than guessing.
     """
 
     wanted: tuple[Key, ...]
-    places: tuple[Place, ...]
-    spread: SeedSpread | None
-
-    @property
-    def inside(self) -> tuple[Place, ...]:
-        """The winner set so far."""
-        return tuple(place for place in self.places if place.inside)
-
-
-Verdicts = tuple[tuple[Place, ...], SeedSpread | None]  # of a rung: where each candidate stands, and the seeds' spread
+    planned: int
+    learnt: bool = True
 
 
 class Results:
-    """Which validation images each training got right, None where it failed; a training's result never changes.
+    """What each training showed on the validation images, None where it failed; a training's result never changes.
 
     What is computed from a result is kept beside it, so that every further result costs its own images alone.
     """
 
     def __init__(self, known: Mapping[Key, Bools | None] | None = None) -> None:
-        self._right: dict[Key, Bools | None] = {}
+        self._shown: dict[Key, Shown | None] = {}
         self._seeds: dict[tuple[int, int], dict[int, Bools]] = {}
         self._resampled: dict[Key, Floats] = {}
         self._samples: dict[tuple[int, int, tuple[int, ...]], Sample] = {}
-        self.verdicts: dict[int, tuple[object, Verdicts]] = {}  # the last of each rung, with what was asked
+        self._posteriors: dict[tuple[tuple[Network, ...], int, frozenset[Key]], Posterior | None] = {}
         for key, right in (known or {}).items():
             self.add(key, right)
 
     def __contains__(self, key: Key) -> bool:
-        return key in self._right
+        return key in self._shown
 
     def __len__(self) -> int:
-        return len(self._right)
+        return len(self._shown)
 
     def __iter__(self) -> Iterator[Key]:
         """(candidate, seed, epochs) of every training."""
-        return iter(self._right)
+        return iter(self._shown)
 
-    def add(self, key: Key, right: Bools | None) -> None:
-        """Takes a result in."""
+    def add(self, key: Key, right: Bools | None, soft: Floats32 | None = None) -> None:
+        """Takes a result in: which images are right, and each image's soft score where it was kept."""
         number, seed, epochs = key
-        self._right[key] = right
+        self._shown[key] = None if right is None else Shown(number, seed, epochs, right, soft)
         if right is not None:
             self._seeds.setdefault((number, epochs), {})[seed] = right
 
@@ -132,6 +145,11 @@ class Results:
     def numbers(self, epochs: int) -> list[int]:
         """The candidates, the baseline among them, with a result at a number of epochs."""
         return sorted(number for number, reached in self._seeds if reached == epochs)
+
+    def accuracy(self, number: int, epochs: int) -> float | None:
+        """The mean over seeds; None where none has a result."""
+        right = self._seeds.get((number, epochs))
+        return float(np.mean([one.mean() for one in right.values()])) if right else None
 
     def sample(self, number: int, epochs: int, seeds: Collection[int] | None = None) -> Sample:
         """What a candidate's trainings showed at a number of epochs, with all its seeds or some of them."""
@@ -151,109 +169,157 @@ class Results:
         """Between seeds, of everything trained for so long, the baseline included."""
         return seed_spread([self.sample(number, epochs) for number in self.numbers(epochs)])
 
+    def posterior(self, field: Field, full: int, known: Collection[Key] | None = None) -> Posterior | None:
+        """What is known of the scores after ``full`` epochs, from all trainings or those of ``known``.
 
-def usual(epochs: int, seeds: int = 1, level: float = LEVEL) -> Race:
-    """The race of a search: all candidates twice for 1/18 of the epochs, a third of them for 4/18, a ninth to the end.
-
-    Successive halving with a factor of 3 (Jamieson & Talwalkar 2016, AISTATS); two seeds at the start, because without
-    them the spread between seeds is unknown and the winner set too small. Chosen on the truth tables: see
-    reports/LOG.md.
-
-    Args:
-        epochs: of a full training.
-        seeds: of the candidates trained fully.
-    """
-    first = max(1, round(epochs / 18))
-    second = max(first + 1, round(4 * epochs / 18))
-    rungs = [Rung(first, 2, 1.0)] if first < epochs else []
-    rungs += [Rung(second, 1, 1 / 3)] if second < epochs else []
-    return Race((*rungs, Rung(epochs, seeds, 1 / 9 if rungs else 1.0)), level)
+        Asked again, it is not computed again.
+        """
+        keys = frozenset(self._shown if known is None else known)
+        question = (field.networks, full, keys)
+        if question not in self._posteriors:
+            if len(self._posteriors) >= KEPT:
+                del self._posteriors[next(iter(self._posteriors))]
+            shown = [one for key in sorted(keys) if (one := self._shown[key]) is not None]
+            self._posteriors[question] = posterior(field.networks, shown, full)
+        return self._posteriors[question]
 
 
-def exhaustive(race: Race) -> Race:
-    """Everything trained fully with every seed, in one rung."""
-    last = race.rungs[-1]
-    return replace(race, rungs=(replace(last, share=1.0),))
-
-
-def open_places(race: Race) -> Race:
-    """The same rungs with a place for everybody who is still in."""
-    return replace(race, rungs=tuple(replace(rung, share=1.0) for rung in race.rungs))
-
-
-def planned(race: Race, candidates: int) -> int:
-    """Trainings of the race if nothing is beaten, the baseline's among them."""
-    return sum((1 + places(rung, candidates)) * rung.seeds for rung in race.rungs)
-
-
-def places(rung: Rung, candidates: int) -> int:
-    """How many candidates a rung has room for."""
-    return max(1, math.ceil(rung.share * candidates - 1e-9))
-
-
-def advance(race: Race, runners: Runners, results: Results) -> State:
-    """What to train next, and where everybody stands: one pass over the rungs, each judged once.
-
-    Each rung's test has a share of the level's error, so that the best candidate is lost with probability
-    1 − level at most over all rungs (Bonferroni).
-    """
-    level = 1 - (1 - race.level) / len(race.rungs)
-    field = list(runners)
-    standing: dict[int, Place] = {}
-    spread: SeedSpread | None = None
-    wanted: tuple[Key, ...] = ()
-    for number, rung in enumerate(race.rungs):
-        entrants = field[: places(rung, len(runners))]
-        wanted = tuple(
-            key
-            for seed in range(rung.seeds)
-            for key in ((n, seed, rung.epochs) for n in (BASELINE, *entrants))
-            if key not in results
-        )
-        if wanted:
-            rung, entrants = _trained_part(rung, entrants, results)  # noqa: PLW2901
-        # those of whose trainings in the rung none failed
-        judged = {n: runners[n] for n in entrants if results.seeds(n, rung.epochs).keys() >= set(range(rung.seeds))}
-        if not judged:
-            break
-        stands, spread = _verdicts(number, rung, judged, level, spread, results)
-        standing |= {place.number: place for place in stands}
-        field = sorted((n for n in judged if standing[n].inside), key=lambda n: -standing[n].score.value)
-        if wanted or sum(place.inside for place in standing.values()) == 1:
-            break
-    ordered = sorted(standing.values(), key=lambda p: (-p.rung, not p.inside, -p.score.value, p.number))
-    return State(wanted, tuple(ordered), spread)
-
-
-def _trained_part(rung: Rung, entrants: Sequence[int], results: Results) -> tuple[Rung, list[int]]:
-    """The entrants that have been trained in the rung, with as many seeds as all of them have."""
-    counts = {
-        n: next((s for s in range(rung.seeds) if (n, s, rung.epochs) not in results), rung.seeds) for n in entrants
-    }
-    there = [n for n in entrants if counts[n]]
-    return replace(rung, seeds=min((counts[n] for n in there), default=1)), there
-
-
-def _verdicts(
-    number: int, rung: Rung, judged: Runners, level: float, before: SeedSpread | None, results: Results
-) -> Verdicts:
-    """How the runners stand in a rung; judged once for the same trainings.
+def usual(full: int, steps_per_epoch: int, **settings: Any) -> Race:
+    """The race of a search.
 
     Args:
-        before: the spread between seeds that an earlier rung showed, for a rung that cannot show its own.
+        full: epochs of a training to the end.
+        steps_per_epoch: optimiser steps; the rung that orders has a floor of steps, since a network of which it has
+            only seen the warm-up says nothing.
+        settings: other fields of ``Race``.
     """
-    # where the baseline has several seeds, they tell of the spread between them, too
-    repeated = [seed for seed in results.seeds(BASELINE, rung.epochs) if seed < rung.seeds]
-    repeats = [results.sample(BASELINE, rung.epochs, repeated)] if repeated else []
-    question = (rung, tuple(judged.items()), level, before, tuple(repeats))
-    asked, verdicts = results.verdicts.get(number, (None, ((), None)))
-    if asked != question:
-        seeds = range(rung.seeds)
-        samples = [results.sample(n, rung.epochs, seeds) for n in judged]
-        spread = seed_spread([*samples, *repeats]) or before
-        evidence = weigh(samples, list(judged.values()), spread)
-        inside = not_beaten(evidence, level)
-        stands = [Place(n, number, bool(inside[i]), rung.seeds, evidence.interval(i)) for i, n in enumerate(judged)]
-        verdicts = tuple(stands), spread
-        results.verdicts[number] = (question, verdicts)
-    return verdicts
+    order = max(ORDER_EPOCHS, round(ORDER_SHARE * full), math.ceil(ORDER_STEPS / steps_per_epoch))
+    return Race(full, order if order < full else 0, **settings)
+
+
+def exhaustive(race: Race, seeds: int) -> Race:
+    """Everything trained fully with every seed."""
+    return replace(race, order=0, seeds=seeds, further=0)
+
+
+def advance(race: Race, field: Field, results: Results) -> State:
+    """What to train next: one pass over the steps of the race."""
+    first = _baseline(race)
+    if all(key in results for key in first) and not learnt(results, BASELINE, race.full, field.majority):
+        return State((), len(first), learnt=False)
+    early = _early(race, field)
+    entrants = _entrants(race, field, results) if all(key in results for key in early) else None
+    number = len(_places(race, field)) if entrants is None else len(entrants)
+    planned = len(first) + len(early) + number * race.seeds + (race.further or 0)
+    # the baseline first; whoever has nothing to do meanwhile goes on with what orders
+    wanted = _missing((*first, *early), results)
+    if wanted or entrants is None:
+        return State(wanted, planned)
+    base = [*first, *early, *((n, seed, race.full) for seed in range(race.seeds) for n in entrants)]
+    wanted = _missing(base, results)
+    return State(wanted or _further(race, field, results, base)[0], planned)
+
+
+def outlook(race: Race, field: Field, results: Results) -> tuple[tuple[Key, ...], ...]:
+    """The trainings still to come, step by step, if no tolerance is met before.
+
+    Who will be trained to the end is not known before the candidates are ordered, nor who gets further seeds: the first
+    ones stand for them.
+    """
+    first = _baseline(race)
+    if not advance(race, field, results).wanted:
+        return ()
+    early = _early(race, field)
+    ordered = all(key in results for key in early)
+    entrants = _entrants(race, field, results) if ordered else _places(race, field)
+    full = [(n, seed, race.full) for seed in range(race.seeds) for n in entrants]
+    steps = [_missing(keys, results) for keys in (first, early, full)]
+    more, left = ((), race.further or 0) if any(steps) else _further(race, field, results, [*first, *early, *full])
+    names = itertools.cycle(entrants)
+    later = tuple((next(names), race.seeds + i // len(entrants), race.full) for i in range(left))
+    return (*steps, (*more, *later))
+
+
+def _early(race: Race, field: Field) -> list[Key]:
+    return [(n, seed, race.order) for seed in range(ORDER_SEEDS if race.order else 0) for n in field.candidates]
+
+
+def _baseline(race: Race) -> list[Key]:
+    return [(BASELINE, seed, race.full) for seed in range(max(BASELINE_SEEDS, race.seeds))]
+
+
+def _missing(keys: Collection[Key], results: Results) -> tuple[Key, ...]:
+    return tuple(key for key in keys if key not in results)
+
+
+def _places(race: Race, field: Field) -> list[int]:
+    """Stand-ins for the candidates that will be trained to the end, at most as many, until they are known."""
+    ranked = sorted(field.candidates, key=lambda n: n in field.always)
+    better = set(ranked[: math.ceil(SHARE * len(ranked))])
+    return [n for n in field.candidates if not race.order or n in better | field.always]
+
+
+def _entrants(race: Race, field: Field, results: Results) -> list[int]:
+    """Who is trained to the end: the better half as the early rung ordered them, and those who are in any case.
+
+    Where most are still at guessing, the rung ordered nothing, and all are.
+    """
+    if not race.order:
+        return list(field.candidates)
+    told = [n for n in field.candidates if learnt(results, n, race.order, field.majority)]
+    if len(told) < len(field.candidates) / 2:
+        return list(field.candidates)
+    scores = {n: field.factors[n] * (results.accuracy(n, race.order) or 0.0) for n in field.candidates}
+    ranked = sorted(field.candidates, key=lambda n: (-scores[n], n))
+    better = set(ranked[: math.ceil(SHARE * len(ranked))])
+    return [n for n in ranked if n in better | field.always]
+
+
+def _further(race: Race, field: Field, results: Results, base: Collection[Key]) -> tuple[tuple[Key, ...], int]:
+    """The open trainings of the round that is running, or of the next one, and how many may follow them.
+
+    Rounds are decided on what was known when the one before them was over, so that they are the same however many
+    trainings run side by side and however often the search was interrupted.
+    """
+    known, seeds = list(base), Counter(number for number, _, epochs in base if epochs == race.full)
+    left = MOST_FURTHER * len(field.candidates) if race.further is None else race.further
+    while left > 0:
+        believed = results.posterior(field, race.full, known)
+        if believed is None:
+            break
+        if believed.loss_bound(recommended(believed, race.full, results), race.level) <= race.tolerance:
+            break
+        new = []
+        for number in allocation(believed, min(ROUND, left)):
+            new.append((number, seeds[number], race.full))
+            seeds[number] += 1
+        left -= len(new)
+        if missing := _missing(new, results):
+            return missing, left
+        known += new
+    return (), 0
+
+
+def recommended(believed: Posterior, full: int, results: Results) -> int:
+    """Of the candidates that were trained to the end, the one with the highest expected score; of equals the first."""
+    means = dict(zip(believed.numbers, believed.mean.tolist(), strict=True))
+    trained = [n for n in believed.candidates if results.seeds(n, full)]
+    return max(trained, key=lambda n: (means[n], -n))
+
+
+def learnt(results: Results, number: int, epochs: int, majority: float) -> bool:
+    """Whether a network's trainings, taken together, are clearly better than guessing the most frequent class."""
+    right = results.seeds(number, epochs)
+    if not right:
+        return False
+    hits, images = np.mean([one.sum() for one in right.values()]), len(next(iter(right.values())))
+    return above_guessing(float(hits), images, majority)
+
+
+def above_guessing(hits: float, images: int, majority: float) -> bool:
+    """Whether so many right answers are clearly more than the most frequent class gives: the one rule of guessing.
+
+    "Clearly": a twentieth of the way from there to being right always, and not by the luck of the images.
+    """
+    least = majority + LEARNT * (1 - majority)
+    return hits / images >= least and wilson_interval(hits, images).low > majority

@@ -18,7 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.candidates import Enumeration
-from scalesearch.design.cost import EXPONENT, cost, score
+from scalesearch.design.cost import EXPONENT, cost
+from scalesearch.design.scaling import Step
+from scalesearch.design.spec import shape_of
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
 from scalesearch.study.answer import (
@@ -34,8 +36,9 @@ from scalesearch.study.answer import (
 )
 from scalesearch.study.plan import Measurement, SearchPlan, trial
 from scalesearch.study.plan import row as plan_row
+from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Results
-from scalesearch.study.row import BASELINE, TRAININGS, Key, Row, TrialResult, parse_rows
+from scalesearch.study.row import BASELINE, TRAININGS, Row, TrialResult, parse_rows
 from scalesearch.study.statistics import Bools, Interval
 from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
 from scalesearch.study.verification import FILE as VERIFICATION_FILE
@@ -43,8 +46,8 @@ from scalesearch.study.verification import Verification, folder_of, read_verific
 from scalesearch.typed import parse
 
 RUN_FILE, ROWS_FILE, METRICS_FILE = "run.json", "rows.json", "metrics.json"
-FORMAT = 3  # of run.json
-ROWS_FORMAT = 1
+FORMAT = 4  # of run.json
+ROWS_FORMAT = 2
 MEND, AGAIN = "Continue the search to mend it.", "Verify again to mend it."
 WHAT = "a run of scalesearch"
 TRIES, PAUSE_SECONDS = 4, 0.1  # for two files that are replaced one after the other
@@ -169,10 +172,11 @@ class Record:
 
     @property
     def leader(self) -> NetworkSummary | None:
-        """The recommended candidate, or the first one where there is no answer yet; None while nothing has a result."""
+        """The recommended candidate, None where it was not trained; or the first one where there is no answer yet."""
         candidates = [one for one in self.summaries if not one.is_baseline]
-        name = self.answer.recommended if self.answer else ""
-        return next((one for one in candidates if one.row.name == name), candidates[0] if candidates else None)
+        if self.answer is not None:
+            candidates = [one for one in candidates if one.row.name == self.answer.recommended]
+        return candidates[0] if candidates else None
 
     @property
     def complete(self) -> bool:
@@ -226,8 +230,8 @@ def _read_answers(folder: Path) -> tuple[Answer | None, Recommendation | None]:
             return None, None
         if (folder / RECOMMENDATION_FILE).exists():
             chosen = read_recommendation(folder)
-            scores = [standing.score for standing in answer.standings if standing.name == answer.recommended]
-            if [chosen.winner, chosen.complete, chosen.score] == [answer.recommended, answer.complete, *scores]:
+            measured = answer.best.measured if answer.best else None
+            if (chosen.winner, chosen.complete, chosen.score) == (answer.recommended, answer.complete, measured):
                 break
         time.sleep(PAUSE_SECONDS)
     return answer, read_recommendation(folder)
@@ -322,7 +326,7 @@ def _check_row(record: Record, row: Row) -> None:
     one = trial(plan, candidates, row.key)
     measurement = Measurement(
         cost(one.spec).macs, row.fvcore_total, row.correct, row.images, row.train_loss or 0.0, row.seconds,
-        (row.reason or "unknown") if row.status == "failed" else "", row.note,
+        (row.reason or "unknown") if row.status == "failed" else "", row.note, row.latency_ms,
     )  # fmt: skip
     for name, follows in plan_row(plan, one, candidate, measurement).to_dict().items():
         stated = getattr(row, name)
@@ -338,12 +342,14 @@ def _check_answer(record: Record, answer: Answer) -> None:
         if controls.get(standing.name, "?") != standing.control:
             kind = f"as a control of {standing.control}" if standing.control else "that is no control"
             raise UserError(f"{where}: standings", f"the plan has no candidate {standing.name} {kind}.", do=MEND)
-        _check_standing(record, standing, numbers[standing.name])
+        _check_standing(record, answer, standing, numbers[standing.name])
     names = [standing.name for standing in answer.standings]
     if len(set(names)) < len(names):
         raise UserError(f"{where}: standings", "a candidate stands there twice.", do=MEND)
-    if answer.recommended not in [standing.name for standing in answer.members]:
-        raise UserError(f"{where}: recommended", f"{answer.recommended} is no member of the winner set.", do=MEND)
+    if answer.recommended not in (names if answer.certainty else numbers):  # a default may not have been trained yet
+        raise UserError(f"{where}: recommended", f"{answer.recommended} has no result.", do=MEND)
+    _check_certainty(record, answer)
+    controls["baseline"], numbers["baseline"] = "baseline", BASELINE
     for comparison in answer.comparisons:
         if controls.get(comparison.control) != comparison.dimension:
             raise UserError(
@@ -354,45 +360,60 @@ def _check_answer(record: Record, answer: Answer) -> None:
         raise UserError(f"{where}: level", f"{answer.level:g} is not between 0 and 1.", do=MEND)
 
 
-def _check_standing(record: Record, standing: Standing, number: int) -> None:
-    """Whether a standing follows from the rows: its score is the mean over its first seeds.
+def _check_standing(record: Record, answer: Answer, standing: Standing, number: int) -> None:
+    """Whether a standing follows from the rows, and its parts from one another.
 
-    Rows that came since it was written are more, never others. Older versions counted seeds, too, that were trained
-    already, but not yet by all in the rung, and so were not in the score.
+    Rows that came since it was written are more, never others.
     """
     where = f"{record.folder / ANSWER_FILE}: {standing.name}"
-    rows = [r for r in record.rows if r.candidate == number and r.epochs == standing.epochs and r.status == "done"]
-    if not 0 < standing.seeds <= len(rows):
-        raise _conflict(where, f"{standing.seeds} trainings of {standing.epochs} epochs", len(rows), ROWS_FILE)
-    if not standing.low <= standing.score + 1e-9 or not standing.score <= standing.high + 1e-9:
-        reach = f"{standing.low:g} to {standing.high:g}"
-        raise UserError(where, f"the score {standing.score:g} lies outside of its interval, {reach}.", do=MEND)
-    scores = [row.score or 0.0 for row in sorted(rows, key=lambda row: row.seed)]
-    means = [sum(scores[:seeds]) / seeds for seeds in range(standing.seeds, 0, -1)]
-    if not any(math.isclose(standing.score, mean, rel_tol=1e-9) for mean in means):
-        raise _conflict(where, f"the score {standing.score:g}", f"{means[0]:g}", ROWS_FILE)
+    if standing.score and not standing.score.low - 1e-9 <= standing.score.value <= standing.score.high + 1e-9:
+        reach = f"{standing.score.low:g} to {standing.score.high:g}"
+        raise UserError(where, f"the score {standing.score.value:g} lies outside of its interval, {reach}.", do=MEND)
+    if (standing.status == "unknown") != (answer.certainty is None) or not 0 <= standing.best <= 1:
+        problem = f'"{standing.status}" with a probability of {standing.best:g} to be the best does not go together.'
+        raise UserError(where, problem, do=MEND)
+    factor = record.plan.score(1.0, record.enumeration.candidates[number].proxy_ratio)
+    accuracy = standing.measured / factor
+    _check_mean(record.rows, number, standing.epochs, standing.seeds, accuracy, where, ROWS_FILE)
 
 
 def _check_comparison(record: Record, comparison: Comparison, best: int, control: int) -> None:
-    """Whether what a comparison says goes together: its accuracies, the networks' FLOPs, the gap, and its verdict."""
-    where, plan = f"{record.folder / ANSWER_FILE}: comparisons: {comparison.control}", record.plan
-    macs = [record.enumeration.candidates[number].macs for number in (best, control)]
-    accuracies = [comparison.accuracy, comparison.control_accuracy]
-    scores = [score(accuracy, one, plan.target_macs) for accuracy, one in zip(accuracies, macs, strict=True)]
-    least = 0.5 / (comparison.seeds * plan.validation)  # as ``answer.compare`` counts an accuracy of 0
-    follows: dict[str, float] = {
-        "gap": scores[0] - scores[1], "cost_ratio": macs[0] / macs[1],
-        "cost_part": EXPONENT * math.log(macs[0] / macs[1]),
-        "accuracy_part": math.log(max(accuracies[0], least) / max(accuracies[1], least)),
-    }  # fmt: skip
-    for name, value in follows.items():
+    """Whether what a comparison says goes together: the networks' FLOPs, the gap, and its verdict."""
+    where = f"{record.folder / ANSWER_FILE}: comparisons: {comparison.control}"
+    candidates = record.enumeration.candidates
+    ratio = candidates[best].proxy_ratio / (1.0 if control == BASELINE else candidates[control].proxy_ratio)
+    for name, value in {"cost_ratio": ratio, "cost_part": EXPONENT * math.log(ratio)}.items():
         if not _close(getattr(comparison, name), value):
-            raise _conflict(f"{where}: {name}", getattr(comparison, name), value, "its accuracies and the plan")
+            raise _conflict(f"{where}: {name}", getattr(comparison, name), value, "the plan")
     gap = Interval(comparison.gap, comparison.low, comparison.high)
-    if (right := verdict(accuracies[0] >= accuracies[1], gap, comparison.cost_ratio)) != comparison.verdict:
+    right = verdict(comparison.accuracy_part >= 0, gap, comparison.cost_ratio)
+    if right != comparison.verdict:
         raise _conflict(f"{where}: verdict", comparison.verdict, right, "its interval")
-    for number, accuracy in zip((best, control), accuracies, strict=True):
-        _check_mean(record.rows, number, comparison.epochs, comparison.seeds, accuracy, where, ROWS_FILE)
+    if (comparison.accuracy_part + comparison.cost_part > 0) != (comparison.gap > 0):
+        raise _conflict(f"{where}: gap", comparison.gap, comparison.accuracy_part + comparison.cost_part, "its parts")
+
+
+def _check_certainty(record: Record, answer: Answer) -> None:
+    """Whether what is said of the recommendation goes together with the standings."""
+    certainty, where = answer.certainty, f"{record.folder / ANSWER_FILE}: certainty"
+    if (certainty is None) != bool(answer.undecided) or (answer.rule == "default") != bool(answer.undecided):
+        raise UserError(where, "there is a decision and a reason why there is none.", do=MEND)
+    if certainty is None:
+        return
+    full = record.plan.train.epochs
+    scores = {one.name: one.score.value for one in answer.standings if one.score and one.epochs == full}
+    known = {one.name for one in answer.standings}
+    if set(certainty.equivalents) - known or certainty.best not in certainty.equivalents:
+        raise UserError(f"{where}: equivalents", f"{certainty.best} and its equivalents are not all known.", do=MEND)
+    if answer.recommended not in certainty.equivalents:
+        raise _conflict(f"{where}: equivalents", answer.recommended, certainty.equivalents, ANSWER_FILE)
+    if (answer.rule == "score") != (answer.recommended == certainty.best):
+        raise _conflict(f"{where}: rule", answer.rule, certainty.best, ANSWER_FILE)
+    highest = max(scores, key=lambda name: scores[name])
+    if not _close(scores[highest], scores.get(certainty.best, math.nan)):
+        raise _conflict(f"{where}: best", certainty.best, highest, "the standings")
+    if not 0 <= certainty.loss <= certainty.bound + 1 or not _close(sum(one.best for one in answer.standings), 1.0):
+        raise UserError(where, "losses are negative, or probabilities do not add up to 1.", do=MEND)
 
 
 def _check_mean(
@@ -431,7 +452,7 @@ def _check_verification(record: Record, one: Verification) -> None:
     if len({*names, *one.failed}) < len(names) + len(one.failed):
         raise UserError(f"{where}: networks", "a network stands there twice.", do=AGAIN)
     stated: dict[str, tuple[object, object]] = {
-        "images": (one.images, plan.validation), "classes": (one.classes, plan.baseline.classes),
+        "images": (one.images, plan.validation), "majority": (one.majority, plan.majority),
         "full_epochs": (one.full_epochs, plan.train.epochs),
         "fully_trained": (one.fully_trained, min(one.epochs, one.epochs_at_one) >= one.full_epochs),
         "best": (one.best, max(one.networks, key=lambda network: network.at_phi.value).name),
@@ -444,11 +465,9 @@ def _check_verification(record: Record, one: Verification) -> None:
             f"{network.name}: control": (network.control, candidate.control),
             f"{network.name}: ranks": ([network.rank_at_one, network.rank_at_phi], ranks),
             f"{network.name}: ratio": (network.ratio, network.macs / cost(plan.baseline).macs),
-            f"{network.name}: at_phi": (
-                network.at_phi.value, score(network.accuracy, network.macs, plan.target_macs),
-            ),
+            f"{network.name}: at_phi": (network.at_phi.value, plan.score(network.accuracy, network.proxy_ratio)),
         }  # fmt: skip
-        at_one = network.at_one.value / score(1.0, candidate.macs, plan.target_macs)
+        at_one = network.at_one.value / plan.score(1.0, candidate.proxy_ratio)
         who = f"{where}: {network.name}"
         _check_mean(record.rows, candidate.index, one.epochs_at_one, network.seeds_at_one, at_one, who, ROWS_FILE)
         if rows:
@@ -475,10 +494,13 @@ def _check_recommendation(record: Record, answer: Answer, recommendation: Recomm
     for name, value in follows.items():
         if getattr(recommendation, name) != value:
             raise _conflict(f"{where}: {name}", getattr(recommendation, name), value, f"the plan and {ANSWER_FILE}")
-    if (theirs.alpha, theirs.beta, theirs.gamma) != (factors.alpha, factors.beta, factors.gamma):
+    pairs = zip((theirs.alpha, theirs.beta, theirs.gamma), (factors.alpha, factors.beta, factors.gamma), strict=True)
+    step = Step(shape_of(plan.baseline), shape_of(winner.spec))
+    if not all(_close(stated, follows) for stated, follows in pairs) or theirs.searched != step:
         raise _conflict(f"{where}: coefficients", theirs, factors, winner.name)
-    if not math.isclose(recommendation.score, answer.best.score, rel_tol=1e-9):
-        raise _conflict(f"{where}: score", f"{recommendation.score:g}", f"{answer.best.score:g}", ANSWER_FILE)
+    measured = answer.best.measured if answer.best else None
+    if not _same(recommendation.score, measured):
+        raise _conflict(f"{where}: score", recommendation.score, measured, ANSWER_FILE)
     if recommendation.done > len(record.rows):
         raise UserError(f"{where}: done", f"{recommendation.done} trainings, but {len(record.rows)} rows.", do=MEND)
 
@@ -506,26 +528,32 @@ def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
     return parse_rows(lines, str(path))
 
 
-def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64]) -> bytes:
-    """Label and prediction of each validation image as an ``.npz``, so that anybody can recompute and compare."""
+def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32) -> bytes:
+    """Label, prediction and soft score of each validation image as an ``.npz``, so that anybody can recompute."""
     content = io.BytesIO()
-    np.savez_compressed(content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16))
+    np.savez_compressed(
+        content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16),
+        soft=soft.astype(np.float16),
+    )  # fmt: skip
     return content.getvalue()
 
 
-def hits(result: TrialResult, where: str = "the ledger") -> Bools | None:
-    """Which validation images a training got right; None for a failed one.
+def hits(result: TrialResult, where: str = "the ledger") -> tuple[Bools, Floats32] | None:
+    """Which validation images a training got right, and their soft scores; None for a failed one.
 
     Raises UserError, naming ``where`` they are from, for predictions that cannot be read.
     """
     if result.row.status == "failed":
         return None
-    arrays = unpack_arrays(result.predictions, ("labels", "predictions"), where, "the predictions of a training")
-    labels, predictions = arrays["labels"], arrays["predictions"]
-    if not labels.shape == predictions.shape == (result.row.images,):
-        shapes = f"predictions have the shape {predictions.shape} and labels {labels.shape}"
+    what = "the predictions of a training"
+    arrays = unpack_arrays(result.predictions, ("labels", "predictions", "soft"), where, what)
+    labels, predictions, soft = arrays["labels"], arrays["predictions"], arrays["soft"]
+    if not labels.shape == predictions.shape == soft.shape == (result.row.images,):
+        shapes = f"predictions have the shape {predictions.shape}, labels {labels.shape} and soft scores {soft.shape}"
         raise UserError(where, f"{shapes} instead of ({result.row.images},), one for each image.")
-    return np.asarray(labels == predictions)
+    if soft.dtype.kind != "f" or not ((soft >= 0) & (soft <= 1)).all():
+        raise UserError(where, "soft scores should be numbers from 0 to 1.", do=MEND)
+    return np.asarray(labels == predictions), soft.astype(np.float32)
 
 
 def write_predictions(folder: Path, result: TrialResult) -> None:
@@ -536,18 +564,18 @@ def write_predictions(folder: Path, result: TrialResult) -> None:
 
 
 def read_results(folder: Path, rows: Sequence[Row]) -> Results:
-    """Which validation images each recorded training got right.
+    """What each recorded training showed on the validation images.
 
     Raises UserError where a file of predictions is gone or damaged; continuing the search writes it again.
     """
-    right: dict[Key, Bools | None] = {}
+    results = Results()
     for row in rows:
         path, content = _predictions_file(folder, row), b""
         if row.status == "done":
             require_regular(path, "the predictions of a training")
             content = path.read_bytes()
-        right[row.key] = hits(TrialResult(row, content), str(path))
-    return Results(right)
+        results.add(row.key, *(hits(TrialResult(row, content), str(path)) or (None,)))
+    return results
 
 
 def _predictions_file(folder: Path, row: Row) -> Path:

@@ -20,17 +20,19 @@ class Row:
 
     Args:
         candidate: its number, −1 for the baseline; ``name`` such as c004.
-        control: the one dimension that it scales, or empty.
+        control: the one dimension that it scales, "paper", or empty.
         digest: of the full-size network.
-        alpha, beta, gamma, triples: its multipliers, and all grid triples that come to the same network.
-        nominal_ratio, real_ratio: αβ²γ², and multiply-adds over the baseline's.
+        depth_ratio, width_ratio, resolution_ratio: its multipliers as trained (``scaling.Multipliers``).
+        triples: all grid triples that come to this network or nearly; ``nominal_ratio`` is αβ²γ² of the first.
+        real_ratio, proxy_ratio: multiply-adds over the baseline's, at full size and as trained.
         macs, fvcore_total: multiply-adds of convolution and linear operators, and fvcore's own total.
         resolution, proxy_resolution: side in pixels, of the full-size network and as trained.
         status: "failed" comes with a ``reason`` and without accuracy and score.
         top1, correct, images: of the validation images, the share and number that are right, and how many there are.
-        score: top1 · (FLOPs / T)^−0.07.
+        score: top1 · (FLOPs / T)^−0.07, the FLOPs being ``proxy_ratio`` times the baseline's.
         epochs, full_epochs: of this training, and of one to the end.
         seconds: wall time of the epochs since the last rung.
+        latency_ms: median time of one image through the full-size network, on the device; None where not measured.
         note: what was odd about it.
     """
 
@@ -39,12 +41,13 @@ class Row:
     control: str
     name: str
     digest: str
-    alpha: float
-    beta: float
-    gamma: float
+    depth_ratio: float
+    width_ratio: float
+    resolution_ratio: float
     triples: str
     nominal_ratio: float
     real_ratio: float
+    proxy_ratio: float
     macs: int
     fvcore_total: int
     params: int
@@ -64,6 +67,7 @@ class Row:
     full_epochs: int
     train_loss: float | None
     seconds: float
+    latency_ms: float | None
     note: str
 
     def __post_init__(self) -> None:

@@ -5,7 +5,7 @@ which images were drawn (bootstrap over images, the same draw for all networks) 
 moves beyond its single images is estimated from the networks trained more than once, pooled over all of them
 (bootstrap over crossed factors: Owen 2007, Ann. Appl. Stat. 1(2)).
 
-The winner set: a candidate is in it unless some other one beats it, that is unless its largest studentised gap to
+The test: a candidate is left in unless some other one beats it, that is unless its largest studentised gap to
 another one exceeds the level's quantile of that same maximum under resampling. So the candidate that is truly best is
 left out with probability 1 − level at most, however many candidates there are (multiple comparisons with the best:
 Hsu 1984, Ann. Statist. 12(3)).
@@ -20,6 +20,7 @@ stranger's photos (intraclass, of their normal scores). In the tail that matters
 over all, so this errs towards wide intervals.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -41,6 +42,10 @@ LEVEL = 0.9  # of the winner set
 LEVEL_95 = 0.95  # of every interval that is printed
 DRAWS = 2000
 PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
+CARRIED_SDS = (0.002, 0.004, 0.008, 0.016, 0.032)  # of true scores within a size
+CARRIED_DRAWS, CARRIED_FREEDOM = 4000, 6
+CORRELATIONS = tuple(-1 + (2 * place + 1) / 20 for place in range(20))  # middles of twenty equal parts
+VAGUE_MEAN = 0.3  # standard deviation of the prior of a size's mean
 TINY = 1e-12  # error of a gap that is the same on every image
 _AT_ONCE = 128  # draws made, and images summed, in one go
 
@@ -323,6 +328,67 @@ def repeat_tau(evidence: Evidence) -> float | None:
     draws = evidence.scores + evidence.deviations
     taus = kendall_tau(draws, np.roll(draws, 1, axis=0))
     return None if np.isnan(taus).all() else float(np.nanmean(taus))
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Whether what is better at one size is better at another, as a joint model of both sizes believes.
+
+    Args:
+        correlation: of the networks' true scores at both sizes, with its 95 % interval: 1 carries over, 0 says nothing.
+        positive: probability that it is above 0.
+        loss, bound: at the other size, what the best one's score is expected to be above the recommended one's, and
+            what that stays below with 90 %; None without a recommended one.
+    """
+
+    correlation: Interval
+    positive: float
+    loss: float | None
+    bound: float | None
+
+
+def carried(both: Evidence, recommended: int | None) -> Carried | None:
+    """The joint posterior of networks' true scores at two sizes; None for fewer than three networks.
+
+    (θ₁, θ₂) of a network is Gaussian about the means of the sizes, with standard deviations t₁ and t₂ and correlation
+    ρ, flat on grids; measured scores have the covariance of ``both``'s draws, in which images are shared and seeds are
+    not. Closed-form for each (t₁, t₂, ρ), so noise does not pull ρ towards 0 as it does with measured scores.
+    In simulations the interval holds ρ in 95 to 100 % of worlds, and the bound the loss in 80 to 90 %.
+
+    Args:
+        both: the networks at one size, then the same at the other, drawn together (``weigh``).
+        recommended: its place among the networks.
+    """
+    n = len(both.scores) // 2
+    if n < 3:
+        return None
+    noise = np.cov(both.deviations.T) + TINY * np.eye(2 * n)
+    design = np.kron(np.eye(2), np.ones((n, 1)))
+    centred = both.scores - design @ both.scores.reshape(2, n).mean(axis=1)
+    rng, grid = np.random.default_rng(0), list(itertools.product(CARRIED_SDS, CARRIED_SDS, CORRELATIONS))
+    weights, means, covariances = [], [], []
+    for first, second, rho in grid:
+        own = np.array([[first**2, rho * first * second], [rho * first * second, second**2]])
+        prior = np.kron(own, np.eye(n)) + VAGUE_MEAN**2 * design @ design.T
+        total = prior + noise
+        gain = np.linalg.solve(total, prior).T
+        _, log_volume = np.linalg.slogdet(total)
+        weights.append(-0.5 * (log_volume + centred @ np.linalg.solve(total, centred)))
+        means.append(gain @ centred)
+        covariances.append(prior - gain @ prior)
+    shares = np.exp(np.array(weights) - max(weights))
+    counts = rng.multinomial(CARRIED_DRAWS, shares / shares.sum())
+    rhos = np.repeat([rho for _, _, rho in grid], counts)
+    # noise is known by few seeds: draws have Student's tails
+    wide = np.sqrt(CARRIED_FREEDOM / rng.chisquare(CARRIED_FREEDOM, (CARRIED_DRAWS, 1)))
+    drawn = [(i, count) for i, count in enumerate(counts.tolist()) if count]
+    around = [rng.multivariate_normal(np.zeros(2 * n), covariances[i], count, method="eigh") for i, count in drawn]
+    draws = np.repeat(means, counts, axis=0)[:, n:] + wide * np.concatenate(around)[:, n:]
+    losses = None if recommended is None else draws.max(axis=1) - draws[:, recommended]
+    return Carried(
+        percentiles(float(rhos.mean()), rhos), float((rhos > 0).mean()),
+        None if losses is None else float(losses.mean()), None if losses is None else float(np.quantile(losses, LEVEL)),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)

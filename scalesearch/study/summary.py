@@ -12,8 +12,6 @@ from scalesearch.study.race import Results
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import Interval, accuracy_interval
 
-NEAR_CHANCE = 1.5  # times what guessing gets right
-
 
 @dataclass(frozen=True)
 class NetworkSummary:
@@ -27,7 +25,7 @@ class NetworkSummary:
         score: mean over seeds.
         seconds: of all its trainings, to any number of epochs.
         status: of the candidate in the answer; None of the baseline, and where the answer has none of it.
-        front: trained longest, and no other one trained as long costs no more and is at least as accurate.
+        front: trained longest, and no other one trained as long costs no more as trained and is at least as accurate.
     """
 
     row: Row
@@ -48,8 +46,8 @@ class NetworkSummary:
 
     @property
     def member(self) -> bool:
-        """Whether it is in the winner set."""
-        return self.status in ("member", "undecided")
+        """Whether it is in the set that holds the best one: all are where nothing is decided."""
+        return self.status in ("member", "unknown")
 
 
 def rung_summaries(rows: Sequence[Row], results: Results, answer: Answer | None = None) -> tuple[NetworkSummary, ...]:
@@ -94,18 +92,10 @@ def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
     return max(counts, key=lambda epochs: (counts[epochs], epochs))
 
 
-def near_chance(low: float, classes: int) -> bool:
-    """Whether an accuracy's lower bound lies below one and a half times that of guessing among ``classes``.
-
-    A best candidate near chance has learned too little for its rank to mean anything.
-    """
-    return low < NEAR_CHANCE / classes
-
-
 def _front(summaries: Sequence[NetworkSummary]) -> list[bool]:
     """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it."""
     longest = max((one.row.epochs for one in summaries), default=0)
-    points = [(one.row.macs, one.accuracy.value, one.row.epochs == longest) for one in summaries]
+    points = [(one.row.proxy_macs, one.accuracy.value, one.row.epochs == longest) for one in summaries]
     return [
         trained and not any(
             other and cost <= macs and high >= accuracy and (cost, high) != (macs, accuracy)

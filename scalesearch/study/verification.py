@@ -1,8 +1,8 @@
 """Does φ = 1 transfer? Networks of a finished search, scaled to another φ, trained there, and compared with φ = 1.
 
-A search assumes that the candidate that wins at φ = 1 wins at larger φ. A verification trains some of its winners,
-some that were beaten and every control at φ, all at the same real FLOPs, as the search trained them. What it shows is
-kept as ``RUN/verify-phi2/verify.json``.
+A search assumes that the candidate that wins at φ = 1 wins at larger φ. A verification trains the recommended network,
+others and every control at φ, all at the same real FLOPs, as the search trained them. What it shows is kept as
+``RUN/verify-phi2/verify.json``.
 """
 
 from collections.abc import Sequence
@@ -13,10 +13,10 @@ from typing import Literal
 import numpy as np
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
-from scalesearch.design.controls import controls
-from scalesearch.design.cost import cost, score
+from scalesearch.design.controls import DIMENSIONS, controls
+from scalesearch.design.cost import cost
 from scalesearch.design.family import member
-from scalesearch.design.scaling import check_buildable
+from scalesearch.design.scaling import Rounding, check_buildable
 from scalesearch.design.spec import NetSpec, reshape
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
@@ -25,9 +25,11 @@ from scalesearch.study.plan import SearchPlan, Trial
 from scalesearch.study.race import Results
 from scalesearch.study.row import Row
 from scalesearch.study.statistics import (
+    Carried,
     Evidence,
     Interval,
     Regret,
+    carried,
     rank_agreement,
     regret,
     repeat_tau,
@@ -37,19 +39,26 @@ from scalesearch.study.statistics import (
 
 FILE = "verify.json"
 FORMAT = 1
-VerifiedStatus = Literal["recommended", "member", "undecided", "beaten"]
+VerifiedStatus = Literal["recommended", "member", "outside", "unknown"]
 LARGEST_PHI = 10  # a thousand times the baseline's FLOPs
 
 
 @dataclass(frozen=True)
 class ScaledCandidate:
-    """A candidate scaled to φ; ``status`` is what the search said of it."""
+    """A candidate scaled to φ; ``status`` is what the search said of it.
+
+    Args:
+        spec: at full size; ``macs`` its multiply-adds, ``ratio`` over the baseline's.
+        trained: as it is trained; ``proxy_ratio``: its multiply-adds over the baseline's as trained.
+    """
 
     candidate: Candidate
     status: VerifiedStatus
     spec: NetSpec
     macs: int
     ratio: float
+    trained: NetSpec
+    proxy_ratio: float
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ class SizeComparison:
 
     Args:
         control: the one dimension it scales, or empty.
-        ratio: multiply-adds at φ over the baseline's.
+        ratio, proxy_ratio: multiply-adds at φ over the baseline's, at full size and as trained.
         at_one, at_phi: scores with their 95 % intervals, each network's by itself.
         rank_at_one, rank_at_phi: from 1, among the networks compared.
         seeds_at_one, seeds_at_phi: trainings behind each score.
@@ -69,6 +78,7 @@ class SizeComparison:
     control: str
     status: VerifiedStatus
     ratio: float
+    proxy_ratio: float
     macs: int
     resolution: int
     at_one: Interval
@@ -91,6 +101,7 @@ class Verification:
         best: the name with the highest score at φ.
         tau: Kendall's τ-b between the scores at both sizes (``statistics.rank_agreement``).
         repeat_tau: what φ would agree with itself, trained again (``statistics.repeat_tau``).
+        carried: what a joint model of both sizes says of whether the order carries over (``statistics.carried``).
         regret: in score at φ; None where the recommended network failed there. Its ``against`` counts in ``networks``.
         seed_sd: standard deviation of an accuracy between seeds beyond the images' noise, of both sizes.
     """
@@ -101,13 +112,14 @@ class Verification:
     full_epochs: int
     fully_trained: bool
     images: int
-    classes: int
+    majority: float
     networks: tuple[SizeComparison, ...]
     failed: tuple[str, ...]
     recommended: str
     best: str
     tau: Interval | None
     repeat_tau: float | None
+    carried: Carried | None
     regret: Regret | None
     seed_sd: float | None
 
@@ -118,18 +130,18 @@ class Verification:
 
 
 def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, beaten: int) -> tuple[Candidate, ...]:
-    """Which candidates to verify: the recommended one, other members, beaten ones, then every control.
+    """Which candidates to verify: the recommended one, other members, some outside, then every control and the paper's.
 
     Args:
-        members: others of the winner set, the best first.
-        beaten: spread evenly over the ranking down to its last, so that a rank correlation has range; where fewer were
-            beaten, over all that are left. Of either, controls do not count: they are taken in any case.
+        members: others of the set that holds the best, the most probable first.
+        beaten: outside of it, spread evenly over the ranking down to its last, so that a rank correlation has range;
+            where fewer are, over all that are left. Of either, controls do not count: they are taken in any case.
     """
     ranked = [standing for standing in answer.standings if not standing.control]
     first = [standing.name for standing in ranked if standing.name == answer.recommended]
-    first += [s.name for s in ranked if s.status != "beaten" and s.name != answer.recommended][:members]
+    first += [s.name for s in ranked if s.status != "outside" and s.name != answer.recommended][:members]
     left = [standing for standing in ranked if standing.name not in first]
-    out = [standing for standing in left if standing.status == "beaten"]
+    out = [standing for standing in left if standing.status == "outside"]
     pool = out if len(out) >= beaten else left
     count = min(beaten, len(pool))
     spread = [pool[(place + 1) * len(pool) // count - 1].name for place in range(count)]
@@ -154,19 +166,24 @@ def scaled(
         raise UserError("--phi", f"{phi:g} is not {sizes}.")
     status: dict[str, VerifiedStatus] = {standing.name: standing.status for standing in answer.standings}
     status[answer.recommended] = "recommended"
-    base = cost(plan.baseline).macs
-    networks = []
+    small, networks = plan.proxy.baseline, []
     for candidate in candidates:
-        # made for controls, too, for its checks of φ
-        spec: NetSpec | None = member(plan.baseline, candidate.coefficients, phi, plan.rounding).spec
-        if candidate.control:
-            spec = _control(plan.baseline, candidate.control, phi)
-        if spec is not None:
+        pair = [_at(baseline, candidate, phi, plan.rounding) for baseline in (plan.baseline, small)]
+        spec, trained = pair
+        if spec is not None and trained is not None:
             check_buildable(spec, "--phi")
-            macs = cost(spec).macs
-            named = replace(spec, name=candidate.name)
-            networks.append(ScaledCandidate(candidate, status[candidate.name], named, macs, macs / base))
+            macs, ratio = cost(spec).macs, cost(trained).macs / cost(small).macs
+            named = [replace(one, name=candidate.name) for one in (spec, trained)]
+            networks.append(ScaledCandidate(
+                candidate, status[candidate.name], named[0], macs, macs / cost(plan.baseline).macs, named[1], ratio,
+            ))  # fmt: skip
     return tuple(networks)
+
+
+def _at(baseline: NetSpec, candidate: Candidate, phi: float, rounding: Rounding) -> NetSpec | None:
+    """A candidate at φ; None for a control that cannot grow so far."""
+    spec = member(baseline, candidate.coefficients, phi, rounding).spec  # for controls, too, for its checks of φ
+    return _control(baseline, candidate.control, phi) if candidate.control in DIMENSIONS else spec
 
 
 def _control(baseline: NetSpec, dimension: str, phi: float) -> NetSpec | None:
@@ -183,7 +200,7 @@ def trials(plan: SearchPlan, networks: Sequence[ScaledCandidate], seeds: int, ep
         train = replace(train, epochs=epochs, warmup_epochs=min(train.warmup_epochs, epochs / 4))
     return tuple(
         Trial(
-            one.candidate.index, one.spec.name, one.spec, plan.proxy.spec(one.spec), replace(train, seed=seed),
+            one.candidate.index, one.spec.name, one.spec, one.trained, replace(train, seed=seed),
             train.epochs, plan.weights,
         )
         for seed in range(seeds)
@@ -239,20 +256,21 @@ def compare_sizes(
     second = [at_phi.sample(n.candidate.index, epochs, reached[n.candidate.index]) for n in judged]
     everybody = [at_one.sample(number, epochs_at_one) for number in at_one.numbers(epochs_at_one)]
     spread = seed_spread([*everybody, *second])
-    factors = [
-        score(1.0, macs, plan.target_macs) for macs in (*(n.candidate.macs for n in judged), *(n.macs for n in judged))
-    ]
+    ratios = (*(n.candidate.proxy_ratio for n in judged), *(n.proxy_ratio for n in judged))
+    factors = [plan.score(1.0, ratio) for ratio in ratios]
     both = weigh([*first, *second], factors, spread)  # the same images on both sides, seeds on each by themselves
     one, other = both.part(slice(None, len(first))), both.part(slice(len(first), None))
     names = [n.spec.name for n in judged]
+    place = names.index(recommended) if recommended in names else None
     return Verification(
         phi=phi, epochs=epochs, epochs_at_one=epochs_at_one, full_epochs=plan.train.epochs,
         fully_trained=min(epochs, epochs_at_one) >= plan.train.epochs, images=first[0].images,
-        classes=plan.baseline.classes,
+        majority=plan.majority,
         networks=_compared(judged, one, other, [sample.accuracy for sample in second]),
         failed=tuple(n.spec.name for n in networks if n not in judged),
         recommended=recommended, best=names[int(np.argmax(other.scores))], tau=rank_agreement(one, other),
-        repeat_tau=repeat_tau(other), regret=regret(other, names.index(recommended)) if recommended in names else None,
+        repeat_tau=repeat_tau(other),
+        carried=carried(both, place), regret=None if place is None else regret(other, place),
         seed_sd=spread.sd if spread else None,
     )  # fmt: skip
 
@@ -276,7 +294,7 @@ def _compared(
     return tuple(
         SizeComparison(
             name=network.spec.name, control=network.candidate.control, status=network.status, ratio=network.ratio,
-            macs=network.macs, resolution=network.spec.resolution,
+            proxy_ratio=network.proxy_ratio, macs=network.macs, resolution=network.spec.resolution,
             at_one=one.interval(place), at_phi=other.interval(place),
             rank_at_one=ranks[0][place], rank_at_phi=ranks[1][place],
             seeds_at_one=int(one.seeds[place]), seeds_at_phi=int(other.seeds[place]), accuracy=accuracies[place],

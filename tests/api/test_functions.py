@@ -13,13 +13,16 @@ import scalesearch
 from scalesearch.api import finetune, search
 from scalesearch.api.options import SearchOptions
 from scalesearch.api.search import usual_folder
+from scalesearch.design.cost import cost
 from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.running.estimate import Timing
 from scalesearch.running.workers import Workers, usual_jobs
 from scalesearch.study.plan import trial
 from scalesearch.training.memory import least_memory
 from scalesearch.units import show_percent
 from tests.conftest import MakeFolder
+from tests.rows import make_row
 
 HEAVY = ("torch", "numpy", "pandas", "optuna", "matplotlib", "rich", "typer")
 
@@ -47,7 +50,7 @@ def test_the_device_chooses_batch_size_and_rate_unless_they_are_given(image_fold
         return train.batch_size, train.lr
 
     gpu: dict[str, object] = {"executor": "ray", "gpus_per_trial": 1}
-    assert chosen(device="cpu") == (32, 0.003)
+    assert chosen(device="cpu") == (32, 0.002)
     assert chosen(**gpu) == (128, 0.006)
     assert chosen(device="cpu", batch_size=16, lr=0.1) == chosen(batch_size=16, lr=0.1, **gpu) == (16, 0.1)
 
@@ -68,18 +71,69 @@ def test_a_gpu_has_eight_trainings_at_a_time_or_as_many_as_half_its_memory_holds
         assert search.within_memory(Workers(None, "ray"), "cuda:0", trials).jobs is None
 
 
+def prepared(images: Path, **given: object) -> search.SearchJob:
+    return search.prepare(SearchOptions(data=images, space="mbconv_small", target_flops="1.5M", device="cpu", **given))  # type: ignore[arg-type]
+
+
+def test_what_is_asked_of_a_race(image_folder: MakeFolder) -> None:
+    images = image_folder()
+    job = prepared(images)
+    assert (job.race.seeds, job.race.further) == (1, len(job.enumeration.candidates) // 2)
+    assert (job.race.tolerance, job.race.level) == (0.005, 0.9)
+    asked = prepared(images, seeds=2, further=7, until_loss=2, level=0.8).race
+    assert (asked.seeds, asked.further, asked.tolerance, asked.level) == (2, 7, 0.02, 0.8)
+    assert prepared(images, time_budget="1h").race.further is None  # as many as fit
+    everything = prepared(images, exhaustive=True, further=7).race
+    assert (everything.order, everything.seeds, everything.further) == (0, 3, 0)
+    assert prepared(images, seeds=2, further=7).plan == job.plan  # so that they continue the same search
+
+
+def test_a_large_baseline_is_trained_as_small_as_asked(image_folder: MakeFolder) -> None:
+    images = image_folder()
+
+    def trained(**given: object) -> search.SearchJob:
+        return search.prepare(SearchOptions(data=images, space="efficientnet_b0", device="cpu", **given))  # type: ignore[arg-type]
+
+    full = trained(proxy_flops="1G")
+    assert full.plan.proxy.baseline == full.plan.baseline
+    assert all(candidate.trained == candidate.spec for candidate in full.enumeration.candidates)
+    for shrinking in ("family", "full-depth", "resolution"):
+        small = trained(proxy_flops="20M", proxy=shrinking)
+        assert small.plan.baseline == full.plan.baseline
+        assert cost(small.plan.proxy.baseline).macs == pytest.approx(20e6, rel=0.1)
+        assert all(abs(candidate.proxy_ratio / 2 - 1) <= 0.05 for candidate in small.enumeration.candidates)
+        same_blocks = small.plan.proxy.baseline.depths == full.plan.baseline.depths
+        assert same_blocks == (shrinking != "family")
+
+
+def test_a_time_budget_counts_from_the_call_and_is_held_by_trainings_as_long_as_they_really_are(
+    image_folder: MakeFolder,
+) -> None:
+    job = prepared(image_folder(), time_budget="1h", epochs=1)
+    one = trial(job.plan, job.enumeration.candidates, (0, 0, 1))
+    expected = search.Forecast((), (), Timing(0.0, 60.0, ((1, 0.0),), 32, 0, 1), 0.0)
+    silent = search.listener(None)
+    within, told = search.bounded(job, silent, expected)
+    assert within.allow(one)
+    told.finished(make_row(1, 0, 1, seconds=7200.0), 1, 9)  # not a minute, as was estimated
+    assert not within.allow(one)
+    asked_long_ago = dataclasses.replace(job, began=job.began - 3600)
+    assert not search.bounded(asked_long_ago, silent, expected)[0].allow(one)
+
+
 def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    images, heard = image_folder(parts=("train", "test")), []
+    images, heard = image_folder(images=60, parts=("train", "test")), []
     found = scalesearch.grid(
-        images, space="mbconv_small", target_flops="1.5M", step=0.5, tolerance=0.3, epochs=1, batch_size=16, jobs=1,
-        tell=heard.append,
+        images, space="mbconv_small", target_flops="1.5M", step=0.5, tolerance=0.3, epochs=4, batch_size=8, lr=0.01,
+        jobs=1, tell=heard.append,
     )  # fmt: skip
     assert found.folder == Path("runs/mbconv_small-images-1.5M")
     assert found.answer.complete
     assert len(heard) == len(found.rows)
     assert found.answer.recommended in found.winner_set
-    assert {"alpha", "accuracy", "low", "high", "score", "member"} <= set(found.table.columns)
+    assert found.answer.undecided == ""
+    assert {"depth_ratio", "accuracy", "low", "high", "score", "member"} <= set(found.table.columns)
     assert found.coefficients.nominal_ratio == pytest.approx(2, abs=0.3)
     json.dumps(found.to_dict())
     assert scalesearch.searched(found.folder).to_dict() == found.to_dict()
@@ -101,7 +155,7 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
         "b1", images, run=found.folder, weights=small.file, epochs=2, batch_size=16, device="cpu", tell=heard.append
     )
     assert model.file == found.folder / "models" / "b1-images" / "model.safetensors"
-    assert heard[0] == f"Strategy: full ({model.metrics['strategy_why']})"
+    assert heard[0] == f"Strategy: tail ({model.metrics['strategy_why']})"
     assert sum(line.startswith("epoch ") for line in heard) == 2
     assert model.interval[0] <= model.top1 <= model.interval[1]
     assert show_percent(model.top1) in model._repr_html_()

@@ -8,18 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Cli
+from tests.cli.test_search_commands import LEARNS, SMALL
 from tests.conftest import MakeFolder
-
-SMALL = (
-    "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--tolerance", "0.3", "--batch-size", "16",
-    "--jobs", "1", "--yes",
-)  # fmt: skip
 
 
 @pytest.fixture
 def searched(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> Path:
-    """A search that was bounded, so that it is not finished."""
-    ended = cli("grid", *SMALL, "--epochs", 2, "--trials", 3, "--data", image_folder(), "--run", "runs/one")
+    """A search that was bounded, so that it is not finished: the baseline and two of the candidates."""
+    data = image_folder(images=60)
+    ended = cli("grid", *SMALL, *LEARNS, "--trials", 4, "--data", data, "--run", "runs/one")
     assert ended.code == 0, ended.err
     return tmp_path / "runs" / "one"
 
@@ -33,7 +30,7 @@ def test_a_page_of_an_unfinished_search_with_estimates(cli: Cli, searched: Path)
     assert "Ahead so far" in page
     assert "at 30 W throughout" in page
     assert "at 2 an hour" in page
-    assert "from scratch; adamw, batch size 16" in page
+    assert "from scratch; adamw, batch size 8" in page
     assert re.search(r"<pre><code>scalesearch grid --space mbconv_small .*--run runs/one</code></pre>", page)
     assert "estimated" not in (cli("report", searched).out, (searched / "report" / "report.html").read_text())[1]
 

@@ -19,23 +19,25 @@ SMALL = (
     "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--tolerance", "0.3", "--epochs", "1",
     "--batch-size", "16", "--jobs", "1", "--yes",
 )  # fmt: skip
+LEARNS = ("--epochs", "4", "--batch-size", "8", "--lr", "0.01")  # what tells 60 images of each of two colours apart
 
 
 def test_from_images_to_report(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
-    images = image_folder(parts=("train", "test"))
-    searched = cli("grid", *SMALL, "--data", images, "--run", "runs/mine")
+    images = image_folder(images=60, parts=("train", "test"))
+    searched = cli("grid", *SMALL, *LEARNS, "--data", images, "--run", "runs/mine")
     assert searched.code == 0, searched.err
-    assert "Recommended: α" in searched.out
+    assert "Use depth ×" in searched.out
     assert "never the test images" in searched.out
-    again = cli("grid", *SMALL, "--data", images, "--run", "runs/mine", "--json")
+    again = cli("grid", *SMALL, *LEARNS, "--data", images, "--run", "runs/mine", "--json")
     answer = json.loads(again.out)
     assert answer["done"] == answer["total"] == len(answer["rows"])
+    assert answer["answer"]["undecided"] == ""
     assert "Coefficients searched on images" in cli("family").out
 
     trained = json.loads(
         cli("finetune", "--model", "b1", "--epochs", 2, "--batch-size", 16, "--device", "cpu", "--json").out
     )
-    assert trained["test"]["images"] == 40
+    assert trained["test"]["images"] == 120
     read_back = json.loads(cli("evaluate", trained["file"], "--data", images, "--json").out)
     assert read_back["correct"] == trained["test"]["correct"]
     head = cli(
@@ -139,7 +141,10 @@ def test_images_of_every_kind(cli: Cli, image_folder: MakeFolder) -> None:
         (("--tolerance", "0.001", "--step", "0.7"), "--tolerance"),
         (("--target-flops", "1"), "--target-flops"),
         (("--target-flops", "90P"), "--target-flops"),
-        (("--proxy-divisor", "50"), "--proxy-divisor"),
+        (("--proxy-flops", "1"), "--proxy-flops"),
+        (("--proxy-flops", "many"), "--proxy-flops"),
+        (("--until-loss", "0"), "--until-loss"),
+        (("--further", "-1"), "--further"),
         (("--device", "cuda:77"), "cuda:77"),
         (("--lr", "-1"), "lr"),
         (("--space", "missing.toml"), "--space"),
@@ -184,8 +189,8 @@ def test_weights_that_do_not_fit(cli: Cli, image_folder: MakeFolder, tmp_path: P
 def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> None:
     images = image_folder(images=60)
     command = [
-        sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, "--epochs", "8",
-        "--exhaustive", "--seeds", "2", "--jobs", "2", "--data", str(images), "--run", "run",
+        sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, *LEARNS, "--exhaustive",
+        "--seeds", "2", "--jobs", "2", "--data", str(images), "--run", "run",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
@@ -271,8 +276,50 @@ def test_dry_run_for_programs(cli: Cli, image_folder: MakeFolder) -> None:
     assert candidates[0]["triples"][0]["alpha"] >= 1
 
 
-def test_a_baseline_at_guessing_is_said_at_once(cli: Cli, image_folder: MakeFolder) -> None:
-    ended = cli("grid", *SMALL, "--data", image_folder(classes=3), "--lr", "1e-9", "--run", "run")
-    assert ended.code == 0
-    assert "no better than guessing" in ended.out
-    assert "this ranking says nothing" in ended.out
+def test_a_search_that_cannot_learn_ends_after_the_baseline_and_says_what_to_change(
+    cli: Cli, image_folder: MakeFolder, tmp_path: Path
+) -> None:
+    asked = ("grid", *SMALL, "--data", image_folder(classes=3), "--lr", "1e-9", "--run", "run")
+    ended = cli(*asked)
+    assert ended.code == 0, ended.err
+    assert "WARNING: the baseline is at" in ended.out
+    assert "not clearly better than guessing" in ended.out
+    assert "No decision: the baseline" in ended.out
+    assert "not a result of this search" in ended.out
+    assert "More epochs (--epochs)" in ended.out
+    told = json.loads(cli(*asked, "--json").out)
+    assert [(row["name"], row["seed"]) for row in told["rows"]] == [("baseline", 0), ("baseline", 1)]
+    assert told["answer"]["certainty"] is None
+    assert told["answer"]["complete"]
+    (paper,) = (one for one in json.loads(cli(*asked, "--dry-run", "--json").out) if one["control"] == "paper")
+    assert {"alpha": 1.2, "beta": 1.1, "gamma": 1.15} in [
+        {name: triple[name] for name in ("alpha", "beta", "gamma")} for triple in paper["triples"]
+    ]
+    chosen = json.loads((tmp_path / "run" / "coefficients.json").read_text())
+    assert chosen["winner"] == f"c{paper['index']:03d}"
+    assert chosen["score"] is None
+    family = cli("family", "--run", "run")
+    assert family.code == 0, family.err
+
+
+def test_further_trainings_end_at_their_number_or_at_the_loss(cli: Cli, image_folder: MakeFolder) -> None:
+    asked = ("grid", *SMALL, *LEARNS, "--data", image_folder(images=60), "--run", "run", "--json")
+
+    def trainings(*more: object) -> int:
+        ended = cli(*asked, *more)
+        assert ended.code == 0, ended.err
+        return len(json.loads(ended.out)["rows"])
+
+    first = trainings("--further", 0)
+    assert trainings("--further", 9, "--until-loss", 100) == first
+    assert trainings("--further", 2, "--until-loss", 0.01) == first + 2
+
+
+def test_the_time_budget_counts_from_the_call(cli: Cli, image_folder: MakeFolder) -> None:
+    """What cannot end in time is not begun, and the same command goes on."""
+    asked = ("grid", *SMALL, "--data", image_folder(), "--run", "run", "--json")
+    ended = cli(*asked, "--time-budget", "0.001s")
+    assert ended.code == 2
+    assert "no candidate has a result" in ended.err
+    assert "go on with the search" in ended.err
+    assert cli(*asked, "--time-budget", "1h").code == 0

@@ -18,7 +18,7 @@ from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Race, Rung
+from scalesearch.study.race import Race
 from scalesearch.study.verification import read_verifications
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
@@ -28,18 +28,19 @@ VERIFY = ("verify", "--run", "run", "--members", 1, "--beaten", 0, "--seeds", 1,
 
 
 def search_in(folder: Path, root: Path) -> None:
-    """A search of three networks, the controls, one epoch each."""
+    """A search of the controls and the paper's triple, one epoch each."""
     data = dataset(open_data(str(root)), 40)
+    baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=8)
     plan = SearchPlan(
-        space="mbconv_small", baseline=replace(load_space("mbconv_small").baseline, classes=2, resolution=8),
-        grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None, target_macs=2e6, data=data.source.name,
-        data_digest=data.digest, validation=len(data.validation), proxy=Proxy(1.0, 1, 32),
-        train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0), device="cpu",
+        space="mbconv_small", baseline=baseline, grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None,
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation), majority=0.0,
+        proxy=Proxy(baseline, 1, 32), train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0),
+        device="cpu",
     )  # fmt: skip
     enumeration = plan.enumerate()
     assert all(candidate.control for candidate in enumeration.candidates)
     facts = run_facts(enumeration, data, "cpu", str(root))
-    agenda = RaceAgenda(plan, enumeration.candidates, (Race((Rung(1, 1, 1.0),)),))
+    agenda = RaceAgenda(plan, enumeration.candidates, Race(1, 0))
     search(folder, agenda, data, facts, Workers(), SILENT)
 
 
@@ -47,16 +48,16 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     root = image_folder(images=12)
     search_in(tmp_path / "run", root)
     dry = json.loads(cli(*VERIFY, "--dry-run", "--json").out)
-    assert [network["control"] for network in dry] == ["depth", "width", "resolution"]
+    assert [network["control"] for network in dry] == ["depth", "width", "resolution", "paper"]
     assert not (tmp_path / "run" / "verify-phi2").exists()
     ended = cli(*VERIFY)
     assert ended.code == 0, ended.err
-    assert "3 networks at φ = 2" in ended.out
-    assert "3/3" in ended.out
+    assert "4 networks at φ = 2" in ended.out
+    assert "4/4" in ended.out
     assert re.search(r"Kendall's τ (−?\d\.\d\d \(95 % interval|not defined)", ended.out)
     assert "picked by their scores" in ended.out
     kept = json.loads((tmp_path / "run" / "verify-phi2" / "verify.json").read_text())
-    assert len(kept["networks"]) == 3
+    assert len(kept["networks"]) == 4
     assert json.loads(cli(*VERIFY, "--json").out)["networks"] == kept["networks"]
     (found,) = read_verifications(tmp_path / "run")
     assert {"format": 1, **json.loads(json.dumps(asdict(found)))} == kept

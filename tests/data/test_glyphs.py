@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from scalesearch.data.glyphs import CHARACTERS, draw_glyph, glyph_source
 from scalesearch.errors import UserError
@@ -24,7 +25,32 @@ def test_parts_labels_and_classes() -> None:
     assert len(set(source.classes)) == len(CHARACTERS)
     assert not source.flip
     image = source.read(0)
-    assert (image.mode, image.size, source.native_px) == ("RGB", (48, 48), 48)
+    assert (image.mode, image.size) == ("RGB", (48, 48))
+
+
+def test_another_size_is_drawn_anew_and_is_the_same_picture() -> None:
+    source = glyph_source(SMALL, SMALL, 0, 48)
+    assert source.native_px == source.reader.short_side(0)
+    sides = [source.read(0, wanted).width for wanted in (0, 48, 100, source.native_px, 10_000)]
+    assert sides == [48, 48, 100, source.native_px, source.native_px]
+    for row in range(len(CHARACTERS)):
+        small, large, other = (
+            np.asarray(source.read(i, px).resize((32, 32), Image.Resampling.BICUBIC), np.float64).ravel()
+            for i, px in ((row, 96), (row, 240), (row + len(CHARACTERS), 96))
+        )
+        assert np.corrcoef(small, large)[0, 1] > 0.95 > 0.85 > np.corrcoef(small, other)[0, 1]
+
+
+def test_the_mean_image_of_a_class_shows_its_ink() -> None:
+    """Ink that is dark as often as light, or anywhere, averages out, and the first few hundred steps learn nothing."""
+    source = glyph_source(20 * len(CHARACTERS), SMALL, 0, 48)
+    for label in range(len(CHARACTERS)):
+        mean = np.mean(
+            [np.asarray(source.read(label + len(CHARACTERS) * k), np.float64) for k in range(20)], axis=(0, 3)
+        )
+        border = np.concatenate((mean[:4], mean[-4:])).mean()
+        assert mean[16:32, 16:32].mean() < border - 20
+        assert mean.min() < border - 60
 
 
 def test_another_process_draws_the_same() -> None:

@@ -1,12 +1,25 @@
 from collections import Counter
+from dataclasses import astuple, replace
+from itertools import combinations
 
 import pytest
 
-from scalesearch.design.candidates import enumerate_candidates, nominal_triples
+from scalesearch.design.candidates import NEAR, enumerate_candidates, nominal_triples
 from scalesearch.design.cost import cost, score
-from scalesearch.design.scaling import PAPER, Coefficients, meet, scale, size_baseline
+from scalesearch.design.scaling import (
+    PAPER,
+    Coefficients,
+    Multipliers,
+    Step,
+    meet,
+    realised,
+    scale,
+    size_baseline,
+)
 from scalesearch.design.space import Grid, load_space, space_names
+from scalesearch.design.spec import shape_of
 from scalesearch.errors import UserError
+from scalesearch.study.proxy import SHRINKING, choose_proxy
 
 FINE = Grid(0.05, 0.1)
 B0 = load_space("efficientnet_b0")
@@ -35,22 +48,71 @@ def test_each_network_once_with_all_its_triples(rounding: str) -> None:
     digests = Counter(c.spec.digest for c in enumeration.candidates)
     assert set(digests.values()) == {1}
     on_grid = set(nominal_triples(FINE))
-    listed = [triple for c in enumeration.candidates for triple in c.triples]
+    listed = [replace(triple, growth=None) for c in enumeration.candidates for triple in c.triples]
     # where rounding is literal, 2/1/1 stands for a network of its own beside the control
-    assert len(listed) - len(set(listed)) == (1 if rounding == "efficientnet" else 0)
-    assert len(on_grid & set(listed)) + len(enumeration.dropped) == enumeration.nominal
-    assert len(set(listed) - on_grid) == 2  # width and resolution alone: √2
+    assert len(listed) - len(set(listed)) == (2 if rounding == "efficientnet" else 1)  # the paper's is on the grid
+    assert len({replace(triple, growth=None) for triple in on_grid} & set(listed)) == enumeration.nominal
+    assert not enumeration.dropped
+    assert len(set(listed) - {replace(triple, growth=None) for triple in on_grid}) == 2  # width, resolution alone: √2
     assert [c.index for c in enumeration.candidates] == list(range(len(enumeration.candidates)))
     for candidate in enumeration.candidates:
         assert candidate.macs == cost(candidate.spec).macs
-        for triple in () if candidate.control else candidate.triples:
+        assert candidate.trained == candidate.spec
+        for triple in candidate.triples if rounding == "efficientnet" and not candidate.control else ():
             assert scale(B0.baseline, triple, 1, rounding).digest == candidate.spec.digest
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_what_is_trained_costs_twice_the_baseline_as_trained(name: str) -> None:
+    baseline = size_baseline(load_space(name), None, 10)
+    for shrinking in SHRINKING:
+        small = choose_proxy(baseline, 1000, False, None, shrinking).baseline
+        enumeration = enumerate_candidates(baseline, Grid(0.1, 0.1), trained=small)
+        names = {c.control for c in enumeration.candidates} - {""}
+        # pixels alone go in steps where the last maps are of one or two, which not every triple can meet
+        assert names == {"depth", "width", "resolution", "paper"} or shrinking != "family"
+        for candidate in enumeration.candidates:
+            assert candidate.proxy_macs == cost(candidate.trained).macs
+            assert candidate.proxy_ratio == candidate.proxy_macs / cost(small).macs
+            assert abs(candidate.proxy_ratio / 2 - 1) <= 0.05
+            assert abs(candidate.real_ratio / 2 - 1) <= 0.05
+            assert candidate.multipliers == realised(small, candidate.trained)
+            assert min(candidate.multipliers.depth, candidate.multipliers.resolution) >= 1
+
+
+def test_the_papers_triple_is_in_every_search_and_near_duplicates_are_one() -> None:
+    for step in (0.05, 0.1, 0.3):
+        candidates = enumerate_candidates(B0.baseline, Grid(step, 0.1)).candidates
+        (paper,) = (c for c in candidates if c.control == "paper")
+        assert any((t.alpha, t.beta, t.gamma) == (1.2, 1.1, 1.15) for t in paper.triples)
+        places = [Multipliers(*astuple(c.coefficients)[:3]).shares for c in candidates if not c.control]
+        apart = [max(abs(a - b) for a, b in zip(p, q, strict=True)) for p, q in combinations(places, 2)]
+        assert min(apart, default=1.0) >= NEAR
+
+
+def test_multipliers_share_out_the_doubling() -> None:
+    for candidate in enumerate_candidates(B0.baseline, Grid(0.1, 0.1)).candidates:
+        assert candidate.coefficients.nominal_ratio == pytest.approx(2)
+        assert sum(candidate.multipliers.shares) == pytest.approx(1, abs=0.25)  # blocks differ in what they cost
+    assert realised(B0.baseline, B0.baseline) == Multipliers(1, 1, 1)
+
+
+@pytest.mark.parametrize("small", [None, 8e6])
+def test_phi_1_is_the_network_that_was_compared(small: float | None) -> None:
+    baseline = size_baseline(B0, 100e6, 10)
+    trained = None if small is None else choose_proxy(baseline, 1000, False, small).baseline
+    for candidate in enumerate_candidates(baseline, Grid(0.2, 0.1), trained=trained).candidates:
+        step = Step(shape_of(baseline), shape_of(candidate.spec))
+        found = replace(candidate.coefficients, growth=2.0, searched=step)
+        assert scale(baseline, found, 1) == candidate.spec
+        assert scale(baseline, found, 0) == baseline
+        assert scale(B0.baseline, found, 1).resolution >= B0.baseline.resolution  # another φ = 0: by the factors
 
 
 def test_paper_literal_grid_is_as_unequal_as_known() -> None:
     enumeration = enumerate_candidates(B0.baseline, FINE, "efficientnet", None)
     ratios = [c.real_ratio for c in enumeration.candidates if not c.control]
-    assert len(ratios) == 65
+    assert len(ratios) == 64  # and the paper's own triple, which is on the grid
     assert (round(min(ratios), 2), round(max(ratios), 2)) == (1.93, 3.33)
 
 

@@ -51,10 +51,10 @@ def test_stages_that_may_not_grow_have_no_depth_control() -> None:
 def test_controls_are_in_every_search_once_and_stand_for_their_axis(step: float) -> None:
     baseline = size_baseline(load_space("mbconv_small"), 3e6, 10)
     enumeration = enumerate_candidates(baseline, Grid(step, 0.3))
-    assert [c.control for c in enumeration.candidates[:3]] == ["depth", "width", "resolution"]
-    assert not any(c.control for c in enumeration.candidates[3:])
+    assert [c.control for c in enumeration.candidates[:4]] == ["depth", "width", "resolution", "paper"]
+    assert not any(c.control for c in enumeration.candidates[4:])
     for candidate in enumeration.candidates[3:]:
-        c = candidate.coefficients
+        c = candidate.triples[0]
         assert sum(value > 1 for value in (c.alpha, c.beta, c.gamma)) > 1
     assert [c.coefficients.nominal_ratio for c in enumeration.candidates[:3]] == pytest.approx([2.0] * 3)
 
@@ -62,5 +62,5 @@ def test_controls_are_in_every_search_once_and_stand_for_their_axis(step: float)
 def test_paper_literal_rounding_keeps_its_own_networks_beside_the_controls() -> None:
     baseline = load_space("efficientnet_b0").baseline
     enumeration = enumerate_candidates(baseline, Grid(0.1, 0.1), "efficientnet", None)
-    assert sum(bool(c.control) for c in enumeration.candidates) == 3
-    assert any(not c.control and c.coefficients.beta == c.coefficients.gamma == 1 for c in enumeration.candidates)
+    assert sum(bool(c.control) for c in enumeration.candidates) == 4
+    assert any(not c.control and c.triples[0].beta == c.triples[0].gamma == 1 for c in enumeration.candidates)

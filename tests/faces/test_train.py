@@ -60,7 +60,7 @@ def test_training_brings_people_apart_whom_it_never_saw(make_people: MakePeople,
     model = load_model(tmp_path / "m" / MODEL_FILE)
     after = auc(all_pairs(embed(model.network, new.pixels, model.statistics, CPU), new.labels))
     assert before < 0.8
-    assert after > 0.9
+    assert after > 0.85
 
 
 @pytest.mark.parametrize("loss", ["triplet", "arcface"])

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 SEARCH = (
-    "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--images", "200", "--epochs", "3",
-    "--batch-size", "32", "--jobs", "1", "--yes",
+    "grid", "--space", "mbconv_small", "--target-flops", "1M", "--step", "0.25", "--images", "640", "--epochs", "10",
+    "--batch-size", "16", "--lr", "0.004", "--jobs", "1", "--yes",
 )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ import numpy as np
 from scalesearch.design.candidates import Candidate, DroppedTriple, Enumeration
 from scalesearch.design.cost import cost, score
 from scalesearch.design.family import Member, family
-from scalesearch.design.scaling import Coefficients
+from scalesearch.design.scaling import PAPER, Coefficients, Multipliers
 from scalesearch.design.space import Grid, load_space
-from scalesearch.study.answer import Answer, Comparison, Recommendation, Standing, Verdict
+from scalesearch.study.answer import Answer, Certainty, Comparison, Recommendation, Speed, Standing, Verdict
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.proxy import Proxy
@@ -27,6 +27,8 @@ from scalesearch.study.verification import SizeComparison, Verification, Verifie
 
 TARGET, BASE_MACS, VALIDATION_IMAGES = 400e6, 385_814_752, 2000
 SPEC = load_space("efficientnet_b0").baseline
+SMALL = replace(SPEC, resolution=32)
+OPTIMUM = (1.6, 1.1, 1.0)
 FACTORS = Coefficients(1.2, 1.1, 1.15, 2.0)
 COMMAND = "scalesearch grid --target-flops 400M --data flowers --seeds 1"
 
@@ -49,27 +51,30 @@ def rows(count: int, seeds: int = 1, *, failed: tuple[int, ...] = (), noise: flo
     networks += [_network(i, t, 2 * (1 + rng.uniform(-0.05, 0.05))) for i, t in enumerate(triples(count))]
     trainings = []
     for values in networks:
-        number, a, b, c = (values[name] for name in ("candidate", "alpha", "beta", "gamma"))
-        level = 0.56 if number == BASELINE else 0.62 - 0.1 * ((a - 1.2) ** 2 + (b - 1.1) ** 2 + (c - 1.15) ** 2)
+        number, has = values["candidate"], [values[f"{name}_ratio"] for name in ("depth", "width", "resolution")]
+        away = sum((ratio - best) ** 2 for ratio, best in zip(has, OPTIMUM, strict=True))
+        level = 0.56 if number == BASELINE else 0.62 - 0.1 * away
         for seed in range(seeds):
             correct = round(VALIDATION_IMAGES * min(1.0, max(0.0, level + noise * rng.standard_normal())))
             one = Row(
                 **values, seed=seed, status="failed", reason="loss is not finite | epoch 2", top1=None, correct=0,
-                images=0, score=None, train_loss=None, seconds=40.5, epochs=3, full_epochs=3, note="",
+                images=0, score=None, train_loss=None, seconds=40.5, epochs=3, full_epochs=3, latency_ms=12.0, note="",
             )  # fmt: skip
             trainings.append(one if number in failed else judged(one, correct))
     return tuple(trainings)
 
 
 def _network(number: int, triple: tuple[float, float, float], ratio: float) -> dict[str, Any]:
-    a, b, c = triple
+    """The third candidate stands for the paper's coefficients, the second one for width alone."""
+    control = {1: "width", 2: "paper"}.get(number, "")
+    a, b, c = (PAPER.alpha, PAPER.beta, PAPER.gamma) if control == "paper" else triple
     macs = round(BASE_MACS * ratio)
     return {
-        "candidate": number, "role": "baseline" if number == BASELINE else "candidate",
-        "control": "resolution" if a == b == 1 and number >= 0 else "",
+        "candidate": number, "role": "baseline" if number == BASELINE else "candidate", "control": control,
         "name": f"c{number:03d}" if number >= 0 else "baseline", "digest": f"{number + 1:012x}",
-        "alpha": a, "beta": b, "gamma": c, "triples": f"{a:g}/{b:g}/{c:g}", "nominal_ratio": a * b**2 * c**2,
-        "real_ratio": ratio, "macs": macs, "fvcore_total": round(macs * 1.04), "params": round(5_288_548 * a * b**2),
+        "depth_ratio": a, "width_ratio": b, "resolution_ratio": c, "triples": f"{a:g}/{b:g}/{c:g}",
+        "nominal_ratio": a * b**2 * c**2, "real_ratio": ratio, "proxy_ratio": ratio, "macs": macs,
+        "fvcore_total": round(macs * 1.04), "params": round(5_288_548 * a * b**2),
         "activations": round(6_700_000 * ratio), "resolution": round(224 * c), "blocks": round(16 * a),
         "proxy_resolution": round(32 * c), "proxy_macs": macs // 49,
     }  # fmt: skip
@@ -101,26 +106,31 @@ def results(trainings: Sequence[Row]) -> Results:
 
 def listed(trainings: Sequence[Row], count: int | None = None) -> Enumeration:
     """The candidates of the rows, and others up to ``count``."""
-    networks = {row.candidate: row for row in trainings if row.candidate != BASELINE}
-    some = Row(**_network(0, (2.0, 1.0, 1.0), 2.0), seed=0, status="failed", reason="", top1=None, correct=0, images=0,
-               score=None, train_loss=None, seconds=0, epochs=3, full_epochs=3, note="")  # fmt: skip
-    candidates = []
-    for number in range(len(networks) if count is None else count):
-        row = networks.get(number, some)
-        factors = Coefficients(row.alpha, row.beta, row.gamma)
-        candidates.append(Candidate(number, SPEC, (factors,), row.macs, row.real_ratio, row.control))
+    networks = {row.candidate: row.to_dict() for row in trainings if row.candidate != BASELINE}
+    most = len(networks) if count is None else count
+    some = _network(0, (2.0, 1.0, 1.0), 2.0)
+    candidates = tuple(_candidate(number, networks.get(number, some)) for number in range(most))
     dropped = (
         DroppedTriple(Coefficients(2.0, 1.0, 1.0), 1.7, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.9, 1.0, 1.0), 1.6, "no rounding within ±5 % of 2×"),
         DroppedTriple(Coefficients(1.0, 1.4, 1.0), 1.0, "rounds to the baseline itself"),
     )
-    return Enumeration(tuple(candidates), dropped, len(candidates) + 10)
+    return Enumeration(candidates, dropped, len(candidates) + 10)
+
+
+def _candidate(number: int, values: dict[str, Any]) -> Candidate:
+    has = Multipliers(*(values[f"{name}_ratio"] for name in ("depth", "width", "resolution")))
+    return Candidate(
+        number, SPEC, values["macs"], values["real_ratio"], replace(SMALL, resolution=values["proxy_resolution"]),
+        values["proxy_macs"], values["proxy_ratio"], (Coefficients(has.depth, has.width, has.resolution),), has,
+        values["control"],
+    )  # fmt: skip
 
 
 PLAN = SearchPlan(
     space="efficientnet_b0", baseline=SPEC, grid=Grid(step=0.1, maximum=2.0, tolerance=0.1), rounding="budget",
     real_tolerance=0.05, target_macs=TARGET, data="Flowers", data_digest="0123456789ab", validation=VALIDATION_IMAGES,
-    proxy=Proxy(7, 3, 8000), train=TrainConfig(3), device="cpu",
+    majority=0.025, proxy=Proxy(SMALL, 3, 8000), train=TrainConfig(3), device="cpu",
 )  # fmt: skip
 PROVENANCE = Provenance(
     command=COMMAND, versions={"scalesearch": "0.1.0", "torch": "2.15.0"}, hardware="2 CPU cores", date="2026-01-31",
@@ -138,7 +148,7 @@ def record(
     recommendation = None
     if answer is not None:
         best = next(row for row in trainings if row.name == answer.recommended)
-        factors = Coefficients(best.alpha, best.beta, best.gamma, 2.0)
+        factors = replace(_candidate(best.candidate, best.to_dict()).coefficients, growth=2.0)
         recommendation = Recommendation(
             factors, "budget", SPEC, plan.space, plan.data, TARGET, best.name, best.score or 0.0, best.top1 or 0.0, 9,
             9 if complete else 10,
@@ -150,24 +160,44 @@ def record(
     return made
 
 
-def answer(trainings: Sequence[Row], beaten: int = 2, verdict: Verdict = "won") -> Answer:
-    """An answer to the rows: the ``beaten`` worst are out, the next one undecided."""
+def answer(trainings: Sequence[Row], outside: int = 2, verdict: Verdict = "won") -> Answer:
+    """An answer to the rows: the best one is recommended, the ``outside`` worst are out of the set."""
     ranked = [one for one in summarise(trainings, results(trainings)) if not one.is_baseline]
-    inside = len(ranked) - beaten
+    inside, name = len(ranked) - outside, ranked[0].row.name
     standings = tuple(
         Standing(
-            one.row.name, "", "beaten" if place >= inside else "undecided" if 0 < inside - 1 == place else "member",
-            3 if place < inside - 1 else 1, 1, one.score, one.score - 0.01, one.score + 0.01,
+            one.row.name, one.row.control, "member" if place < inside else "outside", one.row.epochs, one.seeds,
+            one.score, Interval(one.score + 0.001, one.score - 0.01, one.score + 0.01),
+            2.0 ** -(place + 1 if one is not ranked[-1] else place), "in" if place < inside else "out",
         )
         for place, one in enumerate(ranked)
     )  # fmt: skip
-    comparison = Comparison(
-        control="c001", dimension="width", epochs=3, seeds=1, accuracy=0.6, control_accuracy=0.58, gap=0.0123,
-        low=0.0012, high=0.0234, accuracy_part=math.log(1.04), cost_part=math.log(0.99), cost_ratio=1.155,
-        verdict=verdict,
+    certainty = Certainty(
+        best=name, loss=0.0031, bound=0.0092, best_loss=0.0031, tolerance=0.005,
+        equivalents=tuple(one.name for one in standings[:2]),
+        region=(Interval(1.2, 1.0, 1.6), Interval(1.1, 1.0, 1.2), Interval(1.1, 1.1, 1.1)),
+        mean_gap=Interval(0.004, -0.002, 0.011), seed_sd=Interval(0.0123, 0.005, 0.02), more=6, more_loss=0.0018,
+        more_seconds=120.0,
     )  # fmt: skip
-    rungs = ((1, 2), (3, 1))
-    return Answer(0.9, standings, ranked[0].row.name, (comparison,), 0.0123, True, rungs, "the highest score")
+    comparisons = [
+        Comparison(
+            other, dimension, 0.0123, 0.0012, 0.0234, math.log(1.04), math.log(0.99), ratio, verdict
+        )
+        for other, dimension, ratio in (("baseline", "baseline", 2.0), ("c001", "width", 1.155), ("c002", "paper", 1.0))
+        if other != name and (other == "baseline" or other in {one.name for one in standings})
+    ]  # fmt: skip
+    speeds = {one.name: Speed(12.0, 30.0 + place) for place, one in enumerate(standings[:2])}
+    return Answer(0.9, "", certainty, standings, name, "score", tuple(comparisons), speeds, True)
+
+
+def no_answer(trainings: Sequence[Row], reason: str) -> Answer:
+    """Nothing is decided, and the paper's coefficients stand by default."""
+    told = answer(trainings)
+    standings = tuple(
+        replace(one, status="unknown", score=None, best=0.0, test="not judged") for one in told.standings
+    )  # fmt: skip
+    default = next((one.name for one in standings if one.control == "paper"), standings[0].name)
+    return Answer(0.9, reason, None, standings, default, "default", (), {}, True)
 
 
 @cache
@@ -199,7 +229,10 @@ def compared(
     """A network of score ``at`` at φ = 1, and 0.1 more at φ."""
     below, above = interval
     one, other = (Interval(value, value - below, value + above) for value in (at, at + 0.1))
-    return SizeComparison(name, control, status, 4.0, BASE_MACS * 4, 300, one, other, 1, 1, 2, 2, 0.5)
+    return SizeComparison(
+        name=name, control=control, status=status, ratio=4.0, proxy_ratio=4.0, macs=BASE_MACS * 4, resolution=300,
+        at_one=one, at_phi=other, rank_at_one=1, rank_at_phi=1, seeds_at_one=2, seeds_at_phi=2, accuracy=0.5,
+    )  # fmt: skip
 
 
 AGREEMENT = Interval(1.0, 0.1, 1.0)
@@ -208,6 +241,7 @@ AGREEMENT = Interval(1.0, 0.1, 1.0)
 def verification(*networks: SizeComparison, tau: Interval | None = AGREEMENT) -> Verification:
     """A verification at φ = 2."""
     return Verification(
-        2.0, 3, 3, 3, True, VALIDATION_IMAGES, 102, networks, (), networks[0].name, networks[0].name, tau, 0.8, None,
-        0.01,
+        phi=2.0, epochs=3, epochs_at_one=3, full_epochs=3, fully_trained=True, images=VALIDATION_IMAGES, majority=0.01,
+        networks=networks, failed=(), recommended=networks[0].name, best=networks[0].name, tau=tau, repeat_tau=0.8,
+        carried=None, regret=None, seed_sd=0.01,
     )  # fmt: skip

@@ -10,15 +10,16 @@ from scalesearch.study.plan import SearchPlan
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
 from scalesearch.table import Table
+from scalesearch.units import show_percent
 from tests.reports.pages import read
 from tests.reports.synthetic import PLAN, answer, record, rows
 
 ROWS = rows(6)
 
 
-def run(trainings: Sequence[Row] = ROWS, beaten: int = 2, plan: SearchPlan = PLAN, name: str = "one") -> Record:
+def run(trainings: Sequence[Row] = ROWS, outside: int = 2, plan: SearchPlan = PLAN, name: str = "one") -> Record:
     return record(
-        trainings, answer(trainings, beaten), complete=True, count=6, plan=plan, folder=Path("/runs") / name
+        trainings, answer(trainings, outside), complete=True, count=6, plan=plan, folder=Path("/runs") / name
     )  # fmt: skip
 
 
@@ -50,20 +51,20 @@ def test_what_differs_is_named() -> None:
 
 
 def test_overlap_counts_candidates_that_both_have() -> None:
-    table = overlaps({"one": run(beaten=2), "two": run(without_best(), beaten=3)})
+    table = overlaps({"one": run(outside=2), "two": run(without_best(), outside=3)})
     # one keeps the best four of six; two, which lacks the best, the best two of five
     assert table.texts[0][1:] == ["5", "2", "1", "0", "same network"]
 
 
-def test_candidates_of_different_baselines_are_matched_by_their_factors() -> None:
+def test_candidates_of_different_baselines_are_matched_by_their_triples() -> None:
     other = replace(PLAN, baseline=replace(PLAN.baseline, classes=7))
     table = overlaps({"one": run(), "two": run([replace(row, digest="x") for row in ROWS], plan=other)})
-    assert table.texts[0][1:] == ["6", "4", "0", "0", "same α, β, γ"]
+    assert table.texts[0][1:] == ["6", "4", "0", "0", "same triple α/β/γ"]
 
 
 def test_where_each_recommended_one_stands_elsewhere() -> None:
-    names = [standing.name for standing in answer(ROWS, beaten=0).standings]  # best first
-    said = [row[-1] for row in abroad({"one": run(), "two": run(without_best(), beaten=3)}).texts]
+    names = [standing.name for standing in answer(ROWS, outside=0).standings]  # best first
+    said = [row[-1] for row in abroad({"one": run(), "two": run(without_best(), outside=3)}).texts]
     assert said == ["not a candidate, or without a result", f"{names[1]}, in the set"]
 
 
@@ -80,9 +81,12 @@ def test_overview_says_what_came_out_and_what_is_open() -> None:
     ]  # fmt: skip
     accuracies = cells(table, "accuracy")
     best = next(row for row in ROWS if row.name == answer(ROWS).recommended)
-    assert cells(table, "recommended α/β/γ")[0] == f"{best.alpha:g}/{best.beta:g}/{best.gamma:g}"
+    told = cells(table, "answer")
+    assert told[0].startswith(f"Use depth × {best.depth_ratio:.2f}, width × {best.width_ratio:.2f}, resolution × ")
+    assert "likely the best of 6; expected loss 0.3 points, at most 0.9 (90 %)." in told[0]
+    assert told[1] == ""
     assert best.top1 is not None
-    assert accuracies[0].startswith(f"{100 * best.top1:.1f} % top-1 (")
+    assert accuracies[0].startswith(f"{show_percent(best.top1)} top-1 (")
     assert accuracies[0].endswith("3 epochs, 1 seed)")
     assert accuracies[1] == ""
 
@@ -95,7 +99,7 @@ def test_files_hold_the_tables_and_names_are_text(tmp_path: Path) -> None:
     ]  # fmt: skip
     tree = read((tmp_path / "comparison.html").read_text())
     assert len(tree.all("script")) == 1
-    assert [one.text for one in tree.all("h2")][:2] == ["Side by side", "Winner sets"]
+    assert [one.text for one in tree.all("h2")][:2] == ["Side by side", "Sets that hold the best"]
     assert len(tree.all("table")) == 3
     assert "<script" not in (tmp_path / "comparison.md").read_text()
 

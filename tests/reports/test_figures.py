@@ -20,6 +20,8 @@ from scalesearch.reports.figures.score_grid import grid_figure
 from scalesearch.reports.figures.scores import controls_figure, winner_figure
 from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.words import accuracy_note
+from scalesearch.study.record import Record
+from scalesearch.study.summary import NetworkSummary
 from tests.reports.synthetic import answer, curve, early, members, record, rows, trained
 
 PUBLISHED = (
@@ -45,24 +47,26 @@ def legend(figure: Figure) -> set[str]:
 
 def test_accuracy_figure_holds_every_network_once_on_log_axes_with_units() -> None:
     trainings = rows(25, failed=(3,))
-    run = record(trainings, answer(trainings, beaten=9), complete=True)
+    run = record(trainings, answer(trainings, outside=9), complete=True)
     best = run.leader
     assert best is not None
     figure = accuracy_figure(run)
     left, right = figure.axes
     assert bars(left) == {"baseline": 1}
-    front = sorted((one for one in run.summaries if one.front and not one.is_baseline), key=lambda one: one.row.macs)
+    front = sorted(
+        (one for one in run.summaries if one.front and not one.is_baseline), key=lambda one: one.row.proxy_macs
+    )
     assert [text.get_text() for text in right.texts] == [one.row.name for one in front]
-    assert bars(right) == {"beaten": 9, "in the winner set": 14, "recommended": 1}
+    assert bars(right) == {"outside the set": 9, "in the set": 14, "recommended": 1}
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
     assert right.get_xlabel() == FLOPS_LABEL
     assert left.get_ylim() == right.get_ylim()
     assert accuracy_note(run) in {axes.get_title() for axes in figure.axes}
     star = next(c for c in right.containers if c.get_label() == "recommended")
-    assert star.lines[0].get_xydata().tolist() == [[best.row.macs, best.accuracy.value]]  # type: ignore[attr-defined]
+    assert star.lines[0].get_xydata().tolist() == [[best.row.proxy_macs, best.accuracy.value]]  # type: ignore[attr-defined]
     (segment,) = star.lines[2][0].get_segments()  # type: ignore[attr-defined]
     assert segment[:, 1] == pytest.approx([best.accuracy.low, best.accuracy.high])
-    assert [tick.get_text() for tick in left.get_xticklabels()] == ["386M"]
+    assert [tick.get_text() for tick in left.get_xticklabels()] == ["7.87M"]
 
 
 @pytest.mark.parametrize("role", ["baseline", "candidate"])
@@ -75,38 +79,68 @@ def test_accuracy_figure_of_one_role_alone(role: str) -> None:
 @pytest.mark.parametrize("count", [1, 25, 100])
 def test_grid_figure_holds_every_candidate_once(count: int) -> None:
     trainings = rows(count, seeds=2, failed=(4, 5))
-    run = record(trainings, answer(trainings, beaten=1 if count > 1 else 0))
+    run = record(trainings, answer(trainings, outside=1 if count > 1 else 0))
     figure = grid_figure(run)
     axes = figure.axes[0]
     counted = dots(axes)
     ties = sum(one.member for one in run.summaries) - 1
-    expected = {"candidate": count - (2 if count > 5 else 0), "best so far": 1}
+    expected = {"candidate": count - (2 if count > 5 else 0), "ahead so far": 1}
     expected |= {"failed": 2} if count > 5 else {}
-    assert counted == expected | ({"in the winner set": ties} if ties else {})
+    assert counted == expected | ({"in the set": ties} if ties else {})
     assert legend(figure) == set(counted)
-    assert (axes.get_xlabel(), axes.get_ylabel()) == ("α (depth)", "β (width)")
-    assert "γ 1.2" in {text.get_text() for text in axes.texts}
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("depth × as trained", "width × as trained")
+    assert "× 1.2" in {text.get_text() for text in axes.texts}
     shown = np.concatenate([c.get_offsets() for c in axes.collections if c.get_label() in ("candidate", "failed")])
-    assert len(np.unique(np.round(shown, 9), axis=0)) == count  # those that differ in γ alone stand apart
+    assert len(np.unique(np.round(shown, 9), axis=0)) == count  # those that differ in resolution alone stand apart
 
 
 @pytest.mark.parametrize("count", [1, 6, 70])
-def test_winner_figure_shows_every_standing_with_its_interval(count: int) -> None:
+def test_winner_figure_shows_every_expected_score_with_its_interval_and_the_baseline(count: int) -> None:
     trainings = rows(count)
-    told = answer(trainings, beaten=count // 3)
+    told = answer(trainings, outside=count // 3)
     figure = winner_figure(record(trainings, told, complete=True), told)
-    drawn = [c for axes in figure.axes for c in axes.containers]
-    assert len(drawn) == count
-    expected = {"recommended"} | ({"in the winner set", "in the set, undecided", "beaten"} if count > 5 else set())
+    (axes,) = figure.axes
+    assert len(axes.containers) == count
+    expected = {"recommended", "baseline"} | ({"in the set", "outside the set"} if count > 5 else set())
     assert legend(figure) == expected
-    first = drawn[0].lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
-    assert first[:, 0] == pytest.approx([told.standings[0].low, told.standings[0].high])
+    first, score = axes.containers[0].lines[2][0].get_segments()[0], told.standings[0].score  # type: ignore[attr-defined]
+    assert score is not None
+    assert first[:, 0] == pytest.approx([100 * score.low, 100 * score.high])
+    (line,) = [line for line in axes.lines if line.get_label() == "baseline"]
+    assert np.asarray(line.get_xdata())[0] == pytest.approx(100 * (score.value - 0.0123))
+
+
+def test_who_was_not_trained_to_the_end_is_hollow_and_the_paper_s_triple_is_named() -> None:
+    late, first = rows(6), early(rows(6))
+    told = answer([*(row for row in late if row.candidate < 4), *(row for row in first if row.candidate >= 4)])
+    run = record((*first, *(row for row in late if row.candidate < 4)), told, complete=True)
+    figure = winner_figure(run, told)
+    (axes,) = figure.axes
+    hollow = [c.get_label() for c in axes.containers if c.lines[0].get_markerfacecolor() == "white"]  # type: ignore[attr-defined]
+    assert hollow == ["outside the set, fewer epochs"] * 2
+    assert "c002 1.20/1.10/1.15 (the paper's)" in [text.get_text() for text in axes.get_yticklabels()]
+
+
+def test_the_grid_s_colours_are_expected_scores_where_there_are_any() -> None:
+    trainings = rows(6)
+    told = answer(trainings)
+    expected = {one.name: 100 * one.score.value for one in told.standings if one.score}
+    for run, values in (
+        (record(trainings, told), [expected[one.row.name] for one in summaries(record(trainings, told))]),
+        (record(trainings), [100 * one.score for one in record(trainings).rungs if not one.is_baseline]),
+    ):
+        shown = next(c for c in grid_figure(run).axes[0].collections if c.get_label() == "candidate")
+        assert np.asarray(shown.get_array()) == pytest.approx(values)
+
+
+def summaries(run: Record) -> list[NetworkSummary]:
+    return [one for one in run.summaries if not one.is_baseline]
 
 
 def test_grid_figure_with_equal_scores_still_has_a_scale() -> None:
     figure = grid_figure(record([replace(row, score=0.5) for row in rows(3)]))
     low, high = figure.axes[1].get_ylim()
-    assert low < 0.5 < high
+    assert low < 50 < high
 
 
 def test_family_accuracies_never_share_an_axis_with_imagenet() -> None:
@@ -135,19 +169,18 @@ def test_family_without_a_test_result_shows_sizes() -> None:
 
 def test_candidates_trained_for_fewer_epochs_are_open_and_not_on_the_front() -> None:
     trainings = [replace(row, epochs=1) if row.candidate >= 4 else row for row in rows(8)]
-    told = answer(rows(8), beaten=0)
-    beaten = ("c000", "c007")
-    standings = tuple(
-        replace(one, status="beaten" if one.name in beaten else "member") for one in told.standings
-    )  # fmt: skip
+    told = answer(trainings, outside=0)
+    out = ("c000", "c007")
+    standings = tuple(replace(one, status="outside" if one.name in out else "member") for one in told.standings)
     run = record(trainings, replace(told, standings=standings, recommended="c001"))
     right = accuracy_figure(run).axes[1]
     assert bars(right) == {
-        "beaten": 1, "beaten, fewer epochs": 1, "in the winner set": 2, "in the set, fewer epochs": 3, "best so far": 1,
+        "outside the set": 1, "outside the set, fewer epochs": 1, "in the set": 2, "in the set, fewer epochs": 3,
+        "ahead so far": 1,
     }  # fmt: skip
     filled = {c.get_label(): c.lines[0].get_markerfacecolor() for c in right.containers}  # type: ignore[attr-defined]
     assert [label for label, colour in filled.items() if colour == "white"] == [
-        "beaten, fewer epochs", "in the set, fewer epochs",
+        "outside the set, fewer epochs", "in the set, fewer epochs",
     ]  # fmt: skip
     assert not any(one.front for one in run.summaries if one.row.epochs == 1)
 
@@ -155,15 +188,13 @@ def test_candidates_trained_for_fewer_epochs_are_open_and_not_on_the_front() -> 
 def test_learning_curves_join_the_rungs_of_each_network() -> None:
     late = [row for row in rows(5) if row.candidate < 2]
     first = early(rows(5), 300)
-    told = answer(rows(5), beaten=0)
+    told = answer(rows(5), outside=0)
     inside = ("c000", "c001", "c002")
-    standings = tuple(
-        replace(one, status="member" if one.name in inside else "beaten") for one in told.standings
-    )  # fmt: skip
+    standings = tuple(replace(one, status="member" if one.name in inside else "outside") for one in told.standings)
     run = record((*first, *late), replace(told, standings=standings, recommended="c001"), complete=True)
     figure = learning_figure(run)
     (axes,) = figure.axes
-    assert legend(figure) == {"baseline", "recommended", "in the winner set", "beaten"}
+    assert legend(figure) == {"baseline", "recommended", "in the set", "outside the set"}
     lines = [c.lines[0] for c in axes.containers]  # type: ignore[attr-defined]
     assert sorted(len(line.get_xdata()) for line in lines) == [1, 1, 1, 2, 2, 2]
     (star,) = [c for c in axes.containers if c.get_label() == "recommended"]
@@ -190,17 +221,20 @@ def test_the_learning_rate_s_test_names_the_suggestion_on_a_logarithmic_axis() -
     assert rendered(figure, "png").startswith(b"\x89PNG")
 
 
-def test_controls_figure_shows_leads_and_verdicts() -> None:
+def test_controls_figure_shows_leads_and_verdicts_the_paper_s_first_and_the_baseline_s_last() -> None:
     told = answer(rows(5))
-    (won,) = told.comparisons
-    bought = replace(won, dimension="depth", verdict="bought", gap=-0.001, low=-0.02, high=0.01)
-    figure = controls_figure(record(rows(5), told), replace(told, comparisons=(won, bought)))
+    won = told.comparisons[0]
+    bought = replace(won, control="c000", dimension="depth", verdict="bought", gap=-0.001, low=-0.02, high=0.01)
+    paper = replace(won, control="c002", dimension="paper")
+    figure = controls_figure(record(rows(5), told), replace(told, comparisons=(won, bought, paper)))
     (axes,) = figure.axes
-    assert bars(axes) == {"won": 1, "bought": 1}
+    assert [c.get_label() for c in axes.containers] == ["won", "bought", "won"]
     assert legend(figure) == {"won", "bought"}
-    segment = axes.containers[0].lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
-    assert segment[:, 0] == pytest.approx([won.low, won.high])
-    assert axes.get_yticklabels()[1].get_text() == "depth only\nc001, 3 epochs"
+    segment = axes.containers[1].lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
+    assert segment[:, 0] == pytest.approx([-2, 1])
+    assert [text.get_text() for text in axes.get_yticklabels()] == [
+        "the paper's coefficients\nc002", "depth alone\nc000", "the baseline",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("look", [FILE, PAGE, PHONE])
@@ -208,7 +242,10 @@ def test_no_two_texts_overlap_and_none_is_cut_off(look: Look) -> None:
     trainings = rows(12, failed=(3,))
     told = answer(trainings)
     run = record(trainings, told, complete=True)
+    raced = [*early(trainings), *(row for row in trainings if row.candidate not in (5, 11))]
+    open_ones = answer(raced)
     drawn = {
+        "raced": winner_figure(record(raced, open_ones), replace(open_ones, recommended="c001"), look),
         "accuracy": accuracy_figure(run, look),
         "winners": winner_figure(run, told, look),
         "grid": grid_figure(run, look),

@@ -39,7 +39,7 @@ CHROMIUM = next(
 STYLE = (Path(__file__).parents[2] / "scalesearch/reports/templates/style.css").read_text()
 
 
-VERIFIED = verification(compared("c003", "recommended", 0.6), compared("c001", "beaten", 0.5, "width"))
+VERIFIED = verification(compared("c003", "recommended", 0.6), compared("c001", "outside", 0.5, "width"))
 
 
 def raced(count: int) -> tuple[Row, ...]:
@@ -106,7 +106,7 @@ def test_every_id_is_unique_and_every_reference_leads_somewhere(tree: Element) -
 def test_the_story_is_told_top_down(tree: Element) -> None:
     assert [one.whole_text() for one in tree.all("h1")] == ["Compound scaling for Flowers"]
     assert [one.whole_text() for one in tree.all("h2")] == [
-        "Accuracy against FLOPs", "Which are statistically tied with the best", "Against one dimension alone",
+        "Accuracy against FLOPs", "Which is the best", "Against the paper's coefficients and one dimension alone",
         "The grid", "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
         "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
     ]  # fmt: skip
@@ -129,15 +129,14 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
     best = run.leader
     assert best is not None
     assert f"Recommended {best.row.name}: {show_percent(best.accuracy.value)} (" in said["accuracy_flops-wide-title"]
-    assert "width only: lead +0.0123 (+0.0012 to +0.0234)" in said["controls-wide-title"]
-    assert "11 candidates after 1 epoch" not in said["score_grid-wide-title"]
-    assert "12 candidates after 3 epochs" in said["score_grid-wide-title"]
+    assert "width alone: +1.2 points (95 %: 0.1 to 2.3), won" in said["controls-wide-title"]
+    assert said["score_grid-wide-title"].startswith("12 candidates, scores expected after full training: from ")
     first = next(one for one in run.rungs if one.row.epochs == 1 and one.row.name == best.row.name)
     told = f"{best.row.name}: {show_percent(first.accuracy.value)} after 1 epoch, "
     assert told in said["learning_curves-wide-title"]
     assert "Tested on Flowers: b0 88.0 %, b1 89.1 %" in said["family-wide-title"]
     assert said["transfer_phi2-wide-title"] == (
-        "c003 (recommended): 0.600 and 0.700; c001 (beaten, width only): 0.500 and 0.600"
+        "c003 (recommended): 60.0 and 70.0 points; c001 (outside, width only): 50.0 and 60.0 points"
     )
     assert "The order at φ = 1 carries over" in by_id(tree, "transfer").whole_text()
     assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
@@ -213,7 +212,7 @@ def test_every_candidate_has_a_row_with_the_numbers_it_sorts_by(finished: tuple[
         ):
             assert float(row.children[names.index(column)].attributes["data-sort"]) == value
     statuses = [row.children[names.index("status")].text.partition(",")[0] for row in shown]
-    assert (statuses.count("beaten"), statuses.count("undecided"), statuses.count("in the set")) == (2, 1, 9)
+    assert (statuses.count("outside"), statuses.count("in the set"), statuses.count("baseline")) == (2, 10, 1)
 
 
 def test_stages_add_up_and_published_networks_are_imagenet_s(tree: Element) -> None:
@@ -232,9 +231,9 @@ def test_the_answer_stands_first_and_the_command_last(finished: tuple[str, Recor
     assert run.recommendation is not None
     factors = run.recommendation.coefficients
     values = [one.text for one in tree.all("header")[0].all("span") if one.attributes["class"] == "value"]
-    assert values == [f"{value:.4g}" for value in (factors.alpha, factors.beta, factors.gamma)]
+    assert values == [f"{value:.3g}" for value in (factors.alpha, factors.beta, factors.gamma)]
     told = tree.all("dl")[0].whole_text()
-    assert "10 of 12 candidates are statistically tied with the best" in told
+    assert "10 of 12 hold the best one with 90 %" in tree.all("header")[0].whole_text()
     assert "95 % interval" in told
     assert "2 h 4 min" in told
     assert by_id(tree, "reproduce").all("code")[0].text == run.commands[0]
@@ -269,9 +268,9 @@ def test_a_search_that_has_only_begun(count: int) -> None:
 
 
 def test_every_candidate_measured_once_but_the_race_still_open() -> None:
-    tree = read(page_of(record(rows(4), answer(rows(4), beaten=1))))
-    assert "every candidate has a result, but the race has not been run to its end" in tree.whole_text()
-    assert "Ahead so far: " in by_id(tree, "winners").whole_text()
+    tree = read(page_of(record(rows(4), answer(rows(4), outside=1))))
+    assert "every candidate has a result. The race is not over" in tree.whole_text()
+    assert "Ahead so far: depth × " in tree.all("header")[0].whole_text()
 
 
 def test_energy_and_price_only_where_asked() -> None:
@@ -284,7 +283,7 @@ def test_energy_and_price_only_where_asked() -> None:
 
 def test_the_same_values_give_the_same_page_and_figures(tmp_path: Path) -> None:
     written = [
-        write_report(tmp_path / name, record(rows(3), answer(rows(3), beaten=1))) for name in ("a", "b")
+        write_report(tmp_path / name, record(rows(3), answer(rows(3), outside=1))) for name in ("a", "b")
     ]  # fmt: skip
     kinds = [path.suffix for path in written[0]]
     assert {".html", ".pdf", ".png", ".svg", ".md", ".csv"} <= set(kinds)

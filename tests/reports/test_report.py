@@ -16,7 +16,8 @@ from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
-from tests.reports.synthetic import PLAN, answer, record, rows, trained
+from scalesearch.units import show_percent
+from tests.reports.synthetic import PLAN, answer, judged, listed, no_answer, record, results, rows, trained
 
 NAMES = ("accuracy_flops", "winner_set", "controls", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
@@ -83,33 +84,36 @@ def test_numbers_in_the_report_are_those_of_the_record(complete: tuple[Path, Rec
     assert run.recommendation is not None
     best, chosen = run.leader, run.recommendation.coefficients
     assert best is not None
-    assert f"depth α = {chosen.alpha:g}, width β = {chosen.beta:g}, resolution γ = {chosen.gamma:g}" in text
-    assert "(11 of 12 candidates have a result, 1 failed)" in text
-    assert text.startswith(f"# Compound scaling for Flowers: {chosen}\n")
+    factors = f"α {chosen.alpha:.3g}, β {chosen.beta:.3g}, γ {chosen.gamma:.3g}"
+    px = f"{best.row.proxy_resolution} px as trained"
+    has = f"depth × {best.row.depth_ratio:.2f}, width × {best.row.width_ratio:.2f}, resolution × "
+    assert f"**Use {has}{best.row.resolution_ratio:.2f}** ({best.row.name}, {px}; {factors})" in text
+    assert "11 of 12 candidates have a result, 1 failed." in text
+    assert text.startswith(f"# Compound scaling for Flowers: {factors}\n")
     trainings = [row for row in run.rows if row.candidate == best.row.candidate]
     correct, images = sum(row.correct for row in trainings), sum(row.images for row in trainings)
     assert f"{100 * correct / images:.1f} % top-1" in text
     assert f"{correct} of {images} validation images, 3 epochs, summed over 2 seeds" in text
-    assert "**Winner set at 90 %:** 9 of 12 candidates are statistically tied with the best (" in text
-    assert "2 are beaten (after 1 epoch)" in text
-    assert "Undecided: 1 of the set" in text
-    assert "seeds, beyond what the images show: 1.23 points" in text
-    assert re.search(r"width only \(c001\).*\+3\.0 % .*\+4\.0 % .*−1\.0 % .*1\.155.*\+0\.0012 to \+0\.0234.*won", text)
-    real = [row.real_ratio for row in run.rows if row.role == "candidate"]
+    assert "- 9 of 11 hold the best one with 90 %: " in text
+    assert "seeds, beyond what the images show: 1.2 points (95 %: 0.5 to 2.0)." in text
+    assert re.search(
+        r"width alone \(c001\).*\+3\.0 % .*\+4\.0 % .*−1\.0 % .*1\.155.*\+1\.2 .*0\.1 to 2\.3 .*won", text
+    )  # fmt: skip
+    real = [row.proxy_ratio for row in run.rows if row.role == "candidate"]
     assert f"{min(real):.3f} to {max(real):.3f}" in text
     for one in [one for one in run.summaries if not one.is_baseline][:10]:
         assert re.search(
-            rf"\| {one.row.name} +\| +{100 * one.correct / one.images:.1f} % \|.*\| +{one.score:.4f} \|", text
+            rf"\| {one.row.name} +\| +{show_percent(one.accuracy.value)} \|.*\| +{100 * one.score:.2f} \|", text
         )
 
 
 def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(complete: tuple[Path, Record]) -> None:
     text = markdown(complete[0])
     assert "**Accuracy comes from a proxy:**" in text
-    assert "1/7 of its resolution, at most 3 epochs on 8000 images" in text
+    assert "as a smaller proxy (baseline 9.74M multiply-adds at 32 px), 3 epochs, 8000 training images" in text
     assert "cannot change the winner" in text
-    assert "Compared image by image" in text
-    assert "**Bought:**" not in text
+    assert "a test that assumes no model" in text
+    assert "Bought against" not in text
     assert "22 triples" in text
     assert "rounds to the baseline itself" in text
     assert "loss is not finite \\| epoch 2" in text
@@ -122,34 +126,64 @@ def test_nothing_done(tmp_path: Path) -> None:
     written = write_report(tmp_path, record(rows(3, failed=(-1, 0, 1, 2)), count=25))
     assert [path.name for path in written] == ["results.csv", "family.json", "report.md", "report.html"]
     text = markdown(tmp_path)
-    assert "**Not finished: 0 of 25 candidates have a result, 3 failed.**" in text
+    assert "**Not finished: 0 of 25 candidates have a result, 3 failed. The race is not over: " in text
     assert not re.search(r"\bnan\b", text.lower())
 
 
 def test_no_rows_yet(tmp_path: Path) -> None:
     write_report(tmp_path, record([], count=25))
-    assert "**Not finished: 0 of 25 candidates have a result.**" in markdown(tmp_path)
+    assert "**Not finished: 0 of 25 candidates have a result. The race is not over: " in markdown(tmp_path)
 
 
 def test_one_done_of_many_with_the_baseline_lost(tmp_path: Path) -> None:
     write_report(tmp_path, record(rows(7, failed=(-1, 1, 2, 3, 4, 5, 6)), count=25))
     text = markdown(tmp_path)
-    assert "**Not finished: 1 of 25 candidates have a result, 6 failed.**" in text
+    assert "**Not finished: 1 of 25 candidates have a result, 6 failed. The race is not over: " in text
     assert "Ahead so far: c000" in text
     assert not (tmp_path / "family.png").exists()
-    assert "best so far" not in text.split("## ")[0]
 
 
-def test_bought_wins_and_an_unknown_spread_are_said(tmp_path: Path) -> None:
+def test_without_a_decision_nothing_is_recommended_anywhere(tmp_path: Path) -> None:
     trainings = rows(5)
-    write_report(tmp_path, record(trainings, replace(answer(trainings, verdict="bought"), seed_sd=None)))
+    reason = "3 of 5 networks are not clearly better than guessing"
+    write_report(tmp_path, record(trainings, no_answer(trainings, reason), complete=True))
+    for text in (markdown(tmp_path), (tmp_path / "report.html").read_text(encoding="utf-8")):
+        assert "No decision:" in text
+        assert f"{reason}." in text
+        assert "The paper's coefficients stand by default; they are not a result of this search." in re.sub(
+            "&#39;", "'", text
+        )
+        for claim in (
+            "Use depth",
+            "coefficients found",
+            "ecommended",
+            "likely the best",
+            "Beats",
+            "hold the best",
+            "in the set",
+            '<ul class="factors',
+        ):
+            assert claim not in text, claim
+    assert not (tmp_path / "winner_set.png").exists()
+    assert not (tmp_path / "controls.png").exists()
+
+
+def test_a_race_that_stopped_at_the_baseline_says_why_and_what_to_change(tmp_path: Path) -> None:
+    guessed = [judged(row, 60) for row in rows(3, seeds=2) if row.role == "baseline"]
+    told = replace(no_answer(rows(3), "the baseline is not clearly better than guessing"), standings=())
+    run = replace(record(rows(3), told, complete=True), rows=tuple(guessed), results=results(guessed))
+    vars(run)["enumeration"] = listed(rows(3))
+    write_report(tmp_path, run)
     text = markdown(tmp_path)
-    assert "**Bought:** as accurate as the control or more, but at more FLOPs" in text
-    assert "spread between seeds is unknown" in text
+    assert "**No decision:** the baseline is not clearly better than guessing." in text
+    assert "Guessing the most frequent class gets 2.5 % right. More epochs (--epochs) or images (--images)" in text
+    assert "So may a larger proxy (--proxy-flops): as trained, the baseline has 9.74M FLOPs at 32 px." in text
+    assert "Not finished" not in text
+    assert "0 of 3 candidates have a result." in text
 
 
 def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:
-    plan = replace(PLAN, proxy=replace(PLAN.proxy, resolution_divisor=1, epochs=30))
+    plan = replace(PLAN, proxy=replace(PLAN.proxy, baseline=PLAN.baseline, epochs=30))
     write_report(tmp_path, record([row for row in rows(1) if row.role == "candidate"], plan=plan))
     text = markdown(tmp_path)
     assert "**Accuracy comes from a short training at full size:**" in text

@@ -2,6 +2,7 @@ import re
 import subprocess
 import sys
 
+import pytest
 from rich.console import Console
 
 from scalesearch.design.candidates import DroppedTriple, enumerate_candidates
@@ -12,7 +13,8 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.reports import render, tables
 from scalesearch.reports.published import derived, released
 from scalesearch.table import Table, table
-from tests.reports.synthetic import answer, compared, early, members, record, rows, trained, verification
+from scalesearch.units import show_percent
+from tests.reports.synthetic import answer, compared, early, members, no_answer, record, rows, trained, verification
 
 
 def column(shown: Table, name: str) -> list[str]:
@@ -41,13 +43,13 @@ def test_the_best_ten_and_the_baseline() -> None:
     assert len(shown.rows) == 11
     assert column(shown, "candidate")[0] == best.row.name
     assert column(shown, "candidate")[-1] == "baseline"
-    assert column(shown, "score")[0] == f"{best.score:.4f}"
-    assert column(shown, "accuracy")[0] == f"{100 * best.correct / best.images:.1f} %"
+    assert column(shown, "score")[0] == f"{100 * best.score:.2f}"
+    assert column(shown, "accuracy")[0] == show_percent(best.accuracy.value)
 
 
 def test_further_members_of_the_set_only_where_asked() -> None:
     trainings = rows(25)
-    run = record(trainings, answer(trainings, beaten=5))
+    run = record(trainings, answer(trainings, outside=5))
     assert len(tables.candidates(run, 10).rows) == 11
     assert len(tables.candidates(run, 10, members=True).rows) == 21
     assert len(tables.candidates(run).rows) == 26
@@ -57,7 +59,7 @@ def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
     trainings = rows(12, failed=(3,))
     run = record((*early(trainings), *trainings), answer(trainings))
     shown = [tables.candidates(run, 12), tables.standings(run), tables.enumeration(run.enumeration)]
-    shown.append(tables.verification(verification(compared("c001", "recommended"), compared("c002", "beaten"))))
+    shown.append(tables.verification(verification(compared("c001", "recommended"), compared("c002", "outside"))))
     for one in shown:
         console = Console(width=80, no_color=True)
         with console.capture() as captured:
@@ -103,7 +105,28 @@ def test_a_notebook_shows_the_standings_with_notes() -> None:
     html = render.notebook(tables.standings(record(trainings, answer(trainings))), ["**Bought:** <b>"])
     assert html.count("<tr>") == 5
     assert "<p>Bought: &lt;b&gt;</p>" in html
-    assert re.search(r"\d\.\d{4}–\d\.\d{4}", html)
+    assert re.search(r"\d\d\.\d\d–\d\d\.\d\d", html)
+
+
+def test_a_standing_has_what_was_trained_and_what_that_comes_to() -> None:
+    trainings = rows(5, seeds=2)
+    run = record(trainings, answer(trainings))
+    assert run.answer is not None
+    first, shown = run.answer.standings[0], tables.standings(run)
+    row = next(row for row in trainings if row.name == first.name)
+    assert first.score is not None
+    texts = dict(zip(shown.columns, shown.texts[0], strict=True))
+    assert texts == {
+        "name": row.name, "control": row.control, "depth ×": f"{row.depth_ratio:.2f}",
+        "width ×": f"{row.width_ratio:.2f}", "px": str(row.proxy_resolution), "FLOPs ×": f"{row.proxy_ratio:.3f}",
+        "epochs": "3", "seeds": "2", "accuracy": show_percent(run.summaries[0].accuracy.value),
+        "expected": f"{100 * first.score.value:.2f}",
+        "95 %": f"{100 * first.score.low:.2f}–{100 * first.score.high:.2f}", "best": "50 %", "set": "in", "test": "in",
+    }  # fmt: skip
+    assert column(shown, "set") == ["in", "in", "in", "out", "out"]
+    assert len(tables.standings(run, 2).rows) == 2
+    undecided = tables.standings(record(trainings, no_answer(trainings, "why")))
+    assert set(column(undecided, "expected") + column(undecided, "best") + column(undecided, "set")) == {"–"}
 
 
 def test_family_shows_accuracy_only_where_somebody_measured_it() -> None:
@@ -135,8 +158,12 @@ def test_the_public_table_has_a_row_a_network() -> None:
     frame = tables.summary_frame(run)
     assert list(frame["name"]) == [one.row.name for one in run.summaries]
     assert set(frame.loc[frame["member"], "name"]) == {standing.name for standing in run.answer.members}  # type: ignore[union-attr]
-    assert {"accuracy", "low", "high", "seed_spread", "score", "pareto", "real_ratio"} <= set(frame.columns)
+    assert {"accuracy", "low", "high", "seed_spread", "score", "pareto", "proxy_ratio", "expected", "best"} <= set(
+        frame.columns
+    )
     assert (frame["low"] < frame["accuracy"]).all()
+    assert frame["best"].sum() == pytest.approx(1)
+    assert list(frame.loc[frame["expected"].isna(), "name"]) == ["baseline"]
 
 
 def test_tables_and_words_are_at_hand_without_heavy_libraries() -> None:

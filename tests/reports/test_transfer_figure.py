@@ -8,8 +8,8 @@ from tests.reports.synthetic import compared, verification
 
 NETWORKS = (
     compared("c004", "recommended", 0.65, interval=(0.01, 0.02)), compared("c005", "member", 0.64),
-    compared("c007", "undecided", 0.63), compared("c009", "beaten", 0.55), compared("c000", "beaten", 0.5, "depth"),
-    compared("c001", "member", 0.6, "width"),
+    compared("c007", "unknown", 0.63), compared("c009", "outside", 0.55), compared("c000", "outside", 0.5, "depth"),
+    compared("c001", "member", 0.6, "width"), compared("c003", "member", 0.61, "paper"),
 )  # fmt: skip
 
 
@@ -18,13 +18,14 @@ def test_each_network_stands_once_with_both_intervals() -> None:
     axes = figure.axes[0]
     series = {str(c.get_label()): np.asarray(c.lines[0].get_xydata()) for c in axes.containers}  # type: ignore[attr-defined]
     assert {label: len(places) for label, places in series.items()} == {
-        "winner set of φ = 1": 2, "beaten at φ = 1": 1, "one dimension alone": 2, "recommended": 1,
+        "in the set of φ = 1": 2, "outside the set of φ = 1": 1, "one dimension alone": 2,
+        "the paper's coefficients": 1, "recommended": 1,
     }  # fmt: skip
-    assert series["recommended"] == pytest.approx(np.array([[0.65, 0.75]]))
+    assert series["recommended"] == pytest.approx(np.array([[65, 75]]))
     star = next(c for c in axes.containers if c.get_label() == "recommended")
     across, up = (bars.get_segments()[0] for bars in star.lines[2])  # type: ignore[attr-defined]
-    assert across[:, 0] == pytest.approx([0.64, 0.67])
-    assert up[:, 1] == pytest.approx([0.74, 0.77])
+    assert across[:, 0] == pytest.approx([64, 67])
+    assert up[:, 1] == pytest.approx([74, 77])
     assert {"depth", "width", "c004"} <= {text.get_text() for text in axes.texts}
     assert "τ 0.50" in figure.get_suptitle()
     assert "φ = 2" in axes.get_ylabel()

@@ -56,7 +56,8 @@ class Work:
 def outcome(one: Assignment, reason: str = "") -> Outcome:
     labels = NOTHING if reason else np.arange(4)
     guess = NOTHING if reason else np.array([0, 1, 2, one.trial.candidate])
-    return Outcome(Measurement(1, 1, 3, 4, 0.1, 1.0, reason), labels, guess)
+    soft = np.zeros(len(labels), np.float32)
+    return Outcome(Measurement(1, 1, 3, 4, 0.1, 1.0, reason), labels, guess, soft)
 
 
 class Scripted(Here[Assignment, Outcome]):
@@ -86,9 +87,9 @@ def test_everything_wanted_is_done_once_and_known_to_the_next(open_storage: Open
     assert Campaign(Ledger(open_storage(), run), Scripted(act), first, Bounds()).run()
     assert calls == [one.key for one in trials]
     assert first.found[1, 1, 2].row.reason == "no luck"  # a failed one is not tried again
-    right = hits(first.found[0, 1, 2])
-    assert right is not None
-    assert right.tolist() == [True, True, True, False]
+    told = hits(first.found[0, 1, 2])
+    assert told is not None
+    assert told[0].tolist() == [True, True, True, False]
     assert Campaign(Ledger(open_storage(), run), Scripted(act), second, Bounds()).run()
     assert second.found == first.found
     assert len(calls) == len(trials)

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from scalesearch.data.dataset import dataset, open_data
-from scalesearch.design.space import Grid
 from scalesearch.errors import UserError
 from scalesearch.running import executor as executor_module
 from scalesearch.running import on_ray
@@ -172,7 +171,7 @@ def test_it_gives_what_its_twin_gives_and_takes_jobs_only_when_slots_are_free(ma
 @pytest.mark.usefixtures("cluster")
 def test_a_search_on_ray_comes_to_the_same_table(tmp_path: Path, image_folder: MakeFolder) -> None:
     data = dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
-    plan = make_plan(data, grid=Grid(1.0, 0.3))
+    plan = make_plan(data)
     here = search_in(tmp_path / "here", plan, data)
     there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"))
     assert measured(there) == measured(here)

@@ -31,7 +31,7 @@ def test_each_training_is_shown_once(open_storage: OpenStorage, request: pytest.
     assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE", "FAIL"]
     assert study.best_value == 0.7
     assert study.best_trial.params == {
-        "candidate": 2, "seed": 0, "epochs": 2, "alpha": 1.2, "beta": 1.1, "gamma": 1.15
+        "candidate": 2, "seed": 0, "epochs": 2, "depth_ratio": 1.2, "width_ratio": 1.1, "resolution_ratio": 1.15
     }  # fmt: skip
     assert study.best_trial.duration is not None
     assert study.best_trial.duration.total_seconds() == pytest.approx(60, abs=5)

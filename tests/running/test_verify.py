@@ -20,13 +20,13 @@ from scalesearch.running.search import RaceAgenda, search
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.running.verify import VerificationAgenda, recorded, verify
 from scalesearch.running.workers import Workers
-from scalesearch.study.answer import Answer, Standing, Status, conclude, recommend
+from scalesearch.study.answer import Answer, Standing, Status, conclude, field, recommend
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measurement, SearchPlan, runners
+from scalesearch.study.plan import Measurement, SearchPlan
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Race, Results, Rung, advance
+from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import ImageCounts, Provenance, Record, answered, read_record
-from scalesearch.study.row import Row
+from scalesearch.study.row import Key, Row
 from scalesearch.study.statistics import Bools
 from scalesearch.study.verification import (
     FILE,
@@ -43,7 +43,7 @@ from tests.rows import make_row
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
-FULLY = Race((Rung(2, 2, 1.0),), level=0.5)
+FULLY = Race(2, 0, seeds=2, level=0.5)
 
 
 @pytest.fixture
@@ -55,7 +55,8 @@ def make_plan(data: Dataset) -> SearchPlan:
     return SearchPlan(
         space="mbconv_small", baseline=BASELINE, grid=Grid(0.2, 0.2), rounding="budget", real_tolerance=0.1,
         target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation),
-        proxy=Proxy(1.0, 2, 32), train=TrainConfig(epochs=2, batch_size=16, lr=3e-3, warmup_epochs=0.5), device="cpu",
+        majority=0.0, proxy=Proxy(BASELINE, 2, 32), device="cpu",
+        train=TrainConfig(epochs=2, batch_size=16, lr=3e-3, warmup_epochs=0.5),
     )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def right(number: int, seed: int, count: int) -> Bools:
     """More images right the higher the candidate's number."""
-    return np.arange(count) < 5 + 2 * number + seed
+    return np.arange(count) < 3 + 2 * number + seed
 
 
 def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
@@ -74,23 +75,23 @@ def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
     one, labels = job.trial, setting.validation.source.labels[setting.validation.indices]
     count = len(labels)
     if one.candidate == 3 and cost(one.spec).macs > 3 * cost(BASELINE).macs:
-        return Outcome(Measurement(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0])
+        return Outcome(Measurement(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0], np.zeros(0, np.float32))
     told = right(one.candidate, one.train.seed, count)
     measured = Measurement(cost(one.spec).macs, 1, int(told.sum()), count, 0.5, 0.1)
-    return Outcome(measured, labels, np.where(told, labels, 1 - labels))
+    return Outcome(measured, labels, np.where(told, labels, 1 - labels), np.where(told, 0.9, 0.1).astype(np.float32))
 
 
-def searched_on(folder: Path, data: Dataset, race: Race = FULLY) -> Record:
-    """A search whose race ran to its end with results made up, without its ledger."""
+def searched_on(folder: Path, data: Dataset, race: Race = FULLY, untrained: tuple[Key, ...] = ()) -> Record:
+    """A search whose results are made up, without its ledger, over but for what is ``untrained``."""
     plan = make_plan(data)
     candidates, results = plan.enumerate().candidates, Results()
-    while wanted := advance(race, runners(plan, candidates), results).wanted:
+    takers = field(plan, candidates)
+    while wanted := set(advance(race, takers, results).wanted) - set(untrained):
         for key in wanted:
             results.add(key, right(key[0], key[1], len(data.validation)))
-    state = advance(race, runners(plan, candidates), results)
-    concluded = conclude(race, state, candidates, results, plan.target_macs)
+    concluded = conclude(race, advance(race, takers, results), takers, candidates, results, {})
     assert concluded is not None
-    chosen = recommend(plan, concluded, candidates, results, 0)
+    chosen = recommend(plan, concluded, candidates, results, len(untrained))
     made = Provenance("scalesearch grid", {}, "", "", "somewhere", 2, ImageCounts(1, 1, 1), "", "study.db")
     return Record(folder, plan, made, (), results, concluded, chosen, (), ())
 
@@ -111,10 +112,10 @@ def verified(record: Record, data: Dataset, seeds: int = 2, listener: Listener =
 
 def answer(*statuses: Status, recommended: int = 0, controls: tuple[int, ...] = ()) -> Answer:
     standings = tuple(
-        Standing(f"c{n:03d}", "depth" if n in controls else "", status, 2, 1, 0.5, 0.4, 0.6)
+        Standing(f"c{n:03d}", "depth" if n in controls else "", status, 2, 1, 0.5, None, 0.1, "not judged")
         for n, status in enumerate(statuses)
     )
-    return Answer(0.9, standings, f"c{recommended:03d}", (), None, True, ((2, 1),))
+    return Answer(0.9, "", None, standings, f"c{recommended:03d}", "score", (), {}, True)
 
 
 @pytest.mark.usefixtures("quick")
@@ -123,7 +124,7 @@ def test_a_verification_says_what_the_trainings_say_and_is_kept(tmp_path: Path, 
     verification = verified(searched, images)
     names = [network.name for network in verification.networks]
     assert verification.recommended in names
-    assert {n.control for n in verification.networks} >= {"depth", "width", "resolution"}
+    assert {n.control for n in verification.networks} == {"depth", "width", "resolution", ""}
     assert verification.failed == ("c003",)
     assert verification.best == max(names)  # higher numbers get more right at both sizes
     assert verification.tau is not None
@@ -131,8 +132,9 @@ def test_a_verification_says_what_the_trainings_say_and_is_kept(tmp_path: Path, 
     assert verification.fully_trained
     assert (verification.epochs, verification.epochs_at_one, verification.images) == (2, 2, len(images.validation))
     best = next(network for network in verification.networks if network.name == verification.best)
-    assert best.accuracy == pytest.approx((5 + 2 * int(verification.best[1:]) + 0.5) / verification.images)
-    assert best.at_phi.value == pytest.approx(best.accuracy * (best.macs / 2e6) ** -0.07)
+    assert best.accuracy == pytest.approx((3 + 2 * int(verification.best[1:]) + 0.5) / verification.images)
+    macs = best.proxy_ratio * cost(BASELINE).macs
+    assert best.at_phi.value == pytest.approx(best.accuracy * (macs / 2e6) ** -0.07)
     assert (best.rank_at_phi, best.seeds_at_phi, best.seeds_at_one) == (1, 2, 2)
     assert all(abs(network.ratio / 4 - 1) < 0.06 for network in verification.networks)
     kept = read_json(tmp_path / "verify-phi2" / FILE, "a verification")
@@ -165,7 +167,7 @@ def test_an_interrupted_one_continues_and_each_training_runs_once(tmp_path: Path
 
 @pytest.mark.usefixtures("quick")
 def test_partly_trained_searches_are_compared_where_all_have_a_result(tmp_path: Path, images: Dataset) -> None:
-    searched = searched_on(tmp_path, images, Race((Rung(1, 1, 1.0), Rung(2, 1, 0.1))))
+    searched = searched_on(tmp_path, images, Race(2, 1), untrained=((5, 0, 2),))
     verification = verified(searched, images)
     assert (verification.epochs_at_one, verification.full_epochs) == (1, 2)
     assert not verification.fully_trained
@@ -199,7 +201,7 @@ def test_fewer_than_two_results_are_no_comparison(tmp_path: Path, images: Datase
 def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> None:
     plan = make_plan(images)
     candidates = plan.enumerate().candidates
-    one = scaled(plan, answer("member", "beaten"), candidates[:1], 2.0)
+    one = scaled(plan, answer("member", "outside"), candidates[:1], 2.0)
     (wanted,) = trials(plan, one, 1, 1)
     setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
     outcome = run_trial(setting, Assignment(wanted), lambda: None)
@@ -219,25 +221,25 @@ def test_no_run_no_plan(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("quick")
 def test_a_search_is_read_back(tmp_path: Path, images: Dataset) -> None:
     plan = make_plan(images)
-    race = Race((Rung(1, 1, 1.0),))
+    race = Race(2, 0)
     candidates, counts = plan.enumerate().candidates, [len(images.train), len(images.validation), len(images.test)]
     facts = {
         "data_argument": "there", "command": "scalesearch grid", "versions": {}, "hardware": "", "date": "",
         "notes": [], "classes": 2, "images": dict(zip(("train", "validation", "test"), counts, strict=True)),
         "source_digest": "", "nominal": plan.enumerate().nominal, "candidates": len(candidates),
     }  # fmt: skip
-    search(tmp_path, RaceAgenda(plan, candidates, (race,)), images, facts, Workers(), SILENT)
+    search(tmp_path, RaceAgenda(plan, candidates, race), images, facts, Workers(), SILENT)
     record = read_record(tmp_path)
     assert (record.plan, record.provenance.data_argument) == (plan, "there")
     assert record.enumeration.candidates == candidates
-    assert set(record.results) == {(n, 0, 1) for n in range(-1, len(candidates))}
-    assert np.array_equal(record.results.seeds(2, 1)[0], right(2, 0, len(images.validation)))
+    assert set(record.results) == {(-1, 1, 2), *((n, 0, 2) for n in range(-1, len(candidates)))}
+    assert np.array_equal(record.results.seeds(2, 2)[0], right(2, 0, len(images.validation)))
     (tmp_path / "winners.json").unlink()
     with pytest.raises(UserError, match="no candidate has a result"):
         answered(read_record(tmp_path))
 
 
-def test_chosen_are_the_recommended_members_beaten_ones_to_the_last_and_controls(images: Dataset) -> None:
+def test_chosen_are_the_recommended_members_others_to_the_last_and_controls(images: Dataset) -> None:
     one = make_plan(images).enumerate().candidates[-1]
     alone = {0: "depth", 1: "width", 2: "resolution"}
     candidates = [replace(one, index=n, control=alone.get(n, "")) for n in range(8)]
@@ -245,13 +247,13 @@ def test_chosen_are_the_recommended_members_beaten_ones_to_the_last_and_controls
     def numbers(given: Answer, members: int, beaten: int) -> list[int]:
         return [candidate.index for candidate in chosen(given, candidates, members, beaten)]
 
-    out = ("beaten",) * 3
-    given = answer(*out, "member", "member", "undecided", "beaten", "beaten", recommended=4, controls=(0, 1, 2))
+    out: tuple[Status, ...] = ("outside",) * 3
+    given = answer(*out, "member", "member", "unknown", "outside", "outside", recommended=4, controls=(0, 1, 2))
     assert numbers(given, 1, 1) == [4, 3, 7, 0, 1, 2]
     assert numbers(given, 3, 2) == [4, 3, 5, 6, 7, 0, 1, 2]
     assert numbers(given, 0, 0) == [4, 0, 1, 2]
-    nobody_beaten = answer(*["member"] * 8, recommended=1, controls=(0, 1, 2))  # and a control recommended
-    assert numbers(nobody_beaten, 1, 2) == [3, 5, 7, 0, 1, 2]
+    nobody_outside = answer(*["member"] * 8, recommended=1, controls=(0, 1, 2))  # and a control recommended
+    assert numbers(nobody_outside, 1, 2) == [3, 5, 7, 0, 1, 2]
     assert numbers(answer("member", recommended=0), 3, 2) == [0]
 
 
@@ -271,7 +273,7 @@ def test_a_control_that_cannot_grow_so_far_is_left_out(images: Dataset) -> None:
     plan = make_plan(images)
     candidates = plan.enumerate().candidates[:4]
     networks = scaled(plan, answer(*["member"] * 4), candidates, 3.0)
-    assert [network.candidate.control for network in networks] == ["width", "resolution", ""]
+    assert [network.candidate.control for network in networks] == ["width", "resolution", "paper"]
 
 
 @pytest.mark.parametrize("phi", [0.0, -1.0, 1.0, float("nan"), float("inf"), 60.0, 5000.0])

@@ -27,8 +27,8 @@ from tests import postgres
 from tests.stress.kills import ROOT, comparable, images
 
 SEARCH = (
-    "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--epochs", "2", "--exhaustive",
-    "--seeds", "2", "--batch-size", "16", "--yes",
+    "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--epochs", "4", "--exhaustive",
+    "--seeds", "2", "--batch-size", "8", "--lr", "0.01", "--yes",
 )  # fmt: skip
 
 

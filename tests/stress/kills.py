@@ -35,15 +35,15 @@ from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Race, Rung
+from scalesearch.study.race import Race
 from scalesearch.study.row import Row
 from tests import postgres
 
 ROOT = Path(__file__).parents[2]
 JOBS, RETRIES = 4, 1000  # so many that none is given up
 STALLED_SECONDS, SILENT_SECONDS = 15.0, 15.0
-RACE = Race((Rung(1, 2, 1.0), Rung(2, 2, 0.6), Rung(4, 2, 0.3)))
-WALL_TIME = ("seconds",)  # the only column that may differ
+RACE = Race(4, 1, further=3, tolerance=0.0)
+WALL_TIME = ("seconds", "latency_ms")  # the only columns that may differ
 
 
 def images(folder: Path) -> Path:
@@ -61,19 +61,19 @@ def images(folder: Path) -> Path:
 
 
 def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: float) -> Sequence[Row]:
-    """The search that is disturbed: three rungs, two seeds; ``step`` of the grid says of how many networks."""
+    """The search that is disturbed, all steps of a race; ``step`` of the grid says of how many networks."""
     parts = dataset(open_data(str(data)), 40)
     baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
     plan = SearchPlan(
         space="mbconv_small", baseline=baseline, grid=Grid(step, 0.2), rounding="budget", real_tolerance=None,
         target_macs=2e6, data=parts.source.name, data_digest=parts.digest, validation=len(parts.validation),
-        proxy=Proxy(1.0, 4, 96), train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
-        device="cpu",
+        majority=0.0, proxy=Proxy(baseline, 4, 96), device="cpu",
+        train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
     )  # fmt: skip
     listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))
     # silence is judged sooner than for people, or a campaign would take a day
     workers = Workers(jobs, retries=RETRIES, stalled_seconds=STALLED_SECONDS, silent_seconds=SILENT_SECONDS)
-    agenda = RaceAgenda(plan, plan.enumerate().candidates, (RACE,))
+    agenda = RaceAgenda(plan, plan.enumerate().candidates, RACE)
     return search(folder, agenda, parts, {"data_argument": str(data)}, workers, listener, storage=storage)
 
 

@@ -35,7 +35,8 @@ def _predictions(folder: Path) -> Sequence[bytes]:
     contents, labels = [], np.arange(10, dtype=np.uint16)
     for write in (np.savez, np.savez_compressed):
         written = io.BytesIO()
-        write(written, labels=labels, predictions=np.where(labels < 5, labels, labels + 1).astype(np.uint16))
+        soft = np.where(labels < 5, 0.9, 0.1).astype(np.float16)
+        write(written, labels=labels, predictions=np.where(labels < 5, labels, labels + 1).astype(np.uint16), soft=soft)
         contents.append(written.getvalue())
     return contents
 

@@ -21,11 +21,11 @@ from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
 from scalesearch.faces.model import embedder, save_model
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
-from scalesearch.study.answer import conclude, recommend, write_answer
+from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measurement, SearchPlan, row, runners, trial
+from scalesearch.study.plan import Measurement, SearchPlan, row, trial
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.race import Race, Results, Rung, advance
+from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import FORMAT, packed, read_results, write_predictions, write_rows
 from scalesearch.study.row import TrialResult
 from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
@@ -164,23 +164,25 @@ def caches(folder: Path) -> list[bytes]:
 
 def plan() -> SearchPlan:
     """A search of a handful of candidates."""
+    baseline = replace(load_space("mbconv_small").baseline, classes=4)
     return SearchPlan(
-        space="mbconv_small", baseline=replace(load_space("mbconv_small").baseline, classes=4), grid=Grid(0.2, 0.2),
-        rounding="budget", real_tolerance=0.1, target_macs=3e6, data="glyphs", data_digest="abc", validation=10,
-        proxy=Proxy(1.0, 2, 100), train=TrainConfig(epochs=2), device="cpu",
+        space="mbconv_small", baseline=baseline, grid=Grid(0.2, 0.2), rounding="budget", real_tolerance=0.1,
+        target_macs=3e6, data="glyphs", data_digest="abc", validation=10, majority=0.25,
+        proxy=Proxy(baseline, 2, 100), train=TrainConfig(epochs=2), device="cpu",
     )  # fmt: skip
 
 
 def results() -> Sequence[TrialResult]:
-    """Trainings of the first three candidates of that search, made up: half of the images are right."""
+    """Trainings of the baseline and the first three candidates of that search, made up: the better, the later."""
     made, labels = plan(), np.arange(10)
     candidates = made.enumerate().candidates
-    predictions = packed(labels, np.where(labels < 5, labels, labels + 1))
     trainings = []
-    for one in candidates[:3]:
-        measurement = Measurement(cost(one.spec).macs, 1, 5, 10, 0.5, 1.0)
-        line = row(made, trial(made, candidates, (one.index, 0, 2)), one, measurement)
-        trainings.append(TrialResult(line, predictions))
+    for key in ((-1, 0, 2), (-1, 1, 2), (0, 0, 2), (1, 0, 2), (2, 0, 2)):
+        one, right = trial(made, candidates, key), labels < 7 + key[0]
+        told = candidates[key[0]] if key[0] >= 0 else None
+        measurement = Measurement(cost(one.spec).macs, 1, int(right.sum()), 10, 0.5, 1.0, latency_ms=2.0)
+        content = packed(labels, np.where(right, labels, labels + 1), np.where(right, 0.9, 0.1).astype(np.float32))
+        trainings.append(TrialResult(row(made, one, told, measurement), content))
     return trainings
 
 
@@ -208,10 +210,11 @@ def write_run(folder: Path) -> dict[str, bytes]:
     for one in results():
         write_predictions(folder, one)
     write_rows(folder, rows, made.digest)
-    right, race = read_results(folder, rows), Race((Rung(2, 1, 1.0),))
-    state = advance(race, runners(made, candidates), right)
-    answer = conclude(race, state, candidates, right, made.target_macs)
+    right, race, takers = read_results(folder, rows), Race(2, 0), field(made, candidates)
+    state = advance(race, takers, right)
+    answer = conclude(race, state, takers, candidates, right, measured_speeds(rows))
     assert answer is not None
+    assert not answer.undecided
     write_answer(folder, answer, recommend(made, answer, candidates, right, len(state.wanted)))
     networks = scaled(made, answer, candidates[:3], 2.0)
     wanted, numbers = trials(made, networks, 1, None), np.arange(10)

@@ -1,114 +1,262 @@
-"""The answer of a search: the recommended network against a control, and its files."""
+"""The answer of a search, from made-up trainings: how sure it is, what it says of the controls, and its files."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from scalesearch.design.scaling import PAPER
-from scalesearch.design.space import load_space
+from scalesearch.design.scaling import Step
+from scalesearch.design.space import Grid, load_space
+from scalesearch.design.spec import shape_of
 from scalesearch.errors import UserError
 from scalesearch.study.answer import (
     ANSWER_FILE,
     RECOMMENDATION_FILE,
     Answer,
-    Comparison,
-    Recommendation,
-    Standing,
-    compare,
+    Speed,
+    Verdict,
+    conclude,
+    field,
+    measured_speeds,
     read_answer,
     read_recommendation,
+    recommend,
+    verdict,
     write_answer,
 )
-from scalesearch.study.statistics import Bools, sample
+from scalesearch.study.config import TrainConfig
+from scalesearch.study.plan import SearchPlan
+from scalesearch.study.proxy import Proxy
+from scalesearch.study.race import Race, Results, advance, exhaustive
+from scalesearch.study.row import BASELINE, Key
+from scalesearch.study.statistics import Bools, Interval
+from tests.rows import make_row
 
-TARGET = 1e6
-
-
-class Side(NamedTuple):
-    name: str
-    correct: Bools
-    macs: int
-
-
-def compared(one: Side, other: Side, dimension: str = "width") -> Comparison:
-    return compare(
-        (one.name, other.name), dimension, 9, (sample(one.correct), sample(other.correct)), (one.macs, other.macs),
-        TARGET, None,
-    )  # fmt: skip
-
-
-def answers(accuracy: float, images: int = 2000) -> Bools:
-    """The first images right: two networks differ on as few images as their accuracies ask for."""
-    return np.arange(images)[None] < accuracy * images
-
-
-def test_more_flops_and_the_same_accuracy_is_bought() -> None:
-    one = compared(Side("c1", answers(0.6), 2_600_000), Side("c0", answers(0.6), 2_000_000), "width")
-    assert one.verdict == "bought"
-    assert one.accuracy_part == 0
-    assert one.cost_part == pytest.approx(-0.07 * math.log(1.3))
-    assert one.gap < 0
-
-
-def test_a_little_more_accuracy_for_many_more_flops_is_bought_too() -> None:
-    one = compared(Side("c1", answers(0.61), 3_000_000), Side("c0", answers(0.60), 2_000_000), "depth")
-    assert one.verdict == "bought"
-    assert one.accuracy_part > 0
-
-
-def test_more_accuracy_at_equal_cost_is_won_and_the_reverse_lost() -> None:
-    better, worse = Side("c1", answers(0.65), 2_000_000), Side("c0", answers(0.60), 2_010_000)
-    one = compared(better, worse, "resolution")
-    assert one.verdict == "won"
-    assert one.low > 0
-    assert compared(worse, better, "resolution").verdict == "lost"
-
-
-def test_equal_cost_and_a_difference_by_chance_is_not_shown() -> None:
-    rng = np.random.default_rng(3)
-    sides = [Side(name, rng.random((2, 500)) < 0.5, 2_000_000) for name in ("c1", "c0")]
-    assert compared(sides[0], sides[1]).verdict == "not shown"
-
-
-def test_the_parts_add_up_to_the_score() -> None:
-    one = compared(Side("c1", answers(0.66), 2_200_000), Side("c0", answers(0.6), 2_000_000), "width")
-    scores = [0.66 * (2.2e6 / TARGET) ** -0.07, 0.6 * (2e6 / TARGET) ** -0.07]
-    assert one.accuracy_part + one.cost_part == pytest.approx(math.log(scores[0] / scores[1]))
-    assert one.gap == pytest.approx(scores[0] - scores[1])
-
-
-def test_no_image_right_has_parts_all_the_same() -> None:
-    one = compared(Side("c1", answers(0.0), 2_000_000), Side("c0", answers(0.0), 2_000_000), "width")
-    assert one.verdict == "not shown"
-    assert math.isfinite(one.accuracy_part)
-
-
-BASELINE = load_space("mbconv_small").baseline
-ANSWER = Answer(
-    0.9, (Standing("c004", "", "member", 9, 2, 0.71, 0.7, 0.72), Standing("c005", "", "beaten", 1, 2, 0.6, 0.5, 0.7)),
-    "c004", (), 0.01, False, ((1, 2), (9, 1)),
+IMAGES, FULL, EARLY = 1000, 8, 2
+SMALL = load_space("mbconv_small").baseline
+PLAN = SearchPlan(
+    space="mbconv_small", baseline=SMALL, grid=Grid(0.2, 0.2), rounding="budget", real_tolerance=None, target_macs=3e6,
+    data="glyphs", data_digest="abc", validation=IMAGES, majority=0.1, proxy=Proxy(SMALL, FULL, 100),
+    train=TrainConfig(epochs=FULL), device="cpu",
 )  # fmt: skip
-CHOSEN = Recommendation(PAPER, "budget", BASELINE, "mbconv_small", "glyphs", 3e6, "c004", 0.71, 0.74, 20, 21)
+CANDIDATES = PLAN.enumerate().candidates
+NUMBERS = range(len(CANDIDATES))
+TAKERS = field(PLAN, CANDIDATES)
+RACE = Race(FULL, 0)
+PAPER = next(c for c in CANDIDATES if c.control == "paper")
+DIFFICULTY = np.random.default_rng(0).random(IMAGES)
+EQUAL = dict.fromkeys((BASELINE, *NUMBERS), 0.7)
 
 
-def test_round_trip(tmp_path: Path) -> None:
-    write_answer(tmp_path, ANSWER, CHOSEN)
-    assert read_recommendation(tmp_path) == CHOSEN
-    assert read_answer(tmp_path) == ANSWER
-    assert not CHOSEN.complete
-    assert replace(CHOSEN, done=21).complete
-    assert [standing.name for standing in ANSWER.members] == ["c004"]
-    assert ANSWER.names("beaten") == ("c005",)
-    assert ANSWER.best.name == "c004"
+def right(key: Key, accuracy: float) -> Bools:
+    """Hard images are hard for all; the rest is by the training's luck."""
+    number, seed, epochs = key
+    noise = np.random.default_rng([number + 1, seed, epochs]).normal(0, 0.05, IMAGES)
+    return np.asarray(DIFFICULTY + noise < accuracy)
+
+
+def trained(accuracies: Mapping[int, float], seeds: int = 1) -> Results:
+    """Full trainings of some networks; the baseline's twice."""
+    keys = [(n, seed, FULL) for n in accuracies for seed in range(2 if n == BASELINE else seeds)]
+    return Results({key: right(key, accuracies[key[0]]) for key in keys})
+
+
+def concluded(results: Results, race: Race = RACE, speeds: Mapping[int, Speed] | None = None) -> Answer:
+    answer = conclude(race, advance(race, TAKERS, results), TAKERS, CANDIDATES, results, speeds or {})
+    assert answer is not None
+    return answer
+
+
+def test_equal_networks_are_not_told_apart() -> None:
+    answer = concluded(trained(EQUAL, seeds=2))
+    against = {one.dimension: one for one in answer.comparisons}
+    assert set(against) >= {"baseline", "paper"}
+    assert all(one.verdict == "not shown" for one in answer.comparisons if one.dimension != "baseline")
+    assert against["baseline"].verdict in ("bought", "lost")  # twice the FLOPs for nothing
+    assert against["baseline"].cost_ratio == pytest.approx(2, abs=0.1)
+    assert len(answer.members) > len(CANDIDATES) / 2
+    assert answer.certainty is not None
+    assert answer.certainty.mean_gap.low < answer.certainty.mean_gap.value < answer.certainty.mean_gap.high
+
+
+def test_a_clear_winner_has_won_against_all() -> None:
+    best = NUMBERS[-1]
+    answer = concluded(trained({**EQUAL, best: 0.9}, seeds=2))
+    assert (answer.recommended, answer.rule, answer.undecided) == (CANDIDATES[best].name, "score", "")
+    assert {one.verdict for one in answer.comparisons} == {"won"}
+    assert {one.dimension for one in answer.comparisons} == {"baseline", "depth", "width", "resolution", "paper"}
+    assert [one.name for one in answer.members] == [answer.recommended]
+    assert answer.certainty is not None
+    assert answer.certainty.bound < answer.certainty.tolerance
+    assert answer.certainty.equivalents == (answer.recommended,)
+    standing = answer.best
+    assert standing is not None
+    assert standing.best > 0.99
+    assert standing.test == "in"
+    assert sum(one.best for one in answer.standings) == pytest.approx(1)
+    assert standing.measured == pytest.approx(0.9 * TAKERS.factors[best], abs=0.01)
+    assert answer.complete
+
+
+def test_the_parts_add_up_to_the_scores() -> None:
+    answer = concluded(trained({**EQUAL, 4: 0.8}))
+    scores = {one.name: one.score.value for one in answer.standings if one.score}
+    for one in answer.comparisons:
+        if one.dimension != "baseline":
+            lead = math.log(scores[answer.recommended] / scores[one.control])
+            assert one.accuracy_part + one.cost_part == pytest.approx(lead, abs=1e-3)
+            assert one.gap == pytest.approx(scores[answer.recommended] - scores[one.control], abs=1e-3)
+        assert one.low < one.gap < one.high
+
+
+@pytest.mark.parametrize(
+    ("as_accurate", "gap", "low", "high", "ratio", "said"),
+    [
+        (True, 0.02, 0.01, 0.03, 1.0, "won"),
+        (False, 0.02, 0.01, 0.03, 0.5, "won"),  # by its cost
+        (True, 0.02, -0.01, 0.03, 1.0, "not shown"),
+        (True, -0.02, -0.03, -0.01, 1.3, "bought"),
+        (True, -0.02, -0.03, 0.01, 1.3, "bought"),
+        (False, -0.02, -0.03, -0.01, 1.3, "lost"),
+        (False, -0.02, -0.03, -0.01, 1.0, "lost"),
+        (True, -0.02, -0.03, 0.01, 1.02, "not shown"),  # as good as equal cost
+    ],
+)
+def test_verdicts(as_accurate: bool, gap: float, low: float, high: float, ratio: float, said: Verdict) -> None:
+    assert verdict(as_accurate, Interval(gap, low, high), ratio) == said
+
+
+def test_nothing_is_decided_where_the_baseline_guesses() -> None:
+    answer = concluded(trained({BASELINE: 0.1}))
+    assert "guessing" in answer.undecided
+    assert (answer.recommended, answer.rule, answer.certainty) == (PAPER.name, "default", None)
+    assert (answer.standings, answer.comparisons, answer.best, answer.complete) == ((), (), None, True)
+
+
+def test_nothing_is_decided_where_most_candidates_guess() -> None:
+    results = trained({n: 0.7 if n in (BASELINE, 0, 1) else 0.1 for n in EQUAL})
+    answer = concluded(results)
+    assert (
+        answer.undecided == f"{len(CANDIDATES) - 2} of {len(CANDIDATES)} networks are not clearly better than guessing"
+    )
+    assert (answer.recommended, answer.certainty, answer.comparisons) == (PAPER.name, None, ())
+    assert {one.status for one in answer.standings} == {"unknown"}
+    assert all(one.score is None for one in answer.standings)
+    assert answer.best is not None  # it was trained, which decides nothing
+
+
+def test_nothing_is_decided_by_one_candidate_or_by_early_trainings() -> None:
+    results = trained({BASELINE: 0.7, 2: 0.7})
+    assert concluded(results).undecided == "only one candidate has been trained to the end"
+    results = trained({BASELINE: 0.7})
+    for number in NUMBERS:
+        results.add((number, 0, EARLY), right((number, 0, EARLY), 0.5))
+    answer = concluded(results)
+    assert answer.undecided == "no candidate has been trained to the end"
+    assert {(one.epochs, one.seeds) for one in answer.standings} == {(EARLY, 1)}
+    assert not answer.complete
+
+
+def test_nothing_trained_is_no_answer() -> None:
+    nothing = Results()
+    assert conclude(RACE, advance(RACE, TAKERS, nothing), TAKERS, CANDIDATES, nothing, {}) is None
+    begun = concluded(Results({(BASELINE, 0, FULL): right((BASELINE, 0, FULL), 0.7)}))
+    assert begun.undecided == "no candidate has been trained to the end"
+    assert not begun.complete
+
+
+def test_one_failed_seed_removes_nobody() -> None:
+    results = trained({**EQUAL, 5: 0.9}, seeds=2)
+    failed = (5, 0, FULL)
+    answer = concluded(
+        Results({key: None if key == failed else results.seeds(key[0], FULL)[key[1]] for key in results})
+    )
+    assert answer.recommended == "c005"
+    assert answer.best is not None
+    assert answer.best.seeds == 1
+
+
+def test_the_fastest_of_equivalents_is_taken() -> None:
+    results = trained(EQUAL, seeds=3)
+    easy = replace(RACE, tolerance=0.05)
+    by_score = concluded(results, easy)
+    assert by_score.certainty is not None
+    first, second, *_ = by_score.certainty.equivalents
+    numbers = {candidate.name: candidate.index for candidate in CANDIDATES}
+
+    def chosen(latency: float, seconds: float = 1.0, race: Race = easy) -> Answer:
+        times = {number: Speed(10.0, 1.0) for number in NUMBERS}
+        return concluded(results, race, {**times, numbers[second]: Speed(latency, seconds)})
+
+    fast = chosen(5.0)
+    assert (fast.recommended, fast.rule) == (second, "speed")
+    assert fast.certainty is not None
+    assert (fast.certainty.best, fast.certainty.equivalents) == (first, by_score.certainty.equivalents)
+    assert fast.certainty.loss > fast.certainty.best_loss
+    assert set(fast.speeds) == set(fast.certainty.equivalents)
+    assert chosen(9.5).recommended == first  # no tenth is saved
+    assert chosen(5.0, seconds=2.0).recommended == first  # what is saved in use is paid in training
+    assert chosen(5.0, race=replace(RACE, tolerance=1e-9)).recommended == first
+
+
+def test_the_same_trainings_in_another_order_or_by_another_race_are_the_same_answer() -> None:
+    results = trained({**EQUAL, 4: 0.74, 5: 0.75}, seeds=2)
+    for number in NUMBERS:
+        results.add((number, 0, EARLY), right((number, 0, EARLY), 0.5))
+    answer = concluded(results)
+    turned = {key: right(key, 0.5) if key[2] == EARLY else results.seeds(key[0], FULL)[key[1]] for key in results}
+    assert concluded(Results(dict(reversed(turned.items())))) == answer
+    for race in (exhaustive(RACE, 2), Race(FULL, EARLY, further=0), Race(FULL, EARLY, seeds=9, further=9)):
+        assert replace(concluded(results, race), complete=answer.complete) == answer
+
+
+def test_the_recommendation_scales_to_the_network_that_was_compared() -> None:
+    results = trained({**EQUAL, 5: 0.9})
+    answer = concluded(results)
+    found = recommend(PLAN, answer, CANDIDATES, results, 3)
+    best, factors = CANDIDATES[5], found.coefficients
+    assert (found.winner, found.done, found.total, found.complete) == ("c005", len(results), len(results) + 3, False)
+    assert (factors.alpha, factors.beta, factors.gamma, factors.growth) == (
+        best.coefficients.alpha, best.coefficients.beta, best.coefficients.gamma, 2.0,
+    )  # fmt: skip
+    assert factors.searched == Step(shape_of(SMALL), shape_of(best.spec))
+    assert found.top1 == results.accuracy(5, FULL)
+    literal = replace(PLAN, rounding="efficientnet")
+    assert recommend(literal, answer, CANDIDATES, results, 0).coefficients.growth is None
+    nothing = trained({BASELINE: 0.1})
+    default = recommend(PLAN, concluded(nothing), CANDIDATES, nothing, 0)
+    assert (default.winner, default.score, default.top1, default.complete) == (PAPER.name, None, None, True)
+
+
+def test_speeds_are_medians_over_trainings() -> None:
+    rows = [
+        make_row(0, 0, 2, seconds=8.0, latency_ms=None),
+        make_row(0, 0, 8, seconds=6.0, latency_ms=3.0),  # six epochs more
+        make_row(0, 1, 8, seconds=16.0, latency_ms=5.0),
+        make_row(1, 0, 2, seconds=1.0, latency_ms=None),
+        make_row(2, 0, 8, seconds=1.0, reason="no luck"),
+    ]
+    assert measured_speeds(rows[::-1]) == {0: Speed(4.0, 2.0), 1: Speed(None, 0.5)}
+
+
+@pytest.mark.parametrize("best", [0.9, 0.1])
+def test_round_trip(tmp_path: Path, best: float) -> None:
+    results = trained({**EQUAL, 5: best, BASELINE: best})
+    answer = concluded(results, speeds={n: Speed(1.0, 2.0) for n in NUMBERS})
+    chosen = recommend(PLAN, answer, CANDIDATES, results, 1)
+    write_answer(tmp_path, answer, chosen)
+    assert read_recommendation(tmp_path) == chosen
+    assert read_answer(tmp_path) == answer
+    assert not chosen.complete
+    assert replace(chosen, total=chosen.done).complete
 
 
 @pytest.mark.parametrize("name", [ANSWER_FILE, RECOMMENDATION_FILE])
 @pytest.mark.parametrize(
-    "content", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 1}', '{"format": 1, "coefficients": {"x": 1}}']
+    "content", ["", "{", "[]", "{}", '{"format": 99}', '{"format": 2}', '{"format": 2, "coefficients": {"x": 1}}']
 )
 def test_damaged_files(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_text(content)

@@ -1,6 +1,6 @@
 import json
 from dataclasses import replace
-from math import isclose
+from math import ceil, isclose, log2, prod
 
 import pytest
 
@@ -8,14 +8,16 @@ from scalesearch.design.cost import cost
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Measurement, SearchPlan, check_same, differences, row, runners, trial
-from scalesearch.study.proxy import Proxy, choose_proxy
+from scalesearch.study.plan import Measurement, SearchPlan, check_same, differences, networks, row, trial
+from scalesearch.study.proxy import CPU_EPOCHS, CPU_IMAGES, CPU_MACS, SHRINKING, Proxy, Shrinking, choose_proxy
+from scalesearch.study.row import BASELINE
 
 B0 = load_space("efficientnet_b0").baseline
 SMALL = load_space("mbconv_small").baseline
+TRAINED = choose_proxy(B0, 100, False, 20e6).baseline
 PLAN = SearchPlan(
     space="efficientnet_b0", baseline=B0, grid=Grid(0.2, 0.1), rounding="budget", real_tolerance=0.05,
-    target_macs=400e6, data="glyphs", data_digest="abc", validation=10, proxy=Proxy(7.0, 2, 100),
+    target_macs=400e6, data="glyphs", data_digest="abc", validation=10, majority=0.2, proxy=Proxy(TRAINED, 2, 100),
     train=TrainConfig(epochs=2), device="cpu",
 )  # fmt: skip
 
@@ -28,28 +30,51 @@ def test_a_trial_of_each_item() -> None:
     candidates = PLAN.enumerate().candidates
     baseline = trial(PLAN, candidates, (-1, 1, 2))
     assert (baseline.name, baseline.spec.digest, baseline.train.seed) == ("baseline", PLAN.baseline.digest, 1)
+    assert baseline.proxy_spec.digest == TRAINED.digest
     third = trial(PLAN, candidates, (3, 0, 1))
     assert (third.key, third.until) == ((3, 0, 1), 1)
     assert third.spec.digest == candidates[3].spec.digest
-    assert third.proxy_spec.resolution == round(third.spec.resolution / 7)
+    assert third.proxy_spec.digest == candidates[3].trained.digest
+    assert third.proxy_spec.resolution < third.spec.resolution
 
 
-def test_runners_carry_the_cost_factor() -> None:
+def test_networks_carry_the_factor_of_their_cost_and_their_shares_of_the_doubling() -> None:
     candidates = PLAN.enumerate().candidates
-    factors = runners(PLAN, candidates)
-    assert list(factors) == [candidate.index for candidate in candidates]
-    for candidate in candidates:
-        assert isclose(factors[candidate.index], (candidate.macs / 400e6) ** -0.07)
+    baseline, *others = networks(PLAN, candidates)
+    assert (baseline.number, baseline.features) == (BASELINE, (0.0, 0.0, 0.0, 0.0))
+    assert isclose(baseline.factor, (cost(B0).macs / 400e6) ** -0.07)
+    assert [network.number for network in others] == [candidate.index for candidate in candidates]
+    for candidate, network in zip(candidates, others, strict=True):
+        assert isclose(network.factor, (candidate.proxy_ratio * cost(B0).macs / 400e6) ** -0.07)
+        assert network.features[:3] == candidate.multipliers.shares
+    (depth,) = (one for candidate, one in zip(candidates, others, strict=True) if candidate.control == "depth")
+    assert depth.features[1:] == (0.0, 0.0, 0.0)
 
 
-def test_row_joins_proxy_accuracy_with_full_size_flops() -> None:
+def test_pixels_wasted_by_rounding_up_the_last_map_are_a_feature() -> None:
+    """32 px come to a last map of 1, 40 px to one of 2, which would be enough for 64."""
+    plan = replace(PLAN, baseline=SMALL, proxy=Proxy(SMALL, 2, 100))
+    one = plan.enumerate().candidates[0]
+    reduction = SMALL.stem.reduction * prod(stage.stride for stage in SMALL.stages)
+    for side in (SMALL.resolution + 1, SMALL.resolution + reduction):
+        wide = replace(one, trained=replace(SMALL, resolution=side))
+        wasted = 2 * log2(ceil(side / reduction) * reduction / side)
+        assert isclose(networks(plan, (wide,))[1].features[3], wasted, abs_tol=1e-12)
+
+
+def test_row_joins_the_accuracy_with_the_cost_as_trained() -> None:
     candidate = PLAN.enumerate().candidates[0]
     one = trial(PLAN, (candidate,), (0, 0, 2))
-    line = row(PLAN, one, candidate, Measurement(candidate.macs, candidate.macs + 5, 80, 100, 0.3, 1.5))
-    assert (line.top1, line.file) == (0.8, "c000-seed0-e2")
+    measured = Measurement(candidate.macs, candidate.macs + 5, 80, 100, 0.3, 1.5, latency_ms=7.0)
+    line = row(PLAN, one, candidate, measured)
+    assert (line.top1, line.file, line.latency_ms) == (0.8, "c000-seed0-e2", 7.0)
     assert line.score is not None
-    assert isclose(line.score, 0.8 * (candidate.macs / 400e6) ** -0.07)
-    assert line.proxy_macs < line.macs / 20
+    assert isclose(line.score, 0.8 * (candidate.proxy_ratio * cost(B0).macs / 400e6) ** -0.07)
+    assert (line.proxy_macs, line.proxy_ratio, line.real_ratio) == (
+        candidate.proxy_macs, candidate.proxy_ratio, candidate.real_ratio,
+    )  # fmt: skip
+    has = candidate.multipliers
+    assert (line.depth_ratio, line.width_ratio, line.resolution_ratio) == (has.depth, has.width, has.resolution)
     failed = row(PLAN, one, candidate, Measurement(candidate.macs, 0, 0, 0, 0.0, 1.5, "loss nan"))
     assert (failed.status, failed.score, failed.top1, failed.reason) == ("failed", None, None, "loss nan")
     json.dumps(line.to_dict(), allow_nan=False)
@@ -58,7 +83,7 @@ def test_row_joins_proxy_accuracy_with_full_size_flops() -> None:
 
 def test_another_plan_is_noticed_and_named() -> None:
     check_same(PLAN.to_dict(), PLAN, "runs/x")
-    other = replace(PLAN, data="flowers", proxy=Proxy(7.0, 3, 100))
+    other = replace(PLAN, data="flowers", proxy=Proxy(TRAINED, 3, 100))
     lines = differences(PLAN.to_dict(), other.to_dict())
     assert lines == ['data: "glyphs" there, "flowers" asked for', "proxy.epochs: 2 there, 3 asked for"]
     with pytest.raises(UserError, match=r"proxy\.epochs"):
@@ -68,16 +93,29 @@ def test_another_plan_is_noticed_and_named() -> None:
 def test_proxy_is_chosen_by_size_and_not_by_time() -> None:
     proxy = choose_proxy(B0, 50_000, gpu=False)
     assert proxy == choose_proxy(B0, 50_000, gpu=False)
-    assert cost(proxy.spec(B0)).macs <= 12_000_000
-    assert proxy.images == 4000
-    assert choose_proxy(B0, 50_000, gpu=True).resolution_divisor == 1
-    assert choose_proxy(SMALL, 300, gpu=False) == Proxy(1.0, 18, 300)
+    assert cost(proxy.baseline).macs <= 1.1 * CPU_MACS
+    assert (proxy.images, proxy.epochs) == (CPU_IMAGES, CPU_EPOCHS)
+    assert choose_proxy(B0, 50_000, gpu=True).baseline == B0
+    small = replace(SMALL, resolution=16)
+    assert choose_proxy(small, 300, gpu=False) == Proxy(small, CPU_EPOCHS, 300)
+    assert choose_proxy(small, 300, False, epochs=3, images=200) == Proxy(small, 3, 200)
 
 
-@pytest.mark.parametrize("divisor", [0.5, 100.0, float("nan")])
-def test_bad_divisors(divisor: float) -> None:
-    with pytest.raises(UserError, match="--proxy-divisor"):
-        choose_proxy(B0, 100, False, divisor)
+@pytest.mark.parametrize("shrinking", SHRINKING)
+def test_a_proxy_is_made_smaller_as_asked(shrinking: Shrinking) -> None:
+    small = choose_proxy(B0, 100, False, 20e6, shrinking).baseline
+    assert isclose(cost(small).macs, 20e6, rel_tol=0.1)
+    assert (small.depths == B0.depths) == (shrinking != "family")
+    assert (small.widths == B0.widths) == (shrinking == "resolution")
+    assert small.resolution < B0.resolution
+    assert small.dropout < B0.dropout
+    assert small.classes == B0.classes
+
+
+@pytest.mark.parametrize("macs", [1.0, 1e5, float("nan")])
+def test_sizes_that_a_baseline_cannot_be_brought_to(macs: float) -> None:
+    with pytest.raises(UserError, match="--proxy-flops"):
+        choose_proxy(B0, 100, False, macs)
 
 
 def test_a_run_from_before_a_setting_existed_is_the_same_search() -> None:

@@ -1,17 +1,40 @@
-from collections.abc import Callable
+"""Which training comes next: made-up networks, whose answers cost nothing."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from scalesearch.study.race import Race, Results, Rung, State, advance, exhaustive, open_places, planned, usual
+from scalesearch.study.posterior import Network
+from scalesearch.study.race import (
+    ROUND,
+    Field,
+    Race,
+    Results,
+    State,
+    advance,
+    exhaustive,
+    learnt,
+    outlook,
+    recommended,
+    usual,
+)
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import Bools
 
-IMAGES = 400
+IMAGES, FULL, ORDER = 400, 12, 4
 Train = Callable[[Key], Bools | None]
+RACE = Race(FULL, ORDER, further=6)
 
 
-def trainer(accuracies: dict[int, float], failing: tuple[int, ...] = ()) -> Train:
+def field(count: int, always: tuple[int, ...] = (), majority: float = 0.1) -> Field:
+    features = np.random.default_rng(5).dirichlet(np.ones(3), count)
+    candidates = (Network(n, 1.0, tuple(features[n].tolist())) for n in range(count))
+    return Field((Network(BASELINE, 1.0, (0.0, 0.0, 0.0)), *candidates), frozenset(always), majority)
+
+
+def trainer(accuracies: Mapping[int, float], failing: tuple[int, ...] = (), early: float = 0.6) -> Train:
     """Answers of made-up networks: hard images are hard for all, and a network's answers follow from its item."""
     difficulty = np.random.default_rng(0).random(IMAGES)
 
@@ -20,102 +43,150 @@ def trainer(accuracies: dict[int, float], failing: tuple[int, ...] = ()) -> Trai
         if number in failing:
             return None
         noise = np.random.default_rng([number + 1, seed, epochs]).normal(0, 0.02, IMAGES)
-        return np.asarray(difficulty + noise < accuracies.get(number, 0.5))
+        return np.asarray(difficulty + noise < accuracies.get(number, 0.5) * (1 if epochs == FULL else early))
 
     return train
 
 
-def run(race: Race, count: int, train: Train, results: Results | None = None) -> tuple[State, Results]:
-    runners = dict.fromkeys(range(count), 1.0)
+def run(race: Race, takers: Field, train: Train, results: Results | None = None, at_once: int = 99) -> Results:
     results = Results() if results is None else results
-    while (state := advance(race, runners, results)).wanted:
-        for key in state.wanted:
+    while (state := advance(race, takers, results)).wanted:
+        for key in state.wanted[:at_once]:
             assert key not in results
             results.add(key, train(key))
-    return state, results
+    return results
 
 
-def test_the_usual_race_is_a_tenth_of_everything() -> None:
-    race = usual(18)
-    assert race.rungs == (Rung(1, 2, 1.0), Rung(4, 1, 1 / 3), Rung(18, 1, 1 / 9))
-    assert [rung.epochs for rung in usual(1).rungs] == [1]
-    assert [rung.epochs for rung in usual(2).rungs] == [1, 2]
-    assert all(
-        a.epochs < b.epochs for e in range(2, 60) for a, b in zip(usual(e).rungs, usual(e).rungs[1:], strict=False)
-    )
-    state, results = run(race, 18, trainer(dict.fromkeys(range(18), 0.5)))
-    epochs = sum(e for n, s, e in results if n >= 0) - sum(
-        max((o for m, t, o in results if (m, t) == (n, s) and o < e), default=0) for n, s, e in results if n >= 0
-    )
-    assert epochs <= 0.1 * 18 * 18 * 3
-    assert len(results) == planned(race, 18)
-    assert len(state.inside) == 18  # nobody is beaten: those without a place stay in, undecided
+def keys(results: Results, epochs: int) -> list[tuple[int, int]]:
+    return sorted((number, seed) for number, seed, reached in results if reached == epochs)
 
 
-def test_only_the_beaten_are_out_and_the_best_goes_on() -> None:
-    accuracies = {0: 0.5, 1: 0.7, 2: 0.69, 3: 0.3}
-    state, results = run(Race((Rung(1, 1, 1.0), Rung(4, 1, 0.5))), 4, trainer(accuracies))
-    inside = {place.number for place in state.inside}
-    assert 1 in inside
-    assert 3 not in inside
-    assert (3, 0, 4) not in results
-    assert state.places[0].number in (1, 2)
-    assert all(place.score.low <= place.score.value <= place.score.high for place in state.places)
+def test_the_early_rung_has_a_floor_of_epochs_and_of_steps() -> None:
+    assert usual(12, 100).order == 4
+    assert usual(40, 100).order == 10
+    assert usual(40, 10).order == 30
+    assert usual(4, 100).order == 0  # no room: all are trained to the end
+    assert usual(12, 10).order == 0
 
 
-def test_the_race_ends_when_one_is_left() -> None:
-    state, results = run(Race((Rung(1, 1, 1.0), Rung(9, 3, 1.0))), 3, trainer({0: 0.9, 1: 0.2, 2: 0.1}))
-    assert [place.number for place in state.inside] == [0]
-    assert max(epochs for _, _, epochs in results) == 1
+def test_the_baseline_comes_first_then_all_then_the_better_half_and_the_controls() -> None:
+    takers, train = field(8, always=(7,)), trainer({n: 0.8 - 0.05 * n for n in range(8)})
+    race = replace(RACE, further=0)
+    first = advance(race, takers, Results())
+    assert first.wanted[:2] == ((BASELINE, 0, FULL), (BASELINE, 1, FULL))
+    results = run(race, takers, train)
+    assert keys(results, ORDER) == [(n, seed) for n in range(8) for seed in range(2)]
+    assert keys(results, FULL) == [(BASELINE, 0), (BASELINE, 1), *((n, 0) for n in (0, 1, 2, 3, 7))]
+    assert len(results) == first.planned
 
 
-def test_open_places_let_everybody_in_go_on_and_keep_what_is_there() -> None:
-    race, train = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.25))), trainer(dict.fromkeys(range(8), 0.6))
-    _, results = run(race, 8, train)
-    before = {(number, seed, epochs): results.seeds(number, epochs)[seed] for number, seed, epochs in results}
-    state, results = run(open_places(race), 8, train, results)
-    assert len(results) > len(before)
-    assert all(results.seeds(n, epochs)[seed] is right for (n, seed, epochs), right in before.items())
-    assert {place.rung for place in state.inside} == {1}
-    everything, all_results = run(exhaustive(race), 8, train)
-    assert {epochs for _, _, epochs in all_results} == {4}
-    assert len(everything.places) == 8
+def test_further_trainings_go_to_those_that_may_be_the_best() -> None:
+    takers = field(6)
+    results = run(RACE, takers, trainer({0: 0.8, 1: 0.8, 2: 0.8, 3: 0.4, 4: 0.4, 5: 0.4}))
+    again = [number for number, seed in keys(results, FULL) if seed and number != BASELINE]
+    assert len(again) == RACE.further
+    assert set(again) <= {0, 1, 2}
 
 
-def test_the_baseline_runs_along_and_never_wins() -> None:
-    state, results = run(Race((Rung(2, 2, 1.0),)), 2, trainer({BASELINE: 0.99, 0: 0.5, 1: 0.5}))
-    assert (BASELINE, 1, 2) in results
-    assert {place.number for place in state.places} == {0, 1}
+def test_the_race_ends_when_no_more_than_the_tolerance_can_be_lost() -> None:
+    takers, train = field(4), trainer({0: 0.9, 1: 0.4, 2: 0.4, 3: 0.3})
+    results = run(RACE, takers, train)
+    assert not [seed for number, seed in keys(results, FULL) if seed and number != BASELINE]
+    believed = results.posterior(takers, FULL)
+    assert believed is not None
+    assert recommended(believed, FULL, results) == 0
+    assert believed.loss_bound(0) <= RACE.tolerance
 
 
-@pytest.mark.parametrize("failing", [(2,), (2, BASELINE)])
+@pytest.mark.parametrize("at_once", [1, 2, 3])
+def test_the_same_trainings_however_many_run_side_by_side(at_once: int) -> None:
+    takers, train = field(6, always=(5,)), trainer(dict.fromkeys(range(6), 0.7))
+    assert set(run(RACE, takers, train, at_once=at_once)) == set(run(RACE, takers, train))
+
+
+def test_more_budget_keeps_every_training() -> None:
+    takers, train = field(6), trainer(dict.fromkeys(range(6), 0.7))
+    results = run(RACE, takers, train)
+    before = set(results)
+    more = run(replace(RACE, further=6 + 2 * ROUND, tolerance=0.0), takers, train, results)
+    assert before < set(more)
+    everything = run(exhaustive(RACE, 3), takers, train, more)
+    assert {(n, seed) for n in range(6) for seed in range(3)} <= set(keys(everything, FULL))
+
+
+def test_a_baseline_at_guessing_ends_the_search() -> None:
+    takers = field(6, majority=0.3)
+    state, results = None, Results()
+    train = trainer({BASELINE: 0.31})
+    while state is None or state.wanted:
+        state = advance(RACE, takers, results)
+        for key in state.wanted[:2]:
+            results.add(key, train(key))
+    assert not state.learnt
+    assert set(results) == {(BASELINE, 0, FULL), (BASELINE, 1, FULL)}
+
+
+def test_an_early_rung_at_guessing_orders_nothing() -> None:
+    takers = field(6)
+    results = run(replace(RACE, further=0), takers, trainer(dict.fromkeys(range(6), 0.8), early=0.12))
+    assert {number for number, _ in keys(results, FULL)} == {BASELINE, *range(6)}
+
+
+def test_clearly_better_than_guessing() -> None:
+    def judged(share: float, images: int, majority: float) -> bool:
+        results = Results({(0, 0, 1): np.arange(images) < share * images})
+        return learnt(results, 0, 1, majority)
+
+    assert not judged(0.1, 1000, 0.1)
+    assert judged(0.2, 1000, 0.1)
+    assert not judged(0.2, 20, 0.1)  # four of twenty may be luck
+    assert not judged(0.91, 1000, 0.9)  # most of the images are of one class
+    assert not learnt(Results({(0, 0, 1): None}), 0, 1, 0.0)
+
+
+@pytest.mark.parametrize("failing", [(2,), (2, 3)])
 def test_a_failed_candidate_is_out_of_the_way(failing: tuple[int, ...]) -> None:
-    state, _ = run(Race((Rung(1, 2, 1.0), Rung(3, 1, 1.0))), 4, trainer(dict.fromkeys(range(4), 0.6), failing))
-    assert 2 not in {place.number for place in state.places}
-    assert state.inside
+    takers = field(4, always=(2,))
+    results = run(RACE, takers, trainer(dict.fromkeys(range(4), 0.7), failing))
+    believed = results.posterior(takers, FULL)
+    assert believed is not None
+    assert not set(failing) & set(believed.candidates)
 
 
-def test_all_failed_is_no_answer() -> None:
-    state, _ = run(Race((Rung(1, 1, 1.0),)), 2, trainer({}, (0, 1)))
-    assert state.places == ()
-    assert state.wanted == ()
+def test_one_failed_seed_removes_nobody() -> None:
+    takers, train = field(4), trainer({0: 0.8, 1: 0.6, 2: 0.6, 3: 0.6})
+    results = run(RACE, takers, lambda key: None if key == (0, 0, ORDER) else train(key))
+    believed = results.posterior(takers, FULL)
+    assert believed is not None
+    assert recommended(believed, FULL, results) == 0
 
 
-@pytest.mark.parametrize("finished", range(1, 9))
-def test_a_race_cut_short_judges_what_is_there(finished: int) -> None:
-    race, runners = Race((Rung(1, 2, 1.0), Rung(4, 1, 0.5))), dict.fromkeys(range(3), 1.0)
-    train = trainer(dict.fromkeys(range(3), 0.6))
-    results = Results()
-    for key in advance(race, runners, results).wanted[:finished]:
-        results.add(key, train(key))
-    state = advance(race, runners, results)
-    assert state.wanted
-    assert len(state.places) == min(3, finished - 1)
+@pytest.mark.parametrize("failing", [(0, 1), (0, 1, BASELINE)])
+def test_all_failed_is_no_answer(failing: tuple[int, ...]) -> None:
+    takers = field(2)
+    results = run(RACE, takers, trainer({}, failing))
+    assert results.posterior(takers, FULL) is None
 
 
-def test_spread_between_seeds_is_kept_from_the_rung_that_showed_it() -> None:
-    train = trainer(dict.fromkeys(range(4), 0.6))
-    assert run(Race((Rung(1, 1, 1.0),)), 4, train)[0].spread is None
-    spread = run(Race((Rung(1, 2, 1.0), Rung(3, 1, 1.0))), 4, train)[0].spread
-    assert spread is not None
-    assert spread.freedom == 5  # four candidates and the baseline, twice each
+def test_the_outlook_counts_what_is_left() -> None:
+    takers, train = field(8, always=(7,)), trainer(dict.fromkeys(range(8), 0.7))
+    race, results = replace(RACE, tolerance=0.0), Results()
+    assert [len(step) for step in outlook(race, takers, results)] == [2, 16, 5, 6]
+    state = State((), 0)
+    while (state := advance(race, takers, results)).wanted:
+        left = outlook(race, takers, results)
+        assert set(state.wanted) <= {key for step in left for key in step}
+        assert len(results) + sum(map(len, left)) <= state.planned
+        results.add(state.wanted[0], train(state.wanted[0]))
+    assert outlook(race, takers, results) == ()
+    assert len(results) == state.planned
+
+
+def test_the_posterior_is_asked_once_for_the_same_trainings(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scalesearch.study import race as module
+
+    takers, train, asked = field(6), trainer(dict.fromkeys(range(6), 0.7)), list[int]()
+    real = module.posterior
+    monkeypatch.setattr(module, "posterior", lambda *given: asked.append(1) or real(*given))
+    run(RACE, takers, train, at_once=1)
+    assert len(asked) <= 1 + -(-6 // ROUND) + 1

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import numpy as np
 import pytest
 
 from scalesearch.errors import UserError
-from scalesearch.study.answer import conclude, recommend, write_answer
-from scalesearch.study.plan import runners
-from scalesearch.study.race import Results, advance, exhaustive, usual
+from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
+from scalesearch.study.race import Results, advance, usual
 from scalesearch.study.record import answered, newest_run, packed, read_record, write_rows
 from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
 
@@ -34,32 +34,59 @@ def edited(run: Path, file: str, edit: Edit) -> None:
 def test_a_run_of_the_first_version_is_read_whole() -> None:
     record = read_record(GOLDEN)
     answer, recommendation = answered(record)
-    assert (answer.recommended, recommendation.winner) == ("c002", "c002")
-    assert len(record.rows) == len(record.results) == recommendation.done == 12
+    assert (answer.recommended, recommendation.winner) == ("c001", "c001")
+    assert (answer.undecided, answer.rule) == ("", "score")
+    assert len(record.rows) == len(record.results) == recommendation.done == 22
     assert record.provenance.images.validation == record.plan.validation
     assert record.commands[0].startswith("scalesearch grid")
-    assert [one.row.name for one in record.summaries] == ["baseline", "c002", "c000", "c001"]
-    assert len(record.rungs) == 8
+    assert {one.row.name for one in record.summaries} == {"baseline", *(f"c{n:03d}" for n in range(6))}
+    assert record.summaries[-1].row.name == "c004"  # not trained to the end
+    assert len(record.rungs) == 1 + 6 + 5
     assert record.complete
     assert record.leader is not None
-    assert record.leader.row.name == "c002"
+    assert record.leader.row.name == "c001"
 
 
 def test_the_answer_of_the_first_version_follows_from_its_predictions() -> None:
     record = read_record(GOLDEN)
     kept, recommendation = answered(record)
-    plan, candidates, race = record.plan, record.enumeration.candidates, usual(3)
-    state = advance(race, runners(plan, candidates), record.results)
-    answer = conclude(race, state, candidates, record.results, plan.target_macs)
+    plan, candidates = record.plan, record.enumeration.candidates
+    race, takers = usual(plan.train.epochs, 40, further=3), field(plan, candidates)
+    state = advance(race, takers, record.results)
+    assert state.wanted == ()
+    answer = conclude(race, state, takers, candidates, record.results, measured_speeds(record.rows))
     assert answer is not None
     assert recommend(plan, answer, candidates, record.results, 0) == recommendation
-    assert (answer.recommended, answer.complete, answer.rungs) == (kept.recommended, kept.complete, kept.rungs)
+    assert (answer.recommended, answer.complete, set(answer.speeds)) == ("c001", True, set(kept.speeds))
     for ours, theirs in zip(answer.standings, kept.standings, strict=True):
-        assert (ours.name, ours.status, ours.seeds) == (theirs.name, theirs.status, theirs.seeds)
-        assert (ours.score, ours.low, ours.high) == pytest.approx((theirs.score, theirs.low, theirs.high), abs=1e-12)
+        assert (ours.name, ours.status, ours.seeds, ours.test) == (
+            theirs.name,
+            theirs.status,
+            theirs.seeds,
+            theirs.test,
+        )
+        assert ours.best == pytest.approx(theirs.best, abs=1e-3)
+        assert ours.score is not None
+        assert theirs.score is not None
+        assert asdict(ours.score) == pytest.approx(asdict(theirs.score), abs=1e-6)
     for mine, old in zip(answer.comparisons, kept.comparisons, strict=True):
-        assert (mine.control, mine.verdict, mine.accuracy_part) == (old.control, old.verdict, old.accuracy_part)
-        assert (mine.gap, mine.low, mine.high) == pytest.approx((old.gap, old.low, old.high), abs=1e-12)
+        assert (mine.control, mine.verdict) == (old.control, old.verdict)
+        assert (mine.gap, mine.low, mine.high) == pytest.approx((old.gap, old.low, old.high), abs=1e-6)
+
+
+def standing(place: int, **changes: Any) -> Edit:
+    """The answer with another standing."""
+    return lambda values: values["standings"][place].update(changes)
+
+
+def compared(place: int, **changes: Any) -> Edit:
+    """The answer with another comparison."""
+    return lambda values: values["comparisons"][place].update(changes)
+
+
+def sure(**changes: Any) -> Edit:
+    """The answer with something else said of its certainty."""
+    return lambda values: values["certainty"].update(changes)
 
 
 CASES: dict[str, tuple[str, Edit, str]] = {
@@ -70,39 +97,55 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     "a candidate that is not there": ("rows.json", lambda v: v["rows"][-1].update(candidate=99), r"rows\.json.*99"),
     "another network": ("rows.json", lambda v: v["rows"][-1].update(digest="0" * 12), r"rows\.json.*digest"),
     "a training twice": ("rows.json", lambda v: v["rows"].append(v["rows"][0]), r"rows\.json.*twice"),
-    "an unknown recommended one": ("winners.json", lambda v: v.update(recommended="c077"), r"winners.*recommended"),
-    "a standing of an unknown candidate": (
-        "winners.json", lambda v: v["standings"][0].update(name="c077"), r"winners\.json.*standings.*c077",
-    ),
-    "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
-    "a standing's other score": (
-        "winners.json", lambda v: v["standings"][1].update(score=0.03, low=0.0, high=1.0), r"winners\.json.*score",
-    ),
-    "seeds that nobody trained": ("winners.json", lambda v: v["standings"][0].update(seeds=4), r"winners.*4 train"),
-    "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
-    "a control that is none": (
-        "winners.json", lambda v: v["comparisons"][0].update(dimension="width"), r"winners\.json.*comparisons",
-    ),
-    "another depth": ("rows.json", lambda v: v["rows"][-1].update(alpha=1.3), r"rows\.json.*alpha"),
+    "another depth": ("rows.json", lambda v: v["rows"][-1].update(depth_ratio=1.3), r"rows\.json.*depth_ratio"),
+    "another cost": ("rows.json", lambda v: v["rows"][-1].update(proxy_ratio=1.3), r"rows\.json.*proxy_ratio"),
     "other parameters": ("rows.json", lambda v: v["rows"][-1].update(params=5), r"rows\.json.*params"),
-    "a gap of other scores": ("winners.json", lambda v: v["comparisons"][1].update(gap=0.5), r"winners\.json.*gap"),
-    "a cost that is not theirs": (
-        "winners.json", lambda v: v["comparisons"][1].update(cost_ratio=1.5), r"winners\.json.*cost_ratio",
+    "an unknown recommended one": ("winners.json", lambda v: v.update(recommended="c077"), r"winners.*recommended"),
+    "a standing of an unknown candidate": ("winners.json", standing(0, name="c077"), r"winners\.json.*standings.*c077"),
+    "a standing of another control": ("winners.json", standing(0, control="depth"), r"winners\.json.*standings.*c001"),
+    "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
+    "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners\.json: c000.*accuracy"),
+    "a score beside its interval": (
+        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"winners\.json: c000.*outside",
     ),
-    "a verdict beside its interval": (
-        "winners.json", lambda v: v["comparisons"][0].update(verdict="won"), r"winners\.json.*verdict.*not shown",
+    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"winners\.json: c003.*go together"),
+    "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: c003.*go together"),
+    "probabilities of other sum": ("winners.json", standing(2, best=0.9), r"winners\.json.*add up to 1"),
+    "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: c001.*4 trainings"),
+    "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
+    "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners.*a reason why"),
+    "a default beside a decision": ("winners.json", lambda v: v.update(rule="default"), r"winners.*a reason why"),
+    "a choice by speed that is the best": ("winners.json", lambda v: v.update(rule="speed"), r"winners\.json.*rule"),
+    "another best one": (
+        "winners.json", lambda v: (v["certainty"].update(best="c000", equivalents=["c000", "c001"]),
+                                   v.update(rule="speed")), r"winners\.json.*certainty: best.*c001",
     ),
-    "a comparison of other trainings": (
-        "winners.json", lambda v: v["comparisons"][0].update(epochs=2), r"winners\.json.*2 epochs",
+    "equivalents without the best": ("winners.json", sure(equivalents=["c000"]), r"winners\.json.*equivalents"),
+    "equivalents that nobody knows": ("winners.json", sure(equivalents=["c001", "c077"]), r"winners.*equivalents"),
+    "a recommended one that is none of them": (
+        "winners.json", lambda v: v.update(recommended="c000"), r"winners\.json.*equivalents",
     ),
+    "a negative loss": ("winners.json", sure(loss=-0.1), r"winners\.json.*losses are negative"),
+    "a control that is none": ("winners.json", compared(0, dimension="width"), r"winners\.json.*comparisons"),
+    "a gap of other parts": ("winners.json", compared(1, gap=-0.001), r"winners\.json.*gap"),
+    "a cost that is not theirs": ("winners.json", compared(1, cost_ratio=1.5), r"winners\.json.*cost_ratio"),
+    "a cost part of another cost": ("winners.json", compared(1, cost_part=0.5), r"winners\.json.*cost_part"),
+    "a verdict beside its interval": ("winners.json", compared(1, verdict="won"), r"winners.*verdict.*not shown"),
+    "an interval beside its verdict": ("winners.json", compared(0, low=-0.1), r"winners.*verdict.*not shown"),
     "not over, yet complete": ("winners.json", lambda v: v.update(complete=False), r"coefficients\.json.*complete"),
     "another winner": ("coefficients.json", lambda v: v.update(winner="c000"), r"coefficients\.json.*winner"),
+    "an unknown winner": ("coefficients.json", lambda v: v.update(winner="c077"), r"coefficients\.json.*winner"),
+    "another score": ("coefficients.json", lambda v: v.update(score=0.5), r"coefficients\.json.*score"),
     "other coefficients": (
         "coefficients.json", lambda v: v["coefficients"].update(alpha=1.3), r"coefficients\.json.*coefficients",
     ),
+    "another step": (
+        "coefficients.json", lambda v: v["coefficients"]["searched"]["end"].update(resolution=24),
+        r"coefficients\.json.*coefficients",
+    ),
     "another baseline": ("coefficients.json", lambda v: v["baseline"].update(resolution=32), r"coefficients.*baseline"),
     "more done than rows": ("coefficients.json", lambda v: v.update(done=40, total=40), r"coefficients\.json.*done"),
-    "more done than there are": ("coefficients.json", lambda v: v.update(done=13), r"coefficients\.json.*13 of 12"),
+    "more done than there are": ("coefficients.json", lambda v: v.update(done=23), r"coefficients\.json.*23 of 22"),
     "another plan": ("run.json", lambda v: v["plan"].update(target_macs=3e6), r"run\.json.*plan_digest"),
     "other images": ("run.json", lambda v: v["images"].update(validation=3), r"run\.json.*validation"),
     "other candidates": ("run.json", lambda v: v.update(candidates=4), r"run\.json.*candidates"),
@@ -144,7 +187,7 @@ VERIFICATIONS: dict[str, Edit] = {
     "another rank": lambda v: v["networks"][1].update(rank_at_phi=7),
     "other FLOPs": lambda v: v["networks"][1].update(ratio=7.0),
     "other images": lambda v: v.update(images=5),
-    "other classes": lambda v: v.update(classes=5),
+    "another majority": lambda v: v.update(majority=0.5),
     "another length": lambda v: v.update(fully_trained=not v["fully_trained"]),
     "another best one": lambda v: v.update(
         best=next(n["name"] for n in v["networks"] if n["name"] != v["best"])),
@@ -171,12 +214,17 @@ def test_predictions_are_part_of_it(run: Path) -> None:
     first, second = sorted((run / "predictions").iterdir())[:2]
     with np.load(first) as arrays:
         labels, predictions = arrays["labels"].astype(np.int64), arrays["predictions"].astype(np.int64)
-    second.write_bytes(packed(labels, labels))  # all right
-    with pytest.raises(UserError, match="correct"):
-        read_record(run)
-    second.write_bytes(packed(labels[:5], predictions[:5]))
-    with pytest.raises(UserError, match="one for each image"):
-        read_record(run)
+    soft = np.full(len(labels), 0.5, np.float32)
+    for content, says in (
+        (packed(labels, labels, soft), "correct"),  # all right
+        (packed(labels[:5], predictions[:5], soft[:5]), "one for each image"),
+        (packed(labels, predictions, soft[:5]), "one for each image"),
+        (packed(labels, predictions, soft + 1), "from 0 to 1"),
+        (packed(labels, predictions, soft * np.nan), "from 0 to 1"),
+    ):
+        second.write_bytes(content)
+        with pytest.raises(UserError, match=says):
+            read_record(run)
     second.unlink()
     with pytest.raises(UserError, match="predictions"):
         read_record(run)
@@ -184,38 +232,38 @@ def test_predictions_are_part_of_it(run: Path) -> None:
 
 def test_a_search_goes_on_while_it_is_read(run: Path) -> None:
     """Rows are written before the answer: an answer may be older than the rows beside it."""
-    first, second = (row.score for row in read_record(run).rows if row.candidate == 1)
+    first, second = (row.score for row in read_record(run).rows if (row.candidate, row.epochs) == (4, 8))
     assert first != second
-
-    def earlier(values: dict[str, Any], seeds: int = 1, score: float | None = first) -> None:
-        values["standings"][2].update(seeds=seeds, score=score)
-
-    edited(run, "winners.json", earlier)
+    edited(run, "winners.json", standing(4, seeds=1, measured=first))
     assert read_record(run).answer is not None
-    edited(run, "winners.json", lambda values: earlier(values, seeds=2))  # as older versions counted them
+    edited(run, "winners.json", standing(4, seeds=1, measured=second))  # whichever ended first
     assert read_record(run).answer is not None
-    edited(run, "winners.json", lambda values: earlier(values, score=second))
-    with pytest.raises(UserError, match=r"winners\.json.*score"):
+    edited(run, "winners.json", standing(4, seeds=2))
+    with pytest.raises(UserError, match=r"winners\.json: c004.*accuracy"):
         read_record(run)
 
 
 def test_at_every_moment_of_a_search(run: Path) -> None:
-    """In a rung of two seeds that is half over, the scores are of one; and so where more seeds are trained already."""
+    """From the baseline's first training to the last further seed, what a search writes is read back."""
     record = read_record(run)
-    plan, candidates = record.plan, record.enumeration.candidates
-    for races in ((usual(3),), (exhaustive(usual(1, seeds=2)), usual(1))):
-        results = Results()
-        (run / "winners.json").unlink(missing_ok=True)
-        for race in races:
-            while keys := advance(race, runners(plan, candidates), results).wanted:
-                results.add(keys[0], record.results.seeds(keys[0][0], keys[0][2])[keys[0][1]])
-                state = advance(race, runners(plan, candidates), results)
-                write_rows(run, [row for row in record.rows if row.key in results], plan.digest)
-                read_record(run)
-                if (answer := conclude(race, state, candidates, results, plan.target_macs)) is not None:
-                    wanted = len(state.wanted)
-                    write_answer(run, answer, recommend(plan, answer, candidates, results, wanted))
-                    assert read_record(run).answer == answer
+    plan, candidates, results = record.plan, record.enumeration.candidates, Results()
+    race, takers, undecided = usual(plan.train.epochs, 40, further=3), field(plan, candidates), set[str]()
+    (run / "winners.json").unlink()
+    while keys := advance(race, takers, results).wanted:
+        results.add(keys[0], record.results.seeds(keys[0][0], keys[0][2])[keys[0][1]])
+        rows = [row for row in record.rows if row.key in results]
+        write_rows(run, rows, plan.digest)
+        read_record(run)
+        state = advance(race, takers, results)
+        answer = conclude(race, state, takers, candidates, results, measured_speeds(rows))
+        assert answer is not None
+        write_answer(run, answer, recommend(plan, answer, candidates, results, len(state.wanted)))
+        assert read_record(run).answer == answer
+        undecided.add(answer.undecided)
+    assert undecided == {
+        "", "no candidate has been trained to the end", "only one candidate has been trained to the end",
+    }  # fmt: skip
+    assert len(results) == len(record.rows)
 
 
 def test_no_answer_yet(run: Path) -> None:

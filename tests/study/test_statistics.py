@@ -13,9 +13,11 @@ from scalesearch.errors import ScaleSearchError
 from scalesearch.study.statistics import (
     Bools,
     Evidence,
+    Floats,
     Sample,
     SeedSpread,
     accuracy_interval,
+    carried,
     kendall_tau,
     not_beaten,
     rank_agreement,
@@ -276,3 +278,39 @@ def test_an_accuracy_s_interval_has_a_width_at_the_ends(accuracy: float) -> None
     one = accuracy_interval(np.full((2, 50), bool(accuracy)))
     assert one.value == accuracy
     assert 0 <= one.low < one.high <= 1
+
+
+def at_two_sizes(rho: float, seed: int, networks: int = 8, spread: float = 0.015) -> tuple[Evidence, Floats]:
+    """Networks whose true scores at two sizes correlate by ``rho``, judged on images that both sizes share."""
+    rng = np.random.default_rng(seed)
+    first = rng.normal(0, 1, networks)
+    second = rho * first + np.sqrt(1 - rho**2) * rng.normal(0, 1, networks)
+    hard = rng.random(1500)
+    truth = np.concatenate((0.55 + spread * first, 0.6 + spread * second))
+    samples = [
+        sample(np.stack([hard + rng.normal(0, 0.15, 1500) < x + rng.normal(0, 0.005) for _ in range(3)]), draws=300)
+        for x in truth
+    ]
+    return weigh(samples, [1.0] * len(samples), seed_spread(samples)), truth
+
+
+def test_a_joint_model_tells_whether_an_order_carries_over() -> None:
+    agreed = [carried(at_two_sizes(0.95, seed, spread=0.03)[0], 0) for seed in range(3)]
+    turned = [carried(at_two_sizes(-0.95, seed, spread=0.03)[0], 0) for seed in range(3)]
+    assert all(one is not None and one.positive > 0.9 and one.correlation.low > -0.2 for one in agreed)
+    assert all(one is not None and one.positive < 0.2 for one in turned)
+    assert carried(at_two_sizes(0.5, 0, networks=2)[0], None) is None
+
+
+def test_what_carries_over_is_covered_and_the_loss_is_bounded() -> None:
+    held, bounded = 0, 0
+    for seed in range(20):
+        both, truth = at_two_sizes(0.5, seed)
+        one = carried(both, 0)
+        assert one is not None
+        assert one.loss is not None
+        assert one.bound is not None
+        held += one.correlation.low <= 0.5 <= one.correlation.high
+        bounded += truth[8:].max() - truth[8] <= one.bound
+    assert held >= 18
+    assert bounded >= 15

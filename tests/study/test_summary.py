@@ -6,8 +6,8 @@ import pytest
 
 from scalesearch.study.row import Row
 from scalesearch.study.statistics import accuracy_interval, wilson_interval
-from scalesearch.study.summary import NetworkSummary, common_epochs, near_chance, rung_summaries, summarise
-from tests.reports.synthetic import answer, early, judged, results, right, rows
+from scalesearch.study.summary import NetworkSummary, common_epochs, rung_summaries, summarise
+from tests.reports.synthetic import answer, early, judged, no_answer, results, right, rows
 
 
 def summaries(trainings: Sequence[Row]) -> tuple[NetworkSummary, ...]:
@@ -39,7 +39,7 @@ def test_failed_trainings_are_not_summarised() -> None:
 
 def test_order_is_by_mean_score_and_members_are_marked() -> None:
     trainings = rows(25, seeds=2)
-    told = answer(trainings, beaten=23)
+    told = answer(trainings, outside=23)
     ordered = summarise(trainings, results(trainings), told)
     assert [one.score for one in ordered] == sorted((one.score for one in ordered), reverse=True)
     assert {one.row.name for one in ordered if one.member} == {standing.name for standing in told.members}
@@ -67,12 +67,12 @@ def test_the_rung_that_most_candidates_reached_is_compared() -> None:
 
 
 def test_only_the_longest_trained_are_on_the_front_and_equals_all_are() -> None:
-    trainings = [replace(judged(row, 1000 + 100 * (row.candidate % 2)), macs=1000) for row in rows(4)]
+    trainings = [replace(judged(row, 1000 + 100 * (row.candidate % 2)), proxy_macs=1000) for row in rows(4)]
     front = [one.row.candidate for one in summaries(trainings) if one.front]
     assert sorted(front) == [-1, 1, 3]
 
 
-def test_near_chance() -> None:
-    assert near_chance(0.02, 34)
-    assert near_chance(0.14, 10)
-    assert not near_chance(0.2, 10)
+def test_where_nothing_is_decided_everybody_may_be_the_best() -> None:
+    trainings = rows(4)
+    ordered = summarise(trainings, results(trainings), no_answer(trainings, "why"))
+    assert [one.member for one in ordered] == [not one.is_baseline for one in ordered]

@@ -92,8 +92,9 @@ def test_the_commands_on_the_card(tmp_path: Path) -> None:
         return ended.stdout + ended.stderr
 
     run = ("--run", str(tmp_path / "run"))
-    search = ("grid", "--space", "mbconv_small", "--target-flops", "1M", "--step", "0.5", "--images", "300")
-    told(*search, "--epochs", "1", "--yes", *run)
+    search = ("grid", "--space", "mbconv_small", "--target-flops", "1M", "--step", "0.5", "--images", "640")
+    learns = ("--epochs", "8", "--batch-size", "16", "--lr", "0.004")  # or the search would end after the baseline
+    told(*search, *learns, "--yes", *run)
     told("family", *run)
     told("finetune", "--model", "b1", "--epochs", "1", *run)
     assert "cuda" in told("doctor").lower()

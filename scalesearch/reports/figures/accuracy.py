@@ -1,6 +1,7 @@
 """Accuracies with their intervals: against FLOPs, and of several searches side by side."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -12,12 +13,12 @@ from scalesearch.study.record import Record
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.units import counted
 
-FLOPS_LABEL = "FLOPs (multiply-adds, convolution + linear, fvcore)"
+FLOPS_LABEL = "FLOPs as trained (multiply-adds, convolution + linear, fvcore)"
 MANY = 40  # points from which markers and bars are drawn finer
 
 
 def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
-    """Validation accuracy against the full-size network's FLOPs, 95 % intervals as bars, and the Pareto front.
+    """Validation accuracy against the FLOPs of the networks as trained, 95 % intervals as bars, and the Pareto front.
 
     Candidates cost about twice the baseline, all nearly the same: the baseline has a panel of its own, so that
     they are not squeezed into a column. Both panels share the accuracy axis. Open markers were trained for fewer
@@ -35,7 +36,7 @@ def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
         else:
             _candidates(axes, ones, record)
             _front(axes, [one for one in ones if one.front], named=len(ones) <= MANY)
-        canvas.count_axis(axes.xaxis, [one.row.macs for one in ones])
+        canvas.count_axis(axes.xaxis, [one.row.proxy_macs for one in ones])
         axes.grid(alpha=0.25)
     canvas.accuracy_axis(panels[0])
     panels[-1].set_xlabel(look.wrap(FLOPS_LABEL))
@@ -47,29 +48,29 @@ def _candidates(axes: Axes, ones: Sequence[NetworkSummary], record: Record) -> N
     """A series a status, open where trained for fewer epochs than the longest."""
     longest, leader = record.summaries[0].row.epochs, record.leader
     size, fine = (4.0, True) if len(ones) > MANY else (5.5, False)
-    kinds = ((False, "beaten", "o", canvas.BLUE), (True, "in the winner set", "D", canvas.ORANGE))
-    for inside, name, marker, colour in kinds:
-        of_status = [one for one in ones if one is not leader and one.member == inside]
+    for status, style in canvas.STANDING.items():
+        of_status = [one for one in ones if one is not leader and (one.status or "unknown") == status]
         full = [one for one in of_status if one.row.epochs == longest]
-        _with_bars(axes, full, canvas.Style(name, marker, colour, size), fine=fine)
-        label = f"{'in the set' if inside else name}, fewer epochs"
+        _with_bars(axes, full, replace(style, size=size), fine=fine)
         shorter = [one for one in of_status if one.row.epochs < longest]
-        _with_bars(axes, shorter, canvas.Style(label, marker, colour, size), fine=fine, filled=False)
+        label = f"{style.label}, fewer epochs"
+        _with_bars(axes, shorter, replace(style, label=label, size=size), fine=fine, filled=False)
     if leader:
-        _with_bars(axes, [leader], canvas.Style(mark_label(record), "*", canvas.RED, 15.0))
+        star = canvas.Style(mark_label(record), "*", canvas.RED, 15.0)
+        _with_bars(axes, [leader], star, filled=leader.row.epochs == longest)
 
 
 def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
     """The candidates on the Pareto front: joined where there are several, named where there is room."""
-    ones = sorted(ones, key=lambda one: one.row.macs)
-    macs, accuracies = [one.row.macs for one in ones], [one.accuracy.value for one in ones]
+    ones = sorted(ones, key=lambda one: one.row.proxy_macs)
+    macs, accuracies = [one.row.proxy_macs for one in ones], [one.accuracy.value for one in ones]
     if len(ones) > 1:
         axes.plot(macs, accuracies, "--", color=canvas.GREY, linewidth=1.2, label="Pareto front", zorder=1)
     for number, one in enumerate(ones if named else []):
         # above and left of the front there is nothing; every other name goes below, so that neighbours stand apart
         above = number % 2 == 0
         axes.annotate(
-            shortened(one.row.name), (one.row.macs, one.accuracy.value), (-6, 5) if above else (7, -5),
+            shortened(one.row.name), (one.row.proxy_macs, one.accuracy.value), (-6, 5) if above else (7, -5),
             textcoords="offset points", ha="right" if above else "left", va="bottom" if above else "top", fontsize=8,
             zorder=5, parse_math=False,
         )  # fmt: skip
@@ -80,11 +81,10 @@ def _with_bars(
 ) -> None:
     if ones:
         axes.errorbar(
-            [one.row.macs for one in ones], [one.accuracy.value for one in ones],
+            [one.row.proxy_macs for one in ones], [one.accuracy.value for one in ones],
             yerr=canvas.errors([one.accuracy for one in ones]), fmt=style.marker, color=style.colour,
             markersize=style.size, label=style.label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2,
-            markerfacecolor=style.colour if filled else "white", markeredgecolor="black" if filled else style.colour,
-            markeredgewidth=0.5 if filled else 1.2, zorder=4 if style.marker == "*" else 2,
+            zorder=4 if style.marker == "*" else 2, **canvas.faces(style, filled),
         )  # fmt: skip
 
 
@@ -93,7 +93,7 @@ def runs_figure(runs: Mapping[str, Record], look: canvas.Look = canvas.FILE) -> 
     baseline."""
     title = "Accuracy of what each search recommends, 95 % intervals"
     figure, (axes,) = canvas.panels_below((1.4 * len(runs),), title, "validation images of the searches", look)
-    first = canvas.Style("recommended, or ahead so far", "*", canvas.RED, 14.0)
+    first = canvas.Style("recommended, or what stands for it", "*", canvas.RED, 14.0)
     baseline = canvas.Style("baseline", "s", canvas.GREY, 6.0)
     for place, record in enumerate(runs.values()):
         if record.leader:

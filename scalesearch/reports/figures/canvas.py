@@ -4,6 +4,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
@@ -53,6 +54,11 @@ class Style:
     size: float
 
 
+STANDING = {  # of a candidate in the answer; before there is one, of all
+    "outside": Style("outside the set", "o", BLUE, 5.5),
+    "member": Style("in the set", "D", ORANGE, 5.5),
+    "unknown": Style("not decided", "v", GREEN, 5.5),
+}
 FILE = Look(WIDTH_INCHES, titled=True, columns=4, characters=80)
 PAGE = Look(WIDTH_INCHES, titled=False, columns=4, characters=80)
 PHONE = Look(3.7, titled=False, columns=2, characters=26)
@@ -105,12 +111,21 @@ def errors(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
     return [max(0.0, one.value - one.low) for one in intervals], [max(0.0, one.high - one.value) for one in intervals]
 
 
-def row_bar(axes: Axes, place: float, interval: Interval, style: Style, width: float = 1.2, cap: float = 0) -> None:
+def row_bar(
+    axes: Axes, place: float, interval: Interval, style: Style, width: float = 1.2, cap: float = 0, filled: bool = True
+) -> None:
     """A value with its interval in a row of its own, across."""
     axes.errorbar(
         interval.value, place, xerr=errors([interval]), fmt=style.marker, color=style.colour, markersize=style.size,
-        markeredgecolor="black", markeredgewidth=0.5, elinewidth=width, capsize=cap, label=style.label,
+        elinewidth=width, capsize=cap, label=style.label, **faces(style, filled),
     )  # fmt: skip
+
+
+def faces(style: Style, filled: bool) -> dict[str, Any]:
+    """How a marker's face and edge are drawn."""
+    if filled:
+        return {"markerfacecolor": style.colour, "markeredgecolor": "black", "markeredgewidth": 0.5}
+    return {"markerfacecolor": "white", "markeredgecolor": style.colour, "markeredgewidth": 1.2}
 
 
 def name_rows(axes: Axes, names: Sequence[str], above: float = 0.6) -> None:

@@ -1,6 +1,7 @@
 """Learning curves: at the rungs of a race, of trained members after every epoch, and of the learning rate's test."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import groupby
 
 from matplotlib.axes import Axes
@@ -30,13 +31,11 @@ def learning_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
     figure, (axes,) = canvas.panels_beside(4.2, (1.0,), title, accuracy_note(record), look)
     front = record.leader.row.candidate if record.leader else None
     for ones in networks(record):
-        style = canvas.Style("beaten", "o", canvas.BLUE, 4.5)
+        style = replace(canvas.STANDING[ones[0].status or "unknown"], size=4.5)
         if ones[0].is_baseline:
             style = canvas.Style("baseline", "s", canvas.GREY, 4.5)
         elif ones[0].row.candidate == front:
             style = canvas.Style(mark_label(record), "*", canvas.RED, 12)
-        elif ones[0].member:
-            style = canvas.Style("in the winner set", "D", canvas.ORANGE, 4.5)
         _curve(axes, ones, style)
     ticks = sorted({one.row.epochs for one in record.rungs})
     axes.set_xscale("log")

@@ -13,13 +13,12 @@ from scalesearch.reports.figures.accuracy import accuracy_figure
 from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.members import family_figure
-from scalesearch.reports.figures.score_grid import compared, grid_figure
+from scalesearch.reports.figures.score_grid import compared, grid_figure, which
 from scalesearch.reports.figures.scores import controls_figure, transfer_figure, winner_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import MemberTraining, Record
-from scalesearch.study.statistics import Interval
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import Verification
 from scalesearch.units import counted, show_count, show_interval, show_percent
@@ -56,9 +55,9 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
     if record.leader is not None:
         yield Drawing(
             "score_grid",
-            "Score over the grid of α and β, after as many epochs as most candidates were trained; candidates that "
-            "differ in γ alone stand side by side",
-            _grid(compared(record)),
+            f"Score over depth and width as trained, {which(record)}; curves: the resolution that twice the FLOPs "
+            "would leave without rounding; candidates that differ in resolution alone stand side by side",
+            _grid(record),
             lambda look: grid_figure(record, look),
         )
     if any(len(ones) > 1 for ones in curves.networks(record)):
@@ -87,21 +86,25 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
 
 
 def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
-    yield Drawing(
-        "winner_set",
-        "The winner set: scores with 95 % intervals, those trained longest first",
-        "; ".join(
-            f"{one.name} {one.score:.3f} ({words.reach(Interval(one.score, one.low, one.high), '.3f')}) after "
-            f"{counted(one.epochs, 'epoch')}, {words.STATUS[one.status]}"
-            for one in answer.standings
-        ),
-        lambda look: winner_figure(record, answer, look),
-    )
+    if not answer.undecided:
+        yield Drawing(
+            "winner_set",
+            "Scores expected after full training, with 95 % intervals, the likeliest best on top; named with depth, "
+            "width and resolution; open markers: not trained to the end",
+            "; ".join(
+                f"{one.name} {100 * one.score.value:.1f} ({words.reach(one.score)}), {words.STATUS[one.status]}, best "
+                f"with {words.chance(one.best)}, trained for {counted(one.epochs, 'epoch')}"
+                for one in answer.standings
+                if one.score
+            ),
+            lambda look: winner_figure(record, answer, look),
+        )
     if answer.comparisons:
         yield Drawing(
             "controls",
-            f"Lead of {answer.recommended} over depth, width and resolution alone at equal FLOPs, with 95 % intervals",
-            "; ".join(f"{item.dimension} only: {words.lead(item)}" for item in answer.comparisons),
+            f"Lead of {answer.recommended} over the paper's coefficients, depth, width and resolution alone, and the "
+            "baseline, with 95 % intervals",
+            "; ".join(f"{words.OTHERS[item.dimension]}: {words.lead(item)}" for item in words.ordered(answer)),
             lambda look: controls_figure(record, answer, look),
         )
 
@@ -111,8 +114,8 @@ def _transfer(verified: Verification) -> Drawing:
         f"transfer_phi{verified.phi:g}".replace(".", "_"),
         f"Scores of the same networks at φ = 1 and φ = {verified.phi:g}, with 95 % intervals: {words.tau(verified)}",
         "; ".join(
-            f"{one.name} ({words.STATUS[one.status]}{f', {one.control} only' if one.control else ''}): "
-            f"{one.at_one.value:.3f} and {one.at_phi.value:.3f}"
+            f"{one.name} ({', '.join(filter(None, (words.STATUS[one.status], words.scales(one.control))))}): "
+            f"{100 * one.at_one.value:.1f} and {100 * one.at_phi.value:.1f} points"
             for one in verified.networks
         ),
         lambda look: transfer_figure(verified, look),
@@ -123,7 +126,7 @@ def _measured(one: NetworkSummary) -> str:
     accuracy = one.accuracy
     return (
         f"{one.row.name}: {show_percent(accuracy.value)} ({show_interval(accuracy.low, accuracy.high)}) at "
-        f"{show_count(one.row.macs)} FLOPs after {counted(one.row.epochs, 'epoch')}"
+        f"{show_count(one.row.proxy_macs)} FLOPs after {counted(one.row.epochs, 'epoch')}"
     )
 
 
@@ -133,7 +136,7 @@ def _accuracies(record: Record) -> str:
     if record.leader:
         lines.append(f"{words.mark_label(record).capitalize()} {_measured(record.leader)}.")
         accuracies = [one.accuracy.value for one in candidates]
-        macs = [one.row.macs for one in candidates]
+        macs = [one.row.proxy_macs for one in candidates]
         lines.append(
             f"{counted(len(candidates), 'candidate')} from {show_count(min(macs))} to {show_count(max(macs))} FLOPs "
             f"reach {show_percent(min(accuracies))} to {show_percent(max(accuracies))}."
@@ -142,12 +145,13 @@ def _accuracies(record: Record) -> str:
     return " ".join([*lines, f"On the Pareto front of those trained longest: {front}."])
 
 
-def _grid(done: Sequence[NetworkSummary]) -> str:
-    worst, *_, best = sorted([*done, *done], key=lambda one: one.score)  # both, though there be one
-    ends = [f"{r.name} (α {r.alpha:.3g}, β {r.beta:.3g}, γ {r.gamma:.3g})" for r in (worst.row, best.row)]
+def _grid(record: Record) -> str:
+    done = compared(record)
+    (worst, low), *_, (best, high) = sorted([*done, *done], key=lambda one: one[1])  # both, though there be one
+    ends = [f"{one.row.name} ({words.row_multipliers(one.row)})" for one in (worst, best)]
     return (
-        f"{counted(len(done), 'candidate')} after {counted(best.row.epochs, 'epoch')}: scores from {worst.score:.3f} "
-        f"at {ends[0]} to {best.score:.3f} at {ends[1]}."
+        f"{counted(len(done), 'candidate')}, scores {which(record)}: from {100 * low:.1f} points at {ends[0]} to "
+        f"{100 * high:.1f} at {ends[1]}."
     )
 
 

@@ -1,0 +1,98 @@
+"""How long a search will take, from made-up measurements."""
+
+from dataclasses import replace
+
+import pytest
+
+from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.design.cost import cost
+from scalesearch.running.campaign import Bounds
+from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
+from scalesearch.study.plan import SearchPlan, Trial, trial
+from scalesearch.study.row import Key
+from tests.conftest import MakeFolder
+from tests.rows import make_row
+from tests.running.test_search import make_plan
+
+FULL = 4
+
+
+@pytest.fixture
+def plan(image_folder: MakeFolder) -> SearchPlan:
+    data: Dataset = dataset(open_data(str(image_folder())), 40)
+    plan = make_plan(data)
+    return replace(plan, train=replace(plan.train, epochs=FULL))
+
+
+def made(plan: SearchPlan, key: Key) -> Trial:
+    return trial(plan, plan.enumerate().candidates, key)
+
+
+def timing(jobs: int = 1, start: float = 0.0, points: tuple[tuple[int, float], ...] = ((1, 0.5),)) -> Timing:
+    """Two steps an epoch and no evaluation."""
+    return Timing(start, 0.0, points, 32, 0, jobs)
+
+
+def test_a_training_goes_on_from_where_it_paused(plan: SearchPlan) -> None:
+    steps: list[list[Key]] = [[(0, 0, 1), (0, 1, 1)], [(0, 0, FULL), (1, 0, FULL)]]
+    left = epochs_left(plan, steps, [(1, 0, 1)])
+    assert [[(one.key, epochs) for one, epochs in step] for step in left] == [
+        [((0, 0, 1), 1), ((0, 1, 1), 1)], [((0, 0, FULL), FULL - 1), ((1, 0, FULL), FULL - 1)],
+    ]  # fmt: skip
+
+
+def test_seconds_of_a_step_lie_on_lines_between_those_measured(plan: SearchPlan) -> None:
+    one = made(plan, (0, 0, FULL))
+    macs = cost(one.proxy_spec).macs
+    for points, step in (
+        (((macs, 3.0),), 3.0),
+        (((macs // 2, 1.0), (macs // 2 + macs, 3.0)), 2.0),
+        (((2 * macs, 1.0), (3 * macs, 5.0)), 1.0),
+        (((macs // 4, 1.0), (macs // 2, 2.0)), 4.0),
+    ):
+        assert timing(points=points).training(one, FULL) == pytest.approx(2 * FULL * step, rel=1e-4)
+
+
+def test_workers_share_a_step_of_the_race(plan: SearchPlan) -> None:
+    step = [(made(plan, (0, seed, FULL)), FULL) for seed in range(4)]
+    assert timing().total([step]) == 4 * FULL
+    assert timing(2, start=7.0).total([step, []]) == 7.0 + 2 * FULL
+    assert timing(3).total([step]) == pytest.approx(4 / 3 * FULL + FULL / 2)  # the last one ends alone
+    assert timing(2, start=7.0).total([]) == 0
+
+
+def test_trainings_that_ended_correct_the_estimate(plan: SearchPlan) -> None:
+    pace, (early, full, other) = Pace(timing()), [made(plan, key) for key in ((0, 0, 1), (0, 0, FULL), (1, 1, FULL))]
+    assert pace.seconds(full) == FULL
+    pace.heard(make_row(0, 0, 1, seconds=3.0), early)
+    assert pace.seconds(full) == 3 * (FULL - 1)  # three times as slow, and an epoch is done
+    assert pace.seconds(other) == 3 * FULL
+    pace.heard(make_row(1, 0, FULL, reason="no luck", seconds=900.0), made(plan, (1, 0, FULL)))
+    assert pace.seconds(other) == 3 * FULL  # a failed one says nothing
+    for seed in range(1, 30):
+        pace.heard(make_row(0, seed, 1, seconds=1.0), made(plan, (0, seed, 1)))
+    assert pace.seconds(other) == FULL  # nine of ten are over by then
+    assert Pace(None).seconds(full) == 0
+
+
+def test_what_earlier_calls_trained_is_not_trained_again(plan: SearchPlan) -> None:
+    pace, full, other = Pace(timing(), [make_row(0, 0, 1)]), made(plan, (0, 0, FULL)), made(plan, (1, 0, FULL))
+    assert pace.seconds(full) == FULL - 1
+    pace.heard(make_row(0, 0, FULL, seconds=FULL - 1.0), full)
+    assert pace.seconds(other) == FULL  # as fast as was estimated
+
+
+def test_nothing_is_begun_that_would_not_end_in_time(plan: SearchPlan) -> None:
+    one, pace = made(plan, (0, 0, FULL)), Pace(timing())
+    within = Bounds(seconds=3600, seconds_of=pace.seconds)
+    assert within.allow(one)
+    pace.heard(make_row(1, 0, FULL, seconds=7200.0), made(plan, (1, 0, FULL)))
+    assert not within.allow(one)
+
+
+def test_a_few_steps_are_timed(plan: SearchPlan) -> None:
+    trials = [made(plan, (number, 0, FULL)) for number in (-1, 0, 1)]
+    found = measure(trials, 32, 8, 1, "cpu")
+    assert [macs for macs, _ in found.points] == sorted({cost(one.proxy_spec).macs for one in trials})
+    assert (found.start, found.images, found.validation, found.jobs) == (0.0, 32, 8, 1)
+    assert min(found.fixed, *(seconds for _, seconds in found.points)) > 0
