@@ -159,7 +159,8 @@ def enumerate_candidates(
     names: dict[Shape, str] = {shape: dimension for dimension, shape in alone.items()}
     for coefficients, shape in _shapes(small, (PAPER, *triples), rounding, SEARCH_RATIO * base):
         if coefficients is PAPER:
-            shape = met(small, shape, SEARCH_RATIO * base) if rounding == "budget" else shape  # noqa: PLW2901
+            nearer = met(small, shape, SEARCH_RATIO * base) if rounding == "budget" else shape
+            shape = shape if nearer in groups else nearer  # noqa: PLW2901 (a tiny network's may be a control's)
             names.setdefault(shape, "paper")
         place = alone.get(_axis(coefficients), shape) if rounding == "budget" else shape
         groups.setdefault(place, []).append(coefficients)
