@@ -188,7 +188,7 @@ def truth(asked: Request) -> Iterator[Row]:
             yield {
                 "network": job.name, "seed": job.seed, "test top-1": float(right.mean()), "s": seconds,
                 "px": job.spec.resolution, "ended after s": time.monotonic() - began,
-                **{key: facts[job.name][key] for key in ("macs", "alpha", "beta", "gamma")},
+                **{key: facts[job.name][key] for key in ("macs", "depth", "width", "resolution")},
             }  # fmt: skip
             if asked.left < 0:
                 return
