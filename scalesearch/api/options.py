@@ -332,7 +332,8 @@ class SearchOptions:
     epochs: Annotated[int | None, Option(
         "Epochs of a full training; 10 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
     proxy_flops: Annotated[float | str | None, Option(
-        "Multiply-adds of the baseline as it is trained, at most; 6M on a CPU, 1G on a GPU if left out.",
+        "About how many multiply-adds a larger baseline is brought to for training; 6M on a CPU, 1G on a GPU if left "
+        "out.",
         "Race and training", unit="flops")] = None
     proxy: Annotated[Shrinking, Option(
         "How a larger baseline is made that small: family, in depth, width and resolution as its own family's member; "
@@ -366,7 +367,7 @@ class VerifyOptions:
     phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
     members: Annotated[int, Option(
         "How many others of the set that holds the best are trained.", minimum=0, maximum=1000)] = 3
-    beaten: Annotated[int, Option(
+    others: Annotated[int, Option(
         "How many outside of that set are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
     seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 3
     epochs: Annotated[int | None, Option(

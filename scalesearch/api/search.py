@@ -162,10 +162,9 @@ def bounded(
     The listener that comes with it corrects the estimate by each training that ends.
     """
     pace = Pace(expected.timing, expected.before) if expected else Pace(None)
-    candidates = job.plan.enumerate().candidates
 
     def finished(row: Row, done: int, total: int) -> None:
-        pace.heard(row, trial(job.plan, candidates, row.key))
+        pace.heard(row)
         listener.finished(row, done, total)
 
     return Bounds(job.time_budget, trials, pace.seconds, job.began), replace(listener, finished=finished)
@@ -289,7 +288,7 @@ def _largest_px(baseline: NetSpec, grid: Grid) -> int:
 def _race(asked: SearchOptions, plan: SearchPlan, images: int, budget: float | None) -> Race:
     """How trainings are given out: within a time budget as many further ones as fit."""
     candidates = len(plan.enumerate().candidates)
-    further = None if budget is not None else (candidates // 2 if asked.further is None else asked.further)
+    further = asked.further if asked.further is not None or budget is not None else candidates // 2
     until = TOLERANCE if asked.until_loss is None else asked.until_loss / 100
     race = usual(
         plan.train.epochs, steps_per_epoch(images, plan.train.batch_size), seeds=asked.seeds or 1, further=further,

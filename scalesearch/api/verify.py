@@ -79,7 +79,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
         problem = f"0 GPUs are too few: the search ran on {plan.device}."
         raise UserError("--gpus-per-trial", problem, do="Give each training one, or a share of one.")
     workers = workers_of(asked, plan.device, plan.threads)
-    candidates = chosen(answer, record.enumeration.candidates, asked.members, asked.beaten)
+    candidates = chosen(answer, record.enumeration.candidates, asked.members, asked.others)
     networks = scaled(plan, answer, candidates, asked.phi)
     wanted = trials(plan, networks, asked.seeds, asked.epochs)
     validate(wanted[0].train)

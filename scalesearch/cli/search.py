@@ -58,10 +58,12 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json(result.to_dict())
         return
-    show(tables.standings(result.record, most=SHOWN))
+    if result.answer.standings:
+        show(tables.standings(result.record, most=SHOWN))
     for line in words.answer_lines(result.record):
         say(line)
-    explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
+    if not result.answer.undecided:
+        explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
 
 
 def _introduce_search(job: "SearchJob") -> None:

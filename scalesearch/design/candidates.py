@@ -7,7 +7,7 @@ follows from the multipliers that the trained one really has.
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ SEARCH_RATIO = 2.0  # φ = 1 doubles the FLOPs: the constraint αβ²γ² ≈ 2
 MOST_PER_AXIS = 310  # values of α, β or γ
 MOST_TRIPLES = 20_000  # rounded in about two seconds, B0's baseline
 NEAR = 0.05  # of one doubling: networks that differ by less in every share of it are one candidate
-AXES = {  # the triple that stands for each control: αβ²γ² = 2 exactly
+AXES = {  # the triple that stands for each control, at twice the FLOPs
+    "paper": replace(PAPER, growth=SEARCH_RATIO),
     "depth": Coefficients(SEARCH_RATIO, 1, 1, SEARCH_RATIO),
     "width": Coefficients(1, math.sqrt(SEARCH_RATIO), 1, SEARCH_RATIO),
     "resolution": Coefficients(1, 1, math.sqrt(SEARCH_RATIO), SEARCH_RATIO),
@@ -64,7 +65,7 @@ class Candidate:
 
     @property
     def coefficients(self) -> Coefficients:
-        """α, β, γ with αβ²γ² = 2: a control's axis, else the shares of the doubling that the network as trained has."""
+        """α, β, γ: a control's own, else αβ²γ² = 2 shared out as the network as trained does."""
         return AXES[self.control] if self.control in AXES else self.multipliers.coefficients()
 
     @property
@@ -236,7 +237,7 @@ def _full_size(
     for one in controls(baseline, target) if control else ():
         if one.dimension == control:
             return reshape(baseline, one.shape)
-    wanted = triple if rounding == "efficientnet" else multipliers.coefficients()
+    wanted = triple if rounding == "efficientnet" or control else multipliers.coefficients()
     ((_, shape),) = _shapes(baseline, (wanted,), rounding, target)
     return reshape(baseline, shape)
 

@@ -21,6 +21,7 @@ LARGEST_SHOWN = 60  # digits
 LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 AS_IT_IS = 0.05
 NEAR_ENOUGH = 0.15
+PASSES = 4  # over φ, each starting where the last one ended
 TIME_NEAR_ENOUGH = 0.25  # a time cannot be met better: overheads do not shrink, and clocks wobble
 MEASUREMENTS = 8
 MOST_PHI = 4.0  # a step of the search for φ
@@ -246,10 +247,31 @@ def meet(
     own = cost(spec).macs
     _check_growth(coefficients)
     start = math.log(target_macs / own) / math.log(coefficients.step_ratio)
-    # Rounding makes FLOPs a staircase in φ: try the formula's φ first, then its neighbours.
-    offsets = sorted((step / 40 for step in range(-40, 41)), key=abs)
     best: SizedMember | None = None
-    for phi in (start + offset for offset in offsets):
+    for _ in range(PASSES):  # far below φ = 0 parts that do not shrink leave the formula's φ behind
+        best = _nearest_member(spec, coefficients, target_macs, rounding, start, best)
+        if best is None or _miss(best.macs, target_macs) <= math.log1p(min(near, NEAR_ENOUGH)):
+            break
+        start = best.phi + math.log(target_macs / best.macs) / math.log(coefficients.step_ratio)
+    if best is None or _miss(best.macs, target_macs) > math.log1p(near):
+        nearest = f"; the nearest is {best.macs:.4g}" if best else ""
+        raise UserError(
+            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{nearest}.",
+            do="Choose a space of about that size.",
+        )  # fmt: skip
+    check_buildable(best.spec, option)
+    return best
+
+
+def _nearest_member(
+    spec: NetSpec, coefficients: Coefficients, target_macs: float, rounding: Rounding, start: float,
+    best: SizedMember | None,
+) -> SizedMember | None:  # fmt: skip
+    """The member nearest to a target within 1 of ``start``, or ``best`` if none is nearer.
+
+    Rounding makes FLOPs a staircase in φ, so ``start`` is tried first, then its neighbours.
+    """
+    for phi in (start + offset for offset in sorted((step / 40 for step in range(-40, 41)), key=abs)):
         try:
             member = scale(spec, coefficients, phi, rounding)
         except UserError:
@@ -259,13 +281,6 @@ def meet(
             best = SizedMember(phi, member, macs)
         if _miss(best.macs, target_macs) < 1e-3:
             break
-    if best is None or _miss(best.macs, target_macs) > math.log1p(near):
-        nearest = f"; the nearest is {best.macs:.4g}" if best else ""
-        raise UserError(
-            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{nearest}.",
-            do="Choose a space of about that size.",
-        )  # fmt: skip
-    check_buildable(best.spec, option)
     return best
 
 

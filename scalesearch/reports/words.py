@@ -300,7 +300,7 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), _early(record, told), *compared(record, told), winner_set(told),
+        _use(record, told), _certainty(told, sure), *compared(record, told), winner_set(told),
         _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told), _choice(sure), _seeds(sure),
     )  # fmt: skip
     return tuple(filter(None, said))
@@ -334,15 +334,6 @@ def _certainty(told: Answer, sure: Certainty) -> str:
         f"{likely} likely the best of {judged}; expected loss {points(sure.loss)} points, "
         f"at most {points(sure.bound)} ({show_percent(told.level, 0)})."
     )
-
-
-def _early(record: Record, told: Answer) -> str:
-    """A warning where the recommended one's own score is not known."""
-    full = record.plan.train.epochs
-    if told.best is None or told.best.epochs >= full:
-        return ""
-    so_far = f"{told.best.epochs} of {full} epochs"
-    return f"{told.recommended} was trained for {so_far}: what it reaches in the end is inferred."
 
 
 def _no_decision(record: Record, told: Answer) -> tuple[str, ...]:
@@ -440,7 +431,7 @@ def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:
         return (f"With any other one more than {tolerance} points are expected to be lost to {sure.best}.",)
     tied = (
         f"With {names(others, 'or')} no more than {tolerance} points are expected to be lost to {sure.best}, which has "
-        "the highest expected score."
+        "the highest expected score of those trained to the end."
     )
     if told.rule == "speed":
         saved = _saved(told.speeds[told.recommended], told.speeds[sure.best])

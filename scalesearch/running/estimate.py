@@ -35,6 +35,7 @@ class Timing:
         start: of the worker processes, once.
         fixed: of a training besides its steps (building, counting, on a GPU the first step).
         points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
+        images, validation: of each training and of each evaluation; ``batch_size``: of a step.
     """
 
     start: float
@@ -42,17 +43,21 @@ class Timing:
     points: tuple[tuple[int, float], ...]
     images: int
     validation: int
+    batch_size: int
     jobs: int
 
-    def training(self, one: Trial, epochs: int) -> float:
-        """Of ``epochs`` more epochs and an evaluation."""
-        step, batch = self._step(cost(one.proxy_spec).macs), one.train.batch_size
-        steps = epochs * steps_per_epoch(self.images, batch) + EVALUATION * self.validation / batch
-        return self.fixed + step * steps
+    def training(self, macs: int, epochs: int) -> float:
+        """Of ``epochs`` more epochs of a network, and an evaluation."""
+        evaluation = EVALUATION * self.validation / self.batch_size
+        return self.fixed + self._step(macs) * (epochs * steps_per_epoch(self.images, self.batch_size) + evaluation)
 
     def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
         """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
-        seconds = [self._rung([self.training(one, epochs) for one, epochs in rung]) for rung in rungs if rung]
+        seconds = [
+            self._rung([self.training(cost(one.proxy_spec).macs, epochs) for one, epochs in rung])
+            for rung in rungs
+            if rung
+        ]
         return self.start * bool(seconds) + sum(seconds)
 
     def _rung(self, seconds: Sequence[float]) -> float:
@@ -90,7 +95,8 @@ def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, de
     start = 0.0 if jobs == 1 else max(0.0, time.perf_counter() - began - median(total for _, _, total in times))
     steps = [median(one[number] for one, _, _ in times) for number in range(len(specs))]
     points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
-    return Timing(start, median(fixed for _, fixed, _ in times), points, images, validation, jobs)
+    fixed = median(seconds for _, seconds, _ in times)
+    return Timing(start, fixed, points, images, validation, trials[0].train.batch_size, jobs)
 
 
 def _probe(
@@ -146,12 +152,12 @@ class Pace:
         for row in sorted(before, key=lambda row: row.key):
             self._reached[row.candidate, row.seed] = row.epochs
 
-    def heard(self, row: Row, one: Trial) -> None:
+    def heard(self, row: Row) -> None:
         """Takes a training in that ended."""
         before = self._reached.get((row.candidate, row.seed), 0)
         self._reached[row.candidate, row.seed] = row.epochs
         if self._timing is not None and row.status == "done" and row.epochs > before:
-            self._ratios.append(row.seconds / self._timing.training(one, row.epochs - before))
+            self._ratios.append(row.seconds / self._timing.training(row.proxy_macs, row.epochs - before))
 
     def seconds(self, one: Trial) -> float:
         """Of a training, on the slow side: nine of ten are over by then."""
@@ -159,4 +165,4 @@ class Pace:
             return 0.0
         before = self._reached.get((one.candidate, one.train.seed), 0)
         late = float(np.quantile(self._ratios, 0.9)) if self._ratios else 1.0
-        return late * self._timing.training(one, max(1, one.until - before))
+        return late * self._timing.training(cost(one.proxy_spec).macs, max(1, one.until - before))

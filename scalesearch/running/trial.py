@@ -103,10 +103,10 @@ def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], 
     task, watcher = Task(epochs, steps, classification_loss(config)), Watcher(step=lambda *_: beat(), note=note)
     history = fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=job.trial.until)
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
-    return evaluate(network, _beaten(batches, beat), precision=config.precision), history[-1].train_loss
+    return evaluate(network, _with_beats(batches, beat), precision=config.precision), history[-1].train_loss
 
 
-def _beaten(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:
+def _with_beats(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:
     for batch in batches:
         beat()
         yield batch

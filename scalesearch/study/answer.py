@@ -16,8 +16,6 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Literal
 
-import numpy as np
-
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT
@@ -25,8 +23,9 @@ from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coeff
 from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
+from scalesearch.study.allocation import forecast
 from scalesearch.study.plan import SearchPlan, networks
-from scalesearch.study.posterior import Posterior, forecast
+from scalesearch.study.posterior import Posterior
 from scalesearch.study.race import Field, Race, Results, State, learnt, recommended
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import Interval, not_beaten, weigh
@@ -36,8 +35,8 @@ FORMAT = 2  # of both
 FASTER = 0.9  # of the best one's time: what is not faster than that is not worth taking another network for
 MORE = 6  # further full trainings whose worth is told
 RULES = {
-    "score": "the highest expected score",
-    "speed": "the fastest of those whose expected loss is within the tolerance",
+    "score": "the highest expected score of those trained to the end",
+    "speed": "the fastest of those trained to the end whose expected loss is within the tolerance",
     "default": "the paper's triple, for want of a decision",
 }
 
@@ -237,11 +236,14 @@ def conclude(
     """
     if not len(results):
         return None
-    shown = [c for c in candidates if _furthest(results, c.index)]
+    furthest = _furthest(results)
+    shown = [c for c in candidates if c.index in furthest]
     believed = results.posterior(takers, race.full) if state.learnt else None
     why = _undecided(race, state, takers, results, believed)
     if why or believed is None:
-        return _no_answer(race, state, takers, candidates, results, why)
+        standings = tuple(_standing(takers, c, results, furthest[c.index]) for c in shown)
+        default = next((c.name for c in candidates if c.control == "paper"), candidates[0].name)
+        return Answer(race.level, why, None, standings, default, "default", (), {}, not state.wanted)
     names = {candidate.index: candidate.name for candidate in candidates}
     best = recommended(believed, race.full, results)
     equivalents = believed.equivalents(best, race.tolerance)
@@ -249,15 +251,19 @@ def conclude(
     certainty = _certainty(race, takers, believed, candidates, (best, choice), names, speeds)
     return Answer(
         level=race.level, undecided="", certainty=certainty,
-        standings=_standings(race, takers, believed, shown, results), recommended=names[choice], rule=rule,
+        standings=_standings(race, takers, believed, shown, results, furthest), recommended=names[choice], rule=rule,
         comparisons=tuple(_comparisons(believed, takers, candidates, choice)),
         speeds={names[n]: speeds[n] for n in equivalents if n in speeds}, complete=not state.wanted,
     )  # fmt: skip
 
 
-def _furthest(results: Results, number: int) -> int:
-    """The most epochs that a candidate has a result after; 0 where it has none."""
-    return max((e for n, _, e in results if n == number and results.seeds(n, e)), default=0)
+def _furthest(results: Results) -> dict[int, int]:
+    """The most epochs that each network has a result after."""
+    furthest: dict[int, int] = {}
+    for number, _, epochs in results:
+        if epochs > furthest.get(number, 0) and results.seeds(number, epochs):
+            furthest[number] = epochs
+    return furthest
 
 
 def _undecided(race: Race, state: State, takers: Field, results: Results, believed: Posterior | None) -> str:
@@ -277,55 +283,28 @@ def _undecided(race: Race, state: State, takers: Field, results: Results, believ
     return ""
 
 
-def _no_answer(
-    race: Race, state: State, takers: Field, candidates: Sequence[Candidate], results: Results, why: str
-) -> Answer:
-    """Everybody unknown, and the paper's triple by default, or the first candidate where that is not in the race."""
-    shown = [c for c in candidates if _furthest(results, c.index)]
-    standings = tuple(_standing(race, takers, c, results, None, {}, {}) for c in shown)
-    default = next((c.name for c in candidates if c.control == "paper"), candidates[0].name)
-    return Answer(race.level, why, None, standings, default, "default", (), {}, not state.wanted)
-
-
 def _standings(
-    race: Race, takers: Field, believed: Posterior, shown: Sequence[Candidate], results: Results
-) -> tuple[Standing, ...]:
-    members = set(believed.credible_set(race.level))
-    status: dict[int, Status] = {n: "member" if n in members else "outside" for n in believed.candidates}
-    tested = _tested(race, takers, results)
-    standings = [_standing(race, takers, c, results, believed, status, tested) for c in shown]
-    return tuple(sorted(standings, key=_order))
+    race: Race, takers: Field, believed: Posterior, shown: Sequence[Candidate], results: Results,
+    furthest: Mapping[int, int],
+) -> tuple[Standing, ...]:  # fmt: skip
+    """Of all with a result: members of the set first, each by its probability of being the best."""
+    members, best = set(believed.credible_set(race.level)), believed.probability_best()
+    tested, standings = _tested(race, takers, results), []
+    for candidate in shown:
+        n = candidate.index
+        one = _standing(takers, candidate, results, furthest[n])
+        test: Test = ("in" if tested[n] else "out") if n in tested else "not judged"
+        status: Status = "member" if n in members else "outside"
+        standings.append(replace(one, status=status, score=believed.score(n), best=best[n], test=test))
+    return tuple(sorted(standings, key=lambda one: (one.status != "member", -one.best, -one.measured, one.name)))
 
 
-def _order(one: Standing) -> tuple[bool, float, float, str]:
-    return one.status != "member", -one.best, -(one.score.value if one.score else one.measured), one.name
-
-
-def _standing(
-    race: Race,
-    takers: Field,
-    candidate: Candidate,
-    results: Results,
-    believed: Posterior | None,
-    status: Mapping[int, Status],
-    tested: Mapping[int, bool],
-) -> Standing:
-    n, epochs = candidate.index, _furthest(results, candidate.index)
-    seeds, score, best = len(results.seeds(n, epochs)), None, 0.0
-    if believed is not None and n in believed.numbers:
-        score = _interval(believed, n)
-        best = believed.probability_best()[n]
-    test: Test = ("in" if tested[n] else "out") if n in tested else "not judged"
+def _standing(takers: Field, candidate: Candidate, results: Results, epochs: int) -> Standing:
+    """What was measured, before anything is decided."""
+    n = candidate.index
     measured = takers.factors[n] * (results.accuracy(n, epochs) or 0.0)
-    return Standing(
-        candidate.name, candidate.control, status.get(n, "unknown"), epochs, seeds, measured, score, best, test
-    )
-
-
-def _interval(believed: Posterior, number: int) -> Interval:
-    draws = believed.of(number)
-    low, high = np.quantile(draws, (0.025, 0.975))
-    return Interval(float(draws.mean()), float(low), float(high))
+    seeds = len(results.seeds(n, epochs))
+    return Standing(candidate.name, candidate.control, "unknown", epochs, seeds, measured, None, 0.0, "not judged")
 
 
 def _tested(race: Race, takers: Field, results: Results) -> dict[int, bool]:
@@ -377,14 +356,11 @@ def _certainty(
     best, choice = chosen
     values = {c.index: (c.multipliers.depth, c.multipliers.width, c.multipliers.resolution) for c in candidates}
     depth, width, resolution = believed.region(values, race.level)
-    everybody = np.mean([believed.of(n) for n in believed.candidates], axis=0)
-    gap = believed.of(choice) - everybody
-    low, high = np.quantile(gap, (0.025, 0.975))
     return Certainty(
         best=names[best], loss=believed.expected_loss(choice), bound=believed.loss_bound(choice, race.level),
         best_loss=believed.expected_loss(best),
         tolerance=race.tolerance, equivalents=tuple(names[n] for n in believed.equivalents(best, race.tolerance)),
-        region=(depth, width, resolution), mean_gap=Interval(float(gap.mean()), float(low), float(high)),
+        region=(depth, width, resolution), mean_gap=believed.advantage_over_mean(choice),
         seed_sd=believed.seed_sd, more=MORE, more_loss=forecast(believed, MORE),
         more_seconds=MORE * race.full * mean(one.epoch_seconds for one in speeds.values()) if speeds else None,
     )  # fmt: skip

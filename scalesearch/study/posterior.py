@@ -22,7 +22,6 @@ and intervals hold.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,11 +44,7 @@ FREEDOM = 12.0  # of a network's seed variance about the common one
 # where no network has two seeds: share of flips between seeds in what an image brings to one network alone, measured
 # 0.95, and in all of the variance between images, measured 0.38 to 0.44
 FLIPS, FLIPS_ALONE = 0.95, 0.43
-DISCREPANCY, DISCREPANCY_FLOOR, DISCREPANCY_FREEDOM = (
-    0.01,
-    0.006,
-    4.0,
-)  # sd of v: usual, least, weight; measured to 0.6 points
+DISCREPANCY, DISCREPANCY_FLOOR, DISCREPANCY_FREEDOM = 0.01, 0.006, 4.0  # sd of v, measured to 0.6 points: usual, least
 EARLY_SLOPE_SD = 0.02  # of b_r
 DOUBT = 0.1  # share of the draws that leave early rungs out
 VAGUE = 0.3  # sd of the priors of μ, μ_r and of the baseline
@@ -58,9 +53,6 @@ SOFT_SLOPE, SOFT_SLOPE_WEIGHT = 0.5, 5e-4
 SOFT_RESIDUAL, SOFT_FREEDOM = 0.0015, 4.0  # sd of a network's soft score about that line, and the weight of this prior
 APART, APART_SD = 0.1, 0.05  # probability that one candidate stands apart from all, and how far
 NEGLIGIBLE = 1e-3  # weight of a point of the grid against the best one
-# of an allocation: seeds looked ahead, nodes of the normal distribution, candidates looked at
-AHEAD, NODES, PLAUSIBLE = (1, 3, 9), 15, 50
-WORTHLESS = 1e-8  # gain in score that is none
 LEAST_UNIT = 0.2  # of 2 √(p(1 − p)), what accuracies near 0 and 1 vary by against those near one half
 
 
@@ -136,7 +128,7 @@ class Posterior:
         numbers: of the networks: every candidate with any reading, and the baseline if it was trained to the end.
         draws: (draws, n).
         seed_sd: between seeds beyond single images, in accuracy, with its 95 % interval.
-        gains: for ``allocation`` and ``forecast``.
+        gains: what further trainings would tell, for ``study.allocation``.
     """
 
     numbers: tuple[int, ...]
@@ -148,11 +140,6 @@ class Posterior:
     def mean(self) -> Floats:
         """Of each network's score, (n,)."""
         return np.asarray(self.draws.mean(axis=0))
-
-    @property
-    def sd(self) -> Floats:
-        """Of each network's score, (n,)."""
-        return np.asarray(self.draws.std(axis=0))
 
     @property
     def candidates(self) -> tuple[int, ...]:
@@ -183,10 +170,17 @@ class Posterior:
         """What that loss stays below at a level."""
         return float(np.quantile(self._losses(choice), careful(level)))
 
+    def score(self, number: int, level: float = LEVEL_95) -> Interval:
+        """A network's expected score, and where it lies."""
+        return _claimed(self.of(number), level)
+
     def advantage(self, one: int, other: int, level: float = LEVEL_95) -> Interval:
         """Score of one network minus score of the other; selection is accounted for, since all share the model."""
-        gap = self.of(one) - self.of(other)
-        return percentiles(float(gap.mean()), gap, careful(level))
+        return _claimed(self.of(one) - self.of(other), level)
+
+    def advantage_over_mean(self, one: int, level: float = LEVEL_95) -> Interval:
+        """Score of one candidate minus the mean of all."""
+        return _claimed(self.of(one) - self._scores().mean(axis=1), level)
 
     def equivalents(self, choice: int, tolerance: float) -> tuple[int, ...]:
         """The candidates with which no more than ``tolerance`` is expected to be lost against the choice; it is first.
@@ -220,6 +214,10 @@ class Posterior:
 
     def _losses(self, choice: int) -> Floats:
         return np.asarray(self._scores().max(axis=1) - self.of(choice))
+
+
+def _claimed(draws: Floats, level: float) -> Interval:
+    return percentiles(float(draws.mean()), draws, careful(level))
 
 
 @dataclass(frozen=True, eq=False)
@@ -612,93 +610,3 @@ def _gains(prior: Floats, noise: Floats, data: _Data, place: Ints, full: int, va
     return Gains(
         prior - gain @ prior[place], gain[:, :full], precision[:full, :full], where, seeds, each, max(0.0, float(apart))
     )  # fmt: skip
-
-
-def allocation(posterior: Posterior, count: int, pending: Sequence[int] = ()) -> tuple[int, ...]:
-    """Whose next training to the end lowers the expected loss most: ``count`` numbers, some perhaps more than once.
-
-    The knowledge gradient (Frazier, Powell & Dayanik 2009, INFORMS J. Computing 21(4)), a training at the best of 1, 3
-    and 9 further seeds, because one alone may be unable to change the choice. Each pick is taken as trained before the
-    next is made.
-
-    Args:
-        pending: networks that a training to the end is under way of.
-    """
-    return tuple(number for number, _ in _picks(posterior, count, pending)[-count:]) if count > 0 else ()
-
-
-def forecast(posterior: Posterior, trainings: int, pending: Sequence[int] = ()) -> float:
-    """The loss to be expected of the choice after so many further trainings to the end, of those ``allocation`` names.
-
-    An approximation: the trainings are all chosen now, not each after the one before, and how far the means may move is
-    taken at the mean of the model's scales; what share of the loss that leaves is applied to the loss expected now.
-    """
-    ours = [place for place, number in enumerate(posterior.numbers) if number != BASELINE]
-    moves = np.array([np.zeros(len(posterior.numbers)), *(move for _, move in _picks(posterior, trainings, pending))])
-    means = posterior.mean[ours]
-    z = np.random.default_rng(0).standard_normal((DRAWS, len(ours)))
-    z -= z.mean(axis=0)
-
-    def expected_best(covariance: Floats) -> float:
-        values, vectors = np.linalg.eigh(covariance)
-        moved = z @ vectors * np.sqrt(np.maximum(values, 0.0)) @ vectors.T
-        return float(np.mean((means + moved).max(axis=1)))
-
-    best = expected_best(posterior.gains.covariance[np.ix_(ours, ours)])
-    left = best - expected_best(moves[:, ours].T @ moves[:, ours])
-    now = posterior.expected_loss(posterior.candidates[int(means.argmax())])
-    return now * min(max(left, 0.0) / max(best - float(means.max()), TINY), 1.0)
-
-
-def _picks(posterior: Posterior, count: int, pending: Sequence[int]) -> list[tuple[int, Floats]]:
-    """Networks and how the means may move by a further training of each: standard deviations, (n,), common in sign."""
-    probability = posterior.probability_best()
-    ranked = sorted(probability, key=lambda number: (-probability[number], number))[:PLAUSIBLE]
-    places = np.array([posterior.numbers.index(number) for number in ranked])
-    means, gains = posterior.mean[places], posterior.gains
-    nodes = np.array([NormalDist().inv_cdf((i + 0.5) / NODES) for i in range(NODES)])
-    picks = []
-    for number in pending:
-        if number in posterior.numbers:
-            gains, move = _trained(gains, posterior.numbers.index(number))
-            picks.append((number, move))
-    for _ in range(count):
-        values = []
-        for j in places:
-            moves = [_move(gains, j, seeds)[places] for seeds in AHEAD]
-            best = (means[:, None, None] + np.array(moves).T[:, :, None] * nodes).max(axis=0).mean(axis=1) - means.max()
-            values.append(float((best / np.array(AHEAD)).max()))
-        chosen = int(np.argmax(values))
-        if values[chosen] < WORTHLESS:  # whatever is trained, the choice stays: the less known of the two first
-            chosen = int(np.argmin(gains.seeds[places[:2]]))
-        gains, move = _trained(gains, int(places[chosen]))
-        picks.append((ranked[chosen], move))
-    return picks
-
-
-def _move(gains: Gains, network: int, seeds: int) -> Floats:
-    """Standard deviations by which further seeds of a network may move each network's mean, (n,), common in sign."""
-    at, variance = int(gains.place[network]), float(gains.variance[network])
-    if at >= 0:
-        had = int(gains.seeds[network])
-        less = variance / had - variance / (had + seeds)
-        return np.asarray(gains.gain[:, at] * np.sqrt(less / (1 - less * gains.precision[at, at])))
-    # without a full training the reading is new; what all networks have in common moves no choice and is left out
-    column = gains.covariance[:, network] - gains.covariance.mean(axis=1)
-    column = column - column.mean()
-    return np.asarray(column / np.sqrt(max(column[network], TINY) + gains.images + variance / seeds))
-
-
-def _trained(gains: Gains, network: int) -> tuple[Gains, Floats]:
-    """The gains after one more training of a network, and how that may move the means."""
-    move, at = _move(gains, network, 1), int(gains.place[network])
-    seeds = gains.seeds.copy()
-    seeds[network] += 1
-    covariance = gains.covariance - np.outer(move, move)
-    if at < 0:
-        return replace(gains, covariance=covariance), move
-    less = float(gains.variance[network]) * (1 / (seeds[network] - 1) - 1 / seeds[network])
-    step = less / (1 - less * gains.precision[at, at]) * gains.precision[at]
-    gain = gains.gain + np.outer(gains.gain[:, at], step)
-    precision = gains.precision + np.outer(gains.precision[at], step)
-    return replace(gains, covariance=covariance, gain=gain, precision=precision, seeds=seeds), move

@@ -60,7 +60,7 @@ def choose_proxy(
     Args:
         available: training images there are.
         gpu: whether trials run on one.
-        macs: multiply-adds of the baseline as trained, at most.
+        macs: multiply-adds that the baseline is brought to, as nearly as it can be, if it has more.
         shrinking: "family" makes depth, width and resolution smaller, "full-depth" leaves the blocks, "resolution"
             leaves everything but the pixels.
 

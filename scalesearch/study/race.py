@@ -20,7 +20,8 @@ from typing import Any
 
 import numpy as np
 
-from scalesearch.study.posterior import Floats32, Network, Posterior, Shown, allocation, posterior
+from scalesearch.study.allocation import allocation
+from scalesearch.study.posterior import Floats32, Network, Posterior, Shown, posterior
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import (
     LEVEL,

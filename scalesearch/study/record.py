@@ -386,6 +386,8 @@ def _check_comparison(record: Record, comparison: Comparison, best: int, control
         if not _close(getattr(comparison, name), value):
             raise _conflict(f"{where}: {name}", getattr(comparison, name), value, "the plan")
     gap = Interval(comparison.gap, comparison.low, comparison.high)
+    if not gap.low <= gap.value <= gap.high:
+        raise _conflict(f"{where}: gap", gap.value, f"{gap.low:g} to {gap.high:g}", "its interval")
     right = verdict(comparison.accuracy_part >= 0, gap, comparison.cost_ratio)
     if right != comparison.verdict:
         raise _conflict(f"{where}: verdict", comparison.verdict, right, "its interval")
@@ -412,7 +414,9 @@ def _check_certainty(record: Record, answer: Answer) -> None:
     highest = max(scores, key=lambda name: scores[name])
     if not _close(scores[highest], scores.get(certainty.best, math.nan)):
         raise _conflict(f"{where}: best", certainty.best, highest, "the standings")
-    if not 0 <= certainty.loss <= certainty.bound + 1 or not _close(sum(one.best for one in answer.standings), 1.0):
+    if min(certainty.loss, certainty.bound, certainty.best_loss) < 0 or not _close(
+        sum(one.best for one in answer.standings), 1.0
+    ):
         raise UserError(where, "losses are negative, or probabilities do not add up to 1.", do=MEND)
 
 

@@ -129,12 +129,12 @@ class Verification:
             raise ValueError(f"the best network {self.best} is not among those compared")
 
 
-def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, beaten: int) -> tuple[Candidate, ...]:
+def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, others: int) -> tuple[Candidate, ...]:
     """Which candidates to verify: the recommended one, other members, some outside, then every control and the paper's.
 
     Args:
         members: others of the set that holds the best, the most probable first.
-        beaten: outside of it, spread evenly over the ranking down to its last, so that a rank correlation has range;
+        others: outside of it, spread evenly over the ranking down to its last, so that a rank correlation has range;
             where fewer are, over all that are left. Of either, controls do not count: they are taken in any case.
     """
     ranked = [standing for standing in answer.standings if not standing.control]
@@ -142,8 +142,8 @@ def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, beaten
     first += [s.name for s in ranked if s.status != "outside" and s.name != answer.recommended][:members]
     left = [standing for standing in ranked if standing.name not in first]
     out = [standing for standing in left if standing.status == "outside"]
-    pool = out if len(out) >= beaten else left
-    count = min(beaten, len(pool))
+    pool = out if len(out) >= others else left
+    count = min(others, len(pool))
     spread = [pool[(place + 1) * len(pool) // count - 1].name for place in range(count)]
     ran = {standing.name for standing in answer.standings}
     by_name = {candidate.name: candidate for candidate in candidates}

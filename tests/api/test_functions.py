@@ -83,6 +83,7 @@ def test_what_is_asked_of_a_race(image_folder: MakeFolder) -> None:
     asked = prepared(images, seeds=2, further=7, until_loss=2, level=0.8).race
     assert (asked.seeds, asked.further, asked.tolerance, asked.level) == (2, 7, 0.02, 0.8)
     assert prepared(images, time_budget="1h").race.further is None  # as many as fit
+    assert prepared(images, time_budget="1h", further=7).race.further == 7
     everything = prepared(images, exhaustive=True, further=7).race
     assert (everything.order, everything.seeds, everything.further) == (0, 3, 0)
     assert prepared(images, seeds=2, further=7).plan == job.plan  # so that they continue the same search
@@ -111,7 +112,7 @@ def test_a_time_budget_counts_from_the_call_and_is_held_by_trainings_as_long_as_
 ) -> None:
     job = prepared(image_folder(), time_budget="1h", epochs=1)
     one = trial(job.plan, job.enumeration.candidates, (0, 0, 1))
-    expected = search.Forecast((), (), Timing(0.0, 60.0, ((1, 0.0),), 32, 0, 1), 0.0)
+    expected = search.Forecast((), (), Timing(0.0, 60.0, ((1, 0.0),), 32, 0, 16, 1), 0.0)
     silent = search.listener(None)
     within, told = search.bounded(job, silent, expected)
     assert within.allow(one)

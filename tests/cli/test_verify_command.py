@@ -24,7 +24,7 @@ from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
-VERIFY = ("verify", "--run", "run", "--members", 1, "--beaten", 0, "--seeds", 1, "--epochs", 1, "--jobs", 1)
+VERIFY = ("verify", "--run", "run", "--members", 1, "--others", 0, "--seeds", 1, "--epochs", 1, "--jobs", 1)
 
 
 def search_in(folder: Path, root: Path) -> None:

@@ -42,7 +42,7 @@ def test_the_answer_comes_first_with_what_was_trained_and_how_sure_it_is() -> No
     use, sure, *_ = said().split("\n")
     has = f"depth × {row.depth_ratio:.2f}, width × {row.width_ratio:.2f}, resolution × {row.resolution_ratio:.2f}"
     assert use.startswith(f"Use {has} ({row.name}, {row.proxy_resolution} px as trained; α ")
-    assert use.endswith("): the highest expected score.")
+    assert use.endswith("): the highest expected score of those trained to the end.")
     assert sure == "50 % likely the best of 12; expected loss 0.3 points, at most 0.9 (90 %)."
     assert said(complete=False).startswith(f"Ahead so far: {has} (")
     assert said(complete=False).endswith("The race is not over: the same command continues it.")
@@ -88,7 +88,7 @@ def test_ties_name_the_fastest_and_what_it_saves() -> None:
     speeds = {best: Speed(20.0, 100.0), other: Speed(12.4, 71.0)}
     faster = replace(TOLD, recommended=other, rule="speed", speeds=speeds)
     assert f"The fastest of them is {other}: 0.62 × the latency and 0.71 × the training time of {best}." in said(faster)
-    assert "): the fastest of those whose expected loss is within the tolerance." in said(faster)
+    assert "): the fastest of those trained to the end whose expected loss is within the tolerance." in said(faster)
     assert f"lower the expected loss of {best} from 0.3 to 0.2 points." in said(faster)
     unmeasured = replace(faster, speeds={name: replace(speed, latency_ms=None) for name, speed in speeds.items()})
     assert f"is {other}: 0.71 × the training time of {best}." in said(unmeasured)

@@ -30,7 +30,7 @@ def made(plan: SearchPlan, key: Key) -> Trial:
 
 def timing(jobs: int = 1, start: float = 0.0, points: tuple[tuple[int, float], ...] = ((1, 0.5),)) -> Timing:
     """Two steps an epoch and no evaluation."""
-    return Timing(start, 0.0, points, 32, 0, jobs)
+    return Timing(start, 0.0, points, 32, 0, 16, jobs)
 
 
 def test_a_training_goes_on_from_where_it_paused(plan: SearchPlan) -> None:
@@ -50,7 +50,7 @@ def test_seconds_of_a_step_lie_on_lines_between_those_measured(plan: SearchPlan)
         (((2 * macs, 1.0), (3 * macs, 5.0)), 1.0),
         (((macs // 4, 1.0), (macs // 2, 2.0)), 4.0),
     ):
-        assert timing(points=points).training(one, FULL) == pytest.approx(2 * FULL * step, rel=1e-4)
+        assert timing(points=points).training(macs, FULL) == pytest.approx(2 * FULL * step, rel=1e-4)
 
 
 def test_workers_share_a_step_of_the_race(plan: SearchPlan) -> None:
@@ -62,23 +62,32 @@ def test_workers_share_a_step_of_the_race(plan: SearchPlan) -> None:
 
 
 def test_trainings_that_ended_correct_the_estimate(plan: SearchPlan) -> None:
-    pace, (early, full, other) = Pace(timing()), [made(plan, key) for key in ((0, 0, 1), (0, 0, FULL), (1, 1, FULL))]
+    pace, full, other = Pace(timing()), made(plan, (0, 0, FULL)), made(plan, (1, 1, FULL))
     assert pace.seconds(full) == FULL
-    pace.heard(make_row(0, 0, 1, seconds=3.0), early)
+    pace.heard(make_row(0, 0, 1, seconds=3.0))
     assert pace.seconds(full) == 3 * (FULL - 1)  # three times as slow, and an epoch is done
     assert pace.seconds(other) == 3 * FULL
-    pace.heard(make_row(1, 0, FULL, reason="no luck", seconds=900.0), made(plan, (1, 0, FULL)))
+    pace.heard(make_row(1, 0, FULL, reason="no luck", seconds=900.0))
     assert pace.seconds(other) == 3 * FULL  # a failed one says nothing
     for seed in range(1, 30):
-        pace.heard(make_row(0, seed, 1, seconds=1.0), made(plan, (0, seed, 1)))
+        pace.heard(make_row(0, seed, 1, seconds=1.0))
     assert pace.seconds(other) == FULL  # nine of ten are over by then
     assert Pace(None).seconds(full) == 0
+
+
+def test_a_training_is_held_against_the_estimate_of_its_own_size(plan: SearchPlan) -> None:
+    """A verification's networks are larger than those of its search: being slower, they are not late."""
+    one = made(plan, (0, 0, FULL))
+    macs = cost(one.proxy_spec).macs
+    pace = Pace(timing(points=((macs, 1.0), (2 * macs, 2.0))))
+    pace.heard(make_row(1, 0, FULL, seconds=4.0 * FULL, proxy_macs=2 * macs))
+    assert pace.seconds(one) == pytest.approx(2 * FULL)
 
 
 def test_what_earlier_calls_trained_is_not_trained_again(plan: SearchPlan) -> None:
     pace, full, other = Pace(timing(), [make_row(0, 0, 1)]), made(plan, (0, 0, FULL)), made(plan, (1, 0, FULL))
     assert pace.seconds(full) == FULL - 1
-    pace.heard(make_row(0, 0, FULL, seconds=FULL - 1.0), full)
+    pace.heard(make_row(0, 0, FULL, seconds=FULL - 1.0))
     assert pace.seconds(other) == FULL  # as fast as was estimated
 
 
@@ -86,7 +95,7 @@ def test_nothing_is_begun_that_would_not_end_in_time(plan: SearchPlan) -> None:
     one, pace = made(plan, (0, 0, FULL)), Pace(timing())
     within = Bounds(seconds=3600, seconds_of=pace.seconds)
     assert within.allow(one)
-    pace.heard(make_row(1, 0, FULL, seconds=7200.0), made(plan, (1, 0, FULL)))
+    pace.heard(make_row(1, 0, FULL, seconds=7200.0))
     assert not within.allow(one)
 
 
