@@ -317,6 +317,9 @@ class SearchOptions:
     further: Annotated[int | None, Option(
         "The most full trainings after those, given where they lower the expected loss most; half as many as there are "
         "candidates if left out, as many as fit with --time-budget.", "Race and training", minimum=0)] = None
+    seed: Annotated[int, Option(
+        "Seed of the whole search: another one repeats it with other weights and orders on the same images.",
+        "Race and training", minimum=0, maximum=1_000_000)] = 0
     until_loss: Annotated[float | None, Option(
         "Points of score (100 × accuracy) that may be lost without mattering: the search ends when the bound on the "
         "expected loss is no larger, and of networks as near as that the fastest is recommended; 0.5 if left out.",

@@ -248,7 +248,7 @@ def _plan(
     train = TrainConfig(
         epochs=proxy.epochs, batch_size=batch_size if asked.batch_size is None else asked.batch_size,
         lr=lr if asked.lr is None else asked.lr, warmup_epochs=min(1.0, proxy.epochs / 4), ema_decay=EMA_DECAY,
-        body_lr_ratio=1.0 if weights is None else BODY_RATIO,
+        seed=asked.seed, body_lr_ratio=1.0 if weights is None else BODY_RATIO,
     )  # fmt: skip
     validate(train)
     parts = dataset(source, _largest_px(proxy.baseline, grid), proxy.images)

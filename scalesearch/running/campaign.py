@@ -155,7 +155,7 @@ class Campaign:
     def _settle(self, one: Trial, outcome: Outcome | Death) -> None:
         _, claim = self._running[one.key]
         if isinstance(outcome, Death):
-            self._work.note(f"{one.name} seed {one.train.seed}: {outcome.reason}; it is run again from its checkpoint.")
+            self._work.note(f"{one.name} seed {one.number}: {outcome.reason}; it is run again from its checkpoint.")
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
         else:
             failed = bool(outcome.measurement.reason)
@@ -168,9 +168,7 @@ class Campaign:
         if self._ledger.finish(claim, row, predictions):
             self._hear([TrialResult(row, predictions)])
         else:
-            self._work.note(
-                f"{one.name} seed {one.train.seed} was taken over by another coordinator, whose result counts."
-            )
+            self._work.note(f"{one.name} seed {one.number} was taken over by another coordinator, whose result counts.")
 
 
 @contextlib.contextmanager

@@ -151,7 +151,7 @@ class Trainings:
         return self._wanted
 
     def assignment(self, one: Trial) -> Assignment:
-        return Assignment(one, self._checkpoint(one.name, one.train.seed, one.until))
+        return Assignment(one, self._checkpoint(one.name, one.number, one.until))
 
     def row(self, one: Trial, measurement: Measurement) -> Row:
         candidate = self._agenda.candidate(one.candidate) if one.candidate >= 0 else None

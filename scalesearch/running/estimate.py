@@ -163,6 +163,6 @@ class Pace:
         """Of a training, on the slow side: nine of ten are over by then."""
         if self._timing is None:
             return 0.0
-        before = self._reached.get((one.candidate, one.train.seed), 0)
+        before = self._reached.get((one.candidate, one.number), 0)
         late = float(np.quantile(self._ratios, 0.9)) if self._ratios else 1.0
         return late * self._timing.training(cost(one.proxy_spec).macs, max(1, one.until - before))

@@ -21,6 +21,7 @@ from scalesearch.study.proxy import Proxy
 from scalesearch.study.row import BASELINE, Key, Row
 from scalesearch.typed import parse
 
+SEEDS = 1000  # that one search may give to a network; the next search's begin after them
 _enumerated = lru_cache(maxsize=4)(enumerate_candidates)  # up to a second for a fine grid; asked for by every reader
 
 
@@ -50,7 +51,7 @@ class SearchPlan:
         data, data_digest: the images' name and content.
         validation: images held out of train for the selection; ``majority``: the share that guessing the most frequent
             class gets right of them.
-        train: settings of one full training; each has a seed of its own.
+        train: settings of one full training; its seed is the search's, from which each training has one of its own.
         device: kind of device, since its kernels decide the last digits.
         weights: what all start from; None: from scratch.
         threads: of a training on a CPU, since sums in another order differ in the last digits.
@@ -97,6 +98,10 @@ class SearchPlan:
         """The candidates: the same list every time."""
         return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance, self.proxy.baseline)
 
+    def training(self, number: int) -> TrainConfig:
+        """Settings of the full training that has this number among those of a network."""
+        return replace(self.train, seed=SEEDS * self.train.seed + number)
+
     def score(self, top1: float, ratio: float) -> float:
         """Accuracy·(FLOPs/T)^−0.07, the FLOPs as many times the baseline's as they are where networks are trained.
 
@@ -127,7 +132,12 @@ class Trial:
     @property
     def key(self) -> Key:
         """What identifies it in the ledger and in the race."""
-        return (self.candidate, self.train.seed, self.until)
+        return (self.candidate, self.number, self.until)
+
+    @property
+    def number(self) -> int:
+        """Among a network's trainings, from 0: what tables call its seed."""
+        return self.train.seed % SEEDS
 
 
 def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
@@ -136,8 +146,9 @@ def trial(plan: SearchPlan, candidates: Sequence[Candidate], key: Key) -> Trial:
     name, spec, trained = "baseline", plan.baseline, plan.proxy.baseline
     if number != BASELINE:
         name, spec, trained = candidates[number].name, candidates[number].spec, candidates[number].trained
-    train = replace(plan.train, seed=seed)
-    return Trial(number, name, replace(spec, name=name), replace(trained, name=name), train, until, plan.weights)
+    return Trial(
+        number, name, replace(spec, name=name), replace(trained, name=name), plan.training(seed), until, plan.weights
+    )
 
 
 def networks(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Network, ...]:
@@ -223,7 +234,7 @@ def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: 
         nominal_ratio=candidate.nominal_ratio if candidate else 1.0, real_ratio=sizes.macs / cost(plan.baseline).macs,
         proxy_ratio=proxy_ratio, macs=measurement.macs, fvcore_total=measurement.fvcore_total, params=sizes.params,
         activations=sizes.activations, resolution=one.spec.resolution, blocks=sum(one.spec.depths),
-        seed=one.train.seed, status="failed" if failed else "done", reason=measurement.reason, top1=top1,
+        seed=one.number, status="failed" if failed else "done", reason=measurement.reason, top1=top1,
         correct=measurement.correct, images=measurement.images,
         score=None if top1 is None else plan.score(top1, proxy_ratio),
         proxy_resolution=one.proxy_spec.resolution, proxy_macs=trained, epochs=one.until,

@@ -2,8 +2,8 @@
 
 1. The baseline is trained to the end, twice. Where it has not learnt to tell classes apart, nothing else would mean
    anything, and the search stops there.
-2. All candidates are trained for a few epochs, twice. That orders them and decides nothing.
-3. The better half, every control and the paper's triple are trained to the end.
+2. Where trainings are long, all candidates are trained for a few epochs, twice. That orders them and decides nothing.
+3. The better half, every control and the paper's triple are trained to the end; all are, where nothing was ordered.
 4. Further seeds go, a few at a time, where they lower the expected loss of the recommendation most, until its bound is
    below the tolerance or the race's trainings are used up.
 
@@ -38,6 +38,7 @@ from scalesearch.study.statistics import (
 ORDER_SEEDS, BASELINE_SEEDS = 2, 2
 ORDER_EPOCHS, ORDER_SHARE = 4, 0.25  # of the rung that orders: the larger of the two
 ORDER_STEPS = 300  # optimiser steps that it has at least
+ORDER_LIMIT = 1 / 3  # of a full training: longer, two seeds of everybody cost more than leaving half of them out saves
 SHARE = 0.5  # of the candidates that are trained to the end at first
 ROUND = 4  # further trainings decided on at a time, however many run side by side
 MOST_FURTHER = 4  # times the candidates: further trainings where no number bounds them
@@ -191,11 +192,11 @@ def usual(full: int, steps_per_epoch: int, **settings: Any) -> Race:
     Args:
         full: epochs of a training to the end.
         steps_per_epoch: optimiser steps; the rung that orders has a floor of steps, since a network of which it has
-            only seen the warm-up says nothing.
+            only seen the warm-up says nothing. Where it would not be short beside a full training there is none.
         settings: other fields of ``Race``.
     """
     order = max(ORDER_EPOCHS, round(ORDER_SHARE * full), math.ceil(ORDER_STEPS / steps_per_epoch))
-    return Race(full, order if order < full else 0, **settings)
+    return Race(full, order if order < ORDER_LIMIT * full else 0, **settings)
 
 
 def exhaustive(race: Race, seeds: int) -> Race:

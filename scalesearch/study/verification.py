@@ -195,13 +195,13 @@ def _control(baseline: NetSpec, dimension: str, phi: float) -> NetSpec | None:
 
 def trials(plan: SearchPlan, networks: Sequence[ScaledCandidate], seeds: int, epochs: int | None) -> tuple[Trial, ...]:
     """The trainings at φ, the first seed of all networks first; ``epochs`` None is as long as the search's."""
-    train = plan.train
     if epochs is not None:
-        train = replace(train, epochs=epochs, warmup_epochs=min(train.warmup_epochs, epochs / 4))
+        warmup = min(plan.train.warmup_epochs, epochs / 4)
+        plan = replace(plan, train=replace(plan.train, epochs=epochs, warmup_epochs=warmup))
     return tuple(
         Trial(
-            one.candidate.index, one.spec.name, one.spec, one.trained, replace(train, seed=seed),
-            train.epochs, plan.weights,
+            one.candidate.index, one.spec.name, one.spec, one.trained, plan.training(seed),
+            plan.train.epochs, plan.weights,
         )
         for seed in range(seeds)
         for one in networks
@@ -241,7 +241,7 @@ def compare_sizes(
         UserError: fewer than two networks have a result at both sizes.
     """
     numbers = [network.candidate.index for network in networks]
-    epochs, seeds = wanted[0].until, {one.train.seed for one in wanted}
+    epochs, seeds = wanted[0].until, {one.number for one in wanted}
     reached = {number: at_phi.seeds(number, epochs).keys() & seeds for number in numbers}
     epochs_at_one = common_epochs(at_one, numbers)
     judged = [network for network in networks if reached[network.candidate.index]]

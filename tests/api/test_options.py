@@ -154,6 +154,6 @@ def test_type_checkers_know_every_option(tmp_path: Path) -> None:
         return subprocess.run(command, check=False, capture_output=True, text=True, cwd=Path(__file__).parents[2])
 
     assert checked(SCRIPT).returncode == 0, checked(SCRIPT).stdout
-    wrong = checked('import scalesearch\nscalesearch.grid("x", seed=1)\nscalesearch.finetune(epochs="2")\n')
+    wrong = checked('import scalesearch\nscalesearch.grid("x", sead=1)\nscalesearch.finetune(epochs="2")\n')
     assert "script.py:2: error: Unexpected keyword argument" in wrong.stdout
     assert "script.py:3: error: Argument" in wrong.stdout

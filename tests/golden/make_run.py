@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 SEARCH = (
-    "grid", "--space", "mbconv_small", "--target-flops", "1M", "--step", "0.25", "--images", "640", "--epochs", "10",
+    "grid", "--space", "mbconv_small", "--target-flops", "1M", "--step", "0.25", "--images", "640", "--epochs", "25",
     "--batch-size", "16", "--lr", "0.004", "--jobs", "1", "--yes",
 )  # fmt: skip
 

@@ -38,6 +38,15 @@ def test_a_trial_of_each_item() -> None:
     assert third.proxy_spec.resolution < third.spec.resolution
 
 
+def test_searches_of_other_seeds_share_no_training_seed() -> None:
+    candidates = PLAN.enumerate().candidates
+    again = replace(PLAN, train=replace(PLAN.train, seed=2))
+    ones = [trial(plan, candidates, (3, number, 1)) for plan in (PLAN, again) for number in (0, 1, 999)]
+    assert [one.train.seed for one in ones] == [0, 1, 999, 2000, 2001, 2999]
+    assert [one.key[1] for one in ones] == [0, 1, 999] * 2  # tables count a network's trainings from 0
+    assert again.digest != PLAN.digest
+
+
 def test_networks_carry_the_factor_of_their_cost_and_their_shares_of_the_doubling() -> None:
     candidates = PLAN.enumerate().candidates
     baseline, *others = networks(PLAN, candidates)

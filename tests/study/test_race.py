@@ -62,11 +62,18 @@ def keys(results: Results, epochs: int) -> list[tuple[int, int]]:
 
 
 def test_the_early_rung_has_a_floor_of_epochs_and_of_steps() -> None:
-    assert usual(12, 100).order == 4
+    assert usual(13, 100).order == 4
     assert usual(40, 100).order == 10
-    assert usual(40, 10).order == 30
+    assert usual(100, 10).order == 30
     assert usual(4, 100).order == 0  # no room: all are trained to the end
-    assert usual(12, 10).order == 0
+
+
+def test_nothing_is_ordered_where_that_costs_more_than_it_saves() -> None:
+    everyone, half = 2 * 12, 12  # trainings of 24 candidates: two early seeds of each, half of them left out
+    for full, steps in ((12, 100), (13, 100), (40, 30), (40, 20)):
+        early = max(4, full // 4, -(-300 // steps))
+        saves = half * full > (everyone * 2 - half) * early  # an entrant's first early training is continued
+        assert bool(usual(full, steps).order) == saves
 
 
 def test_the_baseline_comes_first_then_all_then_the_better_half_and_the_controls() -> None:
