@@ -17,7 +17,7 @@ result = scalesearch.grid(
     "glyphs", space="mbconv_small", target_flops="1M", step=0.5, tolerance=0.3, images=250 * epochs, epochs=epochs,
     jobs=1, run="runs/example", tell=print,
 )  # fmt: skip
-print(f"Recommended: {result.coefficients}; the best is one of {', '.join(result.winner_set)}")
+print(f"Recommended: {result.coefficients}; the best is one of {', '.join(result.credible_set)}")
 
 # %% Scale: the family that the coefficients span
 family = result.family(largest=1)

@@ -50,7 +50,7 @@ class SearchResult:
         return self.recommendation.coefficients
 
     @property
-    def winner_set(self) -> tuple[str, ...]:
+    def credible_set(self) -> tuple[str, ...]:
         """The candidates that hold the best one with the answer's level; without a decision all of them."""
         return tuple(standing.name for standing in self.answer.members)
 

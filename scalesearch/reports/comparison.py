@@ -156,7 +156,7 @@ def _outcome(record: Record) -> dict[str, str]:
         "network": words.network(leader) if leader else "",
         "accuracy": words.accuracy(leader) if leader else "",
         "baseline's accuracy": words.accuracy(baseline) if baseline else "",
-        "set": words.winner_set(answer) if answer else "",
+        "set": words.credible_set(answer) if answer else "",
         "compared": " ".join(words.compared(record, answer)) if answer and not answer.undecided else "",
     }
 

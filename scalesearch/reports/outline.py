@@ -51,7 +51,7 @@ def sections(
     Args:
         members: of the family, none while the search is unfinished.
         figures: of ``drawings``.
-        most: candidates to list besides members of the winner set; None lists all.
+        most: candidates to list besides members of the set; None lists all.
     """
     drawn = {figure.name: figure for figure in figures}
     yield from _answer(record, drawn)
@@ -103,7 +103,7 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
     text, listed = words.METHOD, (tables.standings(record),) if answer.standings else ()
     if answer.undecided:
         text = "Nothing is decided, so no score after full training is told."
-    yield Section("winners", "Which is the best", text, _of(drawn, "winner_set"), listed)
+    yield Section("winners", "Which is the best", text, _of(drawn, "credible_set"), listed)
     if answer.comparisons:
         text = (
             "Differences of the scores expected after full training; they allow for the recommended one having been "

@@ -300,7 +300,7 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), *compared(record, told), winner_set(told),
+        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told),
         _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told), _choice(sure), _seeds(sure),
     )  # fmt: skip
     return tuple(filter(None, said))
@@ -406,7 +406,7 @@ def comparison(item: Comparison) -> str:
     return f"{'Loses to' if item.verdict == 'lost' else 'Not shown to beat'} {other}: {lead} {gap}."
 
 
-def winner_set(told: Answer) -> str:
+def credible_set(told: Answer) -> str:
     """Who holds the best one; nothing where nothing is decided."""
     if told.certainty is None:
         return ""

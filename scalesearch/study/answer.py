@@ -56,8 +56,8 @@ class Comparison:
             knows of all candidates, so it holds although the network was chosen for its score.
         accuracy_part, cost_part: of log(score / control's score), in log units; they add up to it.
         cost_ratio: multiply-adds over the control's, as trained.
-        verdict: "won" or "lost" where the interval excludes 0. "bought": more accurate or as accurate at more FLOPs
-            (over 3 %), but not by more than the score says such FLOPs should bring. Else "not shown".
+        verdict: "won" or "lost" where the interval excludes 0; else "bought": more accurate or as accurate at more
+            FLOPs (over 3 %), but not by more than the score says such FLOPs should bring; else "not shown".
     """
 
     control: str
@@ -215,9 +215,9 @@ def verdict(as_accurate: bool, gap: Interval, ratio: float) -> Verdict:
     """What a comparison shows; see ``Comparison``."""
     if gap.low > 0:
         return "won"
-    if ratio > 1 + EQUAL_COST and as_accurate and gap.value <= 0:
-        return "bought"
-    return "lost" if gap.high < 0 else "not shown"
+    if gap.high < 0:
+        return "lost"
+    return "bought" if ratio > 1 + EQUAL_COST and as_accurate and gap.value <= 0 else "not shown"
 
 
 def conclude(

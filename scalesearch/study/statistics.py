@@ -38,7 +38,7 @@ Floats = NDArray[np.float64]
 Numbers = NDArray[np.floating[Any]]
 Ints = NDArray[np.int64]
 Range = tuple[float, float]  # of an interval: low, high
-LEVEL = 0.9  # of the winner set
+LEVEL = 0.9  # of the set that holds the best
 LEVEL_95 = 0.95  # of every interval that is printed
 DRAWS = 2000
 PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
@@ -211,7 +211,7 @@ def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSprea
 
 
 def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:
-    """Which candidates are in the winner set, (n,); nobody beats the one with the highest score.
+    """Which candidates nobody beats, (n,); the one with the highest score is never beaten.
 
     A gap of less than one image beats nobody: it comes from the cost factor alone.
     """

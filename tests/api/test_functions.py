@@ -132,7 +132,7 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
     assert found.folder == Path("runs/mbconv_small-images-1.5M")
     assert found.answer.complete
     assert len(heard) == len(found.rows)
-    assert found.answer.recommended in found.winner_set
+    assert found.answer.recommended in found.credible_set
     assert found.answer.undecided == ""
     assert {"depth_ratio", "accuracy", "low", "high", "score", "member"} <= set(found.table.columns)
     assert found.coefficients.nominal_ratio == pytest.approx(2, abs=0.3)

@@ -17,7 +17,7 @@ from scalesearch.reports.figures.curves import learning_figure, lr_figure, membe
 from scalesearch.reports.figures.formats import rendered
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import grid_figure
-from scalesearch.reports.figures.scores import controls_figure, winner_figure
+from scalesearch.reports.figures.scores import controls_figure, standings_figure
 from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.words import accuracy_note
 from scalesearch.study.record import Record
@@ -95,10 +95,10 @@ def test_grid_figure_holds_every_candidate_once(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [1, 6, 70])
-def test_winner_figure_shows_every_expected_score_with_its_interval_and_the_baseline(count: int) -> None:
+def test_standings_figure_shows_every_expected_score_with_its_interval_and_the_baseline(count: int) -> None:
     trainings = rows(count)
     told = answer(trainings, outside=count // 3)
-    figure = winner_figure(record(trainings, told, complete=True), told)
+    figure = standings_figure(record(trainings, told, complete=True), told)
     (axes,) = figure.axes
     assert len(axes.containers) == count
     expected = {"recommended", "baseline"} | ({"in the set", "outside the set"} if count > 5 else set())
@@ -114,7 +114,7 @@ def test_who_was_not_trained_to_the_end_is_hollow_and_the_paper_s_triple_is_name
     late, first = rows(6), early(rows(6))
     told = answer([*(row for row in late if row.candidate < 4), *(row for row in first if row.candidate >= 4)])
     run = record((*first, *(row for row in late if row.candidate < 4)), told, complete=True)
-    figure = winner_figure(run, told)
+    figure = standings_figure(run, told)
     (axes,) = figure.axes
     hollow = [c.get_label() for c in axes.containers if c.lines[0].get_markerfacecolor() == "white"]  # type: ignore[attr-defined]
     assert hollow == ["outside the set, fewer epochs"] * 2
@@ -245,9 +245,9 @@ def test_no_two_texts_overlap_and_none_is_cut_off(look: Look) -> None:
     raced = [*early(trainings), *(row for row in trainings if row.candidate not in (5, 11))]
     open_ones = answer(raced)
     drawn = {
-        "raced": winner_figure(record(raced, open_ones), replace(open_ones, recommended="c001"), look),
+        "raced": standings_figure(record(raced, open_ones), replace(open_ones, recommended="c001"), look),
         "accuracy": accuracy_figure(run, look),
-        "winners": winner_figure(run, told, look),
+        "winners": standings_figure(run, told, look),
         "grid": grid_figure(run, look),
         "controls": controls_figure(run, told, look),
         "curves": learning_figure(record((*early(trainings), *trainings), told), look),

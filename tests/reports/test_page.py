@@ -141,7 +141,7 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
     assert "The order at φ = 1 carries over" in by_id(tree, "transfer").whole_text()
     assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
     assert run.answer is not None
-    assert all(one.name in said["winner_set-wide-title"] for one in run.answer.standings)
+    assert all(one.name in said["credible_set-wide-title"] for one in run.answer.standings)
 
 
 def test_figures_take_the_page_s_colours_in_both_modes(finished: tuple[str, Record]) -> None:

@@ -19,7 +19,7 @@ from scalesearch.study.row import Row
 from scalesearch.units import show_percent
 from tests.reports.synthetic import PLAN, answer, judged, listed, no_answer, record, results, rows, trained
 
-NAMES = ("accuracy_flops", "winner_set", "controls", "score_grid", "family")
+NAMES = ("accuracy_flops", "credible_set", "controls", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
 
 
@@ -164,7 +164,7 @@ def test_without_a_decision_nothing_is_recommended_anywhere(tmp_path: Path) -> N
             '<ul class="factors',
         ):
             assert claim not in text, claim
-    assert not (tmp_path / "winner_set.png").exists()
+    assert not (tmp_path / "credible_set.png").exists()
     assert not (tmp_path / "controls.png").exists()
 
 

@@ -118,7 +118,7 @@ def test_the_parts_add_up_to_the_scores() -> None:
         (True, 0.02, 0.01, 0.03, 1.0, "won"),
         (False, 0.02, 0.01, 0.03, 0.5, "won"),  # by its cost
         (True, 0.02, -0.01, 0.03, 1.0, "not shown"),
-        (True, -0.02, -0.03, -0.01, 1.3, "bought"),
+        (True, -0.02, -0.03, -0.01, 1.3, "lost"),
         (True, -0.02, -0.03, 0.01, 1.3, "bought"),
         (False, -0.02, -0.03, -0.01, 1.3, "lost"),
         (False, -0.02, -0.03, -0.01, 1.0, "lost"),

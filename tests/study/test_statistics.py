@@ -1,4 +1,4 @@
-"""The winner set on simulated truths: it contains the best as often as it says, and is small where data allow; rank
+"""Those not beaten on simulated truths: they contain the best as often as stated, and are few where data allow; rank
 agreement and regret; intervals of accuracies."""
 
 from collections.abc import Sequence

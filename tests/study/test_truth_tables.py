@@ -1,4 +1,4 @@
-"""The race and its winner set on real, fully trained candidates (benchmarks/truth): nothing here trains."""
+"""The race and its answer on real, fully trained candidates (benchmarks/truth): nothing here trains."""
 
 import importlib.util
 from pathlib import Path

@@ -14,7 +14,7 @@ from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import compared, grid_figure, which
-from scalesearch.reports.figures.scores import controls_figure, transfer_figure, winner_figure
+from scalesearch.reports.figures.scores import controls_figure, standings_figure, transfer_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
@@ -88,7 +88,7 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
 def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
     if not answer.undecided:
         yield Drawing(
-            "winner_set",
+            "credible_set",
             "Scores expected after full training, with 95 % intervals, the likeliest best on top; named with depth, "
             "width and resolution; open markers: not trained to the end",
             "; ".join(
@@ -97,7 +97,7 @@ def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
                 for one in answer.standings
                 if one.score
             ),
-            lambda look: winner_figure(record, answer, look),
+            lambda look: standings_figure(record, answer, look),
         )
     if answer.comparisons:
         yield Drawing(

@@ -25,7 +25,7 @@ OUTSIDE_AT_ONE = canvas.Style("outside the set of φ = 1", "D", canvas.GREY, 5.0
 SET_AT_ONE = canvas.Style("in the set of φ = 1", "o", canvas.BLUE, 6.0)
 
 
-def winner_figure(record: Record, answer: Answer, look: canvas.Look = canvas.FILE) -> Figure:
+def standings_figure(record: Record, answer: Answer, look: canvas.Look = canvas.FILE) -> Figure:
     """Every candidate's score expected after full training with its 95 % interval, the likeliest best on top.
 
     Open markers: not trained to the end, so that the score rests on an early rung. The dashed line is the baseline's.
