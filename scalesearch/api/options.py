@@ -333,7 +333,8 @@ class SearchOptions:
         "Probability with which the set contains the best candidate, and of the bound on the loss.",
         "Race and training", minimum=0.5, maximum=0.999)] = 0.9
     epochs: Annotated[int | None, Option(
-        "Epochs of a full training; 10 on a CPU, 20 on a GPU if left out.", "Race and training", minimum=1)] = None
+        "Epochs of a full training; if left out 10 on a CPU and 20 on a GPU, and up to 100 where images are few.",
+        "Race and training", minimum=1)] = None
     proxy_flops: Annotated[float | str | None, Option(
         "About how many multiply-adds a larger baseline is brought to for training; 6M on a CPU, 1G on a GPU if left "
         "out.",

@@ -13,6 +13,8 @@ CPU_MACS = 6_000_000  # what two cores train at some hundred images a second
 GPU_MACS = 1_000_000_000
 CPU_IMAGES = 3200
 CPU_EPOCHS, GPU_EPOCHS = 10, 20
+CPU_SEEN, GPU_SEEN = 32_000, 128_000  # images seen by a training, at least: 1000 steps of the usual batches
+MOST_EPOCHS = 100
 REGULARISATION = 0.3 / 7  # of dropout and drop-path for a doubling: B0 was released with 0.2, B7 with 0.5
 Shrinking = Literal["family", "full-depth", "resolution"]
 SHRINKING: dict[Shrinking, Coefficients] = {  # along which a baseline is made smaller
@@ -55,7 +57,8 @@ def choose_proxy(
     """The proxy for a search; what is None is chosen by a rule that depends on the inputs alone, never on timing.
 
     A baseline of more than 6M multiply-adds on a CPU (1G on a GPU) is made smaller as its own family's member at φ < 0;
-    at most 3200 training images and 10 epochs on a CPU. Dropout and drop-path shrink with it (``REGULARISATION``).
+    at most 3200 training images on a CPU. Dropout and drop-path shrink with it (``REGULARISATION``). Epochs are 10 on a
+    CPU and 20 on a GPU, and up to 100 where images are few, since what counts is the number of steps.
 
     Args:
         available: training images there are.
@@ -70,7 +73,9 @@ def choose_proxy(
     limit = macs if macs is not None else GPU_MACS if gpu else CPU_MACS
     trained = baseline if cost(baseline).macs <= limit else _smaller(baseline, limit, shrinking, macs is not None)
     chosen_images = images or (available if gpu else min(available, CPU_IMAGES))
-    return Proxy(trained, epochs or (GPU_EPOCHS if gpu else CPU_EPOCHS), min(chosen_images, available))
+    chosen_images = min(chosen_images, available)
+    usual, seen = (GPU_EPOCHS, GPU_SEEN) if gpu else (CPU_EPOCHS, CPU_SEEN)
+    return Proxy(trained, epochs or max(usual, min(MOST_EPOCHS, math.ceil(seen / chosen_images))), chosen_images)
 
 
 def _smaller(baseline: NetSpec, limit: float, shrinking: Shrinking, exact: bool) -> NetSpec:

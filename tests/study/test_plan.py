@@ -106,8 +106,16 @@ def test_proxy_is_chosen_by_size_and_not_by_time() -> None:
     assert (proxy.images, proxy.epochs) == (CPU_IMAGES, CPU_EPOCHS)
     assert choose_proxy(B0, 50_000, gpu=True).baseline == B0
     small = replace(SMALL, resolution=16)
-    assert choose_proxy(small, 300, gpu=False) == Proxy(small, CPU_EPOCHS, 300)
     assert choose_proxy(small, 300, False, epochs=3, images=200) == Proxy(small, 3, 200)
+
+
+@pytest.mark.parametrize(
+    ("images", "gpu", "epochs"),
+    [(3200, False, 10), (50_000, False, 10), (1069, False, 30), (640, False, 50), (40, False, 100),
+     (50_000, True, 20), (3000, True, 43), (1, True, 100)],
+)  # fmt: skip
+def test_few_images_are_seen_more_often(images: int, gpu: bool, epochs: int) -> None:
+    assert choose_proxy(replace(SMALL, resolution=16), images, gpu).epochs == epochs
 
 
 @pytest.mark.parametrize("shrinking", SHRINKING)
