@@ -16,7 +16,7 @@ setup: .venv/ready
 
 # The main job on images that come with the package: search, family, one trained member, report.
 demo: .venv/ready
-	$(BIN)/scalesearch grid --space mbconv_small --target-flops 3M --step 0.2 --images 3000 --epochs 8 --further 3 --yes --run runs/demo
+	$(BIN)/scalesearch grid --space mbconv_small --target-flops 3M --step 0.2 --images 3000 --epochs 8 --lr 0.005 --further 3 --yes --run runs/demo
 	$(BIN)/scalesearch family --run runs/demo
 	$(BIN)/scalesearch finetune --model b1 --epochs 8 --run runs/demo
 	$(BIN)/scalesearch report runs/demo
