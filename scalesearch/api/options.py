@@ -347,7 +347,7 @@ class SearchOptions:
     batch_size: Annotated[int | None, Option(
         "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training", minimum=2)] = None
     lr: Annotated[float | None, Option(
-        "Peak learning rate of AdamW; 0.002 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
+        "Peak learning rate of AdamW; 0.004 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
     jobs: Jobs = None
     device: Device = "auto"
     executor: Executor = "processes"

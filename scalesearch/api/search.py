@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from scalesearch.api.verify import VerifyJob
 
 Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
-CPU_STEP, GPU_STEP = (32, 2e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
+CPU_STEP, GPU_STEP = (32, 4e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
 EXHAUSTIVE_SEEDS = 3
 BUSY = 0.5  # of the cores: other work that an estimate is to be read with
 EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weights say how good it is

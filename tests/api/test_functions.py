@@ -50,7 +50,7 @@ def test_the_device_chooses_batch_size_and_rate_unless_they_are_given(image_fold
         return train.batch_size, train.lr
 
     gpu: dict[str, object] = {"executor": "ray", "gpus_per_trial": 1}
-    assert chosen(device="cpu") == (32, 0.002)
+    assert chosen(device="cpu") == (32, 0.004)
     assert chosen(**gpu) == (128, 0.006)
     assert chosen(device="cpu", batch_size=16, lr=0.1) == chosen(batch_size=16, lr=0.1, **gpu) == (16, 0.1)
 
