@@ -48,7 +48,8 @@ def main() -> None:
     ]  # fmt: skip
     takers = [Network(c.index, 0.95, (*c.multipliers.shares, 0.0)) for c in candidates]
     field = Field((Network(BASELINE, 1.0, NOTHING), *takers), frozenset(range(len(controls))), 0.1)
-    usually = usual(FULL, STEPS_PER_EPOCH, further=asked.candidates // 2)
+    further = 0 if asked.exhaustive else asked.candidates // 2
+    usually = usual(FULL, STEPS_PER_EPOCH, asked.candidates, len(controls), further=further)
     race = exhaustive(usually, 3) if asked.exhaustive else usually
     began = time.perf_counter()
     image_draws(asked.images, DRAWS)  # as the search asks for them

@@ -30,7 +30,7 @@ import numpy as np
 import optuna
 from worlds import CONTROLS, FULL, KINDS, RUNGS, World, world
 
-from scalesearch.study.race import Field, Race, Results, advance, exhaustive, recommended, usual
+from scalesearch.study.race import ORDER_EPOCHS, Field, Race, Results, advance, recommended, usual
 from scalesearch.study.row import BASELINE
 from scalesearch.study.statistics import not_beaten, weigh
 
@@ -41,10 +41,11 @@ from tables import Bools, Table
 SEEDS = 3  # of the exhaustive search that compute is measured by
 STEPS_PER_EPOCH = 75
 DESIGNS: dict[str, Callable[[int], Race]] = {
-    "race": lambda candidates: usual(FULL, STEPS_PER_EPOCH, further=candidates // 2),
-    "until 0.5 points": lambda candidates: usual(FULL, STEPS_PER_EPOCH, further=None),
+    "race": lambda candidates: usual(FULL, STEPS_PER_EPOCH, candidates, len(CONTROLS), further=candidates // 2),
+    "race, ordering first": lambda candidates: Race(FULL, ORDER_EPOCHS, further=candidates // 2),
+    "until 0.5 points": lambda candidates: usual(FULL, STEPS_PER_EPOCH, candidates, len(CONTROLS), further=None),
     **{
-        f"exhaustive, {seeds} seed{'s' * (seeds > 1)}": lambda _, seeds=seeds: exhaustive(usual(FULL, 75), seeds)
+        f"exhaustive, {seeds} seed{'s' * (seeds > 1)}": lambda _, seeds=seeds: Race(FULL, 0, seeds)
         for seeds in (1, 2, 3)
     },
 }

@@ -183,9 +183,7 @@ Ema = Annotated[float, Option(
 TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
 Run = Annotated[Path | str | None, Option(
     "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
-TimeBudget = Annotated[float | str | None, Option(
-    "Time that this call may take, such as 30m or 2h; no limit if left out. A search goes on with further seeds "
-    "until it is used up, or no more than --until-loss can be lost.", "Memory and speed", unit="seconds")]
+TIME_BUDGET = "Time that this call may take, such as 30m or 2h; no limit if left out."
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
     "holds, or as many as the Ray cluster takes.",
@@ -316,7 +314,8 @@ class SearchOptions:
         "Race and training", minimum=1, maximum=1000)] = None
     further: Annotated[int | None, Option(
         "The most full trainings after those, given where they lower the expected loss most; half as many as there are "
-        "candidates if left out, as many as fit with --time-budget.", "Race and training", minimum=0)] = None
+        "candidates if left out, none with --exhaustive, as many as fit with --time-budget.",
+        "Race and training", minimum=0)] = None
     seed: Annotated[int, Option(
         "Seed of the whole search: another one repeats it with other weights and orders on the same images.",
         "Race and training", minimum=0, maximum=1_000_000)] = 0
@@ -326,7 +325,9 @@ class SearchOptions:
         "Race and training", minimum=0.01, maximum=100)] = None
     exhaustive: Annotated[bool, Option(
         "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
-    time_budget: TimeBudget = None
+    time_budget: Annotated[float | str | None, Option(
+        f"{TIME_BUDGET} The search goes on with further seeds until it is used up, or no more than --until-loss can be "
+        "lost.", "Memory and speed", unit="seconds")] = None
     trials: Annotated[int | None, Option(
         "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
     level: Annotated[float, Option(
@@ -376,7 +377,7 @@ class VerifyOptions:
     seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 3
     epochs: Annotated[int | None, Option(
         "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
-    time_budget: TimeBudget = None
+    time_budget: Annotated[float | str | None, Option(TIME_BUDGET, "Memory and speed", unit="seconds")] = None
     jobs: Jobs = None
     executor: Executor = "processes"
     ray_address: RayAddress = None

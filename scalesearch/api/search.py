@@ -121,7 +121,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     source = open_data(str(asked.data), skip_broken=asked.skip_broken)
     plan, parts = _plan(asked, source, target, where)
     race = _race(asked, plan, len(parts.train), budget)
-    folder = path(asked.run) or usual_folder(plan.space, source.name, target)
+    folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)
     candidates = plan.enumerate().candidates
     trials = (trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates)))
     workers = workers if asked.jobs else within_memory(workers, plan.device, trials)
@@ -223,9 +223,10 @@ def _device(asked: SearchOptions) -> str:
     return "cuda:0" if kind == "cuda" else "cpu"
 
 
-def usual_folder(space: str, data: str, target_macs: float | None) -> Path:
-    """runs/mbconv_small-glyphs-3M: the size as people write it, "own" for the space's."""
-    return Path("runs") / f"{space}-{data}-{show_count(target_macs, digits=6) if target_macs else 'own'}"
+def usual_folder(space: str, data: str, target_macs: float | None, seed: int = 0) -> Path:
+    """runs/mbconv_small-glyphs-3M: the size as people write it, "own" for the space's; -seed1 of a repetition."""
+    size = show_count(target_macs, digits=6) if target_macs else "own"
+    return Path("runs") / f"{space}-{data}-{size}{f'-seed{seed}' if seed else ''}"
 
 
 def _plan(
@@ -287,11 +288,12 @@ def _largest_px(baseline: NetSpec, grid: Grid) -> int:
 
 def _race(asked: SearchOptions, plan: SearchPlan, images: int, budget: float | None) -> Race:
     """How trainings are given out: within a time budget as many further ones as fit."""
-    candidates = len(plan.enumerate().candidates)
-    further = asked.further if asked.further is not None or budget is not None else candidates // 2
+    candidates = plan.enumerate().candidates
+    bound = 0 if asked.exhaustive else len(candidates) // 2
+    further = asked.further if asked.further is not None or budget is not None else bound
     until = TOLERANCE if asked.until_loss is None else asked.until_loss / 100
     race = usual(
-        plan.train.epochs, steps_per_epoch(images, plan.train.batch_size), seeds=asked.seeds or 1, further=further,
-        tolerance=until, level=asked.level,
+        plan.train.epochs, steps_per_epoch(images, plan.train.batch_size), len(candidates),
+        len(field(plan, candidates).always), asked.seeds or 1, further=further, tolerance=until, level=asked.level,
     )  # fmt: skip
     return exhaustive(race, asked.seeds or EXHAUSTIVE_SEEDS) if asked.exhaustive else race

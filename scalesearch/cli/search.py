@@ -24,10 +24,10 @@ STEPS = ("of the baseline", "to order the candidates", "to the end", "further se
 def grid(asked: SearchOptions, terminal: Terminal) -> None:
     """Search α, β, γ by racing the grid's networks.
 
-    The baseline is trained first, then every candidate, the controls and the paper's triple among them; where trainings
-    are long, short ones order the candidates first, and the worse half is left out. Further seeds go where they tell
-    most. The answer is one recommended network, what its choice is expected to lose at most, and the set that holds
-    the best. Run it again to continue.
+    The baseline is trained first, then every candidate, the controls and the paper's triple among them; where that
+    saves time, short trainings come before and leave the worse half out, these four never. Further seeds go where they
+    tell most. The answer is one recommended network, what its choice is expected to lose at most, and the set that
+    holds the best. Run it again to continue.
 
     Score = accuracy · (FLOPS / T)^-0.07. T scales all scores alike, so it cannot change the winner: it sizes the
     baseline. Large networks are trained as a smaller proxy of equal relative cost, said in every table.

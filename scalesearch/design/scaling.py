@@ -21,7 +21,7 @@ LARGEST_SHOWN = 60  # digits
 LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 AS_IT_IS = 0.05
 NEAR_ENOUGH = 0.15
-PASSES = 4  # over φ, each starting where the last one ended
+PASSES = 12  # over φ, each starting where the last one ended
 TIME_NEAR_ENOUGH = 0.25  # a time cannot be met better: overheads do not shrink, and clocks wobble
 MEASUREMENTS = 8
 MOST_PHI = 4.0  # a step of the search for φ
@@ -252,12 +252,13 @@ def meet(
         best = _nearest_member(spec, coefficients, target_macs, rounding, start, best)
         if best is None or _miss(best.macs, target_macs) <= math.log1p(min(near, NEAR_ENOUGH)):
             break
-        start = best.phi + math.log(target_macs / best.macs) / math.log(coefficients.step_ratio)
+        onwards = best.phi + math.log(target_macs / best.macs) / math.log(coefficients.step_ratio)
+        start = onwards if abs(onwards - start) > 1 else start + math.copysign(1, target_macs - best.macs)
     if best is None or _miss(best.macs, target_macs) > math.log1p(near):
         nearest = f"; the nearest is {best.macs:.4g}" if best else ""
         raise UserError(
             option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{nearest}.",
-            do="Choose a space of about that size.",
+            do="Choose a space of about that size, or another size.",
         )  # fmt: skip
     check_buildable(best.spec, option)
     return best

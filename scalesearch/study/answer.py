@@ -296,7 +296,8 @@ def _standings(
         test: Test = ("in" if tested[n] else "out") if n in tested else "not judged"
         status: Status = "member" if n in members else "outside"
         standings.append(replace(one, status=status, score=believed.score(n), best=best[n], test=test))
-    return tuple(sorted(standings, key=lambda one: (one.status != "member", -one.best, -one.measured, one.name)))
+    expected = {one.name: one.score.value for one in standings if one.score}
+    return tuple(sorted(standings, key=lambda one: (one.status != "member", -one.best, -expected[one.name], one.name)))
 
 
 def _standing(takers: Field, candidate: Candidate, results: Results, epochs: int) -> Standing:

@@ -99,7 +99,13 @@ class SearchPlan:
         return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance, self.proxy.baseline)
 
     def training(self, number: int) -> TrainConfig:
-        """Settings of the full training that has this number among those of a network."""
+        """Settings of the full training that has this number among those of a network.
+
+        Raises:
+            UserError: a number that a search of another seed begins with.
+        """
+        if number >= SEEDS:
+            raise UserError("--further", f"a network has {SEEDS} trainings, and a search gives it no more.")
         return replace(self.train, seed=SEEDS * self.train.seed + number)
 
     def score(self, top1: float, ratio: float) -> float:

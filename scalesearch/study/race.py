@@ -2,7 +2,8 @@
 
 1. The baseline is trained to the end, twice. Where it has not learnt to tell classes apart, nothing else would mean
    anything, and the search stops there.
-2. Where trainings are long, all candidates are trained for a few epochs, twice. That orders them and decides nothing.
+2. Where that saves more than it costs, all candidates are trained for a few epochs, twice. That orders them and decides
+  nothing.
 3. The better half, every control and the paper's triple are trained to the end; all are, where nothing was ordered.
 4. Further seeds go, a few at a time, where they lower the expected loss of the recommendation most, until its bound is
    below the tolerance or the race's trainings are used up.
@@ -38,7 +39,6 @@ from scalesearch.study.statistics import (
 ORDER_SEEDS, BASELINE_SEEDS = 2, 2
 ORDER_EPOCHS, ORDER_SHARE = 4, 0.25  # of the rung that orders: the larger of the two
 ORDER_STEPS = 300  # optimiser steps that it has at least
-ORDER_LIMIT = 1 / 3  # of a full training: longer, two seeds of everybody cost more than leaving half of them out saves
 SHARE = 0.5  # of the candidates that are trained to the end at first
 ROUND = 4  # further trainings decided on at a time, however many run side by side
 MOST_FURTHER = 4  # times the candidates: further trainings where no number bounds them
@@ -186,22 +186,26 @@ class Results:
         return self._posteriors[question]
 
 
-def usual(full: int, steps_per_epoch: int, **settings: Any) -> Race:
-    """The race of a search.
+def usual(full: int, steps_per_epoch: int, candidates: int, always: int, seeds: int = 1, **settings: Any) -> Race:
+    """The race of a search; candidates are ordered first only where that takes fewer epochs than training them all.
 
     Args:
         full: epochs of a training to the end.
         steps_per_epoch: optimiser steps; the rung that orders has a floor of steps, since a network of which it has
-            only seen the warm-up says nothing. Where it would not be short beside a full training there is none.
-        settings: other fields of ``Race``.
+            only seen the warm-up says nothing.
+        candidates: how many there are; ``always``: how many of them are trained to the end in any case.
+        seeds, settings: fields of ``Race``.
     """
     order = max(ORDER_EPOCHS, round(ORDER_SHARE * full), math.ceil(ORDER_STEPS / steps_per_epoch))
-    return Race(full, order if order < ORDER_LIMIT * full else 0, **settings)
+    entrants = min(candidates, math.ceil(SHARE * candidates) + always)
+    ordered = ORDER_SEEDS * candidates * order + entrants * (seeds * full - min(seeds, ORDER_SEEDS) * order)
+    pays = order < full and ordered < candidates * seeds * full
+    return Race(full, order if pays else 0, seeds, **settings)
 
 
 def exhaustive(race: Race, seeds: int) -> Race:
-    """Everything trained fully with every seed."""
-    return replace(race, order=0, seeds=seeds, further=0)
+    """Everything trained fully with every seed, whatever follows."""
+    return replace(race, order=0, seeds=seeds)
 
 
 def advance(race: Race, field: Field, results: Results) -> State:
@@ -210,16 +214,13 @@ def advance(race: Race, field: Field, results: Results) -> State:
     if all(key in results for key in first) and not learnt(results, BASELINE, race.full, field.majority):
         return State((), len(first), learnt=False)
     early = _early(race, field)
-    entrants = _entrants(race, field, results) if all(key in results for key in early) else None
-    number = len(_places(race, field)) if entrants is None else len(entrants)
-    planned = len(first) + len(early) + number * race.seeds + (race.further or 0)
-    # the baseline first; whoever has nothing to do meanwhile goes on with what orders
-    wanted = _missing((*first, *early), results)
-    if wanted or entrants is None:
-        return State(wanted, planned)
-    base = [*first, *early, *((n, seed, race.full) for seed in range(race.seeds) for n in entrants)]
-    wanted = _missing(base, results)
-    return State(wanted or _further(race, field, results, base)[0], planned)
+    # the baseline first; whoever has nothing to do meanwhile goes on with what comes next
+    if wanted := _missing(early, results):
+        planned = len(first) + len(early) + len(_places(race, field)) * race.seeds + (race.further or 0)
+        return State((*_missing(first, results), *wanted), planned)
+    base = [*first, *early, *_full(race, _entrants(race, field, results))]
+    wanted = _missing(base, results) or _further(race, field, results, base)[0]
+    return State(wanted, max(len(base) + (race.further or 0), len(results) + len(wanted)))
 
 
 def outlook(race: Race, field: Field, results: Results) -> tuple[tuple[Key, ...], ...]:
@@ -234,11 +235,12 @@ def outlook(race: Race, field: Field, results: Results) -> tuple[tuple[Key, ...]
     early = _early(race, field)
     ordered = all(key in results for key in early)
     entrants = _entrants(race, field, results) if ordered else _places(race, field)
-    full = [(n, seed, race.full) for seed in range(race.seeds) for n in entrants]
+    full = _full(race, entrants)
     steps = [_missing(keys, results) for keys in (first, early, full)]
-    more, left = ((), race.further or 0) if any(steps) else _further(race, field, results, [*first, *early, *full])
-    names = itertools.cycle(entrants)
-    later = tuple((next(names), race.seeds + i // len(entrants), race.full) for i in range(left))
+    more, left = ((), 0) if any(steps) else _further(race, field, results, [*first, *early, *full])
+    left = 0 if race.further is None else race.further if any(steps) else left  # nobody knows how many a time allows
+    open_ones = ((n, seed, race.full) for seed in itertools.count(race.seeds) for n in entrants)
+    later = itertools.islice((key for key in open_ones if key not in results and key not in more), left)
     return (*steps, (*more, *later))
 
 
@@ -248,6 +250,10 @@ def _early(race: Race, field: Field) -> list[Key]:
 
 def _baseline(race: Race) -> list[Key]:
     return [(BASELINE, seed, race.full) for seed in range(max(BASELINE_SEEDS, race.seeds))]
+
+
+def _full(race: Race, entrants: Collection[int]) -> list[Key]:
+    return [(n, seed, race.full) for seed in range(race.seeds) for n in entrants]
 
 
 def _missing(keys: Collection[Key], results: Results) -> tuple[Key, ...]:

@@ -46,7 +46,7 @@ from scalesearch.study.verification import Verification, folder_of, read_verific
 from scalesearch.typed import parse
 
 RUN_FILE, ROWS_FILE, METRICS_FILE = "run.json", "rows.json", "metrics.json"
-FORMAT = 4  # of run.json
+FORMAT = 5  # of run.json
 ROWS_FORMAT = 2
 MEND, AGAIN = "Continue the search to mend it.", "Verify again to mend it."
 WHAT = "a run of scalesearch"

@@ -84,8 +84,9 @@ def test_what_is_asked_of_a_race(image_folder: MakeFolder) -> None:
     assert (asked.seeds, asked.further, asked.tolerance, asked.level) == (2, 7, 0.02, 0.8)
     assert prepared(images, time_budget="1h").race.further is None  # as many as fit
     assert prepared(images, time_budget="1h", further=7).race.further == 7
-    everything = prepared(images, exhaustive=True, further=7).race
-    assert (everything.order, everything.seeds, everything.further) == (0, 3, 0)
+    for given, further in (({}, 0), ({"further": 7}, 7), ({"time_budget": "1h"}, None)):
+        everything = prepared(images, exhaustive=True, **given).race
+        assert (everything.order, everything.seeds, everything.further) == (0, 3, further)
     assert prepared(images, seeds=2, further=7).plan == job.plan  # so that they continue the same search
 
 
@@ -156,7 +157,7 @@ def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, mo
         "b1", images, run=found.folder, weights=small.file, epochs=2, batch_size=16, device="cpu", tell=heard.append
     )
     assert model.file == found.folder / "models" / "b1-images" / "model.safetensors"
-    assert heard[0] == f"Strategy: tail ({model.metrics['strategy_why']})"
+    assert heard[0] == f"Strategy: {model.metrics['config']['strategy']} ({model.metrics['strategy_why']})"
     assert sum(line.startswith("epoch ") for line in heard) == 2
     assert model.interval[0] <= model.top1 <= model.interval[1]
     assert show_percent(model.top1) in model._repr_html_()
@@ -196,6 +197,7 @@ def test_sizes_name_folders_as_people_write_them() -> None:
     assert usual_folder("s", "d", 1.5e6) == Path("runs/s-d-1.5M")
     assert usual_folder("s", "d", 123_456_000.0) == Path("runs/s-d-123.456M")
     assert usual_folder("s", "d", None) == Path("runs/s-d-own")
+    assert usual_folder("s", "d", None, seed=2) == Path("runs/s-d-own-seed2")
 
 
 def test_networks_are_scaled_as_by_the_command_line() -> None:

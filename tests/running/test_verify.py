@@ -244,8 +244,8 @@ def test_chosen_are_the_recommended_members_others_to_the_last_and_controls(imag
     alone = {0: "depth", 1: "width", 2: "resolution"}
     candidates = [replace(one, index=n, control=alone.get(n, "")) for n in range(8)]
 
-    def numbers(given: Answer, members: int, beaten: int) -> list[int]:
-        return [candidate.index for candidate in chosen(given, candidates, members, beaten)]
+    def numbers(given: Answer, members: int, others: int) -> list[int]:
+        return [candidate.index for candidate in chosen(given, candidates, members, others)]
 
     out: tuple[Status, ...] = ("outside",) * 3
     given = answer(*out, "member", "member", "unknown", "outside", "outside", recommended=4, controls=(0, 1, 2))

@@ -101,6 +101,18 @@ def test_a_clear_winner_has_won_against_all() -> None:
     assert answer.complete
 
 
+def test_who_was_not_trained_to_the_end_stands_by_the_score_expected_of_it() -> None:
+    best, last, early = NUMBERS[-1], NUMBERS[1], NUMBERS[0]
+    results = trained({n: 0.95 if n == best else 0.3 if n == last else 0.6 for n in (*NUMBERS, BASELINE) if n != early})
+    for n in NUMBERS:  # all were ordered, at a lower accuracy
+        results.add((n, 0, 1), right((n, 0, 1), {best: 0.4, last: 0.2}.get(n, 0.3)))
+    hopeless = [one for one in concluded(results, Race(FULL, 1)).standings if one.best == 0]
+    assert {CANDIDATES[early].name, CANDIDATES[last].name} <= {one.name for one in hopeless}
+    assert hopeless[-1].name == CANDIDATES[last].name
+    expected = [one.score.value for one in hopeless if one.score]
+    assert expected == sorted(expected, reverse=True)
+
+
 def test_the_parts_add_up_to_the_scores() -> None:
     answer = concluded(trained({**EQUAL, 4: 0.8}))
     scores = {one.name: one.score.value for one in answer.standings if one.score}

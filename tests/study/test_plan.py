@@ -45,6 +45,8 @@ def test_searches_of_other_seeds_share_no_training_seed() -> None:
     assert [one.train.seed for one in ones] == [0, 1, 999, 2000, 2001, 2999]
     assert [one.key[1] for one in ones] == [0, 1, 999] * 2  # tables count a network's trainings from 0
     assert again.digest != PLAN.digest
+    with pytest.raises(UserError, match="1000 trainings"):
+        trial(PLAN, candidates, (3, 1000, 1))
 
 
 def test_networks_carry_the_factor_of_their_cost_and_their_shares_of_the_doubling() -> None:

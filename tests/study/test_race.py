@@ -62,18 +62,33 @@ def keys(results: Results, epochs: int) -> list[tuple[int, int]]:
 
 
 def test_the_early_rung_has_a_floor_of_epochs_and_of_steps() -> None:
-    assert usual(13, 100).order == 4
-    assert usual(40, 100).order == 10
-    assert usual(100, 10).order == 30
-    assert usual(4, 100).order == 0  # no room: all are trained to the end
+    assert usual(20, 100, 60, 4).order == 5
+    assert usual(12, 100, 60, 4, seeds=3).order == 4
+    assert usual(100, 10, 60, 4).order == 30
+    assert usual(4, 100, 60, 4).order == 0  # no room: all are trained to the end
 
 
-def test_nothing_is_ordered_where_that_costs_more_than_it_saves() -> None:
-    everyone, half = 2 * 12, 12  # trainings of 24 candidates: two early seeds of each, half of them left out
-    for full, steps in ((12, 100), (13, 100), (40, 30), (40, 20)):
-        early = max(4, full // 4, -(-300 // steps))
-        saves = half * full > (everyone * 2 - half) * early  # an entrant's first early training is continued
-        assert bool(usual(full, steps).order) == saves
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize(("candidates", "always"), [(5, 4), (7, 4), (16, 4), (60, 3), (24, 0)])
+def test_candidates_are_ordered_first_only_where_that_takes_fewer_epochs(
+    candidates: int, always: int, seeds: int
+) -> None:
+    takers, train = field(candidates, always=tuple(range(always))), trainer(dict.fromkeys(range(candidates), 0.8))
+
+    def epochs(race: Race) -> int:
+        reached: dict[tuple[int, int], int] = {}
+        for number, seed, until in run(race, takers, train):
+            reached[number, seed] = max(until, reached.get((number, seed), 0))
+        return sum(reached.values())
+
+    for full in (10, 16, 24, 40):
+        usually = usual(full, 100, candidates, always, seeds)
+        least = max(4, round(full / 4))
+        ordering, straight = (epochs(replace(usually, order=order)) for order in (least, 0))
+        if usually.order:
+            assert ordering <= straight
+        elif always == 0:  # else a control may be one of the better half, which is not known before
+            assert straight <= ordering
 
 
 def test_the_baseline_comes_first_then_all_then_the_better_half_and_the_controls() -> None:
@@ -111,13 +126,35 @@ def test_the_same_trainings_however_many_run_side_by_side(at_once: int) -> None:
     assert set(run(RACE, takers, train, at_once=at_once)) == set(run(RACE, takers, train))
 
 
+def test_nobody_waits_for_the_baseline_and_it_comes_first() -> None:
+    for race in (RACE, replace(RACE, order=0)):
+        wanted = advance(race, field(8), Results()).wanted
+        assert [number for number, _, _ in wanted[:2]] == [BASELINE, BASELINE]
+        assert {number for number, _, _ in wanted[2:]} == set(range(8))
+
+
+@pytest.mark.parametrize("race", [RACE, replace(RACE, order=0), replace(RACE, further=None, tolerance=0.004)])
+def test_the_outlook_names_trainings_once_and_none_that_are_done(race: Race) -> None:
+    takers, train, results = field(6, always=(5,)), trainer(dict.fromkeys(range(6), 0.7)), Results()
+    while (state := advance(race, takers, results)).wanted:
+        ahead = [key for step in outlook(race, takers, results) for key in step]
+        assert len(set(ahead)) == len(ahead)
+        assert not any(key in results for key in ahead)
+        assert set(state.wanted) <= set(ahead)
+        assert state.planned >= len(results) + len(state.wanted)
+        if race.further is not None:
+            assert state.planned == len(results) + len(ahead)
+        results.add(state.wanted[0], train(state.wanted[0]))
+    assert not any(outlook(race, takers, results))
+
+
 def test_more_budget_keeps_every_training() -> None:
     takers, train = field(6), trainer(dict.fromkeys(range(6), 0.7))
     results = run(RACE, takers, train)
     before = set(results)
     more = run(replace(RACE, further=6 + 2 * ROUND, tolerance=0.0), takers, train, results)
     assert before < set(more)
-    everything = run(exhaustive(RACE, 3), takers, train, more)
+    everything = run(exhaustive(replace(RACE, further=0), 3), takers, train, more)
     assert {(n, seed) for n in range(6) for seed in range(3)} <= set(keys(everything, FULL))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
-from scalesearch.study.race import Results, advance, usual
+from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import answered, newest_run, packed, read_record, write_rows
 from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
 
@@ -34,30 +34,29 @@ def edited(run: Path, file: str, edit: Edit) -> None:
 def test_a_run_of_the_first_version_is_read_whole() -> None:
     record = read_record(GOLDEN)
     answer, recommendation = answered(record)
-    assert (answer.recommended, recommendation.winner) == ("c001", "c001")
-    assert (answer.undecided, answer.rule) == ("", "speed")
-    assert len(record.rows) == len(record.results) == recommendation.done == 22
+    assert (answer.recommended, recommendation.winner) == ("c004", "c004")
+    assert (answer.undecided, answer.rule) == ("", "score")
+    assert len(record.rows) == len(record.results) == recommendation.done == 11
     assert record.provenance.images.validation == record.plan.validation
     assert record.commands[0].startswith("scalesearch grid")
     assert {one.row.name for one in record.summaries} == {"baseline", *(f"c{n:03d}" for n in range(6))}
-    assert record.summaries[-1].row.name == "c004"  # not trained to the end
-    assert len(record.rungs) == 1 + 6 + 5
+    assert len(record.rungs) == 1 + 6
     assert record.complete
     assert record.leader is not None
-    assert record.leader.row.name == "c001"
+    assert record.leader.row.name == "c004"
 
 
 def test_the_answer_of_the_first_version_follows_from_its_predictions() -> None:
     record = read_record(GOLDEN)
     kept, recommendation = answered(record)
     plan, candidates = record.plan, record.enumeration.candidates
-    race, takers = usual(plan.train.epochs, 40, further=3), field(plan, candidates)
+    race, takers = Race(plan.train.epochs, 0, further=3), field(plan, candidates)
     state = advance(race, takers, record.results)
     assert state.wanted == ()
     answer = conclude(race, state, takers, candidates, record.results, measured_speeds(record.rows))
     assert answer is not None
     assert recommend(plan, answer, candidates, record.results, 0) == recommendation
-    assert (answer.recommended, answer.complete, set(answer.speeds)) == ("c001", True, set(kept.speeds))
+    assert (answer.recommended, answer.complete, set(answer.speeds)) == ("c004", True, set(kept.speeds))
     for ours, theirs in zip(answer.standings, kept.standings, strict=True):
         assert (ours.name, ours.status, ours.seeds, ours.test) == (
             theirs.name,
@@ -102,27 +101,28 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     "other parameters": ("rows.json", lambda v: v["rows"][-1].update(params=5), r"rows\.json.*params"),
     "an unknown recommended one": ("winners.json", lambda v: v.update(recommended="c077"), r"winners.*recommended"),
     "a standing of an unknown candidate": ("winners.json", standing(0, name="c077"), r"winners\.json.*standings.*c077"),
-    "a standing of another control": ("winners.json", standing(0, control="depth"), r"winners\.json.*standings.*c001"),
+    "a standing of another control": ("winners.json", standing(1, control="depth"), r"winners\.json.*standings.*c004"),
     "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
-    "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners\.json: c002.*accuracy"),
+    "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners\.json: c004.*accuracy"),
     "a score beside its interval": (
-        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"winners\.json: c002.*outside",
+        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"winners\.json: c004.*outside",
     ),
-    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"winners\.json: c000.*go together"),
-    "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: c000.*go together"),
+    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"winners\.json: c002.*go together"),
+    "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: c002.*go together"),
     "probabilities of other sum": ("winners.json", standing(2, best=0.9), r"winners\.json.*add up to 1"),
-    "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: c001.*4 trainings"),
+    "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: c000.*4 trainings"),
     "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
     "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners.*a reason why"),
     "a default beside a decision": ("winners.json", lambda v: v.update(rule="default"), r"winners.*a reason why"),
-    "a choice by score that is not the best": ("winners.json", lambda v: v.update(rule="score"), r"winners.*rule"),
+    "a choice by speed that is the best": ("winners.json", lambda v: v.update(rule="speed"), r"winners\.json.*rule"),
     "another best one": (
-        "winners.json", sure(best="c000", equivalents=["c000", "c001"]), r"winners\.json.*certainty: best.*c005",
+        "winners.json", lambda v: (v["certainty"].update(best="c000", equivalents=["c000", "c004"]),
+                                   v.update(rule="speed")), r"winners\.json.*certainty: best.*c004",
     ),
     "equivalents without the best": ("winners.json", sure(equivalents=["c000"]), r"winners\.json.*equivalents"),
-    "equivalents that nobody knows": ("winners.json", sure(equivalents=["c001", "c077"]), r"winners.*equivalents"),
+    "equivalents that nobody knows": ("winners.json", sure(equivalents=["c004", "c077"]), r"winners.*equivalents"),
     "a recommended one that is none of them": (
-        "winners.json", sure(equivalents=["c005", "c000"]), r"winners\.json.*equivalents",
+        "winners.json", sure(equivalents=["c001", "c000"]), r"winners\.json.*equivalents",
     ),
     "a negative loss": ("winners.json", sure(loss=-0.1), r"winners\.json.*losses are negative"),
     "a control that is none": ("winners.json", compared(0, dimension="width"), r"winners\.json.*comparisons"),
@@ -144,7 +144,7 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     ),
     "another baseline": ("coefficients.json", lambda v: v["baseline"].update(resolution=32), r"coefficients.*baseline"),
     "more done than rows": ("coefficients.json", lambda v: v.update(done=40, total=40), r"coefficients\.json.*done"),
-    "more done than there are": ("coefficients.json", lambda v: v.update(done=23), r"coefficients\.json.*23 of 22"),
+    "more done than there are": ("coefficients.json", lambda v: v.update(done=12), r"coefficients\.json.*12 of 11"),
     "another plan": ("run.json", lambda v: v["plan"].update(target_macs=3e6), r"run\.json.*plan_digest"),
     "other images": ("run.json", lambda v: v["images"].update(validation=3), r"run\.json.*validation"),
     "other candidates": ("run.json", lambda v: v.update(candidates=4), r"run\.json.*candidates"),
@@ -231,14 +231,14 @@ def test_predictions_are_part_of_it(run: Path) -> None:
 
 def test_a_search_goes_on_while_it_is_read(run: Path) -> None:
     """Rows are written before the answer: an answer may be older than the rows beside it."""
-    first, second = (row.score for row in read_record(run).rows if (row.candidate, row.epochs) == (4, 8))
+    first, second = (row.score for row in read_record(run).rows if row.candidate == 3)
     assert first != second
-    edited(run, "winners.json", standing(4, seeds=1, measured=first))
+    edited(run, "winners.json", standing(5, seeds=1, measured=first))
     assert read_record(run).answer is not None
-    edited(run, "winners.json", standing(4, seeds=1, measured=second))  # whichever ended first
+    edited(run, "winners.json", standing(5, seeds=1, measured=second))  # whichever ended first
     assert read_record(run).answer is not None
-    edited(run, "winners.json", standing(4, seeds=2))
-    with pytest.raises(UserError, match=r"winners\.json: c004.*accuracy"):
+    edited(run, "winners.json", standing(5, seeds=2))
+    with pytest.raises(UserError, match=r"winners\.json: c003.*accuracy"):
         read_record(run)
 
 
@@ -246,7 +246,7 @@ def test_at_every_moment_of_a_search(run: Path) -> None:
     """From the baseline's first training to the last further seed, what a search writes is read back."""
     record = read_record(run)
     plan, candidates, results = record.plan, record.enumeration.candidates, Results()
-    race, takers, undecided = usual(plan.train.epochs, 40, further=3), field(plan, candidates), set[str]()
+    race, takers, undecided = Race(plan.train.epochs, 0, further=3), field(plan, candidates), set[str]()
     (run / "winners.json").unlink()
     while keys := advance(race, takers, results).wanted:
         results.add(keys[0], record.results.seeds(keys[0][0], keys[0][2])[keys[0][1]])
