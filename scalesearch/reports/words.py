@@ -505,10 +505,11 @@ def answer_lines(record: Record) -> tuple[str, ...]:
 def grid(record: Record) -> str:
     """How many triples stand on the grid, and how many networks they come to."""
     plan, listed = record.plan, record.enumeration
+    dropped = f"{len(listed.dropped)} {'is' if len(listed.dropped) == 1 else 'are'} dropped"
     return (
         f"The grid (step {plan.grid.step:g}) has {counted(listed.nominal, 'triple')} with |αβ²γ² − {SEARCH_RATIO:g}| ≤ "
-        f"{plan.grid.tolerance:g}; {len(listed.dropped)} were dropped; with the controls and the paper's triple, the "
-        f"others come to {counted(len(listed.candidates), 'distinct network')} (rounding rule: {plan.rounding})."
+        f"{plan.grid.tolerance:g}; {dropped}; with the controls and the paper's triple, the others "
+        f"come to {counted(len(listed.candidates), 'distinct network')} (rounding rule: {plan.rounding})."
     )
 
 
