@@ -3,10 +3,10 @@
 1. The baseline is trained to the end, twice. Where it has not learnt to tell classes apart, nothing else would mean
    anything, and the search stops there.
 2. Where that saves more than it costs, all candidates are trained for a few epochs, twice. That orders them and decides
-  nothing.
+   nothing.
 3. The better half, every control and the paper's triple are trained to the end; all are, where nothing was ordered.
 4. Further seeds go, a few at a time, where they lower the expected loss of the recommendation most, until its bound is
-   below the tolerance or the race's trainings are used up.
+   below the tolerance or the race's trainings are used up; the first few go in any case.
 
 Everything follows from the results alone: an interrupted race continues where it was, however many work on it, and
 one that is given more budget keeps every training that it has.
@@ -295,8 +295,9 @@ def _further(race: Race, field: Field, results: Results, base: Collection[Key]) 
         believed = results.posterior(field, race.full, known)
         if believed is None:
             break
-        if believed.loss_bound(recommended(believed, race.full, results), race.level) <= race.tolerance:
-            break
+        bound = believed.loss_bound(recommended(believed, race.full, results), race.level)
+        if bound <= race.tolerance and (len(known) > len(base) or race.seeds > 1):
+            break  # not before the seeds' spread is known from more than the baseline
         new = []
         for number in allocation(believed, min(ROUND, left)):
             new.append((number, seeds[number], race.full))

@@ -113,7 +113,8 @@ def test_further_trainings_go_to_those_that_may_be_the_best() -> None:
 def test_the_race_ends_when_no_more_than_the_tolerance_can_be_lost() -> None:
     takers, train = field(4), trainer({0: 0.9, 1: 0.4, 2: 0.4, 3: 0.3})
     results = run(RACE, takers, train)
-    assert not [seed for number, seed in keys(results, FULL) if seed and number != BASELINE]
+    further = [seed for number, seed in keys(results, FULL) if seed and number != BASELINE]
+    assert 0 < len(further) <= ROUND < RACE.further  # one round, so that the spread between seeds is seen
     believed = results.posterior(takers, FULL)
     assert believed is not None
     assert recommended(believed, FULL, results) == 0
