@@ -321,8 +321,8 @@ class SearchOptions:
         "Race and training", minimum=0, maximum=1_000_000)] = 0
     until_loss: Annotated[float | None, Option(
         "Points of score (100 × accuracy) that may be lost without mattering: the search ends when the bound on the "
-        "expected loss is no larger, after four further trainings at least, and of networks as near as that the "
-        "fastest is recommended; 0.5 if left out.",
+        "expected loss is no larger and a first round of further trainings is over, and of networks as near as that "
+        "the fastest is recommended; 0.5 if left out.",
         "Race and training", minimum=0.01, maximum=100)] = None
     exhaustive: Annotated[bool, Option(
         "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
