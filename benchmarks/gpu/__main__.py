@@ -42,6 +42,7 @@ PARTS = {
     "c": Part("trials a minute, sharing the card", "sharing.alone", 0.17),
     "r": Part("batch size and learning rate", "sharing.rates", 0.06),
     "d": Part("truth table of a small space", "sharing.truth", 0.10),
+    "e": Part("proxies beside what they stand for", "sharing.proxies", 0.10),
     "f": Part("grid --target-flops 400M", "commands.search", 0.07),
     "g": Part("predicted and measured memory", "steps.memory", 0.07),
     "m": Part("trials a minute, sharing the card through MPS", "sharing.through_mps", 0.06),

@@ -1,5 +1,5 @@
 """Trainings of small networks that share a card: (c) how many a minute, (m) through MPS, (r) with which batch size and
-rate, (d) a truth table of them."""
+rate, (d) a truth table of them, (e) whether proxies rank as what they stand for does."""
 
 import os
 import shutil
@@ -15,12 +15,12 @@ from statistics import median
 import numpy as np
 
 from benchmarks.gpu.sheet import Request, Row, kept_errors
-from benchmarks.truth.train import LARGEST_PX, Job, networks, train
+from benchmarks.truth.train import NETWORKS, VARIANTS, Job, jobs_of, networks, train
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import load_space
-from scalesearch.running.executor import Executor, mapped
+from scalesearch.running.executor import Death, Executor, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.running.trial import Assignment, Outcome, Setting, run_trial
 from scalesearch.study.config import TrainConfig
@@ -33,7 +33,9 @@ WAYS = (("recorded", 1), ("recorded", 8), ("plain", 1), ("plain", 8), ("recorded
 MPS_WAYS = (("recorded", 8), ("plain", 8), ("recorded", 16), ("recorded", 4))
 EPOCHS, SEEDS = 4, 2  # of (r)
 RATES = ((32, 3e-3), (128, 6e-3), (64, 4.2e-3), (256, 8.5e-3), (512, 1.2e-2), (128, 3e-3), (128, 1.2e-2), (256, 6e-3))
-TRUTH_SEEDS, TRUTH_JOBS, TRUTH_TARGET = 5, 8, 1e6
+TRUTH_SEEDS, TRUTH_JOBS = 5, 8
+PROXY_SEEDS, PROXY_JOBS = 3, 12
+PROXIES = ("photos", "family", "full_depth", "pixels")
 
 
 def prepared(asked: Request) -> Dataset:
@@ -165,30 +167,37 @@ def rates(asked: Request) -> Iterator[Row]:
 
 
 def truth(asked: Request) -> Iterator[Row]:
-    """(d) A row for each training of the table that is new, candidate after candidate, the baseline first.
+    """(d) The truth table of 3M networks on every training image, seed after seed."""
+    yield from _table(asked, "small", [("full", seed) for seed in range(TRUTH_SEEDS)], TRUTH_JOBS)
 
-    Made by benchmarks/truth/train.py in its variant ``full``; the same call continues it, and its ``--pack`` joins
-    what is there into the file that benchmarks/truth/regret.py reads.
+
+def proxies(asked: Request) -> Iterator[Row]:
+    """(e) B0-sized candidates, and those that a search for 400M trains on a CPU instead, seed after seed."""
+    yield from _table(asked, "photos", [(name, seed) for seed in range(PROXY_SEEDS) for name in PROXIES], PROXY_JOBS)
+
+
+def _table(asked: Request, kind: str, rounds: Sequence[tuple[str, int]], workers: int) -> Iterator[Row]:
+    """A row for each training of a table that is new; ``rounds``: variants and seeds.
+
+    Made as benchmarks/truth/train.py makes it; the same call continues it, and its ``--pack`` joins what is there into
+    the file that benchmarks/truth/regret.py reads.
     """
-    data, variant = dataset(open_data(asked.data), LARGEST_PX), "short2" if asked.tiny else "full"
-    rows = networks(data, TRUTH_TARGET)[: 1 if asked.tiny else None]
-    jobs = [
-        Job(name, spec, seed, variant, asked.data, LARGEST_PX, asked.out / "truth", None, str(asked.device))
-        for name, spec, _ in rows for seed in range(1 if asked.tiny else TRUTH_SEEDS)
-    ]  # fmt: skip
-    jobs, facts = [job for job in jobs if not job.file.exists()], {name: values for name, _, values in rows}
-    for size in {job.spec.resolution for job in jobs}:
-        for part in (data.train, data.validation, data.test):
-            part.at(size)
+    source, px, out = open_data(asked.data), NETWORKS[kind].px, asked.out / "truth" / kind
+    rows, jobs = networks(len(source.classes), NETWORKS[kind]), list[Job]()
+    if asked.tiny:
+        rows, rounds, workers = rows[:1], [("short", 0)], 1
+    for variant, seed in rounds:
+        data = dataset(source, px, VARIANTS[variant].images)
+        jobs += jobs_of(rows, variant, [seed], data, asked.data, px, out, str(asked.device))
     began = time.monotonic()
     with mps(asked):  # without it, eight of these small networks wait for each other most of the time
-        for job, _ in mapped(Processes(train, 1 if asked.tiny else TRUTH_JOBS), jobs):
+        for job, result in mapped(Processes(train, workers), jobs):
+            row = {"variant": job.variant, "network": job.name, "seed": job.seed, "px": job.spec.resolution}
+            if isinstance(result, Death):
+                yield row | {"error": result.reason}
+                continue
             with np.load(job.file) as kept:
                 right, seconds = kept["test"] == kept["test_labels"], float(kept["seconds"].sum())
-            yield {
-                "network": job.name, "seed": job.seed, "test top-1": float(right.mean()), "s": seconds,
-                "px": job.spec.resolution, "ended after s": time.monotonic() - began,
-                **{key: facts[job.name][key] for key in ("macs", "depth", "width", "resolution")},
-            }  # fmt: skip
+            yield row | {"test top-1": float(right.mean()), "s": seconds, "ended after s": time.monotonic() - began}
             if asked.left < 0:
                 return

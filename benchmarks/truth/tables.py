@@ -16,7 +16,6 @@ from scalesearch.study.row import BASELINE
 
 Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-NOMINAL = ("alpha", "beta", "gamma")  # what older tables say
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,25 +66,26 @@ class Table:
         return Field(tuple(takers), always, 1 / self.classes)
 
 
-def read_table(path: Path, variant: str = "scratch") -> Table:
-    """Reads NAME.npz and NAME.json beside it."""
+def read_table(path: Path, variant: str | None = None) -> Table:
+    """Reads NAME.npz and NAME.json beside it; None is the variant that counts as the truth."""
     facts = json.loads(path.with_suffix(".json").read_text())
-    own, networks = facts[variant], facts["networks"]
+    variant = variant or facts["truth"]
+    own, networks = facts["variants"][variant], facts["networks"]
     with np.load(path) as kept:
         validation = kept[f"{variant}_validation"] == kept["labels"]
         test = kept[f"{variant}_test"] == kept["test_labels"]
     names = tuple(own["networks"])
     rows = [networks[name] for name in names]
-    average = np.mean([row["macs"] for name, row in networks.items() if name != "baseline"])
+    macs = dict(zip(names, own["macs"], strict=True))
+    average = np.mean([value for name, value in macs.items() if name != "baseline"])
     return Table(
         names=names, validation=validation, test=test, rungs=tuple(own["rungs"]),
-        factors=np.array([score(1.0, row["macs"], facts["target_macs"]) for row in rows]),
-        work=np.array([row["macs"] / average for row in rows]),
+        factors=np.array([score(1.0, macs[name], macs["baseline"]) for name in names]),
+        work=np.array([macs[name] / average for name in names]),
         controls=tuple(row["control"] for row in rows),
         shares=tuple(_shares(row) for row in rows), classes=len(facts["classes"]),
     )  # fmt: skip
 
 
 def _shares(row: dict[str, Any]) -> tuple[float, float, float]:
-    depth, width, resolution = (row[key] for key in (("depth", "width", "resolution") if "depth" in row else NOMINAL))
-    return log2(depth), 2 * log2(width), 2 * log2(resolution)
+    return log2(row["depth"]), 2 * log2(row["width"]), 2 * log2(row["resolution"])
