@@ -1,7 +1,7 @@
 """How far the answers of a search may be trusted: searches of simulated worlds, their claims held against the truth.
 
     python benchmarks/answers/report.py [--worlds "CIFAR-10" "all equal"] [--designs race] [--repeats 300]
-                                        [--first 1000] [--out runs/answers] [--soft]
+                                        [--first 1000] [--out runs/answers] [--soft] [--others]
 
 The searches are the project's own (``race.advance``), the trainings made up (worlds.py). Every search is kept as a line
 of a file under ``--out``, and only those that are missing are searched. Repeats below 1000 chose the model's constants;
@@ -15,7 +15,8 @@ it is judged by others. Columns, over the repeats, scores in points:
 * false: searches that say "better" of a control (95 % interval above 0) that is as good or better.
 * compute: of an exhaustive search's with three seeds, the baseline not counted.
 
-The second table has others' choices at the compute of the race, repeat by repeat: what they lie below the best one.
+The second table, which an empty --others leaves out, has others' choices at the compute of the race, repeat by repeat:
+what they lie below the best one.
 """
 
 import argparse
@@ -30,9 +31,10 @@ import numpy as np
 import optuna
 from worlds import CONTROLS, FULL, KINDS, RUNGS, World, world
 
+from scalesearch.study.answer import undecided
 from scalesearch.study.race import ORDER_EPOCHS, Field, Race, Results, advance, recommended, usual
 from scalesearch.study.row import BASELINE
-from scalesearch.study.statistics import not_beaten, weigh
+from scalesearch.study.statistics import not_beaten, seed_spread, weigh
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "truth"))
 from regret import Draw, Pick, fully, some, tpe_hyperband
@@ -81,8 +83,8 @@ def searched(truth: World, design: str, soft: bool) -> Outcome:
             if number != BASELINE:
                 reached[number, seed] = max(epochs, reached.get((number, seed), 0))
     compute = sum(reached.values()) / FULL / SEEDS / len(truth.scores)
-    believed = results.posterior(field, FULL) if state.learnt else None
-    if believed is None:
+    believed = results.posterior(field, FULL)
+    if believed is None or undecided(race, field, results, believed):
         return Outcome(truth.repeat, compute)
     choice, scores = recommended(believed, FULL, results), truth.scores
     best = set(np.flatnonzero(scores >= scores.max() - 1e-9).tolist())
@@ -92,7 +94,9 @@ def searched(truth: World, design: str, soft: bool) -> Outcome:
     loss = float(scores.max() - scores[choice])
     judged = [n for n in field.candidates if results.seeds(n, FULL)]
     evidence = weigh(
-        [results.sample(n, FULL) for n in judged], [field.factors[n] for n in judged], results.spread(FULL)
+        [results.sample(n, FULL) for n in judged],
+        [field.factors[n] for n in judged],
+        seed_spread([results.sample(n, FULL) for n in results.numbers(FULL)]),
     )
     beaten = {n for n, inside in zip(judged, not_beaten(evidence), strict=True) if not inside}
     return Outcome(
@@ -120,8 +124,9 @@ def as_table(truth: World) -> Table:
     rows, empty = truth.networks[1:], np.zeros((0, 0), bool)
     shares = tuple((row.features[0], row.features[1], row.features[2]) for row in rows)
     return Table(
-        tuple(f"c{row.number:03}" for row in rows), empty, empty, tuple(RUNGS), np.array([row.factor for row in rows]),
-        np.ones(len(rows)), ("",) * len(rows), shares, 10,
+        variant="", names=tuple(f"c{row.number:03}" for row in rows), validation=empty, test=empty,
+        soft=empty.astype(np.uint8), rungs=tuple(RUNGS), factors=np.array([row.factor for row in rows]),
+        work=np.ones(len(rows)), controls=("",) * len(rows), shares=shares, classes=10,
     )  # fmt: skip
 
 
@@ -162,7 +167,7 @@ def chosen(truth: World, other: str, share: float) -> Outcome:
     """What another strategy takes, at a share of the exhaustive search's compute."""
     table = as_table(truth)
     none = np.zeros((0, 0), np.int64)
-    pick = OTHERS[other](share)(table, Made(none, none, truth), np.random.default_rng(truth.repeat))
+    pick = OTHERS[other](share)(table, Made(none, none, none, truth), np.random.default_rng(truth.repeat))
     compute = pick.compute / SEEDS / len(truth.scores)
     return Outcome(truth.repeat, compute, loss=float(truth.scores.max() - truth.scores[pick.place]))
 

@@ -23,7 +23,9 @@ class Table:
     """One variant of one data set; network 0 is the baseline where the variant trained it.
 
     Args:
+        variant: how they were trained, as benchmarks/truth/train.py names it.
         names: of the networks; ``validation`` is (network, seed, rung, image), ``test`` (network, seed, image).
+        soft: scores of validation images, 0 to 255, (network, seed, rung, image).
         rungs: epochs after which they were judged.
         factors: what turns each network's accuracy into its score, (network,).
         work: of one epoch of each network, in epochs of an average candidate, (network,).
@@ -31,9 +33,11 @@ class Table:
         classes: of the images.
     """
 
+    variant: str
     names: tuple[str, ...]
     validation: Bools
     test: Bools
+    soft: NDArray[np.uint8]
     rungs: tuple[int, ...]
     factors: Floats
     work: Floats
@@ -73,13 +77,13 @@ def read_table(path: Path, variant: str | None = None) -> Table:
     own, networks = facts["variants"][variant], facts["networks"]
     with np.load(path) as kept:
         validation = kept[f"{variant}_validation"] == kept["labels"]
-        test = kept[f"{variant}_test"] == kept["test_labels"]
+        test, soft = kept[f"{variant}_test"] == kept["test_labels"], kept[f"{variant}_soft"]
     names = tuple(own["networks"])
     rows = [networks[name] for name in names]
     macs = dict(zip(names, own["macs"], strict=True))
     average = np.mean([value for name, value in macs.items() if name != "baseline"])
     return Table(
-        names=names, validation=validation, test=test, rungs=tuple(own["rungs"]),
+        variant=variant, names=names, validation=validation, test=test, soft=soft, rungs=tuple(own["rungs"]),
         factors=np.array([score(1.0, macs[name], macs["baseline"]) for name in names]),
         work=np.array([macs[name] / average for name in names]),
         controls=tuple(row["control"] for row in rows),

@@ -180,6 +180,7 @@ def train(job: Job, _beat: Beat) -> str:
     kept |= {"test_labels": test.labels.astype(np.uint8), "test": evaluation.predictions.astype(np.uint8)}
     kept["test_soft"] = np.round(255 * evaluation.soft).astype(np.uint8)
     kept["seconds"] = np.array([record.seconds for record in history])
+    kept["made"] = np.array(f"{hardware(job.device)}; {', '.join(f'{k} {v}' for k, v in versions().items())}")
     with atomic(job.file) as temporary:
         np.savez_compressed(temporary, **kept)
     tops = " ".join(f"{record.metrics['top1']:.3f}" for record in history if record.metrics)
@@ -205,13 +206,13 @@ def pack(out: Path, file: Path, rows: list[Row], facts: dict[str, Any]) -> None:
         content[f"{variant}_validation"] = np.array([[[r[f"validation{e}"] for e in judged] for r in s] for s in runs])
         content[f"{variant}_test"] = np.array([[r["test"] for r in s] for s in runs])
         content[f"{variant}_soft"] = np.array([[[r[f"soft{e}"] for e in judged] for r in s] for s in runs])
-        content[f"{variant}_test_soft"] = np.array([[r["test_soft"] for r in s] for s in runs])
         content["labels"], content["test_labels"] = runs[0][0]["labels"], runs[0][0]["test_labels"]
         sizes = {name: (cost(spec).macs, spec.resolution) for name, spec, _ in trained(rows, settings)}
         facts["variants"][variant] = {
             **asdict(settings), "rungs": judged, "seeds": seeds, "networks": names,
             "macs": [sizes[name][0] for name in names], "px": [sizes[name][1] for name in names],
             "seconds": [[round(float(r["seconds"].sum()), 1) for r in s] for s in runs],
+            "made": sorted({str(r["made"]) for s in runs for r in s}),
         }  # fmt: skip
     with atomic(file) as temporary:
         np.savez_compressed(temporary, **content)
@@ -221,16 +222,14 @@ def pack(out: Path, file: Path, rows: list[Row], facts: dict[str, Any]) -> None:
 def jobs_of(
     rows: Sequence[Row], variant: str, seeds: Sequence[int], data: Dataset, path: str, px: int, out: Path, device: str
 ) -> list[Job]:  # fmt: skip
-    """What of a variant is not there yet, seed after seed; its images are made at every size that is needed."""
+    """What of a variant is not there yet, seed after seed; images are decoded here, and resized where they are used."""
     jobs = [
         Job(name, spec, seed, variant, path, px, out, device)
         for seed in seeds for name, spec, _ in trained(rows, VARIANTS[variant])
     ]  # fmt: skip
-    jobs = [job for job in jobs if not job.file.exists()]
-    for size in {job.spec.resolution for job in jobs}:
-        for part in (data.train, data.validation, data.test):
-            part.at(size)
-    return jobs
+    for part in (data.train, data.validation, data.test):
+        part.at(part.master_px)
+    return [job for job in jobs if not job.file.exists()]
 
 
 def main() -> None:
@@ -250,8 +249,8 @@ def main() -> None:
     if options.pack:
         facts = {
             "data": data.source.name, "source_digest": data.source.digest, "target_macs": wanted.macs,
-            "space": wanted.space, "classes": list(data.classes), "lr": RATE, "ema_decay": 0.99, "versions": versions(),
-            "hardware": hardware(options.device), "networks": {name: facts for name, _, facts in rows},
+            "space": wanted.space, "classes": list(data.classes), "lr": RATE, "ema_decay": 0.99,
+            "networks": {name: facts for name, _, facts in rows},
             "truth": options.variant, "variants": {},
         }  # fmt: skip
         pack(options.out, options.pack, rows, facts)

@@ -15,6 +15,7 @@ from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.study.answer import RULES, Answer, Certainty, Comparison, Speed
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
+from scalesearch.study.proxy import GPU_MACS
 from scalesearch.study.race import above_guessing
 from scalesearch.study.record import Record
 from scalesearch.study.row import BASELINE, Row
@@ -300,8 +301,9 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told),
+        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told), _unjudged(told),
         _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told), _choice(sure), _seeds(sure),
+        _lead(record.plan),
     )  # fmt: skip
     return tuple(filter(None, said))
 
@@ -332,8 +334,25 @@ def _certainty(told: Answer, sure: Certainty) -> str:
     likely = chance(told.best.best if told.best else 0.0).capitalize()
     return (
         f"{likely} likely the best of {judged}; expected loss {points(sure.loss)} points, "
-        f"at most {points(sure.bound)} ({show_percent(told.level, 0)})."
+        f"at most {points(sure.bound)} ({_level(told)})."
     )
+
+
+def _lead(plan: SearchPlan) -> str:
+    """That a proxy's order need not be that of the networks it stands for, and what to do; nothing without a proxy."""
+    if not is_proxy(plan):
+        return ""
+    own, trained = cost(plan.baseline).macs, cost(plan.proxy.baseline).macs
+    gpu = f", or a GPU, which needs no proxy up to {show_count(GPU_MACS)} FLOPs" if own <= GPU_MACS else ""
+    return (
+        f"A lead, no proof, for networks of {show_count(own)} FLOPs: that proxies of {show_count(trained)} rank as "
+        f"those do is not shown. What checks it: a larger --proxy-flops{gpu}. Where there is no check, the paper's "
+        "coefficients are the default."
+    )
+
+
+def _level(told: Answer) -> str:
+    return f"{round(100 * told.level, 9):g} %"
 
 
 def _no_decision(record: Record, told: Answer) -> tuple[str, ...]:
@@ -412,7 +431,13 @@ def credible_set(told: Answer) -> str:
         return ""
     members, judged = [one.name for one in told.members], sum(one.score is not None for one in told.standings)
     hold = "holds" if len(members) == 1 else "hold"
-    return f"{len(members)} of {judged} {hold} the best one with {show_percent(told.level, 0)}: {names(members)}."
+    return f"{len(members)} of {judged} {hold} the best one with {_level(told)}: {names(members)}."
+
+
+def _unjudged(told: Answer) -> str:
+    """Who has results and no part in the answer; nothing where there is nobody."""
+    out = [one.name for one in told.standings if one.score is None]
+    return f"Not judged, being no better than guessing: {names(out)}." if out else ""
 
 
 def _region(told: Answer, sure: Certainty) -> str:
@@ -420,7 +445,7 @@ def _region(told: Answer, sure: Certainty) -> str:
     depth, width, resolution = ranges
     return (
         f"The best one has depth × {depth}, width × {width} and resolution × {resolution}, each with "
-        f"{show_percent(told.level, 0)}."
+        f"{_level(told)}."
     )
 
 

@@ -151,7 +151,8 @@ class Trainings:
         return self._wanted
 
     def assignment(self, one: Trial) -> Assignment:
-        return Assignment(one, self._checkpoint(one.name, one.number, one.until))
+        earlier = (epochs for epochs in range(1, one.until) if (one.candidate, one.number, epochs) in self.results)
+        return Assignment(one, self._checkpoint(one.name, one.number, one.until), max(earlier, default=0))
 
     def row(self, one: Trial, measurement: Measurement) -> Row:
         candidate = self._agenda.candidate(one.candidate) if one.candidate >= 0 else None

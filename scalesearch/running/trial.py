@@ -44,10 +44,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial, and where its training pauses and goes on from."""
+    """A trial, where its training pauses and goes on from, and the epochs that an earlier result of it covers."""
 
     trial: Trial
     checkpoint: Path | None = None
+    since: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,22 +65,27 @@ class Outcome:
 def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     """Trains one candidate as far as asked, from where it paused, evaluates and counts it.
 
-    A diverging or unaffordable trial comes back with its reason. Raises UserError for what is not the trial's fault:
-    a disk that is full, images or weights that are gone.
+    A diverging or unaffordable trial comes back with its reason. Its seconds hold what an interrupted process spent on
+    it before. Raises UserError for what is not the trial's fault: a disk that is full, images or weights that are gone.
     """
     began = time.perf_counter()
     set_threads(setting.threads)  # beside a GPU, too, where counting is all that a CPU computes
     count = fvcore_count(job.trial.spec)
     nothing, notes = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)), list[str]()
     try:
-        evaluation, loss = _train(setting, job, beat, notes.append)
-    except (NonFiniteLoss, TooLittleMemory, RuntimeError) as error:  # torch raises RuntimeError for much of its own
+        evaluation, loss, earlier = _train(setting, job, beat, notes.append)
+    except (
+        NonFiniteLoss,
+        FloatingPointError,
+        TooLittleMemory,
+        RuntimeError,
+    ) as error:  # torch raises RuntimeError for much of its own
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
         return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), *nothing)
     labels, predictions = evaluation.labels, evaluation.predictions
     correct = int((labels == predictions).sum())
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - began + earlier
     full = job.trial.until == job.trial.train.epochs  # who is trained to the end may be recommended
     passes = latency(job.trial.spec, 1, torch.device(setting.device), LATENCY_PASSES) if full else None
     measurement = Measurement(
@@ -89,7 +95,13 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     return Outcome(measurement, labels, predictions, evaluation.soft)
 
 
-def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]) -> tuple[Evaluation, float]:
+def _train(
+    setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]
+) -> tuple[Evaluation, float, float]:
+    """The evaluation, the last epoch's loss, and the seconds of training that an interrupted process had done.
+
+    Raises NonFiniteLoss, and FloatingPointError where the trained network's outputs are not finite.
+    """
     config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(setting.device)
     arrays, validation = setting.train.at(spec.resolution), setting.validation.at(spec.resolution)
     checkpoint = job.checkpoint
@@ -101,9 +113,14 @@ def _train(setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], 
         arrays, config.batch_size, seed=config.seed, augment=setting.augment, statistics=statistics, device=device
     )
     task, watcher = Task(epochs, steps, classification_loss(config)), Watcher(step=lambda *_: beat(), note=note)
+    began = time.perf_counter()
     history = fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=job.trial.until)
+    earlier = sum(record.seconds for record in history[job.since :]) - (time.perf_counter() - began)
     batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
-    return evaluate(network, _with_beats(batches, beat), precision=config.precision), history[-1].train_loss
+    evaluation = evaluate(network, _with_beats(batches, beat), precision=config.precision)
+    if not np.isfinite(evaluation.soft).all():
+        raise FloatingPointError(f"outputs after epoch {len(history)} are not finite; a smaller --lr may help")
+    return evaluation, history[-1].train_loss, max(0.0, earlier)
 
 
 def _with_beats(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:

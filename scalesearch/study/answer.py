@@ -28,7 +28,7 @@ from scalesearch.study.plan import SearchPlan, networks
 from scalesearch.study.posterior import Posterior
 from scalesearch.study.race import Field, Race, Results, State, learnt, recommended
 from scalesearch.study.row import BASELINE, Row
-from scalesearch.study.statistics import Interval, not_beaten, weigh
+from scalesearch.study.statistics import Interval, not_beaten, seed_spread, weigh
 
 ANSWER_FILE, RECOMMENDATION_FILE = "winners.json", "coefficients.json"
 FORMAT = 2  # of both
@@ -36,8 +36,8 @@ FASTER = 0.9  # of the best one's time: what is not faster than that is not wort
 MORE = 6  # further full trainings whose worth is told
 RULES = {
     "score": "the highest expected score of those trained to the end",
-    "speed": "the fastest of those trained to the end whose expected loss is within the tolerance",
-    "default": "the paper's triple, for want of a decision",
+    "speed": "the fastest of the set and trained to the end whose expected loss is within the tolerance",
+    "default": "for want of a decision",
 }
 
 Verdict = Literal["won", "lost", "not shown", "bought"]
@@ -238,8 +238,8 @@ def conclude(
         return None
     furthest = _furthest(results)
     shown = [c for c in candidates if c.index in furthest]
-    believed = results.posterior(takers, race.full) if state.learnt else None
-    why = _undecided(race, state, takers, results, believed)
+    believed = results.posterior(takers, race.full)
+    why = undecided(race, takers, results, believed)
     if why or believed is None:
         standings = tuple(_standing(takers, c, results, furthest[c.index]) for c in shown)
         default = next((c.name for c in candidates if c.control == "paper"), candidates[0].name)
@@ -247,7 +247,7 @@ def conclude(
     names = {candidate.index: candidate.name for candidate in candidates}
     best = recommended(believed, race.full, results)
     equivalents = believed.equivalents(best, race.tolerance)
-    choice, rule = _fastest(equivalents, speeds, results, race.full)
+    choice, rule = _fastest(race, believed, equivalents, speeds, results)
     certainty = _certainty(race, takers, believed, candidates, (best, choice), names, speeds)
     return Answer(
         level=race.level, undecided="", certainty=certainty,
@@ -266,20 +266,23 @@ def _furthest(results: Results) -> dict[int, int]:
     return furthest
 
 
-def _undecided(race: Race, state: State, takers: Field, results: Results, believed: Posterior | None) -> str:
+def undecided(race: Race, takers: Field, results: Results, believed: Posterior | None) -> str:
     """Why nothing is decided; empty where something is."""
-    if not state.learnt and not results.seeds(BASELINE, race.full):
+    baseline = [key for key in results if key[0] == BASELINE and key[2] == race.full]
+    if baseline and not results.seeds(BASELINE, race.full):
         return "the baseline's trainings failed"
-    if not state.learnt:
+    if baseline and not learnt(results, BASELINE, race.full, takers.majority):
         return "the baseline is not clearly better than guessing the most frequent class"
-    if believed is None:
-        return "no candidate has been trained to the end"
     trained = [n for n in takers.candidates if results.seeds(n, race.full)]
+    if not trained:
+        return "no candidate has been trained to the end"
     if len(trained) < 2:
         return "only one candidate has been trained to the end"
     told = [n for n in trained if learnt(results, n, race.full, takers.majority)]
     if len(told) <= len(trained) / 2:
         return f"{len(trained) - len(told)} of {len(trained)} networks are not clearly better than guessing"
+    if believed is None or len(believed.candidates) < 2:
+        return "only one candidate is clearly better than guessing"
     return ""
 
 
@@ -295,9 +298,14 @@ def _standings(
         one = _standing(takers, candidate, results, furthest[n])
         test: Test = ("in" if tested[n] else "out") if n in tested else "not judged"
         status: Status = "member" if n in members else "outside"
-        standings.append(replace(one, status=status, score=believed.score(n), best=best[n], test=test))
-    expected = {one.name: one.score.value for one in standings if one.score}
-    return tuple(sorted(standings, key=lambda one: (one.status != "member", -one.best, -expected[one.name], one.name)))
+        score = believed.score(n) if n in best else None
+        standings.append(replace(one, status=status, score=score, best=best.get(n, 0.0), test=test))
+    return tuple(sorted(standings, key=_rank))
+
+
+def _rank(one: Standing) -> tuple[bool, float, float, str]:
+    """Members first, by their probability of being the best, then by expected or measured score."""
+    return one.status != "member", -one.best, -(one.score.value if one.score else one.measured - 1), one.name
 
 
 def _standing(takers: Field, candidate: Candidate, results: Results, epochs: int) -> Standing:
@@ -309,21 +317,37 @@ def _standing(takers: Field, candidate: Candidate, results: Results, epochs: int
 
 
 def _tested(race: Race, takers: Field, results: Results) -> dict[int, bool]:
-    """Which of those trained to the end the test leaves in."""
-    trained = [n for n in takers.candidates if results.seeds(n, race.full)]
-    samples = [results.sample(n, race.full) for n in trained]
-    evidence = weigh(samples, [takers.factors[n] for n in trained], results.spread(race.full))
+    """Which of those trained to the end, and not to guessing, the test leaves in."""
+    sound: dict[int, list[int]] = {}
+    for number, seed, epochs in results:
+        if epochs == race.full and results.sound((number, seed, epochs), takers.majority):
+            sound.setdefault(number, []).append(seed)
+    samples = {n: results.sample(n, race.full, seeds) for n, seeds in sorted(sound.items())}
+    trained = [n for n in samples if n != BASELINE]
+    evidence = weigh(
+        [samples[n] for n in trained], [takers.factors[n] for n in trained], seed_spread([*samples.values()])
+    )
     return dict(zip(trained, not_beaten(evidence, race.level).tolist(), strict=True))
 
 
-def _fastest(equivalents: Sequence[int], speeds: Mapping[int, Speed], results: Results, full: int) -> tuple[int, Rule]:
-    """Of those that were trained to the end, the one whose latency and training time together are the smallest, if it
-    saves a tenth of the best one's; else the best one itself."""
-    best = equivalents[0]
-    if best not in speeds:
-        return best, "score"
-    times = {n: _relative(speeds[n], speeds[best]) for n in equivalents if n in speeds and results.seeds(n, full)}
-    choice = min(times, key=lambda n: (times[n], n)) if times else best
+def _fastest(
+    race: Race, believed: Posterior, equivalents: Sequence[int], speeds: Mapping[int, Speed], results: Results
+) -> tuple[int, Rule]:
+    """Whom to recommend: of those trained to the end that may be taken for the best one, the one whose latency and
+    training time together are the smallest, if it saves a tenth of the best one's; else the best one itself.
+
+    Who may be taken for it is in the set and loses no more than is tolerated, in expectation, and at most where the
+    best one does.
+    """
+    best, members = equivalents[0], believed.credible_set(race.level)
+    bounded = believed.loss_bound(best, race.level) <= race.tolerance
+    times = {}
+    for n in equivalents:
+        if best in speeds and n in speeds and n in members and results.seeds(n, race.full):
+            loss = believed.loss_bound(n, race.level) if bounded else believed.expected_loss(n)
+            if loss <= race.tolerance:
+                times[n] = _relative(speeds[n], speeds[best])
+    choice = min(times, key=lambda n: (times[n], n), default=best)
     return (choice, "speed") if times.get(choice, 1.0) < FASTER else (best, "score")
 
 
@@ -357,13 +381,14 @@ def _certainty(
     best, choice = chosen
     values = {c.index: (c.multipliers.depth, c.multipliers.width, c.multipliers.resolution) for c in candidates}
     depth, width, resolution = believed.region(values, race.level)
+    seconds = [speed.epoch_seconds for number, speed in speeds.items() if number != BASELINE]
     return Certainty(
         best=names[best], loss=believed.expected_loss(choice), bound=believed.loss_bound(choice, race.level),
         best_loss=believed.expected_loss(best),
         tolerance=race.tolerance, equivalents=tuple(names[n] for n in believed.equivalents(best, race.tolerance)),
         region=(depth, width, resolution), mean_gap=believed.advantage_over_mean(choice),
         seed_sd=believed.seed_sd, more=MORE, more_loss=forecast(believed, MORE),
-        more_seconds=MORE * race.full * mean(one.epoch_seconds for one in speeds.values()) if speeds else None,
+        more_seconds=MORE * race.full * mean(seconds) if seconds else None,
     )  # fmt: skip
 
 

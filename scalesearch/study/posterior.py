@@ -14,7 +14,8 @@ standard deviation everything is Gaussian; these are integrated over a grid, and
 apart from all others, so that it neither widens what is believed of them nor is drawn towards them. Seeds are few and
 their variance differs between networks: it is pooled towards the common one with FREEDOM degrees of freedom, and draws
 are widened to match (Student's t as a scale mixture). Soft scores, where kept, take noise of the images off
-(``_softened``). The baseline is no candidate: its score has a wide prior of its own.
+(``_softened``). The baseline is no candidate: its score has a wide prior of its own, and so has that of one that ended
+far behind the middle one, since it says nothing of how near one another the others are.
 
 The model's choices of numbers are from benchmarks/truth: see ``benchmarks/answers``, which also says how often the sets
 and intervals hold.
@@ -28,15 +29,25 @@ from numpy.typing import NDArray
 
 from scalesearch.errors import ScaleSearchError
 from scalesearch.study.row import BASELINE
-from scalesearch.study.statistics import LEVEL, LEVEL_95, TINY, Bools, Floats, Interval, Ints, percentiles
+from scalesearch.study.statistics import (
+    LEVEL,
+    LEVEL_95,
+    SEED_SD_FLOOR,
+    TINY,
+    Bools,
+    Floats,
+    Interval,
+    Ints,
+    percentiles,
+)
 
 Floats32 = NDArray[np.float32]
 DRAWS = 4000
 CARE = 0.8  # of the error that a level allows, what the model is given; see ``careful``
 SLOPE_SDS = (0.0, 0.007, 0.02)  # s: of the score, for a doubling in one dimension
 EFFECT_SDS, EFFECT_WEIGHTS = (0.0015, 0.003, 0.006, 0.011, 0.02, 0.04), (1.0, 1.0, 1.0, 0.5, 0.25, 0.12)  # t
-# median and width of the seeds' log-normal prior, measured 0.6 to 0.8 points; the same at early rungs; the least
-SEED_SD, SEED_SD_WIDTH, EARLY_SEED_SD, SEED_SD_FLOOR = 0.008, 0.6, 0.0125, 0.002
+# median and width of the seeds' log-normal prior, measured 0.6 to 0.8 points; the same at early rungs
+SEED_SD, SEED_SD_WIDTH, EARLY_SEED_SD = 0.008, 0.6, 0.0125
 # its posterior is integrated at these quantiles with these weights (Gauss-Hermite, three nodes)
 SEED_SD_AT, SEED_SD_WEIGHTS = (0.042, 0.5, 0.958), (1 / 6, 2 / 3, 1 / 6)
 SHARED_SEED = 0.1  # share of the excess's variance that all networks of a seed have in common; measured 0.1
@@ -47,7 +58,8 @@ FLIPS, FLIPS_ALONE = 0.95, 0.43
 DISCREPANCY, DISCREPANCY_FLOOR, DISCREPANCY_FREEDOM = 0.01, 0.006, 4.0  # sd of v, measured to 0.6 points: usual, least
 EARLY_SLOPE_SD = 0.02  # of b_r
 DOUBT = 0.1  # share of the draws that leave early rungs out
-VAGUE = 0.3  # sd of the priors of μ, μ_r and of the baseline
+VAGUE = 0.3  # sd of the priors of μ, μ_r, of the baseline and of who is far behind
+FAR, FAR_ERRORS = 0.1, 4.0  # behind the middle one by more than this and so many standard errors
 # of soft score on accuracy, measured 0.31 to 0.56, and its weight, a sum of squared accuracies
 SOFT_SLOPE, SOFT_SLOPE_WEIGHT = 0.5, 5e-4
 SOFT_RESIDUAL, SOFT_FREEDOM = 0.0015, 4.0  # sd of a network's soft score about that line, and the weight of this prior
@@ -167,8 +179,9 @@ class Posterior:
         return float(self._losses(choice).mean())
 
     def loss_bound(self, choice: int, level: float = LEVEL) -> float:
-        """What that loss stays below at a level."""
-        return float(np.quantile(self._losses(choice), careful(level)))
+        """What that loss stays below at a level, and no less than what is expected: it may be rare and large."""
+        losses = self._losses(choice)
+        return float(max(np.quantile(losses, careful(level)), losses.mean()))
 
     def score(self, number: int, level: float = LEVEL_95) -> Interval:
         """A network's expected score, and where it lies."""
@@ -194,15 +207,14 @@ class Posterior:
         return (choice, *(other for other in near if other != choice))
 
     def region(self, values: Mapping[int, tuple[float, ...]], level: float = LEVEL) -> tuple[Interval, ...]:
-        """Where the best candidate's values lie: for each of them the mean and the interval, both ends a candidate's.
+        """Where the best candidate's values lie: of each the mean, and the interval that the credible set spans.
 
         Args:
             values: of each candidate, such as its realised multipliers.
         """
-        best = np.array([values[number] for number in self.candidates])[self._best()]
-        tail = (1 - careful(level)) / 2
-        ends = np.quantile(best, [tail, 1 - tail], axis=0, method="inverted_cdf")
-        columns = zip(best.mean(axis=0).tolist(), *ends.tolist(), strict=True)
+        best = np.array([values[number] for number in self.candidates])[self._best()].mean(axis=0)
+        members = np.array([values[number] for number in self.credible_set(level)])
+        columns = zip(best.tolist(), members.min(axis=0).tolist(), members.max(axis=0).tolist(), strict=True)
         return tuple(Interval(*column) for column in columns)
 
     def _scores(self) -> Floats:
@@ -493,9 +505,13 @@ def _solved(
     spread = _spread(data.of(ends), SEED_SD)
     noises = [_noise(readings, data, ends, sd) for sd in spread.values]
     vague = VAGUE**2 * (np.outer(ours, ours) + np.outer(~ours, ~ours))
+    far = np.isin(np.arange(len(known)), place[_far(data, noises[len(noises) // 2], theirs, unit)])
+
+    def effects(t: float) -> Floats:
+        return np.where(far, VAGUE, np.where(ours, t, 0.0))
 
     def prior(s: float, t: float) -> Floats:
-        return np.asarray(vague + s**2 * x @ x.T + t**2 * np.diag(ours.astype(float)))
+        return np.asarray(vague + s**2 * x @ x.T + np.diag(effects(t) ** 2))
 
     points = [(s, t, k) for s in SLOPE_SDS for t in EFFECT_SDS for k in range(len(noises))]
     grid = [(s * unit, t * unit, k) for s, t, k in points]
@@ -515,11 +531,11 @@ def _solved(
     for point in np.flatnonzero(np.diff(stops, prepend=0)).tolist():
         (s, t, k), apart = grid[point // evidence.shape[1]], point % evidence.shape[1]
         at = slice(stops[point - 1] if point else 0, stops[point])
-        effects = np.where(ours, t, 0.0)
+        own_sd = effects(t)
         if apart:
-            effects[places[apart - 1]] = np.hypot(t, APART_SD * unit)
-        covariance = prior(s, 0.0) + np.diag(effects**2)
-        drawn = effects * own[at] + s * common[at, 2:] @ x.T + VAGUE * np.where(ours, common[at, :1], common[at, 1:2])
+            own_sd[places[apart - 1]] = np.hypot(own_sd[places[apart - 1]], APART_SD * unit)
+        covariance = vague + s**2 * x @ x.T + np.diag(own_sd**2)
+        drawn = own_sd * own[at] + s * common[at, 2:] @ x.T + VAGUE * np.where(ours, common[at, :1], common[at, 1:2])
         shown = drawn[:, place] + errors[at] @ roots[k].T
         answer = np.linalg.solve(covariance[np.ix_(place, place)] + noises[k], covariance[place])
         scores[at] = middle + y @ answer + (drawn - shown @ answer) * wide[at]
@@ -527,6 +543,14 @@ def _solved(
     noise = _noise(readings, data, ends, spread.mean.value)
     gains = _gains(prior(*at_mean), noise, data, place, full, _variance(data.of(ends), spread.mean.value))
     return scores, gains, spread.mean
+
+
+def _far(data: _Data, noise: Floats, theirs: Bools, unit: float) -> Ints:
+    """The readings of candidates trained to the end that are far behind the middle one of these, beyond any doubt."""
+    rows = np.flatnonzero(theirs)
+    middle = rows[np.argsort(data.scores[rows])[len(rows) // 2]]
+    errors = np.sqrt(np.maximum(noise[rows, rows] + noise[middle, middle] - 2 * noise[rows, middle], 0.0))
+    return np.asarray(rows[data.scores[middle] - data.scores[rows] > FAR * unit + FAR_ERRORS * errors])
 
 
 def _evidence(y: Floats, covariance: Floats, picked: Floats, unit: float) -> Floats:

@@ -29,10 +29,8 @@ from scalesearch.study.statistics import (
     Bools,
     Floats,
     Sample,
-    SeedSpread,
     resample,
     sample,
-    seed_spread,
     wilson_interval,
 )
 
@@ -100,12 +98,10 @@ class State:
     Args:
         wanted: trainings to run now, most wanted first; empty when the race is over.
         planned: trainings that there will be in the end, if no tolerance is met before.
-        learnt: False where the baseline was trained to the end and is no better than guessing.
     """
 
     wanted: tuple[Key, ...]
     planned: int
-    learnt: bool = True
 
 
 class Results:
@@ -119,7 +115,7 @@ class Results:
         self._seeds: dict[tuple[int, int], dict[int, Bools]] = {}
         self._resampled: dict[Key, Floats] = {}
         self._samples: dict[tuple[int, int, tuple[int, ...]], Sample] = {}
-        self._posteriors: dict[tuple[tuple[Network, ...], int, frozenset[Key]], Posterior | None] = {}
+        self._posteriors: dict[tuple[tuple[Network, ...], float, int, frozenset[Key]], Posterior | None] = {}
         for key, right in (known or {}).items():
             self.add(key, right)
 
@@ -139,6 +135,11 @@ class Results:
         self._shown[key] = None if right is None else Shown(number, seed, epochs, right, soft)
         if right is not None:
             self._seeds.setdefault((number, epochs), {})[seed] = right
+
+    def sound(self, key: Key, majority: float) -> bool:
+        """Whether this training ended, and with a network that is clearly better than guessing."""
+        one = self._shown.get(key)
+        return one is not None and above_guessing(float(one.right.sum()), len(one.right), majority)
 
     def seeds(self, number: int, epochs: int) -> Mapping[int, Bools]:
         """Seed → which images were right, of one candidate at one number of epochs, by seed; failed ones are not in."""
@@ -167,21 +168,19 @@ class Results:
             )
         return self._samples[place]
 
-    def spread(self, epochs: int) -> SeedSpread | None:
-        """Between seeds, of everything trained for so long, the baseline included."""
-        return seed_spread([self.sample(number, epochs) for number in self.numbers(epochs)])
-
     def posterior(self, field: Field, full: int, known: Collection[Key] | None = None) -> Posterior | None:
-        """What is known of the scores after ``full`` epochs, from all trainings or those of ``known``.
+        """What is known of the scores after ``full`` epochs, from all sound trainings or those of ``known``.
 
-        Asked again, it is not computed again.
+        Who was trained to the end and learnt nothing is left out altogether. Asked again, it is not computed again.
         """
         keys = frozenset(self._shown if known is None else known)
-        question = (field.networks, full, keys)
+        question = (field.networks, field.majority, full, keys)
         if question not in self._posteriors:
             if len(self._posteriors) >= KEPT:
                 del self._posteriors[next(iter(self._posteriors))]
-            shown = [one for key in sorted(keys) if (one := self._shown[key]) is not None]
+            sound = [key for key in sorted(keys) if self.sound(key, field.majority)]
+            lost = {key[0] for key in keys if key[2] == full} - {key[0] for key in sound if key[2] == full}
+            shown = [one for key in sound if key[0] not in lost and (one := self._shown[key]) is not None]
             self._posteriors[question] = posterior(field.networks, shown, full)
         return self._posteriors[question]
 
@@ -212,13 +211,13 @@ def advance(race: Race, field: Field, results: Results) -> State:
     """What to train next: one pass over the steps of the race."""
     first = _baseline(race)
     if all(key in results for key in first) and not learnt(results, BASELINE, race.full, field.majority):
-        return State((), len(first), learnt=False)
+        return State((), len(first))
     early = _early(race, field)
     # the baseline first; whoever has nothing to do meanwhile goes on with what comes next
     if wanted := _missing(early, results):
         planned = len(first) + len(early) + len(_places(race, field)) * race.seeds + (race.further or 0)
         return State((*_missing(first, results), *wanted), planned)
-    base = [*first, *early, *_full(race, _entrants(race, field, results))]
+    base = [*first, *early, *_full(race, field, _entrants(race, field, results), results)]
     wanted = _missing(base, results) or _further(race, field, results, base)[0]
     return State(wanted, max(len(base) + (race.further or 0), len(results) + len(wanted)))
 
@@ -235,12 +234,12 @@ def outlook(race: Race, field: Field, results: Results) -> tuple[tuple[Key, ...]
     early = _early(race, field)
     ordered = all(key in results for key in early)
     entrants = _entrants(race, field, results) if ordered else _places(race, field)
-    full = _full(race, entrants)
+    full = _full(race, field, entrants, results)
     steps = [_missing(keys, results) for keys in (first, early, full)]
     more, left = ((), 0) if any(steps) else _further(race, field, results, [*first, *early, *full])
     left = 0 if race.further is None else race.further if any(steps) else left  # nobody knows how many a time allows
     open_ones = ((n, seed, race.full) for seed in itertools.count(race.seeds) for n in entrants)
-    later = itertools.islice((key for key in open_ones if key not in results and key not in more), left)
+    later = itertools.islice((key for key in open_ones if key not in results and key not in (*full, *more)), left)
     return (*steps, (*more, *later))
 
 
@@ -252,8 +251,13 @@ def _baseline(race: Race) -> list[Key]:
     return [(BASELINE, seed, race.full) for seed in range(max(BASELINE_SEEDS, race.seeds))]
 
 
-def _full(race: Race, entrants: Collection[int]) -> list[Key]:
-    return [(n, seed, race.full) for seed in range(race.seeds) for n in entrants]
+def _full(race: Race, field: Field, entrants: Collection[int], results: Results) -> list[Key]:
+    """Every entrant with each seed, then once more where one came to nothing, unless most did: it may be chance."""
+    asked = [(n, seed, race.full) for seed in range(race.seeds) for n in entrants]
+    if _missing(asked, results):
+        return asked
+    lost = dict.fromkeys(key[0] for key in asked if not results.sound(key, field.majority))
+    return asked + [(n, race.seeds, race.full) for n in lost if 2 * len(lost) <= len(entrants)]
 
 
 def _missing(keys: Collection[Key], results: Results) -> tuple[Key, ...]:
@@ -270,17 +274,17 @@ def _places(race: Race, field: Field) -> list[int]:
 def _entrants(race: Race, field: Field, results: Results) -> list[int]:
     """Who is trained to the end: the better half as the early rung ordered them, and those who are in any case.
 
-    Where most are still at guessing, the rung ordered nothing, and all are.
+    Of who is still at guessing then, nothing is known, and it is trained, too; where most are, everybody is.
     """
     if not race.order:
         return list(field.candidates)
-    told = [n for n in field.candidates if learnt(results, n, race.order, field.majority)]
+    told = {n for n in field.candidates if learnt(results, n, race.order, field.majority)}
     if len(told) < len(field.candidates) / 2:
         return list(field.candidates)
     scores = {n: field.factors[n] * (results.accuracy(n, race.order) or 0.0) for n in field.candidates}
     ranked = sorted(field.candidates, key=lambda n: (-scores[n], n))
     better = set(ranked[: math.ceil(SHARE * len(ranked))])
-    return [n for n in ranked if n in better | field.always]
+    return [n for n in ranked if n in better | field.always or n not in told]
 
 
 def _further(race: Race, field: Field, results: Results, base: Collection[Key]) -> tuple[tuple[Key, ...], int]:

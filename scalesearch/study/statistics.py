@@ -40,6 +40,7 @@ Ints = NDArray[np.int64]
 Range = tuple[float, float]  # of an interval: low, high
 LEVEL = 0.9  # of the set that holds the best
 LEVEL_95 = 0.95  # of every interval that is printed
+SEED_SD_FLOOR = 0.002  # between seeds beyond single images, of an accuracy near one half; less near 0 and 1
 DRAWS = 2000
 PEOPLE_DRAWS, PAIR_DRAWS, THRESHOLD_DRAWS = 4000, 500, 20_000
 CARRIED_SDS = (0.002, 0.004, 0.008, 0.016, 0.032)  # of true scores within a size
@@ -139,7 +140,10 @@ def seed_spread(samples: Sequence[Sample]) -> SeedSpread | None:
     """
     freedom = sum(one.seeds - 1 for one in samples)
     excess = sum((one.seeds - 1) * one.excess for one in samples)
-    return SeedSpread(float(np.sqrt(max(0.0, excess / freedom))), freedom) if freedom else None
+    if not freedom:
+        return None
+    unit = float(np.mean([2 * np.sqrt(one.accuracy * (1 - one.accuracy)) for one in samples]))
+    return SeedSpread(max(SEED_SD_FLOOR * unit, float(np.sqrt(max(0.0, excess / freedom)))), freedom)
 
 
 @dataclass(frozen=True, eq=False)

@@ -110,6 +110,8 @@ def test_numbers_in_the_report_are_those_of_the_record(complete: tuple[Path, Rec
 def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(complete: tuple[Path, Record]) -> None:
     text = markdown(complete[0])
     assert "**Accuracy comes from a proxy:**" in text
+    assert "A lead, no proof, for networks of 386M FLOPs: that proxies of 9.74M rank as those do is not shown." in text
+    assert "What checks it: a larger --proxy-flops, or a GPU, which needs no proxy up to 1G FLOPs." in text
     assert "as a smaller proxy (baseline 9.74M multiply-adds at 32 px), 3 epochs, 8000 training images" in text
     assert "cannot change the winner" in text
     assert "a test that assumes no model" in text
@@ -188,6 +190,7 @@ def test_full_training_is_not_called_a_proxy(tmp_path: Path) -> None:
     text = markdown(tmp_path)
     assert "**Accuracy comes from a short training at full size:**" in text
     assert "comes from a proxy" not in text
+    assert "A lead, no proof" not in text
 
 
 def test_names_cannot_break_the_markdown(tmp_path: Path) -> None:

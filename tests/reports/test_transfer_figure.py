@@ -26,7 +26,12 @@ def test_each_network_stands_once_with_both_intervals() -> None:
     across, up = (bars.get_segments()[0] for bars in star.lines[2])  # type: ignore[attr-defined]
     assert across[:, 0] == pytest.approx([64, 67])
     assert up[:, 1] == pytest.approx([74, 77])
-    assert {"depth", "width", "c004"} <= {text.get_text() for text in axes.texts}
+    names = {text.get_text(): text.get_position() for text in axes.texts}
+    assert set(names) == {"depth", "width", "paper", "c004", "c005", "c007", "c009"}
+    ups = sorted(up for _, up in names.values())
+    assert min(np.diff(ups)) >= 0.045 - 1e-9  # none on another
+    assert ups[0] >= 0
+    assert ups[-1] <= 1
     assert "τ 0.50" in figure.get_suptitle()
     assert "φ = 2" in axes.get_ylabel()
 

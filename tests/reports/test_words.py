@@ -88,7 +88,9 @@ def test_ties_name_the_fastest_and_what_it_saves() -> None:
     speeds = {best: Speed(20.0, 100.0), other: Speed(12.4, 71.0)}
     faster = replace(TOLD, recommended=other, rule="speed", speeds=speeds)
     assert f"The fastest of them is {other}: 0.62 × the latency and 0.71 × the training time of {best}." in said(faster)
-    assert "): the fastest of those trained to the end whose expected loss is within the tolerance." in said(faster)
+    assert "): the fastest of the set and trained to the end whose expected loss is within the tolerance." in said(
+        faster
+    )
     assert f"lower the expected loss of {best} from 0.3 to 0.2 points." in said(faster)
     unmeasured = replace(faster, speeds={name: replace(speed, latency_ms=None) for name, speed in speeds.items()})
     assert f"is {other}: 0.71 × the training time of {best}." in said(unmeasured)

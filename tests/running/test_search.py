@@ -15,7 +15,7 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.files import locked
-from scalesearch.nets.modules import build
+from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.weights import open_weights, save_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
@@ -32,6 +32,7 @@ from scalesearch.study.race import Race, exhaustive
 from scalesearch.study.record import FORMAT
 from scalesearch.study.row import Row
 from scalesearch.training.checkpoint import epochs_begun
+from scalesearch.training.history import EpochRecord
 from scalesearch.training.model_file import metadata_of
 from tests.conftest import MakeFolder
 from tests.postgres import Server
@@ -162,6 +163,33 @@ def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_training
     both = run(tmp_path / "b", plan, images, race=PAUSING)
     assert measured([row for row in both if row.epochs == 1]) == measured([row for row in expected if row.epochs == 1])
     assert measured([row for row in both if row.epochs == 2]) == measured(longer)
+
+
+def test_a_resumed_training_is_timed_whole(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Speed decides between equals: what an interrupted process did counts, what an earlier result covers does not."""
+    plan = make_plan(images, train=replace(make_plan(images).train, epochs=3))
+    history = [EpochRecord(epoch, 1.0, 0.1, 100.0, {}) for epoch in range(3)]
+    monkeypatch.setattr("scalesearch.running.trial.fit", lambda *given, **named: history)
+    setting = Setting(images.train, images.validation, Augment(flip=True), "cpu")
+    for since, seconds in ((0, 300), (1, 200)):
+        job = Assignment(trial(plan, plan.enumerate().candidates, (0, 0, 3)), None, since)
+        assert seconds <= run_trial(setting, job, lambda: None).measurement.seconds < seconds + 60
+
+
+def test_a_network_whose_outputs_are_not_finite_has_failed(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the averaged weights overflow, every loss may have been finite."""
+
+    def spoilt(network: MBConvNet, *given: Any, **named: Any) -> Sequence[EpochRecord]:
+        for parameter in network.classifier.parameters():
+            parameter.data.fill_(torch.nan)
+        return [EpochRecord(0, 1.0, 0.1, 1.0, {})]
+
+    monkeypatch.setattr("scalesearch.running.trial.fit", spoilt)
+    plan = make_plan(images)
+    one = trial(plan, plan.enumerate().candidates, (0, 0, 1))
+    outcome = run_trial(Setting(images.train, images.validation, Augment(), "cpu"), Assignment(one), lambda: None)
+    assert "outputs after epoch 1 are not finite" in outcome.measurement.reason
+    assert len(outcome.soft) == 0
 
 
 def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset) -> None:

@@ -280,3 +280,39 @@ def test_no_search_there(tmp_path: Path) -> None:
     assert read_answer(tmp_path) is None
     with pytest.raises(UserError, match="scalesearch grid"):
         read_recommendation(tmp_path)
+
+
+def test_a_network_recommended_for_its_speed_is_one_that_may_be_taken_for_the_best() -> None:
+    """In the set, within the tolerance of whoever is the best, and with a bound that the race stopped at."""
+    quick = 0
+    for repeat in range(20):
+        rng = np.random.default_rng(repeat)
+        accuracies = {n: 0.7 + rng.normal(0, 0.004) for n in (BASELINE, *NUMBERS)}
+        speeds = {n: Speed(rng.uniform(1, 9), rng.uniform(1, 9)) for n in NUMBERS}
+        answer = concluded(trained(accuracies, seeds=3), replace(RACE, tolerance=0.02), speeds)
+        assert answer.certainty is not None
+        assert answer.certainty.bound >= answer.certainty.loss
+        if answer.rule == "speed":
+            quick += 1
+            assert answer.recommended in {one.name for one in answer.members}
+            assert answer.certainty.loss <= 0.02
+            if concluded(trained(accuracies, seeds=3), replace(RACE, tolerance=0.02)).certainty.bound <= 0.02:  # type: ignore[union-attr]
+                assert answer.certainty.bound <= 0.02
+    assert quick > 2
+
+
+def test_whether_the_baseline_has_learnt_depends_on_its_trainings_alone() -> None:
+    results = trained({**EQUAL, BASELINE: 0.1})
+    answers = [concluded(results, race) for race in (RACE, exhaustive(RACE, 3), replace(RACE, further=9))]
+    assert {one.undecided for one in answers} == {answers[0].undecided}
+    assert "guessing" in answers[0].undecided
+
+
+def test_who_is_at_guessing_stands_last_without_a_score() -> None:
+    lost = NUMBERS[1]
+    answer = concluded(trained({**EQUAL, lost: 0.1}, seeds=2))
+    last = answer.standings[-1]
+    assert (last.name, last.score, last.best, last.status, last.test) == (
+        CANDIDATES[lost].name, None, 0.0, "outside", "not judged",
+    )  # fmt: skip
+    assert all(one.score for one in answer.standings[:-1])

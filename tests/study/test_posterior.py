@@ -231,3 +231,27 @@ def test_networks_must_be_judged_on_the_same_images() -> None:
     networks, shown = search([0.5, 0.5])
     with pytest.raises(ScaleSearchError, match="same images"):
         posterior(networks, [*shown, Shown(0, 9, FULL, np.ones(7, bool))], FULL)
+
+
+def test_who_is_far_behind_neither_widens_what_is_believed_of_the_others_nor_is_drawn_to_them() -> None:
+    near = [0.5, 0.501, 0.499, 0.5, 0.502, 0.498, 0.5, 0.5]
+    alone, beside = known(search(near)), known(search([*near, 0.15, 0.2, 0.25]))
+    for number in alone.candidates:
+        spread = [np.subtract(*np.quantile(one.of(number) - one.of(0), [0.95, 0.05])) for one in (alone, beside)]
+        assert spread[1] <= 1.15 * spread[0]
+    far = np.array([beside.score(number).value for number in (8, 9, 10)])
+    assert far == pytest.approx([0.15, 0.2, 0.25], abs=0.05)
+    assert beside.credible_set() == tuple(n for n in beside.credible_set() if n < 8)
+
+
+def test_no_bound_lies_below_what_is_expected() -> None:
+    leader = known(search([0.6, 0.55, 0.5, 0.5]))
+    assert np.quantile(leader.draws[:, 1:].max(axis=1) - leader.of(0), 0.9) == 0  # so that the quantile alone would
+    for number in leader.candidates:
+        assert leader.loss_bound(number) >= leader.expected_loss(number)
+
+
+def test_the_region_is_that_of_the_set() -> None:
+    found = known(search([0.5, 0.51, 0.49, 0.6]))
+    assert found.credible_set() == (3,)
+    assert [(one.low, one.high) for one in found.region({0: (1.0,), 1: (2.0,), 2: (3.0,), 3: (4.0,)})] == [(4.0, 4.0)]

@@ -73,6 +73,21 @@ def test_tables_hold_what_they_say(name: str) -> None:
     assert (accuracy[:, -1] > accuracy[:, 0] + 0.1).all()  # all epochs are more than one
 
 
+@pytest.mark.parametrize("name", ["photos_cifar10", "photos_tiny_imagenet20"])
+def test_proxies_are_of_the_networks_they_stand_for(name: str) -> None:
+    """Each about twice its own baseline, as a search would train it."""
+    path = FOLDER / f"{name}.npz"
+    truth, proxies = tables.read_table(path), tables.read_table(path, "family")
+    assert truth.variant == "photos"
+    assert len(truth.candidates) == len(proxies.candidates) == 11
+    assert set(proxies.names) <= set(truth.names)
+    assert {"depth", "width", "resolution", "paper"} <= set(truth.controls)
+    for table in (truth, proxies):
+        assert table.factors[table.names.index("baseline")] == 1
+        assert table.factors[table.candidates] == pytest.approx(2**-0.07, rel=0.004)
+        assert (table.scores > 1 / table.classes).all()
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_race_loses_little_against_everything(name: str) -> None:
     """Regret on test images that no search sees, two dozen repeats: within exhaustive search's own spread of it."""

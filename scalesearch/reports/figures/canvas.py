@@ -17,6 +17,7 @@ from scalesearch.units import show_count
 # Okabe and Ito's colours, told apart by colour-blind readers; the figures' markers differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 WIDTH_INCHES = 7.0
+NAME_STEP = 0.045  # of the height of axes, between names below each other
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,23 @@ def legend_below(figure: Figure, look: Look) -> None:
     figure.legend(
         entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8
     )
+
+
+def names_beside(axes: Axes, names: Sequence[str], points: Sequence[tuple[float, float]]) -> None:
+    """Names of points in a column right of the axes, in the points' order and clear of each other, each with a line."""
+    low, high = axes.get_ylim()
+    order = sorted(range(len(points)), key=lambda n: points[n][1])
+    wanted = [(points[n][1] - low) / (high - low) for n in order]
+    step = min(NAME_STEP, 1 / len(order))
+    places = [place - step * rank for rank, place in enumerate(wanted)]  # apart by a step: these must not fall
+    level = [max(places[: rank + 1]) for rank in range(len(order))]
+    shift = max(0.0, level[-1] + step * (len(order) - 1) - 1)
+    for rank, n in enumerate(order):
+        axes.annotate(
+            names[n], points[n], (1.02, level[rank] + step * rank - shift), textcoords="axes fraction", va="center",
+            fontsize=8, parse_math=False, annotation_clip=False,
+            arrowprops={"arrowstyle": "-", "color": GREY, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+        )  # fmt: skip
 
 
 def errors(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:

@@ -98,18 +98,12 @@ def transfer_figure(verified: Verification, look: canvas.Look = canvas.FILE) -> 
                 fmt=style.marker, color=style.colour, markersize=style.size, label=style.label, elinewidth=0.8,
                 capsize=2, markeredgecolor="black", markeredgewidth=0.5, zorder=4 if style is STARRED else 2,
             )  # fmt: skip
-    # neighbours in score have their names on different sides
-    for number, one in enumerate(sorted(verified.networks, key=lambda one: one.at_phi.value)):
-        left = number % 2 == 1
-        axes.annotate(
-            one.control or one.name, (100 * one.at_one.value, 100 * one.at_phi.value),
-            xytext=(-6, -11) if left else (6, 5), ha="right" if left else "left", textcoords="offset points",
-            fontsize=8, parse_math=False,
-        )  # fmt: skip
     axes.set_xlabel("score at φ = 1, in points, 95 % interval")
     axes.set_ylabel(f"score at φ = {verified.phi:g}, in points, 95 % interval")
     axes.margins(0.08)
     axes.grid(alpha=0.25)
+    places = [(100 * one.at_one.value, 100 * one.at_phi.value) for one in verified.networks]
+    canvas.names_beside(axes, [one.control or one.name for one in verified.networks], places)
     canvas.legend_below(figure, look)
     return figure
 
