@@ -235,6 +235,8 @@ def cheaper(path: Path, variants: list[str], repeats: int) -> None:
         other = read_table(path, variant)
         epochs = rung if rung is not None else other.rungs[-1]
         places = [table.names.index(other.names[p]) for p in other.candidates]
+        if 2 * len(places) < len(table.candidates):
+            continue  # the controls alone rank nobody
         rng = np.random.default_rng(0)
         taus, regrets, hits = [], [], []
         for _ in range(repeats):
