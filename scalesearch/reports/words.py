@@ -443,10 +443,7 @@ def _unjudged(told: Answer) -> str:
 def _region(told: Answer, sure: Certainty) -> str:
     ranges = [f"{one.low:.2f}" + (f"–{one.high:.2f}" if one.high > one.low else "") for one in sure.region]
     depth, width, resolution = ranges
-    return (
-        f"The best one has depth × {depth}, width × {width} and resolution × {resolution}, each with "
-        f"{_level(told)}."
-    )
+    return f"The best one has depth × {depth}, width × {width} and resolution × {resolution}, each with {_level(told)}."
 
 
 def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:

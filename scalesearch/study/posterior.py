@@ -23,6 +23,7 @@ and intervals hold.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,6 @@ from scalesearch.study.statistics import (
     Floats,
     Interval,
     Ints,
-    percentiles,
 )
 
 Floats32 = NDArray[np.float32]
@@ -148,7 +148,7 @@ class Posterior:
     seed_sd: Interval
     gains: Gains
 
-    @property
+    @cached_property
     def mean(self) -> Floats:
         """Of each network's score, (n,)."""
         return np.asarray(self.draws.mean(axis=0))
@@ -164,7 +164,7 @@ class Posterior:
 
     def probability_best(self) -> dict[int, float]:
         """Of each candidate, summing to 1."""
-        best = np.bincount(self._best(), minlength=len(self.candidates)) / len(self.draws)
+        best = np.bincount(self._best, minlength=len(self.candidates)) / len(self.draws)
         return dict(zip(self.candidates, best.tolist(), strict=True))
 
     def credible_set(self, level: float = LEVEL) -> tuple[int, ...]:
@@ -212,7 +212,7 @@ class Posterior:
         Args:
             values: of each candidate, such as its realised multipliers.
         """
-        best = np.array([values[number] for number in self.candidates])[self._best()].mean(axis=0)
+        best = np.array([values[number] for number in self.candidates])[self._best].mean(axis=0)
         members = np.array([values[number] for number in self.credible_set(level)])
         columns = zip(best.tolist(), members.min(axis=0).tolist(), members.max(axis=0).tolist(), strict=True)
         return tuple(Interval(*column) for column in columns)
@@ -221,15 +221,22 @@ class Posterior:
         """Of the candidates, (draws, candidates)."""
         return self.draws[:, [place for place, number in enumerate(self.numbers) if number != BASELINE]]
 
+    @cached_property
     def _best(self) -> Ints:
         return np.asarray(self._scores().argmax(axis=1))
 
+    @cached_property
+    def _highest(self) -> Floats:
+        return np.asarray(self._scores().max(axis=1))
+
     def _losses(self, choice: int) -> Floats:
-        return np.asarray(self._scores().max(axis=1) - self.of(choice))
+        return np.asarray(self._highest - self.of(choice))
 
 
 def _claimed(draws: Floats, level: float) -> Interval:
-    return percentiles(float(draws.mean()), draws, careful(level))
+    tail = (1 - careful(level)) / 2
+    low, high = np.quantile(draws, [tail, 1 - tail])
+    return Interval(float(draws.mean()), float(low), float(high))
 
 
 @dataclass(frozen=True, eq=False)
