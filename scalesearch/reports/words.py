@@ -5,6 +5,7 @@
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -301,9 +302,9 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told), _unjudged(told),
-        _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told), _choice(sure), _seeds(sure),
-        _lead(record.plan),
+        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told),
+        _unjudged(record, told), _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told),
+        _choice(sure), _seeds(sure), _lead(record.plan),
     )  # fmt: skip
     return tuple(filter(None, said))
 
@@ -434,10 +435,22 @@ def credible_set(told: Answer) -> str:
     return f"{len(members)} of {judged} {hold} the best one with {_level(told)}: {names(members)}."
 
 
-def _unjudged(told: Answer) -> str:
-    """Who has results and no part in the answer; nothing where there is nobody."""
-    out = [one.name for one in told.standings if one.score is None]
-    return f"Not judged, being no better than guessing: {names(out)}." if out else ""
+def _unjudged(record: Record, told: Answer) -> str:
+    """Who has results and no part in the answer, and whose trainings count in part; nothing where there is nobody."""
+    out, full = [one.name for one in told.standings if one.score is None], record.plan.train.epochs
+    said = [f"Not judged, being no better than guessing: {names(out)}."] if out else []
+    rows = [row for row in record.rows if row.status == "done" and row.epochs == full and row.name not in out]
+    lost = Counter(r.name for r in rows if not above_guessing(r.correct, r.images, record.plan.majority))
+    for name, count in sorted(lost.items()):
+        trained = sum(row.name == name for row in rows)
+        said.append(
+            f"{count} of {trained} trainings of {name} ended no better than guessing and {_are(count)} left out."
+        )
+    return " ".join(said)
+
+
+def _are(count: int) -> str:
+    return "is" if count == 1 else "are"
 
 
 def _region(told: Answer, sure: Certainty) -> str:

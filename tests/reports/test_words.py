@@ -66,6 +66,17 @@ def test_every_verdict_has_its_sentence_the_paper_s_first(verdict: Verdict, pape
     assert baseline in lines[2]
 
 
+def test_trainings_at_guessing_are_named() -> None:
+    one = next(row for row in ROWS if row.name == "c004" and row.status == "done" and row.epochs == PLAN.train.epochs)
+    lost = replace(one, seed=7, correct=int(PLAN.majority * one.images))
+    lines = words.answer_lines(record([*ROWS, lost], TOLD))
+    trained = 1 + sum(row.name == "c004" and row.epochs == one.epochs for row in ROWS)
+    assert f"1 of {trained} trainings of c004 ended no better than guessing and is left out." in lines
+    out = replace(TOLD, standings=(*TOLD.standings[:-1], replace(TOLD.standings[-1], score=None)))
+    assert f"Not judged, being no better than guessing: {TOLD.standings[-1].name}." in said(out)
+    assert "no better than guessing" not in said()
+
+
 def test_a_cost_other_than_twofold_is_not_called_doubling() -> None:
     (item,) = [item for item in TOLD.comparisons if item.dimension == "baseline"]
     assert words.comparison(replace(item, cost_ratio=2.3)).startswith("Growing to 2.30 × the FLOPs paid; +1.2 points")
