@@ -13,7 +13,7 @@ from scalesearch.design.candidates import SEARCH_RATIO, Candidate, Enumeration
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT, cost
 from scalesearch.design.scaling import PAPER, Coefficients
-from scalesearch.study.answer import RULES, Answer, Certainty, Comparison, Speed
+from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, relative_time
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
 from scalesearch.study.proxy import GPU_MACS
@@ -438,19 +438,14 @@ def credible_set(told: Answer) -> str:
 def _unjudged(record: Record, told: Answer) -> str:
     """Who has results and no part in the answer, and whose trainings count in part; nothing where there is nobody."""
     out, full = [one.name for one in told.standings if one.score is None], record.plan.train.epochs
-    said = [f"Not judged, being no better than guessing: {names(out)}."] if out else []
+    said = [f"Not judged, without a training to the end that is better than guessing: {names(out)}."] if out else []
     rows = [row for row in record.rows if row.status == "done" and row.epochs == full and row.name not in out]
     lost = Counter(r.name for r in rows if not above_guessing(r.correct, r.images, record.plan.majority))
     for name, count in sorted(lost.items()):
-        trained = sum(row.name == name for row in rows)
-        said.append(
-            f"{count} of {trained} trainings of {name} ended no better than guessing and {_are(count)} left out."
-        )
+        whose, trained = "the baseline" if name == "baseline" else name, sum(row.name == name for row in rows)
+        left = f"{'is' if count == 1 else 'are'} left out"
+        said.append(f"{count} of {trained} trainings of {whose} ended no better than guessing and {left}.")
     return " ".join(said)
-
-
-def _are(count: int) -> str:
-    return "is" if count == 1 else "are"
 
 
 def _region(told: Answer, sure: Certainty) -> str:
@@ -471,9 +466,16 @@ def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:
     if told.rule == "speed":
         saved = _saved(told.speeds[told.recommended], told.speeds[sure.best])
         return (f"{tied} The fastest of them is {told.recommended}: {saved} of {sure.best}.",)
-    measured = [name for name in others if name in told.speeds]
+    longest = max(one.epochs for one in told.standings)
+    ended = {one.name for one in told.standings if one.epochs == longest}
+    measured = [name for name in others if name in told.speeds and name in ended]
     if sure.best in told.speeds and measured:
-        tied += " None of them that was trained to the end saves a tenth of its time."
+        best = told.speeds[sure.best]
+        quick = [name for name in measured if relative_time(told.speeds[name], best) < FASTER]
+        tied += (
+            f" Faster, but outside the set or with more to lose than that against whoever is the best: {names(quick)}."
+            if quick else " None of them that was trained to the end saves a tenth of its time."
+        )  # fmt: skip
     return (tied,)
 
 

@@ -74,12 +74,8 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     nothing, notes = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)), list[str]()
     try:
         evaluation, loss, earlier = _train(setting, job, beat, notes.append)
-    except (
-        NonFiniteLoss,
-        FloatingPointError,
-        TooLittleMemory,
-        RuntimeError,
-    ) as error:  # torch raises RuntimeError for much of its own
+    # torch raises RuntimeError for much of its own
+    except (NonFiniteLoss, FloatingPointError, TooLittleMemory, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         seconds = time.perf_counter() - began
         return Outcome(Measurement(count.macs, count.total, 0, 0, 0.0, seconds, reason), *nothing)

@@ -346,12 +346,12 @@ def _fastest(
         if best in speeds and n in speeds and n in members and results.seeds(n, race.full):
             loss = believed.loss_bound(n, race.level) if bounded else believed.expected_loss(n)
             if loss <= race.tolerance:
-                times[n] = _relative(speeds[n], speeds[best])
+                times[n] = relative_time(speeds[n], speeds[best])
     choice = min(times, key=lambda n: (times[n], n), default=best)
     return (choice, "speed") if times.get(choice, 1.0) < FASTER else (best, "score")
 
 
-def _relative(one: Speed, other: Speed) -> float:
+def relative_time(one: Speed, other: Speed) -> float:
     """Geometric mean of the ratios of latency, where both have one, and of training time."""
     ratios = [one.epoch_seconds / other.epoch_seconds if other.epoch_seconds else 1.0]
     if one.latency_ms and other.latency_ms:

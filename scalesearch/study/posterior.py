@@ -39,6 +39,7 @@ from scalesearch.study.statistics import (
     Floats,
     Interval,
     Ints,
+    percentiles,
 )
 
 Floats32 = NDArray[np.float32]
@@ -46,7 +47,8 @@ DRAWS = 4000
 CARE = 0.8  # of the error that a level allows, what the model is given; see ``careful``
 SLOPE_SDS = (0.0, 0.007, 0.02)  # s: of the score, for a doubling in one dimension
 EFFECT_SDS, EFFECT_WEIGHTS = (0.0015, 0.003, 0.006, 0.011, 0.02, 0.04), (1.0, 1.0, 1.0, 0.5, 0.25, 0.12)  # t
-# median and width of the seeds' log-normal prior, measured 0.6 to 0.8 points; the same at early rungs
+# median and width of the seeds' log-normal prior, measured 0.6 to 0.8 points on networks of 1M, up to 0.4 on 3M; the
+# same at early rungs
 SEED_SD, SEED_SD_WIDTH, EARLY_SEED_SD = 0.008, 0.6, 0.0125
 # its posterior is integrated at these quantiles with these weights (Gauss-Hermite, three nodes)
 SEED_SD_AT, SEED_SD_WEIGHTS = (0.042, 0.5, 0.958), (1 / 6, 2 / 3, 1 / 6)
@@ -234,9 +236,7 @@ class Posterior:
 
 
 def _claimed(draws: Floats, level: float) -> Interval:
-    tail = (1 - careful(level)) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
-    return Interval(float(draws.mean()), float(low), float(high))
+    return percentiles(float(draws.mean()), draws, careful(level))
 
 
 @dataclass(frozen=True, eq=False)

@@ -73,7 +73,10 @@ def test_trainings_at_guessing_are_named() -> None:
     trained = 1 + sum(row.name == "c004" and row.epochs == one.epochs for row in ROWS)
     assert f"1 of {trained} trainings of c004 ended no better than guessing and is left out." in lines
     out = replace(TOLD, standings=(*TOLD.standings[:-1], replace(TOLD.standings[-1], score=None)))
-    assert f"Not judged, being no better than guessing: {TOLD.standings[-1].name}." in said(out)
+    assert (
+        f"Not judged, without a training to the end that is better than guessing: {TOLD.standings[-1].name}."
+        in said(out)
+    )
     assert "no better than guessing" not in said()
 
 
@@ -106,6 +109,9 @@ def test_ties_name_the_fastest_and_what_it_saves() -> None:
     unmeasured = replace(faster, speeds={name: replace(speed, latency_ms=None) for name, speed in speeds.items()})
     assert f"is {other}: 0.71 × the training time of {best}." in said(unmeasured)
     assert "saves a tenth" not in said(replace(TOLD, speeds={}))
+    kept = said(replace(TOLD, speeds=speeds))  # faster, but not to be taken for the best
+    assert f"Faster, but outside the set or with more to lose than that against whoever is the best: {other}." in kept
+    assert "saves a tenth" not in kept
     assert f"With any other one more than 0.5 points are expected to be lost to {best}." in said(equivalents=(best,))
 
 
