@@ -18,10 +18,14 @@ from scalesearch.typed import parse
 
 Value = TypeVar("Value")
 
+PUBLIC, PRIVATE = 0o644, 0o600  # who may read a file: everybody, its owner alone
+
 
 @contextlib.contextmanager
-def atomic(path: Path) -> Iterator[Path]:
+def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     """A temporary path to write to; it becomes ``path`` when the block ends well and vanishes when it does not.
+
+    ``mode``: who may read and write the file; where there is one already that fewer may, it stays so.
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -33,7 +37,8 @@ def atomic(path: Path) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        temporary.chmod(0o644)
+        known = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
+        temporary.chmod(mode & known | PRIVATE)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
         os.replace(temporary, path)
@@ -47,28 +52,28 @@ def atomic(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_bytes(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes, mode: int = PUBLIC) -> None:
     """Bytes, atomically."""
-    with atomic(path) as temporary:
+    with atomic(path, mode) as temporary:
         temporary.write_bytes(content)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mode: int = PUBLIC) -> None:
     """Text in UTF-8, atomically."""
-    with atomic(path) as temporary:
+    with atomic(path, mode) as temporary:
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[object]]) -> None:
+def write_csv(path: Path, rows: Iterable[Sequence[object]], mode: int = PUBLIC) -> None:
     """Comma-separated rows in UTF-8, atomically; the first is the header."""
     table = io.StringIO()
     csv.writer(table).writerows(rows)
-    write_text(path, table.getvalue())
+    write_text(path, table.getvalue(), mode)
 
 
-def write_json(path: Path, values: Any) -> None:
+def write_json(path: Path, values: Any, mode: int = PUBLIC) -> None:
     """Indented JSON, atomically; refuses NaN, which other readers would not take."""
-    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode)
 
 
 class BoundedFile(io.BufferedReader):
@@ -86,6 +91,7 @@ class BoundedFile(io.BufferedReader):
 
 MOST_DIGITS = 30  # of a whole number
 LARGEST_ARRAYS = 256 << 20  # bytes: predictions of 64 million images
+LARGEST_WHOLE = 1 << 30  # bytes, of a file that is read at once
 LARGEST_JSON = 16 << 20  # bytes; Python holds it in up to some twenty times as much memory
 
 
@@ -103,6 +109,20 @@ def require_regular(path: Path, what: str) -> int:
         kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe or device"
         raise UserError(str(path), f"{what} should be here, not {kind}.")
     return status.st_size
+
+
+def read_bytes(path: Path, what: str, most: int = LARGEST_WHOLE) -> bytes:
+    """All bytes of a file; ``what`` names it in the error.
+
+    Raises UserError: missing, no file, larger than ``most`` bytes, or not to be read.
+    """
+    size = require_regular(path, what)
+    if size > most:
+        raise UserError(str(path), f"{what} should be here, of at most {most >> 20} MB, not of {size / 1e6:.0f} MB.")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(str(path), f"{what} cannot be read ({error.strerror or error}).") from None
 
 
 def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -> dict[str, Any]:
@@ -204,6 +224,33 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         problem = f"the folder {folder} is in use by another scalesearch process."
         raise UserError("--run", problem, do="Wait for that process to end, or name another folder.") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+TURN_SECONDS = 120
+
+
+@contextlib.contextmanager
+def turn(path: Path) -> Iterator[None]:
+    """Waits until no other process reads and rewrites this file, and holds it until the block ends.
+
+    Raises UserError where that takes more than two minutes, or the file's folder cannot be written to.
+    """
+    from filelock import FileLock, Timeout  # not needed by commands that only read
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(path.with_name(f".{path.name}.lock"), timeout=TURN_SECONDS, mode=PRIVATE)
+        lock.acquire()
+    except Timeout:
+        problem = f"another process has been changing it for {TURN_SECONDS} seconds."
+        raise UserError(str(path), problem, do="Wait for that process to end.") from None
+    except OSError as error:
+        problem = f"it cannot be written ({error.strerror or error})."
+        raise UserError(str(path), problem, do="Name a place that can be written to.") from None
     try:
         yield
     finally:

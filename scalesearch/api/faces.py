@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
     FPIR,
@@ -18,6 +20,8 @@ from scalesearch.api.options import (
     table_file,
     takes,
 )
+from scalesearch.data.arrays import Pixels
+from scalesearch.data.source import IntArray
 from scalesearch.design.family import named_spec
 from scalesearch.design.scaling import PAPER
 from scalesearch.design.space import load_space
@@ -26,9 +30,12 @@ from scalesearch.errors import UserError
 from scalesearch.faces import gallery as galleries
 from scalesearch.faces import protocols
 from scalesearch.faces.gallery import Gallery, Threshold
-from scalesearch.faces.model import FaceModel, FloatArray, embedding_set, load_model
+from scalesearch.faces.bodies import open_body
+from scalesearch.faces.detection import CLOSE, detector
+from scalesearch.faces.identification import Sighting, flat, sightings
+from scalesearch.faces.model import EmbeddingSet, FaceModel, FloatArray, embedding_set
 from scalesearch.faces.objective import ObjectiveSettings, check
-from scalesearch.faces.photos import NO_FACE, Crowd, Detector, detector, few, list_people, read_crowd
+from scalesearch.faces.photos import NO_FACE, Crowd, Framing, few, largest, list_people, most_alike, read_crowd
 from scalesearch.faces.train import FaceData, FaceRecipe, begin, divide, notes, train
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
 from scalesearch.nets.weights import WeightSource, open_weights
@@ -67,10 +74,10 @@ def fit(asked: FitOptions) -> FaceFit:
     device = choose_device(asked.device)
     prepare(folder)
     with locked(folder):
+        framing = Framing(spec.resolution, detector() if asked.crop else None, CLOSE)
         crowd = read_crowd(
-            people, spec.resolution, _detector(asked.crop), option="--data", skip_broken=asked.skip_broken,
-            progress=watcher.reading,
-        )  # fmt: skip
+            people, framing, option="--data", skip_broken=asked.skip_broken, progress=watcher.reading
+        )
         data = divide(crowd, asked.held_out)
         recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
         for line in _introduction(spec, crowd, data):
@@ -156,42 +163,51 @@ class GalleryChange:
 def enroll(asked: EnrollOptions) -> GalleryChange:
     """Adds people to the gallery, and fits the threshold below which somebody is a member.
 
-    Who is already in is replaced. Without strangers, the threshold rests on how near members come to one another.
+    Who is already in is replaced. Without strangers, the threshold rests on how near members come to one another. It
+    may be called by several processes at once.
 
     Raises:
-        UserError: no such model, a gallery of another model, or photos that are under two names.
+        UserError: no such body, a gallery of another body, or photos that are under two names.
     """
     galleries.check_rate(asked.fpir)
-    model, file = load_model(Path(asked.model)), Path(asked.gallery)
-    gallery, device = _opened(file, model, must_exist=asked.people is None), choose_device(asked.device)
-    read, crowd, strangers = _reader(asked, model), None, None
-    if asked.people is not None:
-        crowd = read(asked.people, "PEOPLE")
-        vectors = embedding_set(model, crowd, device).vectors
-        _check_enrolled(gallery, crowd, vectors, "PEOPLE")
-        for label, name in enumerate(crowd.names):
-            gallery = galleries.add(gallery, name, vectors[crowd.labels == label])
-    if asked.strangers is not None:
-        strangers = read(asked.strangers, "--strangers")
-        if both := sorted(set(strangers.names) & set(gallery.names)):
-            raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
-        vectors = embedding_set(model, strangers, device).vectors
-        _check_enrolled(gallery, strangers, vectors, "--strangers")
-        gallery = galleries.fitted(gallery, asked.fpir, vectors, strangers.labels)
-    elif len(gallery.names) >= 2:
-        gallery = galleries.fitted(gallery, asked.fpir)
-    galleries.save_gallery(file, gallery)
+    model, file, device = open_body(asked.body), Path(asked.gallery), choose_device(asked.device)
+    _opened(file, model, must_exist=asked.people is None)
+    read = _reader(asked, model, device)
+    crowd = None if asked.people is None else read(asked.people, "PEOPLE")
+    strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
+    added = embedding_set(model, crowd, device) if crowd else None
+    others = embedding_set(model, strangers, device) if strangers else None
+    rested = ""
+
+    def change() -> Gallery:
+        nonlocal rested
+        gallery = _opened(file, model, must_exist=asked.people is None)
+        rested = gallery.threshold.basis if gallery.threshold else ""
+        if crowd and added:
+            _check_enrolled(gallery, crowd, added.vectors, "PEOPLE")
+            for label, name in enumerate(added.names):
+                gallery = galleries.add(gallery, name, added.vectors[added.labels == label])
+        if strangers and others:
+            if both := sorted(set(strangers.names) & set(gallery.names)):
+                raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
+            _check_enrolled(gallery, strangers, others.vectors, "--strangers")
+            return galleries.fitted(gallery, asked.fpir, others.vectors, others.labels)
+        return galleries.fitted(gallery, asked.fpir) if len(gallery.names) >= 2 else gallery
+
+    gallery = galleries.update(file, change)
     notes = [*(crowd.notes if crowd else ()), *(strangers.notes if strangers else ())]
     notes += _basis_notes(model, gallery, strangers, crowd)
+    if rested == "strangers" and strangers is None:
+        notes.append("the threshold rested on strangers and now rests on the members: give --strangers again")
     return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
 
 
 def _opened(path: Path, model: FaceModel, *, must_exist: bool) -> Gallery:
-    """The gallery at a path, or an empty one. Raises UserError where another model made it."""
+    """The gallery at a path, or an empty one. Raises UserError where another body made it."""
     if not path.exists() and not must_exist:
-        return galleries.empty_gallery(model.digest, model.network.spec.classes)
+        return galleries.empty_gallery(model.digest, model.dimensions, model.card.name)
     gallery = galleries.load_gallery(path)
-    galleries.require_model(gallery, model.digest, str(path))
+    galleries.require_model(gallery, model, str(path))
     return gallery
 
 
@@ -211,6 +227,11 @@ def _check_enrolled(gallery: Gallery, crowd: Crowd, vectors: FloatArray, option:
 
 def _basis_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, added: Crowd | None) -> list[str]:
     """What makes the threshold worse than it looks."""
+    licence = [f"body {model.card.name}: {model.card.licence}"] if model.card.licence else []
+    return licence + _threshold_notes(model, gallery, strangers, added)
+
+
+def _threshold_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, added: Crowd | None) -> list[str]:
     if gallery.threshold is None:
         return ["with one member and no --strangers there is nothing to fit a threshold on yet"]
     if strangers is not None:
@@ -226,38 +247,48 @@ def _basis_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, ad
 
 @dataclass(frozen=True, eq=False)
 class Identification:
-    """Who is on photos: a row for each face (see ``faces.gallery.identified``), of so many ``photos``, by a
-    ``threshold``."""
+    """Who is on photos.
+
+    Args:
+        rows: of each face as plain values (see ``faces.identification.Sighting.to_dict``).
+        photos: how many were looked at.
+        threshold: by which somebody is a member.
+        interval: 95 % interval of the share that would be taken for a member if all these faces were strangers.
+    """
 
     rows: list[dict[str, Any]] = field(repr=False)
     photos: int
     threshold: Threshold
+    interval: tuple[float, float]
 
 
 @takes(IdentifyOptions)
 def identify(asked: IdentifyOptions) -> Identification:
-    """Names the members on photos and rejects strangers; writes what ``out`` asks for.
+    """Names the members on photos and rejects strangers; writes what is asked for.
 
     Raises:
-        UserError: no such model or gallery, no threshold, or no readable photo.
+        UserError: no such body or gallery, no threshold, or no readable photo.
     """
     out = table_file(asked.out)
-    model, gallery = load_model(Path(asked.model)), galleries.load_gallery(Path(asked.gallery))
-    galleries.require_model(gallery, model.digest, str(asked.gallery))
-    if gallery.threshold is None:
+    model, gallery = open_body(asked.body), galleries.load_gallery(Path(asked.gallery))
+    galleries.require_model(gallery, model, str(asked.gallery))
+    threshold = gallery.threshold
+    if threshold is None:
         raise UserError(
             str(asked.gallery), "the gallery has no threshold yet.",
             do="Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
         )  # fmt: skip
     given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
     files = image_files([str(one) for one in given])
-    detect = _detector(model.crop if asked.crop is None else asked.crop)
-    rows = galleries.identified(model, gallery, files, detect, choose_device(asked.device), asked.reading)
-    if all(row["error"] for row in rows) and not any(row["error"] == NO_FACE for row in rows):
-        raise UserError(str(given[0]), f"none of the photos can be read ({rows[0]['error']}).")
+    device = choose_device(asked.device)
+    seen = list(sightings(model, gallery, files, _framing(model, asked.crop), device, asked.reading))
+    if all(one.error for one in seen) and not any(one.error == NO_FACE for one in seen):
+        raise UserError(str(given[0]), f"none of the photos can be read ({seen[0].error}).")
+    rows = [one.to_dict() for one in seen]
     if out is not None:
-        write_json(out, rows) if out.suffix == ".json" else _write_rows(out, rows)
-    return Identification(rows, len(files), gallery.threshold)
+        write_json(out, rows) if out.suffix == ".json" else _write_rows(out, list(map(flat, rows)))
+    faces = max(1, sum(not one.error for one in seen))
+    return Identification(rows, len(files), threshold, galleries.interval_among(threshold, faces))
 
 
 @takes(MembersOptions)
@@ -281,15 +312,19 @@ def remove(asked: RemoveOptions) -> GalleryChange:
         UserError: nobody of that name.
     """
     names = (asked.name,) if isinstance(asked.name, str) else tuple(asked.name)
-    file = Path(asked.gallery)
-    kept = galleries.load_gallery(file)
-    rate = kept.threshold.fpir if kept.threshold else FPIR
-    for name in names:
-        kept = galleries.remove(kept, name)
-    stays = kept.threshold is not None
-    if not stays and len(kept.names) >= 2:
-        kept = galleries.fitted(kept, rate)
-    galleries.save_gallery(file, kept)
+    file, stays = Path(asked.gallery), False
+
+    def change() -> Gallery:
+        nonlocal stays
+        kept = galleries.load_gallery(file)
+        rate = kept.threshold.fpir if kept.threshold else FPIR
+        for name in names:
+            kept = galleries.remove(kept, name)
+        stays = kept.threshold is not None
+        return galleries.fitted(kept, rate) if not stays and len(kept.names) >= 2 else kept
+
+    galleries.load_gallery(file)  # says where there is none, before anything is made to wait for it
+    kept = galleries.update(file, change)
     return GalleryChange(file, kept, names, stays)
 
 
@@ -314,8 +349,8 @@ def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
         UserError: people or photos that were trained on, people on both sides, or too few of them.
     """
     galleries.check_rate(asked.fpir)
-    model, device = load_model(Path(asked.model)), choose_device(asked.device)
-    read = _reader(asked, model)
+    model, device = open_body(asked.body), choose_device(asked.device)
+    read = _reader(asked, model, device)
     people = read(asked.people, "PEOPLE")
     strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
     _check_disjoint(model, people, strangers)
@@ -330,7 +365,7 @@ def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
     division = protocols.open_set(known, strange, asked.fpir, asked.seed)
     evaluation = FaceEvaluation(
         {
-            "model": model.digest, "people": len(people.names), "photos": len(people), "seed": asked.seed,
+            "body": model.card.name, "model": model.digest, "people": len(people.names), "photos": len(people), "seed": asked.seed,
             "notes": [*people.notes, *(strangers.notes if strangers else ())],
             "verification": protocols.verification(pairs, folds, asked.seed),
             "open_set": protocols.open_set_values(division),
@@ -375,16 +410,25 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
-def _detector(crop: bool) -> Detector | None:
-    return detector() if crop else None
+def _framing(model: FaceModel, crop: bool | None) -> Framing:
+    """How faces come off photos for a body; ``crop``: as the body expects if None."""
+    detect = detector() if (model.crop if crop is None else crop) else None
+    return Framing(model.card.size_px, detect, model.card.template)
 
 
-def _reader(asked: EnrollOptions | FaceEvaluateOptions, model: FaceModel) -> Callable[[str | Path, str], Crowd]:
-    """(folder, option that gave it) → everybody in it, as the model takes them."""
-    size_px, detect = model.network.spec.resolution, _detector(model.crop if asked.crop is None else asked.crop)
+def _reader(
+    asked: EnrollOptions | FaceEvaluateOptions, model: FaceModel, device: torch.device
+) -> Callable[[str | Path, str], Crowd]:
+    """(folder, option that gave it) → everybody in it, as the body takes them."""
+    framing = _framing(model, asked.crop)
+
+    def chooser(pixels: Pixels, labels: IntArray, photos: IntArray) -> IntArray:
+        return most_alike(model.vectors(pixels, device), labels, photos)
 
     def read(folder: str | Path, option: str) -> Crowd:
-        people, skip = list_people(folder, option), asked.skip_broken
-        return read_crowd(people, size_px, detect, option=option, skip_broken=skip, progress=asked.reading)
+        return read_crowd(
+            list_people(folder, option), framing, option=option, chooser=chooser if framing.detect else largest,
+            skip_broken=asked.skip_broken, progress=asked.reading,
+        )  # fmt: skip
 
     return read

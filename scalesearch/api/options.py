@@ -15,7 +15,7 @@ from scalesearch.design.family import LARGEST
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces import LossName, Mining
+from scalesearch.faces import FACE, LossName, Mining
 from scalesearch.study.config import Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
@@ -31,7 +31,7 @@ Tell = Callable[[str], None]  # is told a line of text now and then
 Reading = Callable[[int, int], None]  # is told (done, total) while images are read
 USUAL_SPACE = "efficientnet_b0"
 FACES = Path("runs/faces")
-MODEL, GALLERY = FACES / "model.safetensors", FACES / "gallery.safetensors"  # of faces
+GALLERY = FACES / "gallery.safetensors"  # of faces
 FPIR = 0.01
 P = ParamSpec("P")
 O = TypeVar("O")  # noqa: E741
@@ -214,7 +214,9 @@ HowRounded = Annotated[Rounding | None, Option(
     "How layers and channels are rounded: budget meets the wanted FLOPs, efficientnet does as the released family; as "
     "in the search, or else budget, if left out.", "Scaling")]
 ModelFile = Annotated[SavedModel | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
-FaceModelFile = Annotated[Path | str, Option("The model, which faces fit wrote.", "Members")]
+Body = Annotated[Path | str, Option(
+    "What makes a face into numbers: face, which comes with the extra faces, or a file: a model of faces fit, or the "
+    "card (.toml) of another network.", "Members")]
 GalleryFile = Annotated[Path | str, Option("The gallery: the file that holds the members.", "Members")]
 Strangers = Annotated[str | Path | None, Option(
     "Folder of people who are no members, with a folder of photos for each; if left out some of the people stand "
@@ -222,7 +224,7 @@ Strangers = Annotated[str | Path | None, Option(
 Fpir = Annotated[float, Option(
     "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
 Crop = Annotated[bool | None, Option(
-    "Find faces on the photos and turn them upright first; as the model was trained if left out.", "Data",
+    "Find faces on the photos and turn them upright first; as the body expects if left out.", "Data",
     negative=True)]
 
 
@@ -565,7 +567,7 @@ class EnrollOptions:
         "Folder of people, with a folder of photos for each; nobody is added, the threshold alone fitted, if left out.",
         argument=True)] = None
     _: KW_ONLY
-    model: FaceModelFile = MODEL
+    body: Body = FACE
     gallery: GalleryFile = GALLERY
     strangers: Strangers = None
     fpir: Fpir = FPIR
@@ -581,7 +583,7 @@ class IdentifyOptions:
 
     photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
     _: KW_ONLY
-    model: FaceModelFile = MODEL
+    body: Body = FACE
     gallery: GalleryFile = GALLERY
     crop: Crop = None
     out: TableFile = None
@@ -612,7 +614,7 @@ class FaceEvaluateOptions:
     people: Annotated[str | Path, Option(
         "Folder of people, with a folder of photos for each; none of them may have been trained on.", argument=True)]
     _: KW_ONLY
-    model: FaceModelFile = MODEL
+    body: Body = FACE
     strangers: Strangers = None
     pairs: Annotated[Path | str | None, Option(
         "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")] = None

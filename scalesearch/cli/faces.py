@@ -8,7 +8,6 @@ import typer
 
 from scalesearch.api.options import (
     GALLERY,
-    MODEL,
     EnrollOptions,
     FaceEvaluateOptions,
     FitOptions,
@@ -19,6 +18,7 @@ from scalesearch.api.options import (
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
 from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show_rows
+from scalesearch.faces import FACE
 from scalesearch.training.history import EpochRecord, Watcher
 from scalesearch.units import counted, show_interval, show_percent
 
@@ -49,7 +49,7 @@ def fit(asked: FitOptions, terminal: Terminal) -> None:
             f"{1 - before['loss']:.3f} → {1 - after['loss']:.3f}"
         )
     say(f"Model: {result.file}")
-    say(f"Next: scalesearch faces enroll PEOPLE{_named('model', result.file, MODEL)}")
+    say(f"Next: scalesearch faces enroll PEOPLE --body {result.file}")
 
 
 def _watcher(bar: Bar) -> Watcher:
@@ -95,14 +95,14 @@ def enroll(asked: EnrollOptions, terminal: Terminal) -> None:
     say(f"{result.file}: {len(gallery.names)} people, {counted(len(gallery), 'photo')}{enrolled}")
     if gallery.threshold:
         _say_threshold(gallery.threshold)
-        files = _named("model", asked.model, MODEL) + _named("gallery", asked.gallery, GALLERY)
+        files = _named("body", asked.body, FACE) + _named("gallery", asked.gallery, GALLERY)
         say(f"Next: scalesearch faces identify PHOTOS{files}")
 
 
 def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     """Name the members on photos; reject strangers.
 
-    Confidence is the share of strangers' photos that stayed farther away.
+    A person is found at most once on a photo. Distances are squared, 0 to 4; smaller is more alike.
 
     Example: scalesearch faces identify photos/
     """
@@ -114,28 +114,33 @@ def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json(rows)
         return
+    who = "strangers" if threshold.basis == "strangers" else "other members"
     if asked.out is None:
-        title = "Photos" if len(rows) <= SHOWN else f"The first {SHOWN} (all with --out or --json)"
-        show_rows(title, ("photo", "name", "distance", "confidence"), [_shown(row) for row in rows[:SHOWN]])
+        title = "Faces" if len(rows) <= SHOWN else f"The first {SHOWN} faces (all with --out or --json)"
+        columns = ("photo", "name", "distance", "next", f"{who} as near")
+        show_rows(title, columns, [_shown(row, threshold.photos) for row in rows[:SHOWN]])
     members = sum(row["member"] for row in rows)
-    faces = counted(sum(not row["error"] for row in rows), "face")
-    say(f"{counted(result.photos, 'photo')}, {faces}: {members} of members")
-    if members:
-        say("Confidence: the share of strangers' photos that stayed farther away than this one")
-    say(
-        f"Not a member: from {threshold.distance:.3f} on; 95 % interval of false positives "
-        f"{show_interval(threshold.low, threshold.high)}, fitted on {threshold.basis}"
-    )
+    faces = sum(not row["error"] for row in rows)
+    say(f"{counted(result.photos, 'photo')}, {counted(faces, 'face')}: {members} taken for members, {faces - members} not")
+    say(f"Taken for a member: nearer than {threshold.distance:.3f}, as {show_percent(threshold.expected)} of {who} are")
+    if faces:
+        say(
+            f"Were all {faces} faces of people who are no members, {show_interval(*result.interval)} of them would be "
+            "taken for one (95 % interval)"
+        )
     if asked.out is not None:
         say(f"Written: {asked.out}")
 
 
-def _shown(row: dict[str, Any]) -> list[str]:
-    where = row["file"] + (f" (face {row['face']} of {row['faces']})" if row["faces"] > 1 else "")
+def _shown(row: dict[str, Any], strangers: int) -> list[str]:
+    where = row["file"] + (f" ({row['face']} of {row['faces']})" if row["faces"] > 1 else "")
     if row["error"]:
-        return [where, row["error"], "–", "–"]
-    sure = show_percent(row["confidence"]) if row["member"] else "–"  # says nothing of who is no member
-    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", sure]
+        return [where, row["error"], "–", "–", "–"]
+    runner_up = f"{row['runner_up']} {row['runner_up_distance']:.3f}" if row["runner_up"] else "–"
+    if not row["member"]:
+        runner_up = f"{row['nearest']} {row['distance']:.3f}"
+    near = f"{row['strangers_as_near']} of {strangers}"
+    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", runner_up, near]
 
 
 def members(asked: MembersOptions, terminal: Terminal) -> None:
@@ -197,9 +202,9 @@ def evaluate(asked: FaceEvaluateOptions, terminal: Terminal) -> None:
         )
 
 
-def _named(option: str, file: Path | str, default: Path) -> str:
+def _named(option: str, file: Path | str, default: Path | str) -> str:
     """The option that names a file, where it is not the default."""
-    return "" if Path(file) == default else f" --{option} {file}"
+    return "" if Path(file) == Path(default) else f" --{option} {file}"
 
 
 def _values(gallery: "Gallery") -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ from scalesearch.errors import UserError
 
 LossName = Literal["triplet", "arcface", "cosface", "proxy-nca", "proxy-anchor"]
 Mining = Literal["all", "semi-hard", "batch-hard"]
+FACE = "face"  # the body that comes with the extra
 
 
 def missing_extra(package: str) -> UserError:

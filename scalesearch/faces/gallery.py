@@ -7,33 +7,34 @@ The file holds names and embeddings, nothing of the photos, and of strangers onl
 import difflib
 import json
 import math
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
-import torch
 from safetensors import SafetensorError, safe_open
 
-from scalesearch.data.arrays import Progress
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
-from scalesearch.faces.model import FaceModel, FloatArray, embed
-from scalesearch.faces.photos import NO_FACE, Detector, read_shots
-from scalesearch.files import write_bytes
+from scalesearch.faces.model import FaceModel, FloatArray
+from scalesearch.files import PRIVATE, turn, write_bytes
 from scalesearch.nets.weights import require_version
 from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
 from scalesearch.typed import parse
 
+Basis = Literal["strangers", "members"]
 Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
 TINY = 1e-12
+LENGTH_ERROR = 1e-3
+LONGEST_NAME = 255
 EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
 BLOCK = 256  # photos compared with the whole gallery at a time
 
@@ -63,14 +64,20 @@ class Threshold:
     high: float
     low_next: float
     high_next: float
-    basis: str
+    basis: Basis
+
+    def __post_init__(self) -> None:
+        rates = (self.expected, self.low, self.high, self.low_next, self.high_next)
+        sound = 0 <= self.distance <= 4 and 0 < self.fpir < 1 and all(0 <= rate <= 1 for rate in rates)
+        if not sound or self.photos < 2 or not 1 <= self.people <= self.photos or not 0 < self.effective <= self.photos:
+            raise ValueError("a distance from 0 to 4, rates from 0 to 1 and as many photos as people, at least two")
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; ``Threshold(**values)`` reads them back."""
         return asdict(self)
 
 
-def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: str = "strangers") -> Threshold:
+def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: Basis = "strangers") -> Threshold:
     """The threshold for a false-positive rate.
 
     Args:
@@ -93,6 +100,13 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: st
     )  # fmt: skip
 
 
+def interval_among(threshold: Threshold, faces: int) -> tuple[float, float]:
+    """95 % interval of the rate among so many further faces, all of strangers like those it was fitted on."""
+    place = round(threshold.expected * (threshold.photos + 1))
+    effect = threshold.photos / threshold.effective
+    return next_interval(place, threshold.photos, effect, faces, effect)
+
+
 def check_rate(fpir: float) -> None:
     """Raises UserError for a false-positive rate out of range."""
     if not 0 < fpir < 1:
@@ -104,12 +118,13 @@ class Gallery:
     """Enrolled people.
 
     Args:
-        model: digest of the model that made the embeddings.
+        model: digest of the body that made the embeddings.
         names: of the people, in the order they came.
         labels: int64 (n,), whose each embedding is; ascending, every person has some.
         embeddings: float32 (n, D), unit vectors.
         threshold: None until it is fitted, and after any change of the people that could make it let in more.
         strangers: float32 (m,), sorted: how near stranger photos came when the threshold was fitted.
+        body: what that body is called.
     """
 
     model: str
@@ -118,6 +133,7 @@ class Gallery:
     embeddings: FloatArray
     threshold: Threshold | None = None
     strangers: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
+    body: str = ""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -149,20 +165,30 @@ class Matches:
     distances: FloatArray
 
 
-def empty_gallery(model: str, dimensions: int) -> Gallery:
+def empty_gallery(model: str, dimensions: int, body: str = "") -> Gallery:
     """Nobody yet."""
-    return Gallery(model, (), np.zeros(0, np.int64), np.zeros((0, dimensions), np.float32))
+    return Gallery(model, (), np.zeros(0, np.int64), np.zeros((0, dimensions), np.float32), body=body)
 
 
 def add(gallery: Gallery, name: str, embeddings: FloatArray) -> Gallery:
-    """With one person more; who is already in is replaced. The threshold must be fitted anew."""
+    """With one person more; who is already in is replaced. The threshold must be fitted anew.
+
+    Raises UserError where somebody is in under a name that differs by case or the spelling of accents alone.
+    """
     if name in gallery.names:
         gallery = remove(gallery, name)
+    elif alike := [one for one in gallery.names if _folded(one) == _folded(name)]:
+        problem = f'the gallery has "{alike[0]}", which differs by case or spelling of accents alone.'
+        raise UserError(f'"{name}"', problem, do="Name the folder as the gallery does.")
     labels = np.full(len(embeddings), len(gallery.names), np.int64)
     return replace(
         gallery, names=(*gallery.names, name), labels=np.concatenate((gallery.labels, labels)),
         embeddings=np.concatenate((gallery.embeddings, embeddings)), **_unfitted(),
     )  # fmt: skip
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def remove(gallery: Gallery, name: str) -> Gallery:
@@ -206,6 +232,12 @@ def search(gallery: Gallery, probes: FloatArray) -> Matches:
         places[start : start + BLOCK] = best
         products[start : start + BLOCK] = block[np.arange(len(best)), best]
     return Matches(places, squared(products))
+
+
+def person_distances(gallery: Gallery, probes: FloatArray) -> FloatArray:
+    """Squared distances of each probe (n, D) to each person: (n, people), as ``search`` has them."""
+    blocks = [block for _, block in _person_products(gallery, probes)]
+    return squared(np.concatenate(blocks)) if blocks else np.zeros((0, len(gallery.names)), np.float32)
 
 
 def _person_products(gallery: Gallery, probes: FloatArray) -> Iterator[tuple[int, FloatArray]]:
@@ -258,6 +290,7 @@ def fitted(
     person, and where the model was trained on these members it has learnt to keep them apart: real strangers will come
     nearer.
     """
+    basis: Basis
     if strangers is None:
         distances, labels, basis = others(gallery), gallery.labels, "members"
     else:
@@ -265,26 +298,33 @@ def fitted(
     return replace(gallery, threshold=fit_threshold(distances, labels, fpir, basis), strangers=np.sort(distances))
 
 
-def confidence(gallery: Gallery, distances: FloatArray) -> FloatArray:
-    """The share of stranger photos that stayed farther away than each distance: float32 (n,), 0 to 1.
+def strangers_as_near(gallery: Gallery, distances: FloatArray) -> IntArray:
+    """How many of the photos that the threshold was fitted on came as near to a member, for each distance: (n,).
 
-    A photo is taken for a member where this is at least 1 − FPIR. It is no probability that the name is right: that
-    depends on how many of the people on the photos are members.
+    It says how unusual such a nearness is for somebody who is no member, and nothing of whether the name is right.
     """
-    nearer = np.searchsorted(gallery.strangers, distances, side="right")
-    return (1 - nearer / max(1, len(gallery.strangers))).astype(np.float32)
+    return np.searchsorted(gallery.strangers, distances, side="right").astype(np.int64)
+
+
+def update(path: Path, change: Callable[[], Gallery]) -> Gallery:
+    """Writes what ``change`` makes of the gallery, while no other process changes it: ``change`` reads it itself."""
+    with turn(path):
+        changed = change()
+        save_gallery(path, changed)
+    return changed
 
 
 def save_gallery(path: Path, gallery: Gallery) -> None:
-    """One safetensors file, written whole or not at all: tensors, and names and threshold as JSON beside them."""
+    """One safetensors file, written whole or not at all, that its owner alone may read: tensors, and names and threshold
+    as JSON beside them."""
     header = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
-        "model": gallery.model, "names": json.dumps(list(gallery.names), ensure_ascii=False),
+        "model": gallery.model, "body": gallery.body, "names": json.dumps(list(gallery.names), ensure_ascii=False),
         "threshold": json.dumps(gallery.threshold.to_dict() if gallery.threshold else None),
     }  # fmt: skip
     tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
     copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
-    write_bytes(path, safetensors.numpy.save(copies, metadata=header))
+    write_bytes(path, safetensors.numpy.save(copies, metadata=header), PRIVATE)
 
 
 def load_gallery(path: Path) -> Gallery:
@@ -309,8 +349,10 @@ def load_gallery(path: Path) -> Gallery:
 
 def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
     names = json.loads(header["names"])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+    if not isinstance(names, list) or not all(isinstance(name, str) and _is_name(name) for name in names):
         raise TypeError("names that are none")
+    if len({_folded(name) for name in names}) < len(names):
+        raise ValueError("two people of one name")
     threshold = json.loads(header["threshold"])
     known = parse(Threshold, threshold, "threshold", "a gallery") if threshold else None
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
@@ -318,57 +360,31 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
         raise ValueError("tensors of another shape")
     if sorted(set(labels.tolist())) != list(range(len(names))) or (np.diff(labels) < 0).any():
         raise ValueError("names and embeddings do not belong together")
+    if not (np.abs(np.linalg.norm(embeddings.astype(np.float64), axis=1) - 1) < LENGTH_ERROR).all():
+        raise ValueError("embeddings that are not of length 1")
+    if not ((strangers >= 0) & (strangers <= 4)).all() or (np.diff(strangers) < 0).any():
+        raise ValueError("strangers' distances that are none")
+    if known is not None and len(strangers) != known.photos:
+        raise ValueError("a threshold on other strangers")
     return Gallery(
         header["model"], tuple(names), labels.astype(np.int64), embeddings.astype(np.float32),
-        known, strangers.astype(np.float32),
+        known, strangers.astype(np.float32), header.get("body", ""),
     )  # fmt: skip
 
 
-def require_model(gallery: Gallery, digest: str, where: str) -> None:
-    """Raises UserError where a gallery was made by another model: its embeddings mean nothing to this one."""
-    if gallery.model != digest:
+def _is_name(name: str) -> bool:
+    """Whether a folder can be called so: photos are sorted into folders of these names."""
+    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0") and len(name) <= LONGEST_NAME
+
+
+def require_model(gallery: Gallery, model: FaceModel, where: str) -> None:
+    """Raises UserError where a gallery was made by another body: its embeddings mean nothing to this one."""
+    if gallery.model != model.digest:
+        made = f"{gallery.body} ({gallery.model})" if gallery.body else gallery.model
         raise UserError(
-            where, f"the gallery was made by model {gallery.model}, not by this one, {digest}.",
-            do="Give the model that made it with --model, or enrol everybody again into a new --gallery.",
+            where, f"the gallery was made by the body {made}, not by this one, {model.card.name} ({model.digest}).",
+            do="Give the body that made it with --body, or enrol everybody again into a new --gallery.",
         )  # fmt: skip
-
-
-def identified(
-    model: FaceModel, gallery: Gallery, files: Sequence[str], detect: Detector | None, device: torch.device,
-    progress: Progress | None = None,
-) -> list[dict[str, Any]]:  # fmt: skip
-    """A row for each face (with ``detect`` all faces of a photo, else the photo as it is), in the order of the files.
-
-    Each row: file, face and faces (1, 1 where nothing was looked for), name ("" where nobody is near enough), member,
-    nearest (the member who is nearest all the same), distance (squared, 0 to 4), confidence (see
-    ``gallery.confidence``), error ("" or why there is nothing).
-
-    Raises UserError where the gallery has no threshold.
-    """
-    if gallery.threshold is None:
-        raise UserError("gallery", "it has no threshold yet.")
-    shots = read_shots(files, model.network.spec.resolution, detect, every_face=True, progress=progress)
-    errors = {**dict(shots.unreadable), **dict.fromkeys(shots.faceless, NO_FACE)}
-    of_file: dict[int, list[int]] = {}
-    for place, row in enumerate(shots.rows.tolist()):
-        of_file.setdefault(row, []).append(place)
-    matches = Matches(np.zeros(0, np.int64), np.zeros(0, np.float32))
-    if len(shots.rows):
-        matches = search(gallery, embed(model.network, shots.pixels, model.statistics, device))
-    shares = confidence(gallery, matches.distances)
-    rows: list[dict[str, Any]] = []
-    for number, file in enumerate(files):
-        places = of_file.get(number, [])
-        if not places:
-            rows.append({
-                "file": file, "face": 0, "faces": 0, "name": "", "member": False, "nearest": "", "distance": None,
-                "confidence": None, "error": errors.get(file, NO_FACE),
-            })  # fmt: skip
-        for face, place in enumerate(places, start=1):
-            nearest, distance = gallery.names[matches.people[place]], float(matches.distances[place])
-            member = distance < gallery.threshold.distance
-            rows.append({
-                "file": file, "face": face, "faces": len(places), "name": nearest if member else "", "member": member,
-                "nearest": nearest, "distance": distance, "confidence": float(shares[place]), "error": "",
-            })  # fmt: skip
-    return rows
+    if gallery.embeddings.shape[1] != model.dimensions:
+        problem = f"its embeddings have {gallery.embeddings.shape[1]} numbers, and those of its body {model.dimensions}."
+        raise UserError(where, problem, do="The gallery is damaged: enrol everybody again.")

@@ -1,11 +1,12 @@
-"""A network whose classifier is an embedding: made, started, applied to photos, and kept in a file."""
+"""A network whose classifier is an embedding: made, applied to photos, and kept in a file."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -18,16 +19,21 @@ from scalesearch.data.arrays import Pixels
 from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
+from scalesearch.faces.detection import CLOSE_EYES, EYES, POINTS, Template
 from scalesearch.faces.photos import Crowd
-from scalesearch.files import write_bytes
+from scalesearch.files import PRIVATE, write_bytes
+from scalesearch.nets.face_resnet import DIMENSIONS, FaceResNet
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import digest, read_safetensors, require_version, spec_network
+from scalesearch.nets.weights import digest, listed, misfits, read_safetensors, require_version, spec_network
 from scalesearch.training.device import autocast
 from scalesearch.training.evaluation import judging
-from scalesearch.training.model_file import PIXELS, statistics_of
+from scalesearch.training.model_file import statistics_of
+from scalesearch.typed import parse
 
 FloatArray = npt.NDArray[np.float32]
 BATCH = 128
+LARGEST_NUMBER = 1e4
+SMALLEST_PX, LARGEST_PX = 16, 4096
 
 
 class EmbeddingHead(nn.Module):
@@ -49,8 +55,11 @@ class EmbeddingHead(nn.Module):
         return functional.normalize(self.layers(features).float(), dim=1)
 
 
-def embedder(network: MBConvNet, objective: nn.Module | None = None) -> MBConvNet:
-    """``network``, changed in place: its ``spec.classes`` logits become a unit vector of as many numbers."""
+Network = TypeVar("Network", MBConvNet, FaceResNet)
+
+
+def embedder(network: Network, objective: nn.Module | None = None) -> Network:
+    """``network``, changed in place: what its classifier gives becomes a unit vector of as many numbers."""
     network.classifier = EmbeddingHead(network.classifier, objective)  # type: ignore[assignment]
     return network
 
@@ -67,7 +76,7 @@ def embed(
     vectors: list[FloatArray] = []
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     with judging(network), torch.inference_mode():
-        for images in _images(pixels, statistics, device):
+        for images in images_of(pixels, statistics, device):
             with autocast(device, "auto"):
                 outputs = network(images).float()
                 if flip:
@@ -76,91 +85,39 @@ def embed(
     return np.concatenate(vectors)
 
 
-def _images(pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Iterator[Tensor]:
+def images_of(pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Iterator[Tensor]:
     """uint8 (N, S, S, 3) → normalised batches (B, 3, S, S)."""
     for start in range(0, len(pixels), BATCH):
         chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(device)
         yield normalised(chunk.permute(0, 3, 1, 2), statistics)
 
 
-# Where the embedding layer starts: at the directions that tell the training people apart (Fisher 1936; Rao 1948). A
-# random layer throws ImageNet's features together; linear discriminant analysis of them, in closed form and in seconds,
-# already is an embedding that carries over to other people, and training goes on from there.
-SHRINKAGE = 1.0  # share of the covariance's mean within people that is added to each axis (measured, reports/LOG.md)
-
-Matrix = npt.NDArray[np.float64]
+FORMAT = "scalesearch-faces"
+FORMAT_VERSION = 2  # 1 had no card: a network of a spec, its faces cut by the eyes alone
 
 
-def last_linear(network: MBConvNet) -> nn.Linear:
-    """The layer that makes a network's outputs. Raises UserError where its classifier has no linear layer."""
-    layers = [module for module in network.classifier.modules() if isinstance(module, nn.Linear)]
-    if not layers:
-        raise UserError(f"network {network.spec.name}", "its classifier has no linear layer, which makes embeddings.")
-    return layers[-1]
-
-
-def pooled(network: MBConvNet, pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Matrix:
-    """What the last linear layer is given, for images uint8 (N, S, S, 3): float64 (N, C); modes are put back."""
-    given: list[Matrix] = []
-
-    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
-        given.append(inputs[0].double().cpu().numpy())
-
-    handle = last_linear(network).register_forward_pre_hook(keep)
-    network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    try:
-        with judging(network), torch.no_grad():
-            for images in _images(pixels, statistics, device):
-                network(images)
-    finally:
-        handle.remove()
-    return np.concatenate(given)
-
-
-def discriminants(features: Matrix, labels: IntArray, dimensions: int) -> tuple[Matrix, Matrix]:
-    """Weights (D, C) and bias (D,): features whitened within people, then the main axes between people.
-
-    The embeddings' mean is 0 and their total variance 1. Where there are fewer than D axes between people (people less
-    one), the others are axes of what is left, so that no dimension is empty.
+@dataclass(frozen=True)
+class Card:
+    """What a body is given, and where it comes from.
 
     Args:
-        features: (N, C).
-        labels: int64 (N,), places 0, 1, … of the people.
+        name: what it is called.
+        size_px: side of the faces that it is given.
+        statistics: how their pixels are normalised.
+        template: where eyes, nose and mouth lie on them.
+        licence: what its weights may be used for, or where that is said.
+        source: who made it, of what.
+        same_person: squared distance below which two photos show one person, at one wrong pair in a thousand; None
+            where nobody has measured it.
     """
-    mean = features.mean(0)
-    centred = features - mean
-    counts = np.bincount(labels)
-    means = np.stack([np.bincount(labels, column) for column in centred.T], axis=1) / counts[:, None]
-    within = centred - means[labels]
-    covariance = within.T @ within / len(features)
-    covariance += SHRINKAGE * np.trace(covariance) / len(covariance) * np.eye(len(covariance)) + 1e-12 * np.eye(
-        len(covariance)
-    )
-    whiten = np.linalg.inv(np.linalg.cholesky(covariance)).T  # (C, C): centred @ whiten has variance 1 within people
-    _, _, axes = np.linalg.svd(np.sqrt(counts)[:, None] * (means @ whiten), full_matrices=False)
-    axes = axes[: min(dimensions, len(counts) - 1)]
-    if len(axes) < dimensions:
-        rest = centred @ whiten
-        rest -= rest @ axes.T @ axes
-        _, _, more = np.linalg.svd(rest, full_matrices=False)
-        axes = np.concatenate((axes, more[: dimensions - len(axes)]))
-    weights = (whiten @ axes.T).T
-    weights /= np.sqrt((centred @ weights.T).var(0).sum()) + 1e-12
-    return weights, -(weights @ mean)
 
-
-@torch.no_grad()
-def set_embedding(network: MBConvNet, weights: Matrix, bias: Matrix) -> None:
-    """Puts discriminants into the last linear layer of a network's classifier; fewer than it has leave the rest."""
-    layer = last_linear(network)
-    layer.weight[: len(weights)] = torch.from_numpy(weights).to(layer.weight)
-    own: Tensor | None = layer.bias
-    if own is not None:
-        own[: len(bias)] = torch.from_numpy(bias).to(own)
-
-
-FORMAT = "scalesearch-faces"
-FORMAT_VERSION = 1
+    name: str
+    size_px: int
+    statistics: PixelStatistics
+    template: Template
+    licence: str = ""
+    source: str = ""
+    same_person: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,20 +125,24 @@ class FaceModel:
     """What makes faces into embeddings.
 
     Args:
-        network: images (N, 3, S, S), S = ``network.spec.resolution`` → unit vectors (N, D), D = ``spec.classes``.
-        statistics: how images are normalised.
-        digest: 12 hex digits of the weights; a gallery notes it.
-        crop: whether it was trained on faces that the detector cut out.
-        trained_on: digests of the training photos' pixels, by which they are known again.
+        network: normalised faces (N, 3, S, S), S = ``card.size_px`` → unit vectors (N, ``dimensions``).
+        digest: 12 hex digits of the weights and of what they are given; a gallery notes it.
+        crop: whether it expects faces that the detector cut out.
+        trained_on: digests of the training photos' pixels, by which they are known again, where it was trained here.
         facts: how it was trained, for people.
     """
 
-    network: MBConvNet
-    statistics: PixelStatistics
+    network: nn.Module
+    card: Card
+    dimensions: int
     digest: str
-    crop: bool
-    trained_on: frozenset[str]
-    facts: Mapping[str, Any]
+    crop: bool = True
+    trained_on: frozenset[str] = frozenset()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def vectors(self, pixels: Pixels, device: torch.device) -> FloatArray:
+        """Embeddings float32 (N, D) of faces uint8 (N, S, S, 3), each averaged with its mirror image's."""
+        return embed(self.network, pixels, self.card.statistics, device)
 
 
 @dataclass(frozen=True, eq=False)
@@ -198,32 +159,39 @@ class EmbeddingSet:
 
 def embedding_set(model: FaceModel, crowd: Crowd, device: torch.device) -> EmbeddingSet:
     """A crowd's embeddings."""
-    return EmbeddingSet(crowd.names, crowd.labels, embed(model.network, crowd.pixels, model.statistics, device))
+    return EmbeddingSet(crowd.names, crowd.labels, model.vectors(crowd.pixels, device))
+
+
+def model_digest(weights: str, card: Card) -> str:
+    """12 hex digits: the same weights, given faces cut in another way, make embeddings that mean nothing to these."""
+    given = json.dumps([weights, card.size_px, asdict(card.statistics), card.template.points])
+    return hashlib.sha256(given.encode()).hexdigest()[:12]
 
 
 def save_model(
-    path: Path, network: MBConvNet, statistics: PixelStatistics, *, crop: bool, trained_on: Sequence[str],
-    facts: Mapping[str, Any],
-) -> str:  # fmt: skip
-    """Writes an embedder without what only its training needed; returns the digest. It holds no names."""
+    path: Path, network: nn.Module, card: Card, *, crop: bool, trained_on: Sequence[str], facts: Mapping[str, Any]
+) -> str:
+    """Writes an embedder without what only its training needed; returns the digest. It holds no names of people, and
+    only its owner may read it."""
     state = {
         name.replace("classifier.layers.", "classifier.", 1): tensor.detach().cpu().contiguous()
         for name, tensor in network.state_dict().items()
         if not name.startswith("classifier.objective.")
     }
+    spec = network.spec.to_dict() if isinstance(network, MBConvNet) else None
     metadata = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
-        "spec": json.dumps(network.spec.to_dict()), PIXELS: json.dumps(asdict(statistics)), "crop": json.dumps(crop),
+        "spec": json.dumps(spec), "card": json.dumps(asdict(card)), "crop": json.dumps(crop),
         "trained_on": json.dumps(sorted(trained_on)), "facts": json.dumps(dict(facts), allow_nan=False),
     }  # fmt: skip
-    write_bytes(path, safetensors.torch.save(state, metadata))
-    return digest(state)
+    write_bytes(path, safetensors.torch.save(state, metadata), PRIVATE)
+    return model_digest(digest(state), card)
 
 
 def load_model(path: Path) -> FaceModel:
     """A model that ``save_model`` wrote, in evaluation mode on the CPU.
 
-    Raises UserError for no file, a damaged, foreign or newer one, or tensors that are not the spec's.
+    Raises UserError for no file, a damaged, foreign or newer one, or tensors that are not the network's.
     """
     if not path.exists():
         raise UserError(str(path), "there is no such file.", do="Train a model: scalesearch faces fit --data FOLDER")
@@ -232,13 +200,58 @@ def load_model(path: Path) -> FaceModel:
         kind = metadata.get("format", "without a format")
         raise UserError(str(path), f"this safetensors file ({kind}) is no face model, which faces fit writes.")
     require_version(path, metadata, FORMAT_VERSION)
-    network = spec_network(path, state, metadata)
+    if metadata.get("spec") == "null":
+        network: nn.Module = embedder(face_resnet(path, state))
+        dimensions = len(state["classifier.weight"])
+    else:
+        built = spec_network(path, state, metadata)
+        dimensions, network = built.spec.classes, embedder(built)
     try:
         crop, trained_on, facts = (json.loads(metadata[key]) for key in ("crop", "trained_on", "facts"))
         known = frozenset(map(str, trained_on))
         if not isinstance(facts, dict):
             raise TypeError("facts")
-    except (KeyError, ValueError, TypeError, RecursionError) as error:
+        card = _card(path, network, metadata)
+    except (KeyError, ValueError, TypeError, RecursionError, UserError) as error:
         raise UserError(str(path), f"its metadata are damaged ({error!r}).") from error
-    model = embedder(network).eval()
-    return FaceModel(model, statistics_of(metadata), digest(state), bool(crop), known, facts)
+    weights = digest(state)
+    own = weights if metadata["format_version"] == "1" else model_digest(weights, card)
+    return FaceModel(network.eval(), card, dimensions, own, bool(crop), known, facts)
+
+
+def _card(path: Path, network: nn.Module, metadata: dict[str, str]) -> Card:
+    if metadata["format_version"] == "1":
+        assert isinstance(network, MBConvNet)
+        return Card(network.spec.name, network.spec.resolution, statistics_of(metadata), CLOSE_EYES)
+    card = parse(Card, json.loads(metadata["card"]), str(path), "a face model")
+    check_card(card, str(path))
+    return card
+
+
+def check_card(card: Card, where: str) -> None:
+    """Raises UserError where a card's numbers cannot be used."""
+    numbers = (*card.statistics.mean, *card.statistics.std, *(value for point in card.template.points for value in point))
+    if not all(abs(value) < LARGEST_NUMBER for value in numbers) or min(card.statistics.std) <= 0:
+        raise UserError(where, "its pixel statistics or its template are no finite numbers, deviations above 0.")
+    if not SMALLEST_PX <= card.size_px <= LARGEST_PX:
+        raise UserError(where, f"a face of {card.size_px} px is not between {SMALLEST_PX} and {LARGEST_PX} px.")
+    if len(card.template.points) not in (0, EYES, len(POINTS)):
+        raise UserError(
+            where, f"its template has {len(card.template.points)} points.",
+            do="Give two (the eyes), five (eyes, nose, corners of the mouth), or none for the detector's box.",
+        )  # fmt: skip
+    if card.same_person is not None and not 0 < card.same_person < 4:
+        raise UserError(where, f"same_person is {card.same_person:g}, not a squared distance between 0 and 4.")
+
+
+def face_resnet(path: Path, state: Mapping[str, Tensor]) -> FaceResNet:
+    """The face body with these tensors. Raises UserError where they are not its own."""
+    last = state.get("classifier.weight")
+    dimensions = len(last) if last is not None and last.ndim == 2 else DIMENSIONS
+    with torch.device("meta"):
+        network = FaceResNet(dimensions)
+    if problems := misfits(network.state_dict(), state):
+        raise UserError(str(path), f"its tensors do not fit the face body: {listed(problems)}.")
+    network = network.to_empty(device="cpu")
+    network.load_state_dict(dict(state))
+    return network

@@ -1,21 +1,15 @@
-"""A folder of photos per person: listed, read into squares of pixels, faces found and turned upright. Never on disk.
-
-Faces are found by MTCNN with the weights that come inside facenet-pytorch (Zhang, Zhang, Li & Qiao 2016,
-arXiv:1604.02878). Nothing is downloaded and no photo leaves the process.
-"""
+"""A folder of photos per person: listed, and read into squares of pixels with one face each. Never on disk."""
 
 import hashlib
 import os
 import unicodedata
-import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import Image
+import numpy.typing as npt
 
 from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE, cores
@@ -23,20 +17,13 @@ from scalesearch.data.folder import EXTENSIONS, entries, images_below
 from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
-from scalesearch.faces import missing_extra
+from scalesearch.faces.detection import Detector, Face, Template, aligned
 from scalesearch.units import counted
 
 LAYOUT = "Give a folder that holds a folder of photos for each person."
 SHOWN = 5
 CHUNK = 256
 NO_FACE = "no face found"
-# where the eyes come to lie, as shares of the side: their median place on the training crops of lfw_faces, which were
-# cut by hand-set coordinates from photos aligned by another method (deep funneling)
-EYES = ((0.32, 0.43), (0.68, 0.43))
-LARGEST_SIDE = 1024  # pixels; larger photos are looked at reduced
-SMALLEST_FACE = 24  # pixels, on the photo as it is looked at
-SURE = 0.95  # the detector's own probability, below which a find does not count
-SMALLEST_SIDE = 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,90 +103,17 @@ def _check_names(names: list[str], option: str) -> None:
 
 
 @dataclass(frozen=True)
-class Face:
-    """One face on a photo, in its pixels.
+class Framing:
+    """How faces come off photos.
 
     Args:
-        box: left, top, right, bottom.
-        eyes: the eye on the photo's left, then the one on its right, each (x, y).
-        probability: the detector's own.
+        size_px: side of what a network is given.
+        detect: finds faces, which are then cut out by ``template``; None: the photo's centred square is the face.
     """
 
-    box: tuple[float, float, float, float]
-    eyes: tuple[tuple[float, float], tuple[float, float]]
-    probability: float
-
-    @property
-    def area(self) -> float:
-        """Square pixels of the box."""
-        return max(0.0, self.box[2] - self.box[0]) * max(0.0, self.box[3] - self.box[1])
-
-
-Detector = Callable[[Image.Image], list[Face]]
-
-
-def detector() -> Detector:
-    """Photo → its faces, largest first. Raises UserError where the extra ``faces`` is not installed."""
-    try:
-        from facenet_pytorch import MTCNN
-    except ImportError:
-        raise missing_extra("facenet-pytorch") from None
-    network = MTCNN(keep_all=True, device="cpu", min_face_size=SMALLEST_FACE)
-
-    def detect(photo: Image.Image) -> list[Face]:
-        if min(photo.size) < SMALLEST_SIDE:
-            return []
-        seen = _reduced(photo, LARGEST_SIDE / max(photo.size))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's own, of ragged arrays
-            boxes, probabilities, points = network.detect(seen, landmarks=True)
-        if boxes is None:
-            return []
-        ratio = np.array(photo.size) / np.array(seen.size)
-        faces = [
-            _face(np.asarray(box, dtype=float), np.asarray(marks, dtype=float), float(probability), ratio)
-            for box, marks, probability in zip(boxes, points, probabilities, strict=True)
-        ]
-        return sorted((face for face in faces if face.probability >= SURE), key=lambda face: -face.area)
-
-    return detect
-
-
-def _reduced(photo: Image.Image, scale: float) -> Image.Image:
-    """Where the scale is below 1."""
-    if scale >= 1:
-        return photo
-    width, height = (max(1, round(side * scale)) for side in photo.size)
-    return photo.resize((width, height), Image.Resampling.BOX)
-
-
-def _face(box: Any, marks: Any, probability: float, ratio: Any) -> Face:
-    left, top, right, bottom = (box.reshape(2, 2) * ratio).reshape(-1).tolist()
-    one, other = (marks[:2] * ratio).tolist()
-    return Face((left, top, right, bottom), ((one[0], one[1]), (other[0], other[1])), probability)
-
-
-def aligned(photo: Image.Image, face: Face, size_px: int) -> Pixels:
-    """The face turned, scaled and cut so that its eyes come to lie at ``EYES``: uint8 (S, S, 3).
-
-    What lies beyond the photo is black. The photo is reduced first where the face is large, so that nothing aliases.
-    """
-    wanted = np.array(EYES) * size_px
-    given = np.array(face.eyes)
-    across = np.linalg.norm(wanted[1] - wanted[0])
-    distance = max(float(np.linalg.norm(given[1] - given[0])), 1.0)
-    seen = _reduced(photo, float(2.0 * across / distance))
-    given = given * (np.array(seen.size) / np.array(photo.size))
-    # output (x, y) → input: a rotation with scale, a + bi of complex numbers, and a shift
-    out = wanted[:, 0] + 1j * wanted[:, 1]
-    inside = given[:, 0] + 1j * given[:, 1]
-    turn = (inside[1] - inside[0]) / (out[1] - out[0])
-    if turn == 0:
-        turn = complex(1.0)
-    shift = inside.mean() - turn * out.mean()
-    matrix = (turn.real, -turn.imag, shift.real, turn.imag, turn.real, shift.imag)
-    cut = seen.transform((size_px, size_px), Image.Transform.AFFINE, matrix, Image.Resampling.BICUBIC)
-    return np.asarray(cut, dtype=np.uint8)
+    size_px: int
+    detect: Detector | None = None
+    template: Template = Template()
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,55 +123,84 @@ class Shots:
     Args:
         pixels: uint8 (n, S, S, 3).
         rows: int64 (n,), the file each is from.
-        faces: int64 (n,), how many faces that file has (1 where nothing was looked for).
+        faces: where each is on its photo, largest first; None where nothing was looked for.
+        counts: int64 (n,), how many faces its file has.
         unreadable: (file, reason).
         faceless: files on which no face was found.
     """
 
     pixels: Pixels
     rows: IntArray
-    faces: IntArray
+    faces: tuple[Face | None, ...]
+    counts: IntArray
     unreadable: tuple[tuple[str, str], ...] = ()
     faceless: tuple[str, ...] = ()
 
 
-def read_shots(
-    files: Sequence[str], size_px: int, detect: Detector | None = None, *, every_face: bool = False,
-    progress: Progress | None = None,
-) -> Shots:  # fmt: skip
-    """Reads files; with ``detect`` the largest face of each, or every one, aligned; else the centred square."""
+def read_shots(files: Sequence[str], framing: Framing, progress: Progress | None = None) -> Shots:
+    """Reads files: every face of each, cut out; without a detector the centred square."""
+    size_px, detect = framing.size_px, framing.detect
 
-    def read(file: str) -> list[Pixels] | str:
+    def read(file: str) -> list[tuple[Pixels, Face | None]] | str:
         try:
             if detect is None:
-                return [square(read_rgb(file, DRAFT_OVERSIZE * size_px), size_px)]
+                return [(square(read_rgb(file, DRAFT_OVERSIZE * size_px), size_px), None)]
             photo = read_rgb(file)
-            return [aligned(photo, face, size_px) for face in detect(photo)]
+            return [(aligned(photo, face, size_px, framing.template), face) for face in detect(photo)]
         except UnreadableImageError as error:
             return error.reason
 
     # a detector already uses all cores for one photo
     threads, step = (cores(), CHUNK) if detect is None else (1, 1)
-    contents: list[list[Pixels] | str] = []
+    contents: list[list[tuple[Pixels, Face | None]] | str] = []
     with ThreadPoolExecutor(threads) as pool:
         for start in range(0, len(files), step):
             contents += pool.map(read, files[start : start + step])
             if progress is not None:
                 progress(len(contents), len(files))
-    faces_of = {row: content for row, content in enumerate(contents) if not isinstance(content, str)}
-    chosen = [
-        (face, row, len(content))
-        for row, content in faces_of.items()
-        for face in (content if every_face else content[:1])
-    ]
-    pixels = [face for face, _, _ in chosen]
+    found = {row: content for row, content in enumerate(contents) if not isinstance(content, str)}
+    every = [(pixels, face, row, len(content)) for row, content in found.items() for pixels, face in content]
     return Shots(
-        np.stack(pixels) if pixels else np.zeros((0, size_px, size_px, 3), np.uint8),
-        np.array([row for _, row, _ in chosen], dtype=np.int64),
-        np.array([count for _, _, count in chosen], dtype=np.int64),
+        np.stack([one[0] for one in every]) if every else np.zeros((0, size_px, size_px, 3), np.uint8),
+        np.array([one[2] for one in every], dtype=np.int64),
+        tuple(one[1] for one in every),
+        np.array([one[3] for one in every], dtype=np.int64),
         tuple((file, content) for file, content in zip(files, contents, strict=True) if isinstance(content, str)),
-        tuple(files[row] for row, content in faces_of.items() if not content),
+        tuple(files[row] for row, content in found.items() if not content),
     )
+
+
+Chooser = Callable[[Pixels, IntArray, IntArray], IntArray]
+
+
+def largest(_pixels: Pixels, _labels: IntArray, photos: IntArray) -> IntArray:
+    """Places of the first face of each photo, which is the largest."""
+    return np.unique(photos, return_index=True)[1].astype(np.int64)
+
+
+def most_alike(vectors: npt.NDArray[np.float32], labels: IntArray, photos: IntArray) -> IntArray:
+    """Places of one face of each photo: the one most like the faces on the person's other photos.
+
+    Who stands in the background of one photo is hardly on the others. Where nothing is to be compared with, or two are
+    as like, the largest is taken.
+
+    Args:
+        vectors: float32 (n, D), unit embeddings of all faces, largest first on each photo.
+        labels: int64 (n,), whose folder the photo is in.
+        photos: int64 (n,), which photo it is on; ascending.
+    """
+    chosen = []
+    for label in np.unique(labels):
+        own = np.flatnonzero(labels == label)
+        starts = np.unique(photos[own], return_index=True)[1]
+        # of each face (row) the likeness to the nearest face of each photo (column), not of its own
+        likeness = np.maximum.reduceat(vectors[own] @ vectors[own].T, starts, axis=1)
+        column = np.searchsorted(starts, np.arange(len(own)), side="right") - 1
+        likeness[np.arange(len(own)), column] = 0
+        scores = np.round(likeness.sum(1), 6)
+        ends = [*starts[1:].tolist(), len(own)]
+        chosen += [own[start + int(scores[start:end].argmax())] for start, end in zip(starts, ends, strict=True)]
+    return np.sort(np.array(chosen, dtype=np.int64))
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,33 +231,39 @@ class Crowd:
 
 
 def read_crowd(
-    people: People, size_px: int, detect: Detector | None, *, option: str, skip_broken: bool = False,
+    people: People, framing: Framing, *, option: str, chooser: Chooser = largest, skip_broken: bool = False,
     progress: Progress | None = None,
 ) -> Crowd:  # fmt: skip
-    """Everybody's photos. A photo that is twice in one person's folder counts once.
+    """Everybody's photos, one face of each. A photo that is twice in one person's folder counts once.
+
+    Args:
+        chooser: pixels of all faces, whose folder and which photo they are from → the places to keep, one a photo.
 
     Raises UserError naming unreadable files (unless ``skip_broken``), a photo that two people share, or where no face
     is left.
     """
-    shots = read_shots(people.files, size_px, detect, progress=progress)
+    shots = read_shots(people.files, framing, progress)
     if shots.unreadable and not skip_broken:
         shown = few([f"{file} ({reason})" for file, reason in shots.unreadable])
         problem = f"{counted(len(shots.unreadable), 'file')} cannot be read: {shown}."
         raise UserError(option, problem, do="Remove them, or leave them out with --skip-broken.")
     if not len(shots.rows):
-        raise UserError(option, f"there is no photo {'on which a face was found' if detect else 'that can be read'}.")
-    digests = tuple(pixel_digest(image) for image in shots.pixels)
-    labels = people.labels[shots.rows]
-    files = [people.files[row] for row in shots.rows]
+        found = "on which a face was found" if framing.detect else "that can be read"
+        raise UserError(option, f"there is no photo {found}.")
+    places = chooser(shots.pixels, people.labels[shots.rows], shots.rows)
+    pixels, rows = shots.pixels[places], shots.rows[places]
+    digests = tuple(pixel_digest(image) for image in pixels)
+    labels = people.labels[rows]
+    files = [people.files[row] for row in rows]
     once = _check_shared(digests, labels, files, people.names, option)
-    notes = [*people.notes, *_notes(shots, people)]
+    notes = [*people.notes, *_notes(shots, people, chooser)]
     if copies := len(files) - len(once):
         notes.append(f"{counted(copies, 'photo')} left out as copies of another photo of the same person")
     kept, labels = np.unique(labels[once], return_inverse=True)
     if lost := sorted(set(people.names) - {people.names[label] for label in kept}):
         notes.append(f"without a usable photo, these people are left out: {few(lost)}")
     return Crowd(
-        tuple(people.names[label] for label in kept), shots.pixels[once], labels.astype(np.int64),
+        tuple(people.names[label] for label in kept), pixels[once], labels.astype(np.int64),
         tuple(digests[place] for place in once), tuple(people.below(files[place]) for place in once), tuple(notes),
     )  # fmt: skip
 
@@ -345,13 +294,14 @@ def _check_shared(
     return sorted(first.values())
 
 
-def _notes(shots: Shots, people: People) -> list[str]:
+def _notes(shots: Shots, people: People, chooser: Chooser) -> list[str]:
     notes = []
     if shots.unreadable:
         unread = few([file for file, _ in shots.unreadable])
         notes.append(f"{counted(len(shots.unreadable), 'photo')} that cannot be read left out: {unread}")
     if shots.faceless:
         notes.append(f"{counted(len(shots.faceless), 'photo')} without a face left out: {few(shots.faceless)}")
-    if several := [people.files[row] for row, count in zip(shots.rows, shots.faces, strict=True) if count > 1]:
-        notes.append(f"{counted(len(several), 'photo')} with several faces, the largest taken: {few(several)}")
+    if several := sorted({people.files[row] for row, count in zip(shots.rows, shots.counts, strict=True) if count > 1}):
+        taken = "the largest" if chooser is largest else "the one most like the person's other photos"
+        notes.append(f"{counted(len(several), 'photo')} with several faces, {taken} taken: {few(several)}")
     return notes

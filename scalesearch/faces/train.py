@@ -15,7 +15,9 @@ from scalesearch.data.batches import Augment, Batch, PixelStatistics, training_b
 from scalesearch.data.source import IntArray
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces.model import discriminants, embed, embedder, pooled, save_model, set_embedding
+from scalesearch.faces.detection import CLOSE
+from scalesearch.faces.discriminants import discriminants, pooled, set_embedding
+from scalesearch.faces.model import Card, embed, embedder, save_model
 from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSettings
 from scalesearch.faces.photos import Crowd, choose, few
 from scalesearch.faces.protocols import all_pairs, auc
@@ -242,8 +244,9 @@ def train(
             "loss": recipe.objective.loss, "margin": recipe.objective.margin, "mining": recipe.objective.mining,
             "strategy": config.strategy, "seed": config.seed,
         }  # fmt: skip
+        card = Card(network.spec.name, network.spec.resolution, statistics, CLOSE)
         digest = save_model(
-            folder / MODEL_FILE, network, statistics, crop=crop, trained_on=data.train.digests, facts=facts
+            folder / MODEL_FILE, network, card, crop=crop, trained_on=data.train.digests, facts=facts
         )
         return {
             **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,

@@ -93,7 +93,11 @@ def branch(spec: NetSpec, stage: Stage, layers: Sequence[BlockLayer]) -> nn.Sequ
     return nn.Sequential(*modules)
 
 
-class Block(nn.Module):
+class Repeated(nn.Module):
+    """One of the blocks that a network's body repeats; ``training.sections`` counts them."""
+
+
+class Block(Repeated):
     """One block: a branch, and its input or a projection of it added where ``shortcut_of`` says so.
 
     Activation follows the sum in a ResNet's block and nothing in an MBConv block.

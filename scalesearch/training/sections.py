@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from scalesearch.errors import UserError
-from scalesearch.nets.modules import Block, initialise
+from scalesearch.nets.modules import Repeated, initialise
 from scalesearch.study.config import TrainConfig
 
 HEAD_SECTIONS = 1
@@ -34,7 +34,7 @@ def sections(network: nn.Module) -> tuple[nn.Module, ...]:
     head, features = classifier(network), getattr(network, "features", None)
     parts: list[nn.Module] = []
     for child in features.children() if isinstance(features, nn.Module) else ():
-        blocks = [module for module in child.children() if isinstance(module, Block)]
+        blocks = [module for module in child.children() if isinstance(module, Repeated)]
         parts += blocks or [child]
     hidden = getattr(network, "hidden", None)
     if isinstance(hidden, nn.Module) and any(True for _ in hidden.parameters()):
@@ -47,7 +47,7 @@ def behind_blocks(parts: Sequence[nn.Module]) -> int:
 
     Of a network without blocks the last two count.
     """
-    places = [place for place, section in enumerate(parts) if isinstance(section, Block)]
+    places = [place for place, section in enumerate(parts) if isinstance(section, Repeated)]
     return len(parts) - 1 - places[-1] if places else HEAD_SECTIONS + LAST_CONVOLUTION
 
 
