@@ -29,11 +29,11 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.faces import gallery as galleries
 from scalesearch.faces import protocols
-from scalesearch.faces.gallery import Gallery, Threshold
 from scalesearch.faces.bodies import open_body
 from scalesearch.faces.detection import CLOSE, detector
-from scalesearch.faces.identification import Sighting, flat, sightings
-from scalesearch.faces.model import EmbeddingSet, FaceModel, FloatArray, embedding_set
+from scalesearch.faces.gallery import Gallery, Threshold
+from scalesearch.faces.identification import flat, sightings
+from scalesearch.faces.model import FaceModel, FloatArray, embedding_set
 from scalesearch.faces.objective import ObjectiveSettings, check
 from scalesearch.faces.photos import NO_FACE, Crowd, Framing, few, largest, list_people, most_alike, read_crowd
 from scalesearch.faces.train import FaceData, FaceRecipe, begin, divide, notes, train
@@ -75,9 +75,7 @@ def fit(asked: FitOptions) -> FaceFit:
     prepare(folder)
     with locked(folder):
         framing = Framing(spec.resolution, detector() if asked.crop else None, CLOSE)
-        crowd = read_crowd(
-            people, framing, option="--data", skip_broken=asked.skip_broken, progress=watcher.reading
-        )
+        crowd = read_crowd(people, framing, option="--data", skip_broken=asked.skip_broken, progress=watcher.reading)
         data = divide(crowd, asked.held_out)
         recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
         for line in _introduction(spec, crowd, data):
@@ -365,7 +363,8 @@ def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
     division = protocols.open_set(known, strange, asked.fpir, asked.seed)
     evaluation = FaceEvaluation(
         {
-            "body": model.card.name, "model": model.digest, "people": len(people.names), "photos": len(people), "seed": asked.seed,
+            "body": model.card.name, "model": model.digest, "people": len(people.names), "photos": len(people),
+            "seed": asked.seed,
             "notes": [*people.notes, *(strangers.notes if strangers else ())],
             "verification": protocols.verification(pairs, folds, asked.seed),
             "open_set": protocols.open_set_values(division),

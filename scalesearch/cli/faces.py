@@ -121,7 +121,8 @@ def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
         show_rows(title, columns, [_shown(row, threshold.photos) for row in rows[:SHOWN]])
     members = sum(row["member"] for row in rows)
     faces = sum(not row["error"] for row in rows)
-    say(f"{counted(result.photos, 'photo')}, {counted(faces, 'face')}: {members} taken for members, {faces - members} not")
+    shown = f"{counted(result.photos, 'photo')}, {counted(faces, 'face')}"
+    say(f"{shown}: {members} taken for members, {faces - members} not")
     say(f"Taken for a member: nearer than {threshold.distance:.3f}, as {show_percent(threshold.expected)} of {who} are")
     if faces:
         say(

@@ -315,8 +315,7 @@ def update(path: Path, change: Callable[[], Gallery]) -> Gallery:
 
 
 def save_gallery(path: Path, gallery: Gallery) -> None:
-    """One safetensors file, written whole or not at all, that its owner alone may read: tensors, and names and threshold
-    as JSON beside them."""
+    """One safetensors file for its owner alone, written whole or not at all: tensors, and names and threshold as JSON."""
     header = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
         "model": gallery.model, "body": gallery.body, "names": json.dumps(list(gallery.names), ensure_ascii=False),
@@ -386,5 +385,6 @@ def require_model(gallery: Gallery, model: FaceModel, where: str) -> None:
             do="Give the body that made it with --body, or enrol everybody again into a new --gallery.",
         )  # fmt: skip
     if gallery.embeddings.shape[1] != model.dimensions:
-        problem = f"its embeddings have {gallery.embeddings.shape[1]} numbers, and those of its body {model.dimensions}."
+        width = gallery.embeddings.shape[1]
+        problem = f"its embeddings have {width} numbers, and those of its body {model.dimensions}."
         raise UserError(where, problem, do="The gallery is damaged: enrol everybody again.")

@@ -98,7 +98,7 @@ def sightings(
         chunk = files[start : start + CHUNK]
         shots = read_shots(chunk, framing, _shifted(progress, start, len(files)))
         errors = {**dict(shots.unreadable), **dict.fromkeys(shots.faceless, NO_FACE)}
-        vectors = model.vectors(shots.pixels, device) if len(shots.rows) else np.zeros((0, model.dimensions), np.float32)
+        vectors = model.vectors(shots.pixels, device)
         distances = person_distances(gallery, vectors)
         for row, file in enumerate(chunk):
             places = np.flatnonzero(shots.rows == row)

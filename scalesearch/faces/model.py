@@ -142,6 +142,8 @@ class FaceModel:
 
     def vectors(self, pixels: Pixels, device: torch.device) -> FloatArray:
         """Embeddings float32 (N, D) of faces uint8 (N, S, S, 3), each averaged with its mirror image's."""
+        if not len(pixels):
+            return np.zeros((0, self.dimensions), np.float32)
         return embed(self.network, pixels, self.card.statistics, device)
 
 
@@ -230,7 +232,8 @@ def _card(path: Path, network: nn.Module, metadata: dict[str, str]) -> Card:
 
 def check_card(card: Card, where: str) -> None:
     """Raises UserError where a card's numbers cannot be used."""
-    numbers = (*card.statistics.mean, *card.statistics.std, *(value for point in card.template.points for value in point))
+    places = (value for point in card.template.points for value in point)
+    numbers = (*card.statistics.mean, *card.statistics.std, *places)
     if not all(abs(value) < LARGEST_NUMBER for value in numbers) or min(card.statistics.std) <= 0:
         raise UserError(where, "its pixel statistics or its template are no finite numbers, deviations above 0.")
     if not SMALLEST_PX <= card.size_px <= LARGEST_PX:

@@ -245,9 +245,7 @@ def train(
             "strategy": config.strategy, "seed": config.seed,
         }  # fmt: skip
         card = Card(network.spec.name, network.spec.resolution, statistics, CLOSE)
-        digest = save_model(
-            folder / MODEL_FILE, network, card, crop=crop, trained_on=data.train.digests, facts=facts
-        )
+        digest = save_model(folder / MODEL_FILE, network, card, crop=crop, trained_on=data.train.digests, facts=facts)
         return {
             **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,
             "mining_at_the_end": objective.mining, "held_out_people": len(data.held.names) if data.held else 0,

@@ -96,7 +96,8 @@ def read_dlib(path: Path) -> dict[str, Tensor]:
             weight, bias = values[: -layer.out_channels], values[-layer.out_channels :]
             scale, shift = tensors.next(2 * layer.out_channels).reshape(2, -1)
             folded = weight.reshape(layer.weight.shape) * scale[:, None, None, None]
-            state |= {f"{name}.weight": torch.from_numpy(folded), f"{name}.bias": torch.from_numpy(bias * scale + shift)}
+            state[f"{name}.weight"] = torch.from_numpy(folded)
+            state[f"{name}.bias"] = torch.from_numpy(bias * scale + shift)
     last = layers["classifier"]
     assert isinstance(last, nn.Linear)
     state["classifier.weight"] = torch.from_numpy(
