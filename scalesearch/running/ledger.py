@@ -29,8 +29,10 @@ from scalesearch.study.row import Key, Row, TrialResult, parse_row
 
 FORMAT = 1
 BEAT_SECONDS = 10.0
+TABLES_SECONDS = 90.0  # longer than a suspended process can keep others from it (see ``storage``)
 SILENT_SECONDS = 60.0  # six beats missed: its claims are free again
 FREE, RUNNING, DONE, FAILED = "free", "running", "done", "failed"
+PROC = Path("/proc/self").parent if Path("/proc/self/stat").exists() else Path("/none")
 _AT_ONCE = 500  # keys in a statement
 
 METADATA = sql.MetaData()
@@ -71,8 +73,12 @@ class Ledger:
     def __init__(self, storage: Storage, run: str) -> None:
         self.storage, self.run, self.owner = storage, run, new_owner()
         storage.once()
-        with storage.alone():
-            storage.do(_make_tables)
+        if not storage.do(_has_tables):
+            with storage.alone("tables", TABLES_SECONDS) as mine:
+                if not mine:
+                    problem = f"another process has been making its tables for {TABLES_SECONDS:g} s."
+                    raise UserError(storage.name, problem, do="End that process, or use another database.")
+                storage.do(_make_tables)
         version = storage.do(lambda connection: connection.execute(sql.select(sql.func.max(LEDGERS.c.format))).scalar())
         if version != FORMAT:
             do = "Update scalesearch." if version is not None and version > FORMAT else "Use another database."
@@ -229,6 +235,11 @@ def _some(keys: Sequence[Any]) -> Iterator[Sequence[Any]]:
         yield keys[start : start + _AT_ONCE]
 
 
+def _has_tables(connection: sql.Connection) -> bool:
+    there = sql.inspect(connection).has_table(LEDGERS.name)
+    return there and connection.execute(sql.select(LEDGERS.c.format)).first() is not None
+
+
 def _make_tables(connection: sql.Connection) -> None:
     METADATA.create_all(connection)
     if connection.execute(sql.select(LEDGERS.c.format)).first() is None:
@@ -249,8 +260,7 @@ def machine() -> str:
 def new_owner() -> str:
     """A name for a coordinator in this process, by which another one can tell whether it lives; two in one process
     differ."""
-    started = psutil.Process().create_time()
-    return f"{machine()}|{os.getpid()}|{started:.2f}|{uuid.uuid4().hex[:8]}"
+    return f"{machine()}|{os.getpid()}|{_started(os.getpid())}|{uuid.uuid4().hex[:8]}"
 
 
 def surely_gone(owner: str) -> bool:
@@ -258,10 +268,23 @@ def surely_gone(owner: str) -> bool:
     where, number, started, _ = owner.rsplit("|", 3)
     if where != machine():
         return False
+    now = _started(int(number))
+    return now is None or (now[0] == started[0] and now != started)  # of another kind: by another version
+
+
+def _started(number: int) -> str | None:
+    """When a process began, in words that stay the same while it lives; None where there is none, or only its remains.
+
+    On Linux the kernel's ticks since the boot ("t123"): seconds since 1970 ("s123.45") are worked out from a boot time
+    that moves whenever somebody sets the clock.
+    """
     try:
-        return bool(abs(psutil.Process(int(number)).create_time() - float(started)) > 0.1)
-    except psutil.NoSuchProcess:
-        return True
+        if PROC.is_dir():
+            state, *fields = (PROC / str(number) / "stat").read_text().rpartition(")")[2].split()
+            return None if state in "ZX" else f"t{fields[18]}"
+        return f"s{psutil.Process(number).create_time():.2f}"
+    except (OSError, psutil.NoSuchProcess):
+        return None
 
 
 def _read(path: str) -> str:

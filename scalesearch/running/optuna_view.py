@@ -9,6 +9,7 @@ halving) or with the best trial's (Wilcoxon, threshold), each without the others
 comparisons made, and they end a trial for good; the race (``study.race``) asks which training tells most.
 """
 
+import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
@@ -21,6 +22,7 @@ from scalesearch.running.storage import Storage
 from scalesearch.study.row import Row
 
 LARGEST = 1_000_000
+PATIENCE_SECONDS, PAUSE_SECONDS = 5.0, 60.0  # the study is decoration: no search waits for it
 DISTRIBUTIONS: dict[str, BaseDistribution] = {
     "candidate": IntDistribution(-1, LARGEST),
     "seed": IntDistribution(0, LARGEST),
@@ -40,11 +42,18 @@ class Window:
     def __init__(self, storage: Storage, name: str, note: Callable[[str], None]) -> None:
         self._storage, self._name, self._note = storage, name, note
         self._study: optuna.Study | None = None
+        self._again = 0.0
 
     def show(self, rows: Sequence[Row]) -> None:
-        """Adds the trials that are not shown yet. One coordinator at a time, so that each is added once."""
+        """Adds the trials that are not shown yet. One coordinator at a time, so that each is added once; where another
+        one does not come to an end with it, this time is left out."""
+        if time.monotonic() < self._again:
+            return
         try:
-            with self._storage.alone():
+            with self._storage.alone(f"study {self._name}", PATIENCE_SECONDS) as mine:
+                if not mine:
+                    self._again = time.monotonic() + PAUSE_SECONDS
+                    return
                 study = self._opened()
                 shown = {_key(trial) for trial in study.get_trials(deepcopy=False)}
                 study.add_trials([_trial(row) for row in rows if row.key not in shown])
@@ -62,9 +71,11 @@ def open_study(storage: Storage, name: str) -> optuna.Study:
     """The study of that name, made if it is not there."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     options = {"poolclass": NullPool, "connect_args": {} if storage.shared else {"timeout": 60}}
+    shown = optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False), engine_kwargs=options)
+    storage.bound(shown.engine)
     return optuna.create_study(
         study_name=name,
-        storage=optuna.storages.RDBStorage(storage.url.render_as_string(hide_password=False), engine_kwargs=options),
+        storage=shown,
         sampler=optuna.samplers.RandomSampler(seed=0),
         direction="maximize",
         load_if_exists=True,

@@ -1,13 +1,14 @@
 """Where the ledger lies: SQLite in the run's folder, or a PostgreSQL that several coordinators share."""
 
 import contextlib
+import hashlib
 import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError, InterfaceError, OperationalError, SQLAlchemyError
 
 from scalesearch.errors import UserError
@@ -15,7 +16,10 @@ from scalesearch.errors import UserError
 DRIVERS = {"psycopg": "postgresql+psycopg", "psycopg2": "postgresql+psycopg2"}
 PATIENCE_SECONDS = 300.0  # a restarting server is back in seconds, a moved one in a minute or two
 RETRY_SECONDS = 1.0
-LOCK = 0x5CA1E  # the advisory lock of those who make tables or write the study
+WAIT_SECONDS = 0.1
+# A suspended process keeps its locks: the server ends its session when it leaves a transaction standing for so long,
+# and until then others wait for no lock longer than this
+IDLE_SECONDS, LOCK_SECONDS = 60, 20
 
 Answer = TypeVar("Answer")
 
@@ -34,6 +38,7 @@ class Storage:
         self.back_since = time.monotonic()  # since when the server has answered without a break
         self._away = False
         self._engine: Engine = create_engine(url, connect_args={} if self.shared else {"timeout": 60})
+        self.bound(self._engine)
 
     @property
     def name(self) -> str:
@@ -81,19 +86,29 @@ class Storage:
         except SQLAlchemyError as error:
             raise self.refused(error) from None
 
+    def bound(self, engine: Engine) -> None:
+        """Bounds how long connections of an engine keep others waiting, and wait for others, on a shared server."""
+        if self.shared:
+            event.listen(engine, "connect", _bound)
+
     @contextlib.contextmanager
-    def alone(self) -> Iterator[None]:
-        """Keeps the other coordinators of a shared database out of such a block; a file has only one."""
+    def alone(self, what: str, patience_seconds: float) -> Iterator[bool]:
+        """Whether no other coordinator of a shared database is in a block of the same ``what`` until this one ends;
+        False where the wait for it took too long. A file has only one coordinator."""
         if not self.shared:
-            yield
+            yield True
             return
-        with self._engine.connect() as connection:  # the lock ends with the connection, whatever happens to us
-            connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": LOCK})
+        key = int.from_bytes(hashlib.sha256(f"scalesearch {what}".encode()).digest()[:8], "big", signed=True)
+        take, until = text("SELECT pg_try_advisory_xact_lock(:key)"), time.monotonic() + patience_seconds
+        with self._engine.connect() as connection:  # the lock ends with the transaction, whatever happens to us
+            while not (mine := bool(connection.execute(take, {"key": key}).scalar())) and time.monotonic() < until:
+                connection.rollback()
+                time.sleep(WAIT_SECONDS)
             try:
-                yield
+                yield mine
             finally:
                 with contextlib.suppress(SQLAlchemyError):
-                    connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": LOCK})
+                    connection.rollback()
 
     def close(self) -> None:
         """Ends the connections."""
@@ -104,6 +119,14 @@ class Storage:
         what, cure = ("database", "it") if self.shared else ("study", "the file or its disk")
         do = f"Mend {cure} and run the same command again; what is done is kept."
         return UserError(self.name, f"the {what} cannot be read and written ({reason(error)}).", do=do)
+
+
+def _bound(connection: Any, _record: object) -> None:
+    before, connection.autocommit = connection.autocommit, True  # else the next rollback would undo it
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET idle_in_transaction_session_timeout = '{IDLE_SECONDS}s'")
+        cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+    connection.autocommit = before
 
 
 def storage_url(folder: Path, storage: str | None) -> URL:

@@ -1,12 +1,20 @@
+import os
+import subprocess
+import sys
 import threading
+import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import insert, select, update
 
 from scalesearch.errors import UserError
+from scalesearch.running import optuna_view
 from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger, new_owner, surely_gone
+from scalesearch.running.optuna_view import Window
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.study.row import Key, Row
 from tests.postgres import Server
@@ -123,6 +131,91 @@ def test_what_an_ended_process_of_this_machine_held_is_free_at_once(open_storage
     assert claimed(ledger).deaths == 0
     assert not surely_gone(new_owner())
     assert not surely_gone("elsewhere|1|1.0|abc")
+
+
+def test_no_clock_makes_a_living_process_look_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of the clock moves the kernel's boot time, from which psutil works out when a process began."""
+    owner = new_owner()
+    began = psutil.Process.create_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda self: began(self) + 2.0)
+    assert not surely_gone(owner)
+    assert new_owner().rsplit("|", 1)[0] == owner.rsplit("|", 1)[0]
+
+
+def test_an_owner_of_another_version_is_not_called_gone() -> None:
+    machine, number, _, nonce = new_owner().rsplit("|", 3)
+    assert not surely_gone(f"{machine}|{number}|1764000000.25|{nonce}")
+
+
+def test_what_is_left_of_a_process_is_no_owner() -> None:
+    script = "from scalesearch.running.ledger import new_owner; print(new_owner(), flush=True); input()"
+    child = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    owner = child.stdout.readline().strip()
+    assert not surely_gone(owner)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # ended, not yet waited for
+    assert surely_gone(owner)
+    child.communicate()
+    assert surely_gone(owner)
+
+
+HOLDER = """
+import os, signal, sys
+from sqlalchemy import text
+from scalesearch.running import storage
+storage.IDLE_SECONDS = 2
+from scalesearch.running.storage import Storage, storage_url
+from pathlib import Path
+held = Storage(storage_url(Path("."), sys.argv[1]))
+if sys.argv[2] == "study":
+    with held.alone("study it", 5) as mine:
+        print(mine, flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+else:
+    with held._engine.begin() as connection:
+        connection.execute(text("UPDATE scalesearch_trials SET beat = 0"))
+        print(True, flush=True)
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+@pytest.fixture(params=["study", "row"])
+def suspended(postgres_server: Server, tmp_path: Path, run: str, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A coordinator that was stopped while it held the study, or a row of the ledger."""
+    storage = Storage(storage_url(tmp_path, postgres_server.url))
+    ledger = Ledger(storage, run)
+    ledger.want(KEYS[:1])
+    child = subprocess.Popen([sys.executable, "-c", HOLDER, postgres_server.url, request.param],
+                             stdout=subprocess.PIPE, text=True)  # fmt: skip
+    assert child.stdout is not None
+    assert child.stdout.readline().strip() == "True"
+    storage.close()
+    yield str(request.param)
+    child.kill()
+    child.communicate()
+
+
+def test_a_suspended_coordinator_keeps_nobody_waiting(
+    suspended: str, postgres_server: Server, tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(optuna_view, "PATIENCE_SECONDS", 0.3)
+    notes: list[str] = []
+    storage = Storage(storage_url(tmp_path, postgres_server.url), notes.append)
+    ledger = Ledger(storage, run)  # its tables are there: it asks for no lock
+    if suspended == "study":
+        Window(storage, "it", notes.append).show([line(KEYS[0])])
+        assert not notes
+        with storage.alone("study another", 0.1) as mine:
+            assert mine
+        with storage.alone("study it", 30) as mine:
+            assert mine  # the server has ended the suspended one's session
+    until = time.monotonic() + 30
+    while (claim := ledger.claim(KEYS)) is None and time.monotonic() < until:
+        time.sleep(0.1)  # the row is locked until the server ends the session
+    assert claim is not None
+    assert ledger.finish(claim, line(claim.key), b"")
+    storage.close()
 
 
 def test_many_claim_at_once_and_none_twice(open_storage: OpenStorage, run: str) -> None:
