@@ -25,12 +25,13 @@ class UserError(ScaleSearchError):
     Args:
         where: the file, option or value at fault, e.g. ``--alpha`` or ``space.toml: stages[3].kernel``.
         problem: what is wrong there, as a sentence that says what was given and what would be accepted.
-        do: one imperative sentence that mends it (optional).
+        do: one imperative sentence that mends it (optional); lines may follow it, such as a file to write.
     """
 
     def __init__(self, where: str, problem: str, do: str = "") -> None:
         self.where, self.problem, self.do = where, problem, do
-        super().__init__(" ".join(filter(None, (f"{_short(where)}: {_short(problem)}", _short(do)))))
+        mended = "\n".join(map(_short, do.split("\n")))
+        super().__init__(" ".join(filter(None, (f"{_short(where)}: {_short(problem)}", mended))))
 
     def __reduce__(self) -> tuple[object, ...]:  # keeps the parts when crossing processes
         return (type(self), (self.where, self.problem, self.do))

@@ -37,10 +37,10 @@ def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
         os.close(handle)
         temporary = Path(name)
         yield temporary
-        known = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
-        temporary.chmod(mode & known | PRIVATE)
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
+        known = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
+        temporary.chmod(mode & known)
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(

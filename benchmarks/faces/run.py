@@ -1,4 +1,5 @@
-"""Faces side by side: before and after triplet training, ImageNet features, softmax with a threshold, eigenfaces.
+"""Faces side by side: the face body, frozen and trained; an ImageNet body before and after triplet training; softmax
+with a threshold; eigenfaces.
 
     python benchmarks/faces/run.py --data data/lfw_faces --weights FILE --out reports/faces/results.jsonl
 
@@ -12,6 +13,7 @@ threshold and to judge it.
 """
 
 import argparse
+import csv
 import json
 import multiprocessing
 import time
@@ -30,10 +32,13 @@ from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, tr
 from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
 from scalesearch.faces import LossName
+from scalesearch.faces.bodies import face_body
+from scalesearch.faces.detection import detector
+from scalesearch.faces.discriminants import discriminants, pooled, set_embedding
 from scalesearch.faces.gallery import Gallery, Matches, add, empty_gallery, fit_threshold, fitted, search
-from scalesearch.faces.model import EmbeddingSet, discriminants, embed, embedder, pooled, set_embedding
+from scalesearch.faces.model import EmbeddingSet, FaceModel, embed, embedder
 from scalesearch.faces.objective import Objective, ObjectiveSettings
-from scalesearch.faces.photos import Crowd, choose, list_people, read_crowd
+from scalesearch.faces.photos import Crowd, Framing, choose, list_people, read_crowd
 from scalesearch.faces.protocols import (
     all_pairs,
     histogram,
@@ -42,7 +47,6 @@ from scalesearch.faces.protocols import (
     open_set_curve,
     open_set_values,
     pairs_of,
-    read_pairs,
     roc_curve,
     verification,
 )
@@ -51,7 +55,7 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import open_weights
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.statistics import design_effect, next_interval
+from scalesearch.study.statistics import design_effect, next_interval, recognition_gain
 from scalesearch.training.loop import Task, fit
 from scalesearch.training.start import settled
 from scalesearch.training.step import classification_loss
@@ -61,14 +65,18 @@ PIXELS, DIMENSIONS, EPOCHS, TAIL, LR = 112, 128, 8, 6, 1e-3
 FPIR = 0.01
 SPLITS, RATES = 200, (0.01, 0.05, 0.1)
 SEARCHED, PROBES = 100_000, 1
-SEEDS, UNTRAINED = 3, ("eigenfaces", "imagenet", "discriminant")
+SEEDS, UNTRAINED = 3, ("eigenfaces", "imagenet", "discriminant", "face", "face_photos")
+FACE_LR, FACE_EPOCHS = 1e-3, {"members": 24, "all": 8}
+FACE_TRAINED = tuple(f"face_{loss}_{whom}" for loss in ("triplet", "arcface") for whom in FACE_EPOCHS)
 
 
 @dataclass(frozen=True)
 class Job:
     """One row. ``arm``: imagenet, eigenfaces, discriminant, triplet, softmax (identification by a classifier of the
     members), triplet_members and arcface_members (identification by embeddings trained on the enrolled photos),
-    softmax_features (of a classifier of the training people), or search. Arms without a random training
+    softmax_features (of a classifier of the training people), or search; face (the face body as it is), face_photos
+    (so, on uncut photos), face_LOSS_members and face_LOSS_all (its last layer trained on the enrolled photos, without
+    and with those of the training people). Arms without a random training
     have one job, whose seeds 0 to 2 decide the protocol's division alone."""
 
     arm: str
@@ -83,11 +91,41 @@ JOBS = (
     Job("search", 0), *(Job(arm, 0) for arm in UNTRAINED), *(Job("triplet", seed) for seed in range(SEEDS)),
     *(Job(arm, seed) for arm in ("softmax", "triplet_members", "arcface_members") for seed in range(SEEDS)),
     *(Job("softmax_features", seed) for seed in range(SEEDS)),
+    *(Job(arm, seed) for arm in FACE_TRAINED for seed in range(SEEDS)),
 )  # fmt: skip
 
 
 def crowd(data: str, part: str) -> Crowd:
-    return read_crowd(list_people(Path(data) / part, "DATA"), PIXELS, None, option="DATA")
+    return read_crowd(list_people(Path(data) / part, "DATA"), Framing(PIXELS), option="DATA")
+
+
+def found(data: str, part: str, model: FaceModel) -> Crowd:
+    """Everybody with the faces that the detector finds, cut out for the face body."""
+    framing = Framing(model.card.size_px, detector(), model.card.template)
+    return read_crowd(list_people(Path(data) / part, "DATA"), framing, option="DATA", chooser=model.chooser(CPU))
+
+
+def joined(first: Crowd, second: Crowd) -> Crowd:
+    """Two crowds of other people as one."""
+    return Crowd(
+        first.names + second.names, np.concatenate((first.pixels, second.pixels)),
+        np.concatenate((first.labels, second.labels + len(first.names))), first.digests + second.digests,
+        first.files + second.files,
+    )  # fmt: skip
+
+
+def trained_face(model: FaceModel, people: Crowd, seed: int, loss: LossName, epochs: int) -> FaceModel:
+    """The face body with its last layer trained on these photos."""
+    settings = TrainConfig(
+        epochs=epochs, batch_size=64, lr=FACE_LR, warmup_epochs=1.0, label_smoothing=0.0, seed=seed, strategy="head"
+    )
+    recipe = FaceRecipe(settings, ObjectiveSettings(loss=loss, mining="all"), dimensions=model.dimensions)
+    torch.manual_seed(seed)
+    model.network.classifier.objective = Objective(recipe.objective, len(people.names), model.dimensions)
+    steps = steps_per_epoch(people.labels, recipe.people, recipe.photos)
+    task = Task(batches(people, recipe, model.card.statistics, CPU), steps, model.network.classifier.objective)
+    fit(model.network.train(), task, settings, CPU)
+    return model
 
 
 def lite0(weights: str, classes: int, seed: int, steps: int) -> MBConvNet:
@@ -217,7 +255,8 @@ def enrolled_rows(labels: np.ndarray, seed: int) -> np.ndarray:
 
 def judged(test: EmbeddingSet, files: tuple[str, ...], strangers: EmbeddingSet, data: str, seed: int) -> dict[str, Any]:
     """Everything the protocol asks of embeddings."""
-    left, right, _ = read_pairs(Path(data) / "test_pairs.csv", {file: place for place, file in enumerate(files)})
+    places = {file: place for place, file in enumerate(files)}
+    left, right = listed_pairs(Path(data) / "test_pairs.csv", places)
     pairs, every = pairs_of(test.vectors, test.labels, left, right), all_pairs(test.vectors, test.labels)
     result = open_set(test, strangers, FPIR, seed)
     values = open_set_values(result)
@@ -226,6 +265,14 @@ def judged(test: EmbeddingSet, files: tuple[str, ...], strangers: EmbeddingSet, 
         "pairs": verification(pairs, None, seed), "all_pairs": verification(every, None, seed), "open_set": values,
         "curves": {"roc": roc_curve(every), "open_set": open_set_curve(result), "distances": histogram(every)},
     }  # fmt: skip
+
+
+def listed_pairs(path: Path, places: dict[str, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The listed pairs of photos that there are; the detector leaves photos out."""
+    with path.open(newline="") as file:
+        rows = [(row["a"], row["b"]) for row in csv.DictReader(file)]
+    there = [(places[a], places[b]) for a, b in rows if a in places and b in places]
+    return tuple(np.array(there, np.int64).T)  # type: ignore[return-value]
 
 
 def coverage(test: EmbeddingSet, strangers: EmbeddingSet) -> list[dict[str, float]]:
@@ -294,10 +341,58 @@ def untrained(arm: str, weights: str, train: Crowd, people: Crowd) -> EmbeddingS
     return vectors(metric_network(weights, train, 0, trained=False)[0], people)
 
 
+def run_face(job: Job, data: str) -> dict[str, Any]:
+    """The arms of the face body."""
+    model = face_body()
+    folder = str(Path(data).with_name("lfw_photos")) if job.arm == "face_photos" else data
+    test, unknown = (found(folder, part, model) for part in ("test", "unknown"))
+    sets = [EmbeddingSet(one.names, one.labels, model.vectors(one.pixels, CPU)) for one in (test, unknown)]
+    if job.arm in UNTRAINED:
+        record: dict[str, Any] = {"seeds": [judged(sets[0], test.files, sets[1], data, seed) for seed in range(SEEDS)]}
+        record["seeds"][0] |= {
+            "coverage": coverage(*sets), "members_as_strangers": members_as_strangers(*sets),
+            "photos": len(test), "stranger_photos": len(unknown),
+        }  # fmt: skip
+        return record
+    _, loss, whom = job.arm.split("_")
+    people = choose(test, np.flatnonzero(enrolled_rows(test.labels, job.seed)))
+    if whom == "all":
+        people = joined(people, found(data, "train", model))
+    began = time.process_time()
+    own = trained_face(model, people, job.seed, loss, FACE_EPOCHS[whom])  # type: ignore[arg-type]
+    seconds = time.process_time() - began
+    known, strange = (EmbeddingSet(one.names, one.labels, own.vectors(one.pixels, CPU)) for one in (test, unknown))
+    shown = open_set(known, strange, FPIR, job.seed)
+    values = open_set_values(shown)
+    del values["per_person"]
+    return {
+        "open_set": values,
+        "training": {"train_cpu_seconds": seconds},
+        "open_set_curve": open_set_curve(shown),
+        "gain": gain(sets, (known, strange), job.seed),
+    }
+
+
+def gain(frozen: list[EmbeddingSet], trained: tuple[EmbeddingSet, EmbeddingSet], seed: int) -> dict[str, Any]:
+    """TPIR at FPIR 1 % of the trained embeddings against the frozen ones, on the same division."""
+    divisions = [open_set(*pair, FPIR, seed) for pair in (frozen, trained)]
+    values = recognition_gain(
+        np.stack([one.right for one in divisions]),
+        np.stack([one.members.distances for one in divisions]).astype(float),
+        np.stack([one.strangers.distances for one in divisions]).astype(float),
+        divisions[0].truth,
+        divisions[0].stranger_people,
+        FPIR,
+    )
+    return asdict(values)
+
+
 def run(job: Job, data: str, weights: str) -> dict[str, Any]:
     torch.set_num_threads(1)
     if job.arm == "search":
         return search_times()
+    if job.arm.startswith("face"):
+        return run_face(job, data)
     train, test, unknown = (crowd(data, part) for part in ("train", "test", "unknown"))
     if job.arm in UNTRAINED:
         known, strange = (untrained(job.arm, weights, train, part) for part in (test, unknown))

@@ -1,44 +1,69 @@
-"""Faces: an embedding trained, people enrolled and removed, photos named, and all of it evaluated."""
+"""Faces: an embedding trained, people enrolled and removed, photos named and compared, strangers looked for, and all of
+it evaluated."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from scalesearch.api.face_outputs import HandedOut, command_of, compact, hand_out, planned, write_index
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
     FPIR,
+    GALLERY,
     EnrollOptions,
     FaceEvaluateOptions,
+    FaceVerifyOptions,
     FitOptions,
     IdentifyOptions,
     MembersOptions,
     RemoveOptions,
+    StrangersOptions,
     inherited,
     table_file,
     takes,
 )
-from scalesearch.data.arrays import Pixels
-from scalesearch.data.source import IntArray
 from scalesearch.design.family import named_spec
 from scalesearch.design.scaling import PAPER
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.faces import FACE, protocols
 from scalesearch.faces import gallery as galleries
-from scalesearch.faces import protocols
+from scalesearch.faces.album import new_folder
 from scalesearch.faces.bodies import open_body
-from scalesearch.faces.detection import CLOSE, detector
+from scalesearch.faces.comparison import (
+    PairLimit,
+    Verdict,
+    check_far,
+    fitted_limit,
+    known_limit,
+    nearest_pair,
+    verdict,
+)
+from scalesearch.faces.detection import detector
 from scalesearch.faces.gallery import Gallery, Threshold
-from scalesearch.faces.identification import flat, sightings
+from scalesearch.faces.identification import Sighting, box_values, flat, sightings
 from scalesearch.faces.model import FaceModel, FloatArray, embedding_set
 from scalesearch.faces.objective import ObjectiveSettings, check
-from scalesearch.faces.photos import NO_FACE, Crowd, Framing, few, largest, list_people, most_alike, read_crowd
-from scalesearch.faces.train import FaceData, FaceRecipe, begin, divide, notes, train
+from scalesearch.faces.photos import (
+    NO_FACE,
+    Crowd,
+    Framing,
+    few,
+    largest,
+    leave_out,
+    list_people,
+    read_crowd,
+    read_shots,
+)
+from scalesearch.faces.stranger_set import SURE, StrangerGroup, grouped, not_members, write_groups
+from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, notes, train
 from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
-from scalesearch.nets.weights import WeightSource, open_weights
+from scalesearch.nets.weights import open_weights
 from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.training.device import choose_device
@@ -46,6 +71,9 @@ from scalesearch.training.evaluation import image_files
 from scalesearch.training.history import SILENT, EpochRecord, Watcher
 from scalesearch.training.job import MODEL_FILE
 from scalesearch.units import counted, show_percent
+
+NETWORK_PX = 112  # side of a face for a network, where none is given
+PRIVATE_FOLDER = 0o700
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,24 +97,31 @@ def fit(asked: FitOptions) -> FaceFit:
     objective = ObjectiveSettings(asked.loss, asked.margin, asked.mining, asked.recover)
     check(objective)
     people = list_people(asked.data, "--data")
-    spec, source = _body(asked)
-    config = _config(asked, source is not None)
+    others = None if asked.strangers is None else list_people(asked.strangers, "--strangers")
+    crop = asked.model == FACE if asked.crop is None else asked.crop
     device = choose_device(asked.device)
+    base = _base(asked, device)
+    framing = Framing(base.size_px, detector() if crop else None, base.template)
+    config = _config(asked, bool(base.inherits))
     prepare(folder)
+    folder.chmod(folder.stat().st_mode & PRIVATE_FOLDER)  # checkpoints hold what was learnt of people's faces
     with locked(folder):
-        framing = Framing(spec.resolution, detector() if asked.crop else None, CLOSE)
-        crowd = read_crowd(people, framing, option="--data", skip_broken=asked.skip_broken, progress=watcher.reading)
-        data = divide(crowd, asked.held_out)
+        read = partial(
+            read_crowd, framing=framing, chooser=base.chooser, skip_broken=asked.skip_broken,
+            progress=watcher.reading,
+        )  # fmt: skip
+        crowd = read(people, option="--data")
+        strangers = None if others is None else read(others, option="--strangers")
+        data = divide(crowd, asked.held_out, asked.seed, strangers)
         recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
-        for line in _introduction(spec, crowd, data):
+        for line in _introduction(base, crowd, data):
             watcher.tell(line)
-        start = begin(spec, data, recipe, folder, source, device)
-        if start.plan is not None and source is not None:
-            watcher.tell(
-                f"Weights from {source.name}: {show_percent(start.plan.coverage, 0)} of the body's values are inherited"
-            )
+        start = begin(base, data, recipe, folder, device)
+        if start.plan is not None:
+            share = show_percent(start.plan.coverage, 0)
+            watcher.tell(f"Weights from {base.inherits}: {share} of the body's values are inherited")
         metrics = train(
-            start, data, recipe, folder, device, watcher, crop=asked.crop, provenance=provenance(str(device))
+            start, data, recipe, folder, device, watcher, crop=crop, keep=asked.keep, provenance=provenance(str(device))
         )
     return FaceFit(folder / MODEL_FILE, metrics)
 
@@ -107,19 +142,28 @@ def epoch_line(record: EpochRecord, epochs: int | None = None) -> str:
     return f"{text}, {show_percent(values['active'], 0)} of triplets active, spread {values['spread']:.2f}"
 
 
-def _body(asked: FitOptions) -> tuple[NetSpec, WeightSource | None]:
-    """The network, and what it inherits."""
+def _base(asked: FitOptions, device: torch.device) -> Base:
+    """What the training starts from: the face body, or a network and what it inherits."""
+    if asked.model == FACE:
+        model = open_body(FACE)
+        if asked.resolution not in (None, model.card.size_px) or asked.dimensions != model.dimensions:
+            problem = f"the face body makes {model.dimensions} numbers of faces of {model.card.size_px} px."
+            raise UserError("--resolution, --dimensions", problem, do="Leave them out, or train another --model.")
+        if asked.weights not in (None, "imagenet"):
+            raise UserError("--weights", "the face body brings its own.", do="Leave it out, or train another --model.")
+        return body_base(model, device)
     spec = named_spec(asked.model, load_space("efficientnet_b0").baseline, PAPER, "budget")
-    spec, weights = replace(spec, resolution=asked.resolution), inherited(asked.weights)
+    spec, weights = replace(spec, resolution=asked.resolution or NETWORK_PX), inherited(asked.weights)
     if weights is None:
-        return spec, None
+        return network_base(spec, None)
     source = open_weights(weights, spec, asked.source_padding)
-    return (spec if asked.source_padding is None else replace(spec, padding=source.spec.padding)), source
+    return network_base(spec if asked.source_padding is None else replace(spec, padding=source.spec.padding), source)
 
 
 def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     """The loop's settings, but for what depends on how many people there are."""
-    strategy: Strategy = ("tail" if inherits else "full") if asked.strategy == "auto" else asked.strategy
+    usual: Strategy = "head" if asked.model == FACE else "tail" if inherits else "full"
+    strategy = usual if asked.strategy == "auto" else asked.strategy
     require_weights(strategy, inherits)
     config = TrainConfig(
         epochs=asked.epochs or 1, batch_size=asked.people * asked.photos, lr=asked.lr, warmup_epochs=0.0,
@@ -131,11 +175,16 @@ def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     return config
 
 
-def _introduction(spec: NetSpec, crowd: Crowd, data: FaceData) -> list[str]:
+def _introduction(base: Base, crowd: Crowd, data: FaceData) -> list[str]:
     held = f", {len(data.held.names)} others held out" if data.held else ""
+    judged_by = "not judged: nobody has four photos"
+    if data.shown is not None:
+        who = f"and {counted(len(data.strangers), 'photo')} of strangers" if data.strangers else "without strangers"
+        judged_by = f"judged by {counted(len(data.shown), 'further photo')} of theirs {who}"
     return [
         *(f"Note: {note}" for note in (*crowd.notes, *notes(data))),
-        f"{spec.name} at {spec.resolution} px; {len(data.train)} photos of {len(data.train.names)} people{held}",
+        f"{base.name} at {base.size_px} px; {len(data.train)} photos of {len(data.train.names)} people{held}; "
+        f"{judged_by}",
     ]
 
 
@@ -172,15 +221,19 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     _opened(file, model, must_exist=asked.people is None)
     read = _reader(asked, model, device)
     crowd = None if asked.people is None else read(asked.people, "PEOPLE")
-    strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
+    if asked.without and asked.strangers is None:
+        raise UserError("--without", "it leaves out folders of --strangers, which are not given.", do="Give both.")
+    without = (asked.without,) if isinstance(asked.without, str) else tuple(asked.without or ())
+    strangers = None if asked.strangers is None else read(asked.strangers, "--strangers", without)
     added = embedding_set(model, crowd, device) if crowd else None
     others = embedding_set(model, strangers, device) if strangers else None
-    rested = ""
+    rested, alike = "", list[str]()
 
     def change() -> Gallery:
         nonlocal rested
         gallery = _opened(file, model, must_exist=asked.people is None)
         rested = gallery.threshold.basis if gallery.threshold else ""
+        alike.clear()
         if crowd and added:
             _check_enrolled(gallery, crowd, added.vectors, "PEOPLE")
             for label, name in enumerate(added.names):
@@ -189,12 +242,15 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
             if both := sorted(set(strangers.names) & set(gallery.names)):
                 raise UserError("--strangers", f"there are members among them: {few(both)}.", do="Take them out.")
             _check_enrolled(gallery, strangers, others.vectors, "--strangers")
+            alike.extend(_alike(gallery, model, strangers, others.vectors))
             return galleries.fitted(gallery, asked.fpir, others.vectors, others.labels)
         return galleries.fitted(gallery, asked.fpir) if len(gallery.names) >= 2 else gallery
 
     gallery = galleries.update(file, change)
     notes = [*(crowd.notes if crowd else ()), *(strangers.notes if strangers else ())]
     notes += _basis_notes(model, gallery, strangers, crowd)
+    if alike:
+        notes.append(f"as near to a member as photos of one person are, so perhaps members: {few(alike)}")
     if rested == "strangers" and strangers is None:
         notes.append("the threshold rested on strangers and now rests on the members: give --strangers again")
     return GalleryChange(file, gallery, crowd.names if crowd else (), notes=tuple(notes))
@@ -223,6 +279,17 @@ def _check_enrolled(gallery: Gallery, crowd: Crowd, vectors: FloatArray, option:
         )  # fmt: skip
 
 
+def _alike(gallery: Gallery, model: FaceModel, strangers: Crowd, vectors: FloatArray) -> list[str]:
+    """Strangers' photos that hardly can be of somebody else than a member, with whom they are like."""
+    if model.card.same_person is None:
+        return []
+    found = galleries.search(gallery, vectors)
+    return [
+        f"{strangers.files[row]} ({gallery.names[found.people[row]]}, {found.distances[row]:.3f})"
+        for row in np.flatnonzero(found.distances < model.card.same_person / 2).tolist()
+    ]
+
+
 def _basis_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None, added: Crowd | None) -> list[str]:
     """What makes the threshold worse than it looks."""
     licence = [f"body {model.card.name}: {model.card.licence}"] if model.card.licence else []
@@ -233,8 +300,7 @@ def _threshold_notes(model: FaceModel, gallery: Gallery, strangers: Crowd | None
     if gallery.threshold is None:
         return ["with one member and no --strangers there is nothing to fit a threshold on yet"]
     if strangers is not None:
-        seen = len(model.trained_on & set(strangers.digests))
-        return [f"{seen} of the strangers' photos were trained on: other strangers will come nearer"] if seen else []
+        return _seen_notes(model, strangers)
     if added is not None and model.trained_on & set(added.digests):
         return [
             "the model was trained on these people and keeps them apart better than it will strangers: expect more "
@@ -252,12 +318,14 @@ class Identification:
         photos: how many were looked at.
         threshold: by which somebody is a member.
         interval: 95 % interval of the share that would be taken for a member if all these faces were strangers.
+        copies: what was made of the photos.
     """
 
     rows: list[dict[str, Any]] = field(repr=False)
     photos: int
     threshold: Threshold
     interval: tuple[float, float]
+    copies: HandedOut
 
 
 @takes(IdentifyOptions)
@@ -265,7 +333,8 @@ def identify(asked: IdentifyOptions) -> Identification:
     """Names the members on photos and rejects strangers; writes what is asked for.
 
     Raises:
-        UserError: no such body or gallery, no threshold, or no readable photo.
+        UserError: no such body or gallery, no threshold, no readable photo, or a folder for copies that holds something
+            or lies inside the photos'.
     """
     out = table_file(asked.out)
     model, gallery = open_body(asked.body), galleries.load_gallery(Path(asked.gallery))
@@ -276,17 +345,203 @@ def identify(asked: IdentifyOptions) -> Identification:
             str(asked.gallery), "the gallery has no threshold yet.",
             do="Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
         )  # fmt: skip
-    given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
-    files = image_files([str(one) for one in given])
-    device = choose_device(asked.device)
-    seen = list(sightings(model, gallery, files, _framing(model, asked.crop), device, asked.reading))
-    if all(one.error for one in seen) and not any(one.error == NO_FACE for one in seen):
-        raise UserError(str(given[0]), f"none of the photos can be read ({seen[0].error}).")
-    rows = [one.to_dict() for one in seen]
+    given, files = _photos(asked.photos)
+    outputs = planned(given, asked.annotate, asked.sort_into, asked.page)
+    device, framing = choose_device(asked.device), _framing(model, asked.crop)
+    found = sightings(model, gallery, files, framing, device, asked.reading)
+    seen = [compact(one, crop=asked.page is not None) for one in found]
+    plain = [one.sighting for one in seen]
+    _check_readable(plain, given)
+    rows = [one.to_dict() for one in plain]
     if out is not None:
         write_json(out, rows) if out.suffix == ".json" else _write_rows(out, list(map(flat, rows)))
-    faces = max(1, sum(not one.error for one in seen))
-    return Identification(rows, len(files), threshold, galleries.interval_among(threshold, faces))
+    interval = galleries.interval_among(threshold, max(1, sum(not one.error for one in plain)))
+    alike = model.card.same_person or threshold.distance
+    copies = hand_out(outputs, seen, given, threshold, interval, alike, asked.reading)
+    return Identification(rows, len(files), threshold, interval, copies)
+
+
+def _photos(asked: Sequence[str | Path] | str | Path) -> tuple[list[str | Path], list[str]]:
+    """Files and folders as they were given, and all photos, each once."""
+    given = [asked] if isinstance(asked, str | Path) else list(asked)
+    return given, list(dict.fromkeys(image_files([str(one) for one in given])))
+
+
+def _check_readable(seen: Sequence[Sighting], given: Sequence[str | Path]) -> None:
+    """Raises UserError where no photo can be read."""
+    if all(one.error for one in seen) and not any(one.error == NO_FACE for one in seen):
+        raise UserError(str(given[0]), f"none of the photos can be read ({seen[0].error}).")
+
+
+@dataclass(frozen=True, eq=False)
+class FaceVerification:
+    """Whether two photos show one person.
+
+    Args:
+        verdict: "one person", "two people", or "undecided" where no limit is known.
+        distance: squared, between their two nearest faces.
+        limit: below which it is one person; None where none is known.
+        faces: how many each photo has.
+        chosen: the two nearest faces, as plain values: photo, which of its faces, box.
+        notes: what makes the answer worse than it looks.
+    """
+
+    verdict: Verdict
+    distance: float
+    limit: PairLimit | None
+    faces: tuple[int, int]
+    chosen: tuple[dict[str, Any], dict[str, Any]]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "verdict": self.verdict, "distance": self.distance, "limit": self.limit.to_dict() if self.limit else None,
+            "faces": list(self.faces), "chosen": list(self.chosen), "notes": list(self.notes),
+        }  # fmt: skip
+
+
+@takes(FaceVerifyOptions)
+def verify(asked: FaceVerifyOptions) -> FaceVerification:
+    """Compares two photos: are they of one person? Of several faces on a photo the two nearest are compared.
+
+    Raises:
+        UserError: no such body, a photo that cannot be read or has no face, or strangers of fewer than two people.
+    """
+    check_far(asked.far)
+    model, device = open_body(asked.body), choose_device(asked.device)
+    files = [str(asked.a), str(asked.b)]
+    for file in files:
+        if not Path(file).is_file():
+            raise UserError(file, "there is no such photo." if not Path(file).exists() else "this is no photo.")
+    shots = read_shots(files, _framing(model, asked.crop))
+    if shots.unreadable:
+        raise UserError(shots.unreadable[0][0], f"the photo cannot be read ({shots.unreadable[0][1]}).")
+    if shots.faceless:
+        raise UserError(shots.faceless[0], f"{NO_FACE} on it.", do="Give a photo on which the face is larger.")
+    vectors = model.vectors(shots.pixels, device)
+    places = [np.flatnonzero(shots.rows == photo) for photo in (0, 1)]
+    first, second, distance = nearest_pair(vectors[places[0]], vectors[places[1]])
+    limit, notes = known_limit(model.card), []
+    if asked.strangers is not None:
+        crowd = _reader(asked, model, device)(asked.strangers, "--strangers")
+        limit = fitted_limit(embedding_set(model, crowd, device), asked.far)
+        notes += [*crowd.notes, *_seen_notes(model, crowd)]
+    if np.array_equal(shots.pixels[places[0][first]], shots.pixels[places[1][second]]):
+        notes.append("both are the same picture of the face")
+    chosen = [
+        {"file": file, "face": face + 1, "box": box_values(shots.faces[own[face]])}
+        for file, face, own in zip(files, (first, second), places, strict=True)
+    ]
+    return FaceVerification(
+        verdict(distance, limit), distance, limit, (len(places[0]), len(places[1])), (chosen[0], chosen[1]),
+        tuple(notes),
+    )  # fmt: skip
+
+
+def _seen_notes(model: FaceModel, strangers: Crowd) -> list[str]:
+    seen = len(model.trained_on & set(strangers.digests))
+    return [f"{seen} of the strangers' photos were trained on: other strangers will come nearer"] if seen else []
+
+
+@dataclass(frozen=True, eq=False)
+class StrangerSet:
+    """A set of strangers that was made of photos.
+
+    Args:
+        folder: with a folder for each of ``groups``, and ``index.html``.
+        photos: how many were looked at; ``members``: faces left out as a member's.
+        limit: squared distance below which a face is taken for a member's.
+        basis: what that rests on, and what it means here, a sentence each.
+        command: that fits a threshold on those who are no members, before anybody has looked.
+        notes: what was left out, a line each.
+    """
+
+    folder: Path
+    groups: tuple[StrangerGroup, ...] = field(repr=False)
+    photos: int
+    members: int
+    limit: float
+    basis: tuple[str, ...]
+    command: str
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "folder": str(self.folder), "photos": self.photos, "members_faces": self.members, "limit": self.limit,
+            "groups": [one.to_dict() for one in self.groups], "basis": list(self.basis), "command": self.command,
+            "notes": list(self.notes),
+        }  # fmt: skip
+
+
+@takes(StrangersOptions)
+def strangers(asked: StrangersOptions) -> StrangerSet:
+    """Makes a set of strangers of photos without names: everyone on them who is not enrolled, a folder a person.
+
+    Look at its index.html before ``enroll(strangers=folder)``: a member among them would spoil the threshold.
+
+    Raises:
+        UserError: no such body or gallery, nobody enrolled, no limit known, no readable photo, nobody but members on
+            them, or a folder that holds something or lies inside the photos'.
+    """
+    model, gallery = open_body(asked.body), galleries.load_gallery(Path(asked.gallery))
+    galleries.require_model(gallery, model, str(asked.gallery))
+    limit, basis = _member_limit(model, gallery, str(asked.gallery))
+    given, files = _photos(asked.photos)
+    folder = new_folder("--out", asked.out, given)
+    framing = _framing(model, asked.crop)
+    found = sightings(model, gallery, files, framing, choose_device(asked.device), asked.reading, limit)
+    seen = [compact(one, crop=True) for one in found]
+    plain, crops = [one.sighting for one in seen], {id(one.sighting): one.crop for one in seen}
+    _check_readable(plain, given)
+    strange = not_members(plain, limit)
+    faces = sum(not one.error for one in plain)
+    if not strange:
+        who = f"all {counted(faces, 'face')} on them are members'" if faces else f"{NO_FACE} on them"
+        raise UserError(str(given[0]), f"{who}.", do="Give photos on which other people are, too.")
+    people = grouped(strange, limit, model.card.same_person or limit)
+    written = write_groups(folder, people, plain, framing.detect, asked.reading)
+    notes = []
+    if written.lost:
+        notes.append(f"{counted(written.lost, 'face')} left out, which would not be found again on a crop")
+    usual = "" if Path(asked.gallery) == GALLERY else str(asked.gallery)
+    command = command_of(folder, usual, "" if str(asked.body) == FACE else str(asked.body))
+    write_index(folder, written.groups, crops, given, command, basis)
+    if left := [one.folder for one in written.groups if one.doubtful]:
+        command += f" --without {','.join(left)}"
+    return StrangerSet(
+        folder, written.groups, len(files), faces - len(strange), limit, tuple(basis), command, tuple(notes)
+    )  # fmt: skip
+
+
+def _member_limit(model: FaceModel, gallery: Gallery, where: str) -> tuple[float, list[str]]:
+    """From which distance on somebody is no member as far as is known yet, and what that rests on, in sentences.
+
+    Raises UserError where nothing is known.
+    """
+    threshold = gallery.threshold
+    if threshold is not None:
+        limit = threshold.distance
+        rests = "the gallery's threshold, fitted on strangers"
+        if threshold.basis == "members":
+            rests = "the gallery's threshold, which rests on its members alone so far"
+    elif model.card.same_person is not None:
+        limit = model.card.same_person
+        rests = "the limit of the body for two photos of one person; the gallery has no threshold yet"
+    else:
+        raise UserError(
+            where, "the gallery has no threshold yet, and of its body no limit is known.",
+            do="Enrol a second person: scalesearch faces enroll FOLDER",
+        )  # fmt: skip
+    return limit, [
+        f"Limit: {limit:.3f} (squared distance), {rests}.",
+        f"Faces nearer to a member than {SURE * limit:.3f} were left out as that member's; those from there to the "
+        "limit are in doubt.",
+        "Tick those in doubt who are not members: fitted without the strangers who come near, a threshold lets in more "
+        "of them than it says. A member among the strangers makes it stricter than it need be.",
+        "Where a group holds two people, delete the photos of one of them from its folder.",
+    ]
 
 
 @takes(MembersOptions)
@@ -416,17 +671,16 @@ def _framing(model: FaceModel, crop: bool | None) -> Framing:
 
 
 def _reader(
-    asked: EnrollOptions | FaceEvaluateOptions, model: FaceModel, device: torch.device
-) -> Callable[[str | Path, str], Crowd]:
-    """(folder, option that gave it) → everybody in it, as the body takes them."""
+    asked: EnrollOptions | FaceEvaluateOptions | FaceVerifyOptions, model: FaceModel, device: torch.device
+) -> Callable[..., Crowd]:
+    """(folder, option that gave it, names to leave out) → everybody in it, as the body takes them."""
     framing = _framing(model, asked.crop)
+    chooser = model.chooser(device) if framing.detect else largest
 
-    def chooser(pixels: Pixels, labels: IntArray, photos: IntArray) -> IntArray:
-        return most_alike(model.vectors(pixels, device), labels, photos)
-
-    def read(folder: str | Path, option: str) -> Crowd:
+    def read(folder: str | Path, option: str, without: Sequence[str] = ()) -> Crowd:
+        people = list_people(folder, option)
         return read_crowd(
-            list_people(folder, option), framing, option=option, chooser=chooser if framing.detect else largest,
+            leave_out(people, without, option) if without else people, framing, option=option, chooser=chooser,
             skip_broken=asked.skip_broken, progress=asked.reading,
         )  # fmt: skip
 

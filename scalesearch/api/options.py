@@ -223,6 +223,7 @@ Strangers = Annotated[str | Path | None, Option(
     "for them.", "Strangers")]
 Fpir = Annotated[float, Option(
     "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
+NEW_FOLDER = "It must be new or empty, and not inside the photos' folder."
 Crop = Annotated[bool | None, Option(
     "Find faces on the photos and turn them upright first; as the body expects if left out.", "Data",
     negative=True)]
@@ -513,15 +514,21 @@ class FitOptions:
 
     data: Annotated[str | Path, Option("Folder of people, with a folder of photos for each.", "Data")]
     _: KW_ONLY
+    strangers: Annotated[str | Path | None, Option(
+        "Folder of people who are no members, with a folder of photos for each, by whom the training is judged; people "
+        "held out if left out.", "Data")] = None
     model: Annotated[str, Option(
-        "The network: b0 to b6 or phi2.5 of the family, a spec file, a space or its file, or a released one such as "
-        "efficientnet_b3.", "Network", shell="models")] = "b0"
+        "What is trained: face, which comes with the extra faces, or a network: b0 to b6 or phi2.5 of the family, a "
+        "spec file, a space or its file, or a released one such as efficientnet_b3.", "Network", shell="models")] = FACE
     weights: Annotated[str | Path | None, Option(
-        "Weights that the body inherits, named as for finetune; scratch for new ones.", "Network",
+        "Weights that a network inherits, named as for finetune; scratch for new ones; face brings its own.", "Network",
         shell="weights")] = "imagenet"
     source_padding: SourcePadding = None
-    crop: Annotated[bool, Option("Find the largest face on each photo and turn it upright first.", "Data")] = False
-    resolution: Annotated[int, Option("Side of a face in pixels.", "Network", minimum=16, maximum=4096)] = 112
+    crop: Annotated[bool | None, Option(
+        "Find the largest face on each photo and turn it upright first; for face alone if left out.", "Data",
+        negative=True)] = None
+    resolution: Annotated[int | None, Option(
+        "Side of a face in pixels; 112, or 150 for face, if left out.", "Network", minimum=16, maximum=4096)] = None
     dimensions: Annotated[int, Option("Length of an embedding.", "Network", minimum=2, maximum=4096)] = 128
     loss: Annotated[LossName, Option(
         "Loss of the training: the triplet loss, or one with a learned vector for each person.",
@@ -542,7 +549,8 @@ class FitOptions:
         "Training")] = None
     strategy: Annotated[Scheme, Option(
         "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
-        "three in turn), or auto, which is tail for inherited weights, else full.", "What is trained")] = "auto"
+        "three in turn), or auto, which is head for face, tail for other inherited weights, else full.",
+        "What is trained")] = "auto"
     tail_blocks: Annotated[int, Option(
         "How many of the last blocks tail and gradual train besides the embedding layer.", "What is trained",
         minimum=0)] = 6
@@ -554,6 +562,9 @@ class FitOptions:
         "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    keep: Annotated[Literal["better", "trained", "frozen"], Option(
+        "Which becomes the model: better is the trained one where it recognises more beyond chance, else the body as "
+        "it was.", "Run and output")] = "better"
     out: Annotated[Path | str, Option("Folder for the model.", "Run and output")] = FACES
     tell: Tell | None = None
     watcher: Watcher | None = None
@@ -570,6 +581,8 @@ class EnrollOptions:
     body: Body = FACE
     gallery: GalleryFile = GALLERY
     strangers: Strangers = None
+    without: Annotated[Sequence[str] | str | None, Option(
+        "Names of folders of --strangers to leave out, with commas between them.", "Strangers")] = None
     fpir: Fpir = FPIR
     crop: Crop = None
     skip_broken: SkipBroken = False
@@ -579,7 +592,7 @@ class EnrollOptions:
 
 @dataclass(frozen=True)
 class IdentifyOptions:
-    """Which photos are named, by which gallery."""
+    """Which photos are named, by which gallery, and what is made of them."""
 
     photos: Annotated[Sequence[str | Path] | str | Path, Option("Photos to name, or folders of them.", argument=True)]
     _: KW_ONLY
@@ -587,6 +600,50 @@ class IdentifyOptions:
     gallery: GalleryFile = GALLERY
     crop: Crop = None
     out: TableFile = None
+    page: Annotated[Path | str | None, Option(
+        "An .html file to write: the faces of each member, and the others grouped by likeness.")] = None
+    annotate: Annotated[Path | str | None, Option(
+        "Folder for copies of the photos with a box around each face and its name, or a question mark. " + NEW_FOLDER
+    )] = None
+    sort_into: Annotated[Path | str | None, Option(
+        "Folder for copies of the photos in a folder for each member on them; those of nobody known and those without "
+        "a face have folders of their own. " + NEW_FOLDER)] = None
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class FaceVerifyOptions:
+    """Which two photos are compared, and how it is decided."""
+
+    a: Annotated[str | Path, Option("A photo.", argument=True)]
+    b: Annotated[str | Path, Option("Another photo.", argument=True)]
+    _: KW_ONLY
+    body: Body = FACE
+    strangers: Annotated[str | Path | None, Option(
+        "Folder of people, with a folder of photos for each, on whose pairs the limit is fitted; the limit that comes "
+        "with the body if left out.", "Strangers")] = None
+    far: Annotated[float, Option(
+        "Share of the pairs of two of these people that may be taken for one person.", "Strangers")] = 0.001
+    crop: Crop = None
+    skip_broken: SkipBroken = False
+    device: Device = "auto"
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class StrangersOptions:
+    """On which photos strangers are looked for, and where they are put."""
+
+    photos: Annotated[Sequence[str | Path] | str | Path, Option(
+        "Photos on which people are who are no members, or folders of them.", argument=True)]
+    _: KW_ONLY
+    body: Body = FACE
+    gallery: GalleryFile = GALLERY
+    crop: Crop = None
+    out: Annotated[Path | str, Option(
+        "Folder for the strangers, a folder for each, and index.html, by which they are confirmed. " + NEW_FOLDER
+    )] = Path("strangers")
     device: Device = "auto"
     reading: Reading | None = None
 

@@ -10,28 +10,37 @@ from scalesearch.api.options import (
     GALLERY,
     EnrollOptions,
     FaceEvaluateOptions,
+    FaceVerifyOptions,
     FitOptions,
     IdentifyOptions,
     MembersOptions,
     RemoveOptions,
+    StrangersOptions,
 )
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
-from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show_rows
+from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show, show_rows
 from scalesearch.faces import FACE
+from scalesearch.table import table
 from scalesearch.training.history import EpochRecord, Watcher
 from scalesearch.units import counted, show_interval, show_percent
 
 if TYPE_CHECKING:
+    from scalesearch.api.face_outputs import HandedOut
+    from scalesearch.api.faces import FaceVerification
     from scalesearch.faces.gallery import Gallery, Threshold
 
 SHOWN = 20
+SHORT_LIST = 6  # of folders named in a command that is printed
 
 
 def fit(asked: FitOptions, terminal: Terminal) -> None:
-    """Train an embedding on a folder of people. Run it again to continue where it was interrupted.
+    """Train an embedding on a folder of people, and keep it where it is better than the body it started from.
 
-    Example: scalesearch faces fit --data people/ --crop
+    enroll works without: the face body recognises people whom it never saw. Run it again to continue where it was
+    interrupted.
+
+    Example: scalesearch faces fit --data people/ --strangers others/
     """
     from scalesearch.api import faces as api
 
@@ -48,8 +57,38 @@ def fit(asked: FitOptions, terminal: Terminal) -> None:
             f"{show_percent(before['top1'])} → {show_percent(after['top1'])}; AUC over all pairs "
             f"{1 - before['loss']:.3f} → {1 - after['loss']:.3f}"
         )
-    say(f"Model: {result.file}")
+    for line in _judgement(metrics["judgement"]):
+        say(line)
+    why = {"better": "", "trained": " (--keep trained)", "frozen": " (--keep frozen)"}[asked.keep]
+    kept = "the trained one" if metrics["kept"] == "trained" else "the body as it was before the training"
+    say(f"Kept{why}: {kept}, {result.file}; both: frozen.safetensors, trained.safetensors")
     say(f"Next: scalesearch faces enroll PEOPLE --body {result.file}")
+
+
+def _judgement(judgement: dict[str, Any] | None) -> list[str]:
+    """Frozen against trained, in sentences."""
+    if judgement is None:
+        return ["Not judged: it takes people with four photos, a quarter of which are held out"]
+    gain = judgement["gain"]
+    shares = [
+        f"{name} {show_percent(one['value'])} ({show_interval(one['low'], one['high'])})"
+        for name, one in (("frozen", gain["first"]), ("trained", gain["second"]))
+    ]
+    if judgement["strangers"]:
+        what = (
+            f"Recognised, where 1 % of {counted(judgement['stranger_photos'], 'photo')} of {judgement['strangers']} "
+            "strangers get in"
+        )
+    else:
+        what = "The right member is nearest (no strangers to judge by: give --strangers)"
+    gap = gain["difference"]
+    verdict = "better" if judgement["better"] else "worse" if gap["high"] < 0 else "not shown to be better"
+    return [
+        f"{what}, on {counted(judgement['photos'], 'photo')} of {judgement['people']} members that were not trained "
+        f"on: {', '.join(shares)}",
+        f"Trained less frozen: {100 * gap['value']:+.1f} points (95 % interval {100 * gap['low']:+.1f} to "
+        f"{100 * gap['high']:+.1f}): the trained one is {verdict}",
+    ]
 
 
 def _watcher(bar: Bar) -> Watcher:
@@ -102,7 +141,8 @@ def enroll(asked: EnrollOptions, terminal: Terminal) -> None:
 def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     """Name the members on photos; reject strangers.
 
-    A person is found at most once on a photo. Distances are squared, 0 to 4; smaller is more alike.
+    A person is found at most once on a photo. Distances are squared, 0 to 4; smaller is more alike. Pages and copies
+    are for your eyes alone (mode 0600), and no copy replaces a file.
 
     Example: scalesearch faces identify photos/
     """
@@ -118,7 +158,8 @@ def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     if asked.out is None:
         title = "Faces" if len(rows) <= SHOWN else f"The first {SHOWN} faces (all with --out or --json)"
         columns = ("photo", "name", "distance", "next", f"{who} as near")
-        show_rows(title, columns, [_shown(row, threshold.photos) for row in rows[:SHOWN]])
+        shown_rows = [_shown(row, threshold.photos) for row in rows[:SHOWN]]
+        show(table(title, columns, shown_rows, optional=(columns[4], columns[3])))
     members = sum(row["member"] for row in rows)
     faces = sum(not row["error"] for row in rows)
     shown = f"{counted(result.photos, 'photo')}, {counted(faces, 'face')}"
@@ -129,19 +170,126 @@ def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
             f"Were all {faces} faces of people who are no members, {show_interval(*result.interval)} of them would be "
             "taken for one (95 % interval)"
         )
+    for line in _copies(asked, result.copies):
+        say(line)
     if asked.out is not None:
         say(f"Written: {asked.out}")
+
+
+def _copies(asked: IdentifyOptions, copies: "HandedOut") -> list[str]:
+    """What was made of the photos."""
+    lines = [f"Note: {note}" for note in copies.notes]
+    if asked.annotate is not None:
+        lines.append(f"Marked copies: {copies.annotated} in {asked.annotate}")
+    if asked.sort_into is not None:
+        lines.append(f"Sorted copies in {asked.sort_into}: {sum(count for _, count in copies.sorted)}")
+        lines += [f"  {name}: {count}" for name, count in copies.sorted]
+    if asked.page is not None:
+        lines.append(f"Page: {asked.page}")
+    return lines
 
 
 def _shown(row: dict[str, Any], strangers: int) -> list[str]:
     where = row["file"] + (f" ({row['face']} of {row['faces']})" if row["faces"] > 1 else "")
     if row["error"]:
         return [where, row["error"], "–", "–", "–"]
-    runner_up = f"{row['runner_up']} {row['runner_up_distance']:.3f}" if row["runner_up"] else "–"
-    if not row["member"]:
-        runner_up = f"{row['nearest']} {row['distance']:.3f}"
+    nearest = (row["nearest"], row["distance"])
+    own, other = nearest, (row["runner_up"], row["runner_up_distance"])
+    if row["name"] == row["runner_up"]:
+        own, other = other, nearest
+    elif not row["member"]:
+        other = nearest
+    shown = f"{other[0]} {other[1]:.3f}" if other[0] else "–"
     near = f"{row['strangers_as_near']} of {strangers}"
-    return [where, row["name"] or "not a member", f"{row['distance']:.3f}", runner_up, near]
+    return [where, row["name"] or "not a member", f"{own[1]:.3f}", shown, near]
+
+
+def verify(asked: FaceVerifyOptions, terminal: Terminal) -> None:
+    """Compare two photos: are they of one person?
+
+    Where a photo shows several faces, the nearest pair of the two photos counts. The limit is the one that comes with
+    the body, or is fitted on pairs of different people in --strangers.
+
+    Example: scalesearch faces verify a.jpg b.jpg
+    """
+    from scalesearch.api import faces as api
+
+    with reading_bar(terminal.json) as bar:
+        result = api.verify(**vars(replace(asked, reading=bar.reading)))
+    if terminal.json:
+        print_json(result.to_dict())
+        return
+    for note in result.notes:
+        say(f"Note: {note}")
+    for line in _verified(asked, result):
+        say(line)
+
+
+def _verified(asked: FaceVerifyOptions, result: "FaceVerification") -> list[str]:
+    """The answer in sentences."""
+    limit = result.limit
+    said = {"one person": "one person", "two people": "two people", "undecided": "cannot be said"}[result.verdict]
+    lines = [f"{said[0].upper()}{said[1:]}: the squared distance is {result.distance:.3f} (0 to 4)"]
+    pairs = result.faces[0] * result.faces[1]
+    if pairs > 1:
+        lines.append(
+            f"There are {result.faces[0]} and {result.faces[1]} faces on the photos: this is the nearest of their "
+            f"{pairs} pairs (face {result.chosen[0]['face']} and face {result.chosen[1]['face']}, counted from the "
+            "largest)"
+        )
+    if limit is None:
+        return [*lines, "From which distance on it is another person is not known of this body: give --strangers"]
+    if limit.basis == "body":
+        where = ", measured on photos of LFW" if str(asked.body) == FACE else ""
+        lines.append(
+            f"Limit {limit.distance:.3f}, which comes with the body: nearer is one pair of two people in a "
+            f"thousand{where}. Other photos may need another limit: --strangers"
+        )
+    else:
+        lines.append(
+            f"Limit {limit.distance:.3f}: nearer are {limit.nearer} of {limit.pairs} pairs of two people, of "
+            f"{limit.people} people in {asked.strangers}"
+        )
+        if limit.far * limit.pairs < 1:
+            lines.append(
+                f"WARNING: {limit.pairs} pairs are too few for {show_percent(limit.far, 2)}. The limit is the distance "
+                "of the nearest pair"
+            )
+    if result.verdict == "two people":
+        share = f": of {limit.same} such pairs there {limit.same - limit.same_nearer} are" if limit.same else ""
+        lines.append(f"Photos of one person can be as far apart, too{share}")
+    return lines
+
+
+def strangers(asked: StrangersOptions, terminal: Terminal) -> None:
+    """Make a set of strangers of your own photos without names: everyone on them who is not enrolled.
+
+    Faces are grouped by likeness into a folder for each person. Look at index.html there: it asks which of them are not
+    members, and shows the command that fits the threshold on those. It needs a gallery, whose threshold may be missing
+    or rest on the members.
+
+    Example: scalesearch faces strangers photos/ --out strangers/
+    """
+    from scalesearch.api import faces as api
+
+    with reading_bar(terminal.json) as bar:
+        result = api.strangers(**vars(replace(asked, reading=bar.reading)))
+    if terminal.json:
+        print_json(result.to_dict())
+        return
+    for line in (*(f"Note: {note}" for note in result.notes), *result.basis):
+        say(line)
+    doubtful = [one for one in result.groups if one.doubtful]
+    faces = sum(len(one.faces) for one in result.groups)
+    say(
+        f"{counted(result.photos, 'photo')}: {counted(len(result.groups), 'group')} of {counted(faces, 'face')}, "
+        f"{len(doubtful)} of them in doubt; {counted(result.members, 'face')} left out as members'"
+    )
+    say(f"Look at {result.folder}/index.html and tick those who are not members")
+    if len(doubtful) <= SHORT_LIST:
+        say(f"Then, unless you changed something there: {result.command}")
+    else:
+        say("Then type the command that stands there")
 
 
 def members(asked: MembersOptions, terminal: Terminal) -> None:
@@ -244,6 +392,7 @@ app = typer.Typer(
 )
 for name, options, shown in (
     ("fit", FitOptions, fit), ("enroll", EnrollOptions, enroll), ("identify", IdentifyOptions, identify),
+    ("verify", FaceVerifyOptions, verify), ("strangers", StrangersOptions, strangers),
     ("list", MembersOptions, members), ("remove", RemoveOptions, remove),
     ("evaluate", FaceEvaluateOptions, evaluate),
 ):  # fmt: skip

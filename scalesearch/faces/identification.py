@@ -27,7 +27,8 @@ class Sighting:
         face, faces: which of how many faces on it, largest first; 0 where there is none.
         name: whom it is taken for; "" for nobody.
         nearest, distance: the member who is nearest all the same, and how near (squared, 0 to 4).
-        runner_up, runner_up_distance: the next one; "" and None where the gallery holds one person.
+        runner_up, runner_up_distance: the next one, or, where the nearest is somebody else on the photo, whom it is
+            taken for; "" and None where the gallery holds one person.
         strangers_as_near: how many of the photos that the threshold was fitted on came as near to anybody.
         found: where it is; None where nothing was looked for.
         error: "" or why there is nothing.
@@ -62,10 +63,15 @@ class Sighting:
             "file": self.file, "face": self.face, "faces": self.faces, "name": self.name, "member": self.member,
             "nearest": self.nearest, "distance": self.distance, "runner_up": self.runner_up,
             "runner_up_distance": self.runner_up_distance, "strangers_as_near": self.strangers_as_near,
-            "box": None if found is None else dict(zip(BOX, _rounded(found.box), strict=True)),
+            "box": box_values(found),
             "points": None if found is None else dict(zip(POINTS, map(_rounded, found.points), strict=False)),
             "error": self.error,
         }  # fmt: skip
+
+
+def box_values(found: Face | None) -> dict[str, float] | None:
+    """Sides of a face's box as plain values."""
+    return None if found is None else dict(zip(BOX, _rounded(found.box), strict=True))
 
 
 def _rounded(values: Sequence[float]) -> list[float]:
@@ -85,15 +91,21 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
 
 def sightings(
     model: FaceModel, gallery: Gallery, files: Sequence[str], framing: Framing, device: torch.device,
-    progress: Progress | None = None,
+    progress: Progress | None = None, limit: float | None = None,
 ) -> Iterator[Sighting]:  # fmt: skip
     """Every face on the photos (without a detector: the photo as it is), in the order of the files.
 
-    Raises UserError where the gallery is empty or has no threshold.
+    Args:
+        limit: squared distance below which a face is taken for a member's; the gallery's threshold if None.
+
+    Raises UserError where the gallery is empty, or has no threshold and no limit is given.
     """
-    if gallery.threshold is None:
-        raise UserError("gallery", "it has no threshold yet.")
-    limit = gallery.threshold.distance
+    if not len(gallery):
+        raise UserError("gallery", "there is nobody in it.", do="Enrol people: scalesearch faces enroll FOLDER")
+    if limit is None:
+        if gallery.threshold is None:
+            raise UserError("gallery", "it has no threshold yet.")
+        limit = gallery.threshold.distance
     for start in range(0, len(files), CHUNK):
         chunk = files[start : start + CHUNK]
         shots = read_shots(chunk, framing, _shifted(progress, start, len(files)))
@@ -108,6 +120,8 @@ def sightings(
             named = assigned(distances[places], limit)
             for face, (place, person) in enumerate(zip(places.tolist(), named, strict=True), start=1):
                 order = np.argsort(distances[place], kind="stable")[:2].tolist()
+                if person is not None and person != order[0]:
+                    order[1] = person
                 near = [(gallery.names[one], float(distances[place, one])) for one in order]
                 nearest, runner_up = near[0], (near[1] if len(near) > 1 else ("", None))
                 yield Sighting(

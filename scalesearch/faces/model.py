@@ -20,7 +20,7 @@ from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 from scalesearch.faces.detection import CLOSE_EYES, EYES, POINTS, Template
-from scalesearch.faces.photos import Crowd
+from scalesearch.faces.photos import Chooser, Crowd, most_alike
 from scalesearch.files import PRIVATE, write_bytes
 from scalesearch.nets.face_resnet import DIMENSIONS, FaceResNet
 from scalesearch.nets.modules import MBConvNet
@@ -28,11 +28,13 @@ from scalesearch.nets.weights import digest, listed, misfits, read_safetensors, 
 from scalesearch.training.device import autocast
 from scalesearch.training.evaluation import judging
 from scalesearch.training.model_file import statistics_of
-from scalesearch.typed import parse
+from scalesearch.typed import parse, shown
 
 FloatArray = npt.NDArray[np.float32]
 BATCH = 128
 LARGEST_NUMBER = 1e4
+FARTHEST = 2.0  # of a template's points, as shares of the side: who writes pixels is far beyond
+LENGTH_ERROR = 1e-3
 SMALLEST_PX, LARGEST_PX = 16, 4096
 
 
@@ -55,12 +57,12 @@ class EmbeddingHead(nn.Module):
         return functional.normalize(self.layers(features).float(), dim=1)
 
 
-Network = TypeVar("Network", MBConvNet, FaceResNet)
+Network = TypeVar("Network", bound=MBConvNet | FaceResNet)
 
 
 def embedder(network: Network, objective: nn.Module | None = None) -> Network:
     """``network``, changed in place: what its classifier gives becomes a unit vector of as many numbers."""
-    network.classifier = EmbeddingHead(network.classifier, objective)  # type: ignore[assignment]
+    network.classifier = EmbeddingHead(network.classifier, objective)
     return network
 
 
@@ -88,7 +90,7 @@ def embed(
 def images_of(pixels: Pixels, statistics: PixelStatistics, device: torch.device) -> Iterator[Tensor]:
     """uint8 (N, S, S, 3) → normalised batches (B, 3, S, S)."""
     for start in range(0, len(pixels), BATCH):
-        chunk = torch.from_numpy(np.ascontiguousarray(pixels[start : start + BATCH])).to(device)
+        chunk = torch.from_numpy(np.array(pixels[start : start + BATCH], order="C")).to(device)  # torch wants its own
         yield normalised(chunk.permute(0, 3, 1, 2), statistics)
 
 
@@ -141,10 +143,23 @@ class FaceModel:
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     def vectors(self, pixels: Pixels, device: torch.device) -> FloatArray:
-        """Embeddings float32 (N, D) of faces uint8 (N, S, S, 3), each averaged with its mirror image's."""
+        """Embeddings float32 (N, D) of faces uint8 (N, S, S, 3), each averaged with its mirror image's.
+
+        Raises UserError where the network gives no vector of length 1: weights that are not finite, or a face on which
+        all that it computes is 0.
+        """
         if not len(pixels):
             return np.zeros((0, self.dimensions), np.float32)
-        return embed(self.network, pixels, self.card.statistics, device)
+        vectors = embed(self.network, pixels, self.card.statistics, device)
+        sound = np.abs(np.linalg.norm(vectors, axis=1) - 1) < LENGTH_ERROR
+        if not sound.all():
+            problem = f"it gives no finite numbers other than 0 for {(~sound).sum()} of {len(pixels)} faces."
+            raise UserError(f"body {self.card.name}", problem, do="Its weights are damaged, or its card is wrong.")
+        return vectors
+
+    def chooser(self, device: torch.device) -> Chooser:
+        """Which face of a photo is the person's: the one most like those on their other photos."""
+        return lambda pixels, labels, photos: most_alike(self.vectors(pixels, device), labels, photos)
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,7 +217,7 @@ def load_model(path: Path) -> FaceModel:
         kind = metadata.get("format", "without a format")
         raise UserError(str(path), f"this safetensors file ({kind}) is no face model, which faces fit writes.")
     require_version(path, metadata, FORMAT_VERSION)
-    if metadata.get("spec") == "null":
+    if metadata.get("spec") == "null" and metadata["format_version"] != "1":
         network: nn.Module = embedder(face_resnet(path, state))
         dimensions = len(state["classifier.weight"])
     else:
@@ -232,19 +247,25 @@ def _card(path: Path, network: nn.Module, metadata: dict[str, str]) -> Card:
 
 def check_card(card: Card, where: str) -> None:
     """Raises UserError where a card's numbers cannot be used."""
-    places = (value for point in card.template.points for value in point)
-    numbers = (*card.statistics.mean, *card.statistics.std, *places)
+    numbers = (*card.statistics.mean, *card.statistics.std)
     if not all(abs(value) < LARGEST_NUMBER for value in numbers) or min(card.statistics.std) <= 0:
-        raise UserError(where, "its pixel statistics or its template are no finite numbers, deviations above 0.")
+        raise UserError(where, "its pixel statistics are no finite numbers, deviations above 0.")
     if not SMALLEST_PX <= card.size_px <= LARGEST_PX:
-        raise UserError(where, f"a face of {card.size_px} px is not between {SMALLEST_PX} and {LARGEST_PX} px.")
-    if len(card.template.points) not in (0, EYES, len(POINTS)):
+        raise UserError(where, f"a face of {shown(card.size_px)} px is not between {SMALLEST_PX} and {LARGEST_PX} px.")
+    points = card.template.points
+    if len(points) not in (0, EYES, len(POINTS)):
         raise UserError(
-            where, f"its template has {len(card.template.points)} points.",
+            where, f"its template has {len(points)} points.",
             do="Give two (the eyes), five (eyes, nose, corners of the mouth), or none for the detector's box.",
         )  # fmt: skip
+    if not all(abs(value) <= FARTHEST for point in points for value in point):
+        raise UserError(where, "its template is not in shares of the side: from 0 at the left and top to 1.")
+    if points and not points[0][0] < points[1][0]:
+        problem = "its template's first eye is not left of the second."
+        raise UserError(where, problem, do="Name the eye at the left first.")
     if card.same_person is not None and not 0 < card.same_person < 4:
-        raise UserError(where, f"same_person is {card.same_person:g}, not a squared distance between 0 and 4.")
+        problem = f"same_person is {shown(card.same_person)}, not a squared distance between 0 and 4."
+        raise UserError(where, problem)
 
 
 def face_resnet(path: Path, state: Mapping[str, Tensor]) -> FaceResNet:

@@ -1,11 +1,12 @@
 """A folder of photos per person: listed, and read into squares of pixels with one face each. Never on disk."""
 
+import difflib
 import hashlib
 import os
 import unicodedata
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,7 @@ def list_people(folder: str | Path, option: str) -> People:
     Raises:
         UserError: no folder, nobody in it, or two folders whose names differ by case alone.
     """
-    root = Path(folder).expanduser()
+    root = Path(os.path.expanduser(folder))  # leaves ~nobody as it is, where pathlib would raise
     if not root.is_dir():
         problem = "this is a file." if root.exists() else "there is no such folder."
         raise UserError(f"{option} {folder}", problem, do=LAYOUT)
@@ -85,6 +86,30 @@ def list_people(folder: str | Path, option: str) -> People:
     names = tuple(sorted(known))
     labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
     return People(str(root), names, tuple(file for name in names for file in known[name]), labels, tuple(notes))
+
+
+def leave_out(people: People, names: Sequence[str], option: str) -> People:
+    """Without the people of these names; a name may hold several, with commas between them.
+
+    Args:
+        option: what the folder was given as, for messages.
+
+    Raises UserError where there is nobody of a name, or nobody is left.
+    """
+    asked = [unicodedata.normalize("NFC", one) for one in names]
+    gone = {one.strip() for name in asked for one in ([name] if name in people.names else name.split(","))} - {""}
+    if unknown := sorted(gone - set(people.names)):
+        close = difflib.get_close_matches(unknown[0], people.names, 1)
+        do = f'Did you mean "{close[0]}"?' if close else f"The folders there: {few(people.names)}."
+        raise UserError(f'--without "{unknown[0]}"', f"there is no folder of that name in {people.root}.", do=do)
+    kept = [label for label, name in enumerate(people.names) if name not in gone]
+    if not kept:
+        raise UserError("--without", f"it leaves nobody of {option}.", do="Name fewer of them.")
+    rows = np.flatnonzero(np.isin(people.labels, kept))
+    return replace(
+        people, names=tuple(people.names[label] for label in kept), files=tuple(people.files[row] for row in rows),
+        labels=np.searchsorted(kept, people.labels[rows]).astype(np.int64),
+    )  # fmt: skip
 
 
 def few(names: Sequence[str]) -> str:
@@ -179,10 +204,11 @@ def largest(_pixels: Pixels, _labels: IntArray, photos: IntArray) -> IntArray:
 
 
 def most_alike(vectors: npt.NDArray[np.float32], labels: IntArray, photos: IntArray) -> IntArray:
-    """Places of one face of each photo: the one most like the faces on the person's other photos.
+    """Places of one face of each photo: whoever is on most of the person's photos, the same one on all of them.
 
-    Who stands in the background of one photo is hardly on the others. Where nothing is to be compared with, or two are
-    as like, the largest is taken.
+    Of all faces of a folder one is most like those on the other photos; on each photo the face most like that one is
+    taken. Who stands in the background of one photo is hardly on the others. Where nothing is to be compared with, or
+    two are as like, the largest is taken.
 
     Args:
         vectors: float32 (n, D), unit embeddings of all faces, largest first on each photo.
@@ -193,13 +219,15 @@ def most_alike(vectors: npt.NDArray[np.float32], labels: IntArray, photos: IntAr
     for label in np.unique(labels):
         own = np.flatnonzero(labels == label)
         starts = np.unique(photos[own], return_index=True)[1]
+        products = vectors[own] @ vectors[own].T
         # of each face (row) the likeness to the nearest face of each photo (column), not of its own
-        likeness = np.maximum.reduceat(vectors[own] @ vectors[own].T, starts, axis=1)
+        likeness = np.maximum.reduceat(products, starts, axis=1)
         column = np.searchsorted(starts, np.arange(len(own)), side="right") - 1
         likeness[np.arange(len(own)), column] = 0
-        scores = np.round(likeness.sum(1), 6)
+        known = int(np.round(likeness.sum(1), 6).argmax())
+        near = np.round(products[known], 6)
         ends = [*starts[1:].tolist(), len(own)]
-        chosen += [own[start + int(scores[start:end].argmax())] for start, end in zip(starts, ends, strict=True)]
+        chosen += [own[start + int(near[start:end].argmax())] for start, end in zip(starts, ends, strict=True)]
     return np.sort(np.array(chosen, dtype=np.int64))
 
 

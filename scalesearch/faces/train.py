@@ -1,10 +1,11 @@
 """Training an embedding on a folder of people, with the loop and the job that classification uses."""
 
+import copy
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -15,21 +16,26 @@ from scalesearch.data.batches import Augment, Batch, PixelStatistics, training_b
 from scalesearch.data.source import IntArray
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.faces.detection import CLOSE
+from scalesearch.faces.detection import CLOSE, Template
 from scalesearch.faces.discriminants import discriminants, pooled, set_embedding
-from scalesearch.faces.model import Card, embed, embedder, save_model
+from scalesearch.faces.judging import judged
+from scalesearch.faces.model import Card, EmbeddingHead, FaceModel, embed, embedder, load_model, save_model
 from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSettings
-from scalesearch.faces.photos import Crowd, choose, few
+from scalesearch.faces.photos import Chooser, Crowd, choose, few, largest
 from scalesearch.faces.protocols import all_pairs, auc
-from scalesearch.files import read_json, write_json
+from scalesearch.files import PRIVATE, write_bytes
+from scalesearch.nets.face_resnet import FaceResNet
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
-from scalesearch.training.start import Start, start_of
+from scalesearch.training.start import start_of
 from scalesearch.units import counted, show_percent
 
+Keep = Literal["better", "trained", "frozen"]
 TINY = 1e-6  # weight of people who have all come, where a batch needs them again
 
 
@@ -76,9 +82,11 @@ def _groups(own: IntArray, photos: int, rng: np.random.Generator) -> list[IntArr
     return [order[start : start + photos] for start in range(0, len(order), photos)]
 
 
-BEFORE_FILE = "before.json"
+FROZEN_FILE, TRAINED_FILE = "frozen.safetensors", "trained.safetensors"
 ENOUGH_PEOPLE = 50  # from so many on, some are held out to watch the training
 HELD_OUT = 0.1
+ENOUGH_PHOTOS = 4  # of a person, from which on some are held out to judge by
+SHOWN = 0.25
 FEW_PEOPLE = 10
 SPREAD_PHOTOS = 256
 # faces are cut alike, so little of a crop is varied; flips are a person's own
@@ -127,19 +135,28 @@ class FaceRecipe:
 
 @dataclass(frozen=True, eq=False)
 class FaceData:
-    """Whom a training sees: ``train``, everybody with two or more photos; ``held``, other people to watch it by.
+    """Whom a training sees, and by whom it is judged.
 
     Args:
+        train: everybody with two or more photos.
+        held: other people, to watch the training by.
+        shown: further photos of people of ``train`` who have many, to judge by.
+        strangers: people who are neither trained on nor enrolled, to judge by.
         single: names of people with one photo, who are left out.
     """
 
     train: Crowd
     held: Crowd | None
+    shown: Crowd | None = None
+    strangers: Crowd | None = None
     single: tuple[str, ...] = ()
 
 
-def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
-    """Leaves people with one photo out, and holds some of the others out.
+def divide(crowd: Crowd, share: float | None, seed: int = 0, strangers: Crowd | None = None) -> FaceData:
+    """Leaves people with one photo out, holds some of the others out, and of who stays some photos.
+
+    A quarter of the photos of everybody who has four or more is held out to judge by. Where there are no ``strangers``,
+    the people held out stand for them.
 
     Args:
         share: of the people, to hold out; None: a tenth where there are 50 or more, else nobody.
@@ -158,13 +175,80 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0) -> FaceData:
         held = f", of whom {number} are held out" if number else ""
         problem = f"{counted(len(usable), 'person')} with two or more photos{held}: it takes two people to train on."
         raise UserError("--data", problem, do="Bring more people, or more photos of each.")
-    chosen = np.random.default_rng(seed).permutation(usable)[:number]
-    train = np.setdiff1d(usable, chosen)
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(usable)[:number]
+    shown = np.zeros(len(crowd), bool)
+    for label in np.setdiff1d(usable, chosen):
+        own = rng.permutation(np.flatnonzero(crowd.labels == label))
+        shown[own[: int(SHOWN * len(own)) if len(own) >= ENOUGH_PHOTOS else 0]] = True
+    train = np.isin(crowd.labels, np.setdiff1d(usable, chosen)) & ~shown
+    others = choose(crowd, np.flatnonzero(np.isin(crowd.labels, chosen))) if number >= 2 else None
     return FaceData(
-        choose(crowd, np.flatnonzero(np.isin(crowd.labels, train))),
-        choose(crowd, np.flatnonzero(np.isin(crowd.labels, chosen))) if number >= 2 else None,
-        single,
-    )
+        choose(crowd, np.flatnonzero(train)), others,
+        choose(crowd, np.flatnonzero(shown)) if shown.any() else None, strangers or others, single,
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class FaceStart:
+    """A network in training mode, what it is given, and what it inherited."""
+
+    network: MBConvNet | FaceResNet
+    card: Card
+    plan: TransferPlan | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Base:
+    """What a training starts from.
+
+    Args:
+        name: what it is called.
+        size_px, template: what faces it is given.
+        inherits: the weights' name; "" for new ones.
+        chooser: which face of a photo is the person's, where there are several.
+        identity: by which a folder knows it again.
+        start: (data, recipe, device, whether the training is new) → the network, its classifier of as many outputs as
+            the recipe has dimensions.
+    """
+
+    name: str
+    size_px: int
+    template: Template
+    inherits: str
+    identity: dict[str, str]
+    start: Callable[[FaceData, FaceRecipe, torch.device, bool], FaceStart]
+    chooser: Chooser = largest
+
+
+def network_base(spec: NetSpec, source: WeightSource | None) -> Base:
+    """A network of a spec, with inherited weights or new ones; its new last layer starts at the discriminants of the
+    training people."""
+
+    def start(data: FaceData, recipe: FaceRecipe, device: torch.device, fresh: bool) -> FaceStart:
+        steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
+        sized = replace(spec, classes=recipe.dimensions)
+        begun = start_of(sized, source, arrays_of(data.train), (), recipe.config, steps, device, repair=fresh)
+        if fresh and recipe.discriminant and source is not None:
+            features = pooled(begun.network, data.train.pixels, begun.statistics, device)
+            set_embedding(begun.network, *discriminants(features, data.train.labels, recipe.dimensions))
+        return FaceStart(begun.network, Card(spec.name, spec.resolution, begun.statistics, CLOSE), begun.plan)
+
+    identity = {"spec": spec.digest, "start": source.digest if source else "scratch"}
+    return Base(spec.name, spec.resolution, CLOSE, source.name if source else "", identity, start)
+
+
+def body_base(model: FaceModel, device: torch.device) -> Base:
+    """The face body as it is, its last layer included; ``device``: on which it tells faces on a photo apart."""
+    network, card = copy.deepcopy(model.network), model.card
+    assert isinstance(network, FaceResNet)
+    assert isinstance(network.classifier, EmbeddingHead)
+    network.classifier = network.classifier.layers
+    identity = {"spec": card.name, "start": model.digest}
+    return Base(
+        card.name, card.size_px, card.template, card.name, identity,
+        lambda *_: FaceStart(network.train(), card), model.chooser(device),
+    )  # fmt: skip
 
 
 def notes(data: FaceData) -> Iterator[str]:
@@ -175,48 +259,51 @@ def notes(data: FaceData) -> Iterator[str]:
         yield f"only {len(data.train.names)} people to learn from: the embedding will hardly carry over to others"
 
 
-def begin(
-    spec: NetSpec, data: FaceData, recipe: FaceRecipe, folder: Path, source: WeightSource | None, device: torch.device
-) -> Start:
-    """Claims the folder and makes the embedder that the training starts from.
+def begin(base: Base, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device) -> FaceStart:
+    """Claims the folder and makes the embedder that the training starts from, which it keeps as ``frozen``.
 
     Raises UserError where the folder holds another training, or patience has nobody to watch.
     """
     if recipe.config.patience and data.held is None:
         raise UserError("--patience", "nobody is held out to watch the training by.", do="Give --held-out 0.1.")
+    judges = [crowd.digest if crowd else "" for crowd in (data.held, data.shown, data.strangers)]
     claim(
         folder,
         {
-            "spec": spec.digest, "start": source.digest if source else "scratch", "photos": data.train.digest,
-            "held_out": data.held.digest if data.held else "", **recipe.to_dict(),
+            **base.identity, "photos": data.train.digest, "held_out": judges[0], "shown": judges[1],
+            "strangers": judges[2], **recipe.to_dict(),
         },
     )  # fmt: skip
-    arrays, config, fresh = arrays_of(data.train), recipe.config, not continues(folder)
-    spec = replace(spec, classes=recipe.dimensions)
-    steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
-    start = start_of(spec, source, arrays, (), config, steps, device, repair=fresh)
-    if fresh and recipe.discriminant and source is not None:
-        features = pooled(start.network, data.train.pixels, start.statistics, device)
-        set_embedding(start.network, *discriminants(features, data.train.labels, recipe.dimensions))
+    fresh = not (continues(folder) and (folder / FROZEN_FILE).exists())
+    start = base.start(data, recipe, device, fresh)
     with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(config.seed)
+        torch.default_generator.manual_seed(recipe.config.seed)
         objective = Objective(recipe.objective, len(data.train.names), recipe.dimensions)
-    return replace(start, network=embedder(start.network, objective))
+    network = embedder(start.network, objective)
+    if fresh:
+        save_model(folder / FROZEN_FILE, network, start.card, crop=True, trained_on=data.train.digests, facts={})
+    return replace(start, network=network)
 
 
 def train(
-    start: Start, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, watcher: Watcher, *,
-    crop: bool, provenance: dict[str, Any],
+    start: FaceStart, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, watcher: Watcher, *,
+    crop: bool, keep: Keep = "better", provenance: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
-    """Trains, and writes ``model.safetensors``, ``metrics.json`` and a checkpoint; run again, it continues.
+    """Trains, and writes ``trained``, ``model`` (the frozen or the trained one), ``metrics.json`` and a checkpoint; run
+    again, it continues.
 
     A step's images never go through in parts: the triplets of a batch belong together.
+
+    Args:
+        keep: which becomes ``model``; "better": the trained one where it is better beyond chance.
 
     Returns:
         what ``metrics.json`` holds.
     """
-    network, statistics, config = start.network, start.statistics, recipe.config
-    objective, told = network.classifier.objective, 0
+    network, statistics, config = start.network, start.card.statistics, recipe.config
+    head, told = network.classifier, 0
+    assert isinstance(head, EmbeddingHead)
+    objective = head.objective
     assert isinstance(objective, Objective)  # of ``begin``
 
     def step(epoch: int, index: int) -> None:
@@ -239,35 +326,33 @@ def train(
                 "nobody apart; train for more epochs or with a lower --lr"
             )
         facts = {
-            "model": network.spec.name, "resolution": network.spec.resolution, "dimensions": recipe.dimensions,
+            "model": start.card.name, "resolution": start.card.size_px, "dimensions": recipe.dimensions,
             "people": len(data.train.names), "photos": len(data.train), "epochs": len(history),
             "loss": recipe.objective.loss, "margin": recipe.objective.margin, "mining": recipe.objective.mining,
             "strategy": config.strategy, "seed": config.seed,
         }  # fmt: skip
-        card = Card(network.spec.name, network.spec.resolution, statistics, CLOSE)
-        digest = save_model(folder / MODEL_FILE, network, card, crop=crop, trained_on=data.train.digests, facts=facts)
+        save_model(folder / TRAINED_FILE, network, start.card, crop=crop, trained_on=data.train.digests, facts=facts)
+        frozen, trained = (load_model(folder / name) for name in (FROZEN_FILE, TRAINED_FILE))
+        judgement = None
+        if data.shown is not None:
+            try:
+                judgement = judged(frozen, trained, data.train, data.shown, data.strangers, device)
+            except UserError as error:  # one of them makes no embeddings: all weights dead, or no finite numbers
+                watcher.tell(f"WARNING: not judged: {error}")
+        better = keep == "trained" or (keep == "better" and judgement is not None and judgement.better)
+        chosen, kept = (trained, "trained") if better else (frozen, "frozen")
+        write_bytes(folder / MODEL_FILE, (folder / f"{kept}.safetensors").read_bytes(), PRIVATE)
         return {
-            **facts, "digest": digest, "crop": crop, "collapses": objective.changes, "spread": spread,
-            "mining_at_the_end": objective.mining, "held_out_people": len(data.held.names) if data.held else 0,
-            "before": before, "after": last.metrics, "recipe": recipe.to_dict(), **provenance,
+            **facts, "digest": chosen.digest, "kept": kept, "crop": crop, "collapses": objective.changes,
+            "spread": spread, "mining_at_the_end": objective.mining,
+            "held_out_people": len(data.held.names) if data.held else 0,
+            "before": held_out(frozen.network, data.held, statistics, device), "after": last.metrics,
+            "judgement": judgement.to_dict() if judgement else None, "recipe": recipe.to_dict(), **provenance,
         }  # fmt: skip
 
-    before = before_training(network, data, statistics, folder, device)
     steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
     task = Task(batches(data.train, recipe, statistics, device), steps, objective, judge)
     return carry_out(network, task, config, folder, device, replace(watcher, step=step, note=None), finish)
-
-
-def before_training(
-    network: nn.Module, data: FaceData, statistics: PixelStatistics, folder: Path, device: torch.device
-) -> dict[str, float]:
-    """``held_out`` of the start, which a training that continues no longer has: then as noted."""
-    path = folder / BEFORE_FILE
-    if continues(folder) and path.exists():
-        return read_json(path, "what faces fit noted before training")
-    values = held_out(network, data.held, statistics, device)
-    write_json(path, values)
-    return values
 
 
 def collapse_text(objective: Objective, epoch: int) -> str:

@@ -24,6 +24,7 @@ STEM, STEM_KERNEL = 32, 7
 GROUPS = ((32, 3), (64, 4), (128, 3), (256, 3), (256, 1))  # width, blocks; all but the first halve the image
 LARGEST_FILE = 64 << 20  # bytes; the file has 22 million
 TENSOR_VERSION = 2
+LONGEST_SETTINGS = 400  # bytes between two tensors; the file has at most 352
 
 
 class FaceBlock(Repeated):
@@ -115,7 +116,7 @@ class _Tensors:
     def next(self, *sizes: int) -> np.ndarray:
         """The next tensor of these sizes, float32, flat; a copy."""
         header = b"".join(_integers((TENSOR_VERSION, *sizes, *(1,) * (4 - len(sizes)))))
-        start = self.content.find(header, self.place)
+        start = self.content.find(header, self.place, self.place + LONGEST_SETTINGS)
         end = start + len(header) + 4 * math.prod(sizes)
         if start < 0 or end > len(self.content):
             problem = f"this is no face recogniser of dlib: it holds no tensor of {' × '.join(map(str, sizes))} values."

@@ -45,10 +45,10 @@ def report_page(
     )
 
 
-def rendered_page(template: str, **values: Any) -> str:
-    """A template with its values; scripts other than the template's own may not run."""
+def rendered_page(template: str, script_file: str = "sort.js", **values: Any) -> str:
+    """A template with its values; scripts other than ``script_file``, which stands in it, may not run."""
     environment = _environment()
-    script = environment.get_template("sort.js").render()
+    script = environment.get_template(script_file).render()
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return environment.get_template(template).render(script=Markup(script), script_hash=allowed, **values)
 

@@ -451,6 +451,70 @@ def people_interval(values: ArrayLike, people: Ints, *, level: float = LEVEL_95)
     return _quantiles(sums[drawn].sum(1) / counts[drawn].sum(1), level)
 
 
+@dataclass(frozen=True)
+class Gain:
+    """Two ways to recognise people, compared on the same photos; intervals of 95 %, people resampled.
+
+    Args:
+        first, second: share recognised, with its interval.
+        difference: of the second over the first.
+    """
+
+    first: Interval
+    second: Interval
+    difference: Interval
+
+
+def recognition_gain(
+    right: Bools, distances: Floats, strangers: Floats, people: Ints, others: Ints, fpir: float,
+    draws: int = PAIR_DRAWS,
+) -> Gain:  # fmt: skip
+    """Members' photos recognised where a share ``fpir`` of the strangers' photos gets in, one way against another.
+
+    Members and strangers are resampled with all their photos, the same ones for both ways, and the limit is found anew
+    each time: what is uncertain about it counts, too.
+
+    Args:
+        right: (2, n), whether the nearest member is the one on the photo, by each way; ``distances`` to them: (2, n).
+        strangers: (2, m), how near each stranger's photo comes; without any, everything counts that is right.
+        people, others: int64 (n,) and (m,), who is on the photos.
+    """
+    rng = np.random.default_rng(0)
+    groups, stranger_groups = (np.unique(one, return_inverse=True)[1] for one in (people, others))
+    order = np.argsort(strangers, axis=1, kind="stable")
+    ordered = np.take_along_axis(strangers, order, axis=1)
+
+    def shares(weights: Floats, stranger_weights: Floats) -> list[float]:
+        """Of each way; weights (n,) and (m,): how often a photo counts."""
+        found = []
+        for way in range(2):
+            limit = np.inf
+            if strangers.shape[1]:
+                passed = np.cumsum(stranger_weights[order[way]])
+                beyond = int(np.searchsorted(passed, fpir * passed[-1] + 1e-9, side="right"))
+                limit = ordered[way, min(beyond, len(passed) - 1)]
+            inside = right[way] & (distances[way] < limit)
+            found.append(float((weights * inside).sum() / weights.sum()))
+        return found
+
+    def drawn(places: Ints) -> Floats:
+        count = int(places.max()) + 1 if len(places) else 0
+        return np.bincount(rng.integers(0, count, count), minlength=count)[places].astype(float)
+
+    values = shares(np.ones(len(people)), np.ones(len(others)))
+    resampled = np.array([shares(drawn(groups), drawn(stranger_groups)) for _ in range(draws)])
+    # where no draw differs from another, as many people as there are may hide so large a share, and no larger
+    least, _ = people_interval(np.ones(len(people)), people)
+    first, second = (
+        Interval(value, *((least, 1.0) if (column == 1).all() else (0.0, 1 - least)))
+        if np.ptp(column) == 0 and value in (0, 1) else percentiles(value, column)
+        for value, column in zip(values, resampled.T, strict=True)
+    )  # fmt: skip
+    gaps = resampled[:, 1] - resampled[:, 0]
+    gap = percentiles(values[1] - values[0], gaps) if gaps.any() else Interval(0.0, least - 1, 1 - least)
+    return Gain(first, second, gap)
+
+
 def accepted_interval(distances: Numbers, first: Ints, second: Ints, far: float, *, draws: int = PAIR_DRAWS) -> Range:
     """95 % interval of the share of pairs of one person that are accepted where ``far`` of the pairs of two are.
 

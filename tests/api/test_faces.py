@@ -16,13 +16,13 @@ SMALL = {"model": "mbconv_small", "weights": "scratch", "resolution": 24, "epoch
 def test_from_training_to_names(make_people: MakePeople, tmp_path: Path) -> None:
     told: list[str] = []
     people = make_people("people", people=30, photos=5)
-    settings = {**SMALL, "epochs": 8, "people": 6, "photos": 3, "lr": 3e-3, "dimensions": 16}
+    settings = {**SMALL, "epochs": 8, "people": 6, "photos": 3, "lr": 3e-3, "dimensions": 16, "keep": "trained"}
     result = faces.fit(people, out=tmp_path / "m", tell=told.append, **settings)
     assert result.file == tmp_path / "m" / "model.safetensors"
     assert result.metrics["config"]["strategy"] == "full"  # auto, without weights
-    assert any("150 photos of 30 people" in line for line in told)
+    assert any("120 photos of 30 people; judged by 30 further photos of theirs" in line for line in told)
     assert any(line.startswith("epoch 8, loss") for line in told)
-    where = {"model": result.file, "gallery": tmp_path / "g.safetensors", "device": "cpu"}
+    where = {"body": result.file, "gallery": tmp_path / "g.safetensors", "device": "cpu"}
     members, strangers = (
         make_people("m2", people=4, photos=4, first=50),
         make_people("s", people=12, photos=2, first=80),
@@ -33,7 +33,8 @@ def test_from_training_to_names(make_people: MakePeople, tmp_path: Path) -> None
     named = faces.identify(members, out=tmp_path / "names.csv", **where)
     assert (named.photos, len(named.rows)) == (16, 16)
     assert (tmp_path / "names.csv").read_text().startswith("file,face,faces,name,member")
-    judged = faces.evaluate(members, strangers=strangers, model=result.file, fpir=0.1, device="cpu")
+    assert [row["file"] for row in named.rows] == sorted(str(file) for file in members.rglob("*.png"))
+    judged = faces.evaluate(members, strangers=strangers, body=result.file, fpir=0.1, device="cpu")
     assert judged.values["open_set"]["members"] == 4
     gone = faces.remove("person050", gallery=where["gallery"])
     assert gone.threshold_kept

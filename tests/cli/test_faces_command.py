@@ -5,17 +5,20 @@ import os
 import shutil
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import Cli, Ended
 from tests.faces.conftest import MakePeople, make_people, write_people
+from tests.stress.originals import face_networks
 
 __all__ = ["make_people"]
 ROOT = Path(__file__).parents[2]
 FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 8,
-       "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--device", "cpu")  # fmt: skip
+       "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--keep", "trained",
+       "--device", "cpu")  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +43,9 @@ def trained(cli: Cli, made: tuple[Path, Ended]) -> str:
 def test_training_says_what_it_did_and_what_comes_next(made: tuple[Path, Ended]) -> None:
     root, ended = made
     assert ended.code == 0, ended.err
-    assert "150 photos of 30 people" in ended.out
-    assert "Next: scalesearch faces enroll PEOPLE --model m/model.safetensors" in ended.out
+    assert "120 photos of 30 people; judged by 30 further photos of theirs" in ended.out
+    assert "Kept (--keep trained): the trained one, m/model.safetensors" in ended.out
+    assert "Next: scalesearch faces enroll PEOPLE --body m/model.safetensors" in ended.out
     metrics = json.loads((root / "m" / "metrics.json").read_text())
     assert metrics["history"][-1]["train_loss"] < metrics["history"][0]["train_loss"]
 
@@ -49,7 +53,7 @@ def test_training_says_what_it_did_and_what_comes_next(made: tuple[Path, Ended])
 def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -> None:
     members = make_people("members", people=5, photos=4, first=50)
     strangers = make_people("strangers", people=40, photos=3, first=200)
-    where = ("--model", trained, "--gallery", "g.safetensors")
+    where = ("--body", trained, "--gallery", "g.safetensors")
     enrolled = cli("faces", "enroll", members, *where, "--strangers", strangers, "--fpir", 0.05, "--json")
     assert enrolled.code == 0, enrolled.err
     values = json.loads(enrolled.out)
@@ -64,7 +68,8 @@ def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -
     others = json.loads(cli("faces", "identify", strangers, *where, "--json").out)
     assert sum(row["member"] for row in others) <= 0.05 * len(others)
     printed = cli("faces", "identify", shown, *where, "--out", "names.csv").out
-    assert "false positives" in printed
+    assert "as 5.0 % of strangers are" in printed
+    assert "Were all 35 faces of people who are no members" in printed
     assert Path("names.csv").read_text().startswith("file,face,faces,name,member")
     assert "person050" in cli("faces", "list", "--gallery", "g.safetensors").out
     assert cli("faces", "remove", "person050", "--gallery", "g.safetensors").code == 0
@@ -77,7 +82,7 @@ def test_from_photos_to_names(cli: Cli, make_people: MakePeople, trained: str) -
 def test_evaluation_writes_tables_and_figures(cli: Cli, make_people: MakePeople, trained: str) -> None:
     members = make_people("members", people=6, photos=4, first=50)
     strangers = make_people("strangers", people=20, photos=2, first=200)
-    ended = cli("faces", "evaluate", members, "--model", trained, "--strangers", strangers, "--fpir", 0.1, "--out", "e")
+    ended = cli("faces", "evaluate", members, "--body", trained, "--strangers", strangers, "--fpir", 0.1, "--out", "e")
     assert ended.code == 0, ended.err
     assert "TAR at FAR 0.01" in ended.out
     assert "TPIR at FPIR 0.1" in ended.out
@@ -87,7 +92,7 @@ def test_evaluation_writes_tables_and_figures(cli: Cli, make_people: MakePeople,
 
 
 def test_without_strangers_it_says_what_the_threshold_rests_on(cli: Cli, trained: str) -> None:
-    ended = cli("faces", "enroll", "train", "--model", trained, "--gallery", "g.safetensors")
+    ended = cli("faces", "enroll", "train", "--body", trained, "--gallery", "g.safetensors")
     assert ended.code == 0, ended.err
     assert "members, each in turn taken for a stranger" in ended.out
     assert "no photos of strangers" in ended.out
@@ -101,7 +106,7 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
         assert "Traceback" not in ended.err
         return ended.err
 
-    where = ("--model", trained, "--gallery", "g.safetensors")
+    where = ("--body", trained, "--gallery", "g.safetensors")
     assert "no such file" in refused("identify", "train", *where)
     assert cli("faces", "enroll", make_people("one", people=1, photos=1, first=70), *where).code == 0
     assert "the gallery has no threshold yet" in refused("identify", "train", *where)
@@ -111,15 +116,15 @@ def test_mistakes_are_said(cli: Cli, make_people: MakePeople, trained: str) -> N
     assert "enrolled as person080" in refused("enroll", "again", *where)
     assert "enrolled as person080" in refused("enroll", "--strangers", "again", *where)
     assert "--fpir" in refused("enroll", "two", *where, "--fpir", 2)
-    assert "trained on" in refused("evaluate", "train", "--model", trained)
+    assert "trained on" in refused("evaluate", "train", "--body", trained)
     assert "no folder of a person" in refused("fit", "--data", "train/person000")
     other = cli(*FIT[:-2], "--epochs", 1, "--device", "cpu", "--data", "train", "--out", "n")
     assert other.code == 0, other.err
-    assert "made by model" in refused(
-        "identify", "train", "--model", "n/model.safetensors", "--gallery", "g.safetensors"
+    assert "Give the body that made it with --body, or enrol everybody again" in refused(
+        "identify", "train", "--body", "n/model.safetensors", "--gallery", "g.safetensors"
     )
     Path("pairs.csv").write_text("a,b\n")
-    assert "it has no column same" in refused("evaluate", "two", "--model", trained, "--pairs", "pairs.csv")
+    assert "it has no column same" in refused("evaluate", "two", "--body", trained, "--pairs", "pairs.csv")
     assert "nobody of that name" in refused("remove", "nobody", "--gallery", "g.safetensors")
 
 
@@ -134,7 +139,24 @@ def test_a_resnet_is_a_body_too(cli: Cli, make_people: MakePeople) -> None:
     asked = ("--model", "resnet50", "--weights", "scratch", "--resolution", 32, "--epochs", 1, "--people", 3)
     ended = cli("faces", "fit", "--data", people, *asked, "--photos", 2, "--device", "cpu", "--out", "r")
     assert ended.code == 0, ended.err
-    enrolled = cli(
-        "faces", "enroll", people, "--model", "r/model.safetensors", "--gallery", "r/g.safetensors", "--json"
-    )
+    enrolled = cli("faces", "enroll", people, "--body", "r/model.safetensors", "--gallery", "r/g.safetensors", "--json")
     assert json.loads(enrolled.out)["people"] == 6
+
+
+def test_another_network_is_brought_by_a_card_that_the_message_gives(cli: Cli, make_people: MakePeople) -> None:
+    people = make_people("people", people=2, photos=2)
+    Path("body.onnx").write_bytes(face_networks(Path())[0])
+    asked = ("faces", "enroll", people, "--gallery", "g.safetensors", "--no-crop", "--body")
+    refused = cli(*asked, "body.onnx")
+    assert refused.code == 2
+    said, *card = refused.err.rstrip().split("\n")
+    assert said.endswith("Write a card beside it, a file NAME.toml, and give that:")
+    Path("body.toml").write_text(textwrap.dedent("\n".join(card)).replace("112", "16"))
+    ended = cli(*asked, "body.toml")
+    assert ended.code == 0, ended.err
+    assert "Note: body body: where its terms are said" in ended.out
+    assert "Next: scalesearch faces identify PHOTOS --body body.toml --gallery g.safetensors" in ended.out
+    Path("other.toml").write_text(Path("body.toml").read_text().replace("arcface", "dlib"))
+    other = cli(*asked, "other.toml")
+    assert other.code == 2
+    assert "Give the body that made it with --body, or enrol everybody again into a new --gallery." in other.err

@@ -46,7 +46,8 @@ COMMANDS = (
     ("finetune", "--model", "mbconv_small", "--data", "glyphs", "--weights", "{}"),
     ("grid", "--space", "mbconv_small", "--weights", "{}", "--dry-run"), ("baseline", "--space", "{}"),
     ("scale", "--phi", "1", "--space", "{}"), ("faces", "list", "--gallery", "{}"),
-    ("faces", "identify", "a.png", "--model", "{}", "--gallery", "{}"),
+    ("faces", "identify", "a.png", "--body", "{}", "--gallery", "{}"),
+    ("faces", "enroll", "people", "--body", "{}", "--gallery", "g.safetensors"),
     ("faces", "fit", "--data", "people", "--weights", "{}", "--model", "mbconv_small"),
 )  # fmt: skip
 
@@ -59,7 +60,7 @@ def test_no_command_runs_a_pickle(cli: Cli, arguments: tuple[str, ...]) -> None:
         for number in range(3):
             Image.effect_noise((30, 30), 9 + number).save(Path("people", name) / f"{number}.png")
     for kind in ("pickle", "torch", "zip"):
-        for suffix in (".pt", ".safetensors", ".toml"):
+        for suffix in (".pt", ".safetensors", ".toml", ".dat", ".onnx"):
             file = plant(Path(f"planted{suffix}"), kind)
             ended = cli(*(one.format(file) for one in arguments))
             assert ended.code == 2, (kind, suffix, ended.err)

@@ -1,17 +1,20 @@
 """Adding, removing, finding; files that are refused; another model's gallery."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
+from torch import nn
 
+from scalesearch.data.batches import IMAGENET_STATISTICS
 from scalesearch.errors import UserError
+from scalesearch.faces.detection import CLOSE
 from scalesearch.faces.gallery import (
     Gallery,
     add,
-    confidence,
     empty_gallery,
     fitted,
     load_gallery,
@@ -20,7 +23,9 @@ from scalesearch.faces.gallery import (
     require_model,
     save_gallery,
     search,
+    strangers_as_near,
 )
+from scalesearch.faces.model import Card, FaceModel
 
 
 def units(seed: int, count: int, dimensions: int = 6) -> np.ndarray:
@@ -88,7 +93,7 @@ def test_enrolling_again_replaces(gallery: Gallery) -> None:
     assert int((again.labels == again.names.index("Ann")).sum()) == 2
 
 
-def test_confidence_meets_the_threshold(gallery: Gallery) -> None:
+def test_strangers_as_near_are_counted(gallery: Gallery) -> None:
     strangers, people = units(77, 200), np.repeat(np.arange(100), 2)
     known = fitted(gallery, 0.1, strangers, people)
     assert known.threshold is not None
@@ -96,13 +101,28 @@ def test_confidence_meets_the_threshold(gallery: Gallery) -> None:
     found = search(known, strangers).distances
     inside = found < known.threshold.distance
     assert inside.sum() <= 20
-    assert (confidence(known, found)[inside] >= 0.9).all()
-    assert (confidence(known, found)[~inside] <= 0.9 + 1e-6).all()
+    counts = strangers_as_near(known, found)
+    assert counts.tolist() == [int((found <= one).sum()) for one in found]
+    assert counts[inside].max() < counts[~inside].min()  # the threshold parts those who are counted few and many
+    assert strangers_as_near(known, np.array([0.0, 4.0], np.float32)).tolist() == [0, 200]
 
 
-def test_another_model_s_gallery_is_refused(gallery: Gallery) -> None:
-    with pytest.raises(UserError, match="made by model abc"):
-        require_model(gallery, "def", "g")
+def face_model(digest: str = "abc", dimensions: int = 6, name: str = "ours") -> FaceModel:
+    card = Card(name, 24, IMAGENET_STATISTICS, CLOSE)
+    return FaceModel(nn.Identity(), card, dimensions, digest)
+
+
+def test_another_body_s_gallery_is_refused_with_what_to_do(gallery: Gallery) -> None:
+    require_model(gallery, face_model(), "g")
+    with pytest.raises(UserError, match=r"by the body abc, not by this one, ours \(def\)\. Give the body.*--body"):
+        require_model(gallery, face_model("def"), "g")
+    with pytest.raises(UserError, match=r"by the body theirs \(abc\), not by this one"):
+        require_model(replace(gallery, body="theirs"), face_model("def"), "g")
+
+
+def test_embeddings_of_another_width_are_refused(gallery: Gallery) -> None:
+    with pytest.raises(UserError, match=r"have 6 numbers, and those of its body 8\. The gallery is damaged"):
+        require_model(gallery, face_model(dimensions=8), "g")
 
 
 def test_nobody_is_found_in_an_empty_gallery() -> None:

@@ -7,14 +7,32 @@ import pytest
 from PIL import Image
 
 from scalesearch.errors import UserError
-from scalesearch.faces.photos import Crowd, Face, aligned, choose, list_people, read_crowd, read_shots
+from scalesearch.faces.detection import CLOSE, Detector, Face, aligned
+from scalesearch.faces.photos import (
+    Crowd,
+    Framing,
+    choose,
+    largest,
+    list_people,
+    most_alike,
+    read_crowd,
+    read_shots,
+)
 from tests.faces.conftest import MakePeople, portrait
 
 ONE = Face((0, 0, 10, 10), ((8, 10), (16, 10)), 1.0)
+OTHER = Face((9, 9, 14, 14), ((10, 11), (13, 11)), 1.0)
 
 
-def crowd(root: Path, **options: object) -> Crowd:
-    return read_crowd(list_people(root, "--data"), 24, None, option="--data", **options)  # type: ignore[arg-type]
+def crowd(root: Path, detect: Detector | None = None, **options: object) -> Crowd:
+    people = list_people(root, "--data")
+    return read_crowd(people, Framing(24, detect, CLOSE), option="--data", **options)  # type: ignore[arg-type]
+
+
+def by_file(faces: dict[str, list[Face]]) -> Detector:
+    """A detector that knows what is on the photos of ``portrait``: "person/photo" → faces; else the one face."""
+    known = {portrait(*map(int, name.split("/"))).tobytes(): found for name, found in faces.items()}
+    return lambda photo: known.get(photo.tobytes(), [ONE])
 
 
 def test_people_are_folders(make_people: MakePeople) -> None:
@@ -95,46 +113,110 @@ def test_choosing_renumbers_people(make_people: MakePeople) -> None:
 
 
 def test_none_and_several_faces_are_reported(make_people: MakePeople) -> None:
-    root = make_people(people=2, photos=2)
-    people = list_people(root, "--data")
-    faces = {0: [], 1: [ONE, ONE], 2: [ONE], 3: [ONE]}
-    calls = iter(range(4))
-    found = read_crowd(people, 24, lambda photo: list(faces[next(calls)]), option="--data")
-    assert len(found) == 3
-    assert any("without a face" in note and "0.png" in note for note in found.notes)
-    assert any("several faces" in note and "1.png" in note for note in found.notes)
+    found = crowd(make_people(people=2, photos=2), by_file({"0/0": [], "0/1": [ONE, OTHER]}))
+    assert found.files == ("person000/1.png", "person001/0.png", "person001/1.png")
+    assert any("without a face" in note and "person000/0.png" in note for note in found.notes)
+    assert any("several faces, the largest taken" in note and "person000/1.png" in note for note in found.notes)
+    assert np.array_equal(found.pixels[0], aligned(Image.fromarray(portrait(0, 1)), ONE, 24, CLOSE))
 
 
 def test_no_face_at_all_is_refused(make_people: MakePeople) -> None:
     with pytest.raises(UserError, match="no photo on which a face was found"):
-        read_crowd(list_people(make_people(), "--data"), 24, lambda photo: [], option="--data")
+        crowd(make_people(), lambda photo: [])
 
 
-def test_every_face_of_a_photo(make_people: MakePeople) -> None:
+def test_every_face_of_a_photo_is_read(make_people: MakePeople) -> None:
+    root = make_people(people=1, photos=3)
+    (root / "person000" / "bad.png").write_bytes(b"no image")
+    files = [str(root / "person000" / name) for name in ("bad.png", "0.png", "1.png", "2.png")]
+    found = read_shots(files, Framing(24, by_file({"0/0": [ONE, OTHER], "0/1": []}), CLOSE))
+    assert (found.rows.tolist(), found.counts.tolist(), found.faces) == ([1, 1, 3], [2, 2, 1], (ONE, OTHER, ONE))
+    assert found.faceless == (files[2],)
+    assert found.unreadable == ((files[0], "not an image"),)
+    assert not np.array_equal(found.pixels[0], found.pixels[1])
+    told: list[tuple[int, int]] = []
+    nobody = Framing(24, lambda photo: [], CLOSE)
+    nothing = read_shots(files[:1], nobody, lambda done, total: told.append((done, total)))
+    assert nothing.pixels.shape == (0, 24, 24, 3)
+    assert told == [(1, 1)]
+
+
+def test_without_a_detector_the_centred_square_is_the_face(make_people: MakePeople) -> None:
     root = make_people(people=1, photos=1)
-    found = read_shots([str(root / "person000" / "0.png")], 24, lambda photo: [ONE, ONE], every_face=True)
-    assert (found.rows.tolist(), found.faces.tolist()) == ([0, 0], [2, 2])
+    found = read_shots([str(root / "person000" / "0.png")], Framing(24))
+    assert (found.faces, found.counts.tolist()) == ((None,), [1])
+    assert np.array_equal(found.pixels[0], portrait(0, 0))
 
 
-@pytest.mark.parametrize("angle", [0, 25, -40])
-@pytest.mark.parametrize("size", [120, 700])
-def test_alignment_brings_the_eyes_to_their_place(angle: float, size: int) -> None:
-    """Two bright dots for eyes, turned and scaled: after alignment they lie at 0.32 and 0.68 across, 0.43 down."""
-    y, x = np.mgrid[:size, :size]
-    centre, half = np.array([0.5, 0.45]) * size, 0.12 * size
-    turn = np.deg2rad(angle)
-    offset = np.array([np.cos(turn), np.sin(turn)]) * half
-    eyes = (centre - offset, centre + offset)
-    pixels = np.zeros((size, size, 3), np.uint8)
-    for number, eye in enumerate(eyes):
-        pixels[(x - eye[0]) ** 2 + (y - eye[1]) ** 2 < (0.03 * size) ** 2, number] = 255
-    face = Face((0, 0, size, size), (tuple(eyes[0]), tuple(eyes[1])), 1.0)  # type: ignore[arg-type]
-    found = aligned(Image.fromarray(pixels), face, 112).astype(float)
-    for number, wanted in enumerate(((0.32, 0.43), (0.68, 0.43))):
-        weight = found[..., number]
-        rows, columns = np.mgrid[:112, :112]
-        place = (weight * columns).sum() / weight.sum(), (weight * rows).sum() / weight.sum()
-        assert place == pytest.approx((wanted[0] * 112, wanted[1] * 112), abs=1.2)
+def test_the_chooser_s_faces_are_taken(make_people: MakePeople) -> None:
+    """The second face of a photo, where the chooser says so; the notes say how they were chosen."""
+    root = make_people(people=2, photos=2)
+
+    def second(pixels: np.ndarray, labels: np.ndarray, photos: np.ndarray) -> np.ndarray:
+        assert (labels.tolist(), photos.tolist()) == ([0, 0, 0, 1, 1], [0, 1, 1, 2, 3])
+        return np.array([0, 2, 3, 4])
+
+    found = crowd(root, by_file({"0/1": [ONE, OTHER]}), chooser=second)
+    assert np.array_equal(found.pixels[1], aligned(Image.fromarray(portrait(0, 1)), OTHER, 24, CLOSE))
+    assert any("the one most like the person's other photos taken: " in note for note in found.notes)
+
+
+def units(*places: tuple[float, ...]) -> np.ndarray:
+    found = np.array(places, np.float32)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+ANN, BO, CY = (1.0, 0.0, 0.0, 0.1), (0.0, 1.0, 0.0, 0.1), (0.0, 0.0, 1.0, 0.1)
+
+
+def test_the_person_is_taken_and_not_the_neighbour() -> None:
+    """Ann on three photos, behind somebody else on two of them, who are larger; one photo has her alone."""
+    vectors = units(BO, ANN, ANN, CY, (0.9, 0.1, 0.0, 0.3))
+    photos = np.array([4, 4, 7, 9, 9])
+    assert most_alike(vectors, np.zeros(5, np.int64), photos).tolist() == [1, 2, 4]
+    assert largest(vectors, np.zeros(5, np.int64), photos).tolist() == [0, 2, 3]
+
+
+def test_each_folder_has_its_own_person() -> None:
+    vectors = units(BO, ANN, ANN, BO, CY, BO)
+    photos, labels = np.array([0, 0, 1, 2, 2, 3]), np.array([0, 0, 0, 1, 1, 1])
+    assert most_alike(vectors, labels, photos).tolist() == [1, 2, 3, 5]
+
+
+def test_one_photo_gives_its_largest_face() -> None:
+    assert most_alike(units(BO, ANN, CY), np.zeros(3, np.int64), np.zeros(3, np.int64)).tolist() == [0]
+    alike = units(BO, ANN, BO, ANN)  # a tie, too: neither is more like the other photo
+    assert most_alike(alike, np.zeros(4, np.int64), np.array([0, 0, 1, 1])).tolist() == [0, 2]
+
+
+def test_of_two_who_are_on_every_photo_one_is_taken_throughout() -> None:
+    """A couple: whoever is taken, it is the same person on all photos."""
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        both = np.array([ANN, BO] * 6) + 0.25 * rng.normal(size=(12, 4))
+        chosen = most_alike(units(*map(tuple, both)), np.zeros(12, np.int64), np.repeat(np.arange(6), 2))
+        assert len(set((chosen % 2).tolist())) == 1
+
+
+def test_a_person_s_one_photo_of_two_is_enrolled_by_the_larger_face(make_people: MakePeople) -> None:
+    root = make_people(people=1, photos=1)
+    vectors = {"large": ANN, "small": BO}
+
+    def chooser(pixels: np.ndarray, labels: np.ndarray, photos: np.ndarray) -> np.ndarray:
+        return most_alike(units(*vectors.values()), labels, photos)
+
+    found = crowd(root, lambda photo: [ONE, OTHER], chooser=chooser)
+    assert np.array_equal(found.pixels[0], aligned(Image.fromarray(portrait(0, 0)), ONE, 24, CLOSE))
+
+
+def test_two_people_on_one_photo_may_both_have_it(make_people: MakePeople) -> None:
+    """The same photo in two folders, of which each keeps another face."""
+    root = make_people(people=2, photos=1)
+    (root / "person001" / "0.png").write_bytes((root / "person000" / "0.png").read_bytes())
+    found = crowd(root, lambda photo: [ONE, OTHER], chooser=lambda *_: np.array([0, 3]))
+    assert len(found) == 2
+    with pytest.raises(UserError, match="in the folders of two people"):
+        crowd(root, lambda photo: [ONE, OTHER])
 
 
 def test_links_out_of_the_folder_and_to_themselves_are_passed_over(make_people: MakePeople, tmp_path: Path) -> None:

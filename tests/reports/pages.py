@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
-VOID = {"meta", "link", "img", "br", "hr", "input", "use", "path", "image"}
+VOID = {"meta", "link", "img", "br", "hr", "input", "use", "path", "image", "wbr"}
 
 
 @dataclass

@@ -17,8 +17,9 @@ from scalesearch.design.cost import cost
 from scalesearch.design.family import write_spec
 from scalesearch.design.space import Grid, load_space, spaces_folder
 from scalesearch.design.spec import NetSpec, Shape, reshape
+from scalesearch.faces.detection import CLOSE
 from scalesearch.faces.gallery import add, empty_gallery, fitted, save_gallery
-from scalesearch.faces.model import embedder, save_model
+from scalesearch.faces.model import Card, embedder, save_model
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
@@ -149,11 +150,43 @@ def galleries(folder: Path) -> list[bytes]:
 def face_models(folder: Path) -> list[bytes]:
     """An embedder as ``faces fit`` writes it."""
     network = embedder(build(small_spec(6), seed=0))
+    card = Card("small", 32, IMAGENET_STATISTICS, CLOSE, "ours", "a test", 0.5)
 
     def write(path: Path) -> object:
-        return save_model(path, network, IMAGENET_STATISTICS, crop=False, trained_on=["a"], facts={"people": 3})
+        return save_model(path, network, card, crop=False, trained_on=["a"], facts={"people": 3})
 
     return [_written(folder, "faces.safetensors", write)]
+
+
+def face_cards(folder: Path) -> list[bytes]:
+    """Cards of an ONNX network as people write them: a template by its name, and by points."""
+    card = """\
+weights = "body.onnx"
+size_px = 16
+mean = [127.5, 127.5, 127.5]
+std = [128.0, 128.0, 128.0]
+channels = "bgr"
+licence = "ours"
+source = "a test"
+same_person = 0.5
+"""
+    points = "[[0.3, 0.3], [0.7, 0.3], [0.5, 0.5], [0.35, 0.7], [0.65, 0.7]]"
+    return [f"{card}template = {template}\n".encode() for template in ('"arcface"', '"box"', points)]
+
+
+def face_networks(folder: Path) -> list[bytes]:
+    """A network of ONNX for those cards."""
+    from onnx import helper, numpy_helper
+
+    weights = np.random.default_rng(0).normal(size=(3 * 16 * 16, 4)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["face"], ["flat"]), helper.make_node("MatMul", ["flat", "weights"], ["out"])],
+        "body", [helper.make_tensor_value_info("face", 1, ["N", 3, 16, 16])],
+        [helper.make_tensor_value_info("out", 1, ["N", 4])], [numpy_helper.from_array(weights, "weights")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    content: bytes = model.SerializeToString()
+    return [content]
 
 
 def caches(folder: Path) -> list[bytes]:

@@ -144,27 +144,30 @@ def _gallery(folder: Path) -> Feed:
     """As ``faces identify``, ``list`` and ``remove`` take it."""
     import numpy as np
 
-    from scalesearch.faces.gallery import confidence, load_gallery, remove, search
+    from scalesearch.faces.gallery import load_gallery, remove, search, strangers_as_near
 
     def feed(path: Path) -> object:
         gallery = load_gallery(path)
         nearest = search(gallery, np.eye(6, dtype=np.float32))
-        confidence(gallery, nearest.distances)
+        strangers_as_near(gallery, nearest.distances)
         return remove(gallery, "Bo")
 
     return feed
 
 
-def _face_model(folder: Path) -> Feed:
-    import numpy as np
-    import torch
+def _body(folder: Path) -> Feed:
+    """As ``--body`` opens it, with a network of ONNX and a card of it beside it."""
+    from scalesearch.faces.bodies import open_body
+    from tests.stress.originals import face_cards, face_networks
 
-    from scalesearch.faces.model import embed, load_model
+    (folder / "body.onnx").write_bytes(face_networks(folder)[0])
+    (folder / "body.toml").write_bytes(face_cards(folder)[0])
 
     def feed(path: Path) -> object:
-        model = load_model(path)
-        side = model.network.spec.resolution
-        return embed(model.network, np.zeros((1, side, side, 3), np.uint8), model.statistics, torch.device("cpu"))
+        if path.suffix == ".onnx":
+            shutil.copy(path, folder / "body.onnx")
+            return open_body(folder / "body.toml")
+        return open_body(shutil.copy(path, folder / f"input{path.suffix}"))
 
     return feed
 
@@ -280,7 +283,9 @@ TARGETS: dict[str, Target] = {
     "weights, old torch": Target(".pth", _from("old_state_dicts"), mutate.of_bytes, _weights),
     "checkpoint": Target(".safetensors", _from("checkpoints"), SAFETENSORS, _checkpoint),
     "gallery": Target(".safetensors", _from("galleries"), SAFETENSORS, _gallery),
-    "face model": Target(".safetensors", _from("face_models"), SAFETENSORS, _face_model),
+    "face model": Target(".safetensors", _from("face_models"), SAFETENSORS, _body),
+    "face card": Target(".toml", _from("face_cards"), TOML, _body, 0.5),
+    "face network": Target(".onnx", _from("face_networks"), mutate.of_bytes, _body, 0.5),
     "decoded cache": Target(".npy", _from("caches"), mutate.of_bytes, _cache, 0.5),
     **{
         f"run, {Path(name).name}": Target(".json", _run_original(name), JSON, _run_file(name)) for name in RUN_FILES

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 from scipy.stats import beta, betabinom
 
 from scalesearch.study.statistics import (
+    Gain,
     design_effect,
     intraclass_correlation,
     long_run_interval,
     next_interval,
     people_interval,
+    recognition_gain,
     wilson_interval,
 )
 
@@ -83,3 +85,46 @@ def test_correlation_within_people_is_found(correlation: float) -> None:
     values, people = clustered(np.random.default_rng(1), 600, 3, correlation)
     assert intraclass_correlation(values, people) == pytest.approx(correlation, abs=0.06)
     assert design_effect(values, people) == pytest.approx(1 + 2 * correlation, abs=0.12)
+
+
+def recognised(rng: np.random.Generator, lead: float) -> Gain:
+    """Two ways to tell 20 members of 5 photos from 80 strangers of 2, of which the second is ``lead`` nearer."""
+    people, others = np.repeat(np.arange(20), 5), np.repeat(np.arange(80), 2)
+    own, stranger = rng.normal(0.8, 0.3, 20)[people], rng.normal(2.5, 0.5, 80)[others]
+    distances = np.stack([own + rng.normal(0, 0.6, 100) - shift for shift in (0, lead)])
+    strangers = np.stack([stranger + rng.normal(0, 0.4, 160) for _ in range(2)])
+    right = rng.random((2, 100)) < 0.95
+    return recognition_gain(right, distances, strangers, people, others, 0.01, draws=120)
+
+
+def test_a_gain_of_recognition_is_found_and_none_is_not_invented() -> None:
+    rng = np.random.default_rng(0)
+    none = [recognised(rng, 0.0).difference for _ in range(80)]
+    some = [recognised(rng, 1.0).difference for _ in range(30)]
+    assert sum(one.low > 0 for one in none) <= 0.08 * len(none)
+    assert sum(one.high < 0 for one in none) <= 0.08 * len(none)
+    assert sum(one.low > 0 for one in some) >= 0.5 * len(some)
+
+
+def test_a_gain_of_recognition_is_the_protocol_s_rate() -> None:
+    from scalesearch.faces.protocols import limit_at
+
+    rng = np.random.default_rng(1)
+    people, others = np.repeat(np.arange(8), 4), np.arange(150)
+    distances, strangers = rng.random((2, 32)), rng.random((2, 150)) + 0.1
+    right = rng.random((2, 32)) < 0.9
+    found = recognition_gain(right, distances, strangers, people, others, 0.05)
+    for way, share in enumerate((found.first, found.second)):
+        limit = limit_at(strangers[way].astype(np.float32), 0.05)
+        assert share.value == (right[way] & (distances[way] < limit)).mean()
+    assert found.difference.value == pytest.approx(found.second.value - found.first.value)
+
+
+def test_ways_that_never_differ_are_not_known_to_be_equal() -> None:
+    people, others = np.repeat(np.arange(20), 2), np.arange(50)
+    found = recognition_gain(
+        np.ones((2, 40), bool), np.zeros((2, 40)), np.ones((2, 50)), people, others, 0.01, draws=50
+    )
+    assert (found.first.value, found.first.high) == (1.0, 1.0)
+    assert found.first.low == pytest.approx(0.8316, abs=1e-4)  # scipy's binomtest(20, 20), exact
+    assert found.difference.low == -found.difference.high < 0
