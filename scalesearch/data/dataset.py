@@ -14,11 +14,11 @@ from scalesearch.data.cache import at_size, cached, master_size, resized, withou
 from scalesearch.data.folder import folder_source
 from scalesearch.data.glyphs import glyph_source
 from scalesearch.data.named import NAMED_SETS, named_source
+from scalesearch.data.places import datasets_folder, decoded_folder
 from scalesearch.data.source import IntArray, Source
 from scalesearch.data.split import sample, split
 from scalesearch.errors import UserError
 
-CACHE_VARIABLE = "SCALESEARCH_CACHE"
 SET_NAMES = ("glyphs", *NAMED_SETS)
 SUGGESTED = 3
 
@@ -74,21 +74,6 @@ class Dataset:
         parts = (self.train, self.validation, self.test)
         content = self.source.digest.encode() + b"".join(part.indices.tobytes() for part in parts)
         return hashlib.sha256(content).hexdigest()[:12]
-
-
-def cache_root() -> Path:
-    """The folder named by the environment variable SCALESEARCH_CACHE, else ~/.cache/scalesearch."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/scalesearch").expanduser()
-
-
-def datasets_folder() -> Path:
-    """Where torchvision's sets are downloaded to."""
-    return cache_root() / "datasets"
-
-
-def decoded_folder() -> Path:
-    """Where decoded images are kept unless a run names its own folder."""
-    return cache_root() / "decoded"
 
 
 def open_source(data: str) -> Source:

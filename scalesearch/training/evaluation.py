@@ -1,5 +1,6 @@
 """What a network says about images, labelled or not, and how good that is."""
 
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,15 +15,17 @@ from torch.nn import functional as F
 
 from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.cache import DRAFT_OVERSIZE
-from scalesearch.data.folder import EXTENSIONS
+from scalesearch.data.formats import shown_endings
 from scalesearch.data.image import read_rgb, square
+from scalesearch.data.listing import listed, notes, root_of
 from scalesearch.data.source import UnreadableImageError
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, printable
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.study.config import Precision
 from scalesearch.training.device import autocast
 
 TOP = 5
+LOG = logging.getLogger("scalesearch")
 
 
 @dataclass(frozen=True)
@@ -171,22 +174,30 @@ def calibration(right: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floa
     )  # fmt: skip
 
 
-def image_files(inputs: Sequence[str]) -> list[str]:
-    """Files as given, and all images below given folders, sorted. Raises UserError where there is none."""
+def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -> list[str]:
+    """Files as given, and all images below given folders, sorted; a warning tells what else is there.
+
+    Raises UserError where there is none.
+    """
     files: list[str] = []
+    said: list[str] = []
     for given in inputs:
         path = Path(given).expanduser()
         if path.is_dir():
-            inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-            files += sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
+            found = listed(root_of(path, follow_links))
+            files += sorted(os.path.join(path, one.path) for one in found.images())
+            said += notes(found.everything_left_out(), str(path))
         elif path.is_file():
             files.append(str(path))
         else:
             there = "this is a pipe or device" if path.exists() else "there is nothing of that name"
             raise UserError(given, f"{there}; give an image or a folder of images.")
     if not files:
-        kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError(", ".join(inputs), f"there is no image: no file that ends in one of {kinds}.")
+        rest = f" ({'; '.join(said)})" if said else ""
+        problem = f"there is no image: no file that ends in one of {shown_endings()}{rest}."
+        raise UserError(", ".join(inputs), problem)
+    for line in said:
+        LOG.warning("Note: %s", printable(line))
     return files
 
 
