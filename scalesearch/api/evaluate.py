@@ -9,8 +9,9 @@ import torch
 
 from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, table_file, takes
 from scalesearch.data.dataset import dataset, open_data
+from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
-from scalesearch.files import write_bytes, write_csv, write_json
+from scalesearch.files import distinct, write_bytes, write_csv, write_json
 from scalesearch.nets.weights import load_network
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
@@ -87,6 +88,7 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
     parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
+    warn(parts.source.notes)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
     counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
@@ -105,7 +107,7 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
     write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})
     rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
-    write_csv(out / "confusion.csv", [["true", *classes], *rows])
+    write_csv(out / "confusion.csv", [distinct(["true"], classes), *rows])
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
     write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 
@@ -173,7 +175,7 @@ def _write_predictions(out: Path, named: Sequence[Prediction], classes: tuple[st
         write_json(out, [one.to_dict() for one in named])
         return
     columns = [name for name in classes if any(name in one.probabilities for one in named)]
-    header = ["file", "class", "probability", "error", *columns]
+    header = distinct(["file", "class", "probability", "error"], columns)
     write_csv(out, [header, *(
         [one.file, one.label or "", one.probability or "", one.error,
          *(one.probabilities.get(name, "") for name in columns)]

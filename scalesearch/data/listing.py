@@ -1,6 +1,7 @@
 """What lies below a folder: its images, and everything that was seen and is not used, by reason. The one listing of
 data folders, of folders of people and of photos to predict: what one of them passes over, all of them do."""
 
+import logging
 import os
 import stat
 from collections import Counter
@@ -10,7 +11,7 @@ from enum import Enum
 from pathlib import Path
 
 from scalesearch.data.formats import HEIC_EXTRA, SNIFFED, format_of, formats, is_picture, readable_endings
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, printable
 from scalesearch.units import counted
 
 # What operating systems and programs leave in folders of photos, in lower case; hidden names need no entry.
@@ -20,6 +21,7 @@ SYSTEM_NAMES = frozenset({
     "icon\r", "__pycache__",
 })  # fmt: skip
 EXAMPLES = 3
+LOG = logging.getLogger("scalesearch")
 ENDINGS_SHOWN = 6
 
 Identity = tuple[int, int, int, int]
@@ -136,6 +138,12 @@ def notes(left_out: Iterable[LeftOut], root: str) -> tuple[str, ...]:
     for one in left_out:
         by_reason.setdefault(one.reason, []).append(one.path)
     return tuple(_note(reason, by_reason[reason], root) for reason in _ORDER if reason in by_reason)
+
+
+def warn(lines: Iterable[str]) -> None:
+    """Says notes where a command has no place of its own for them: on standard error."""
+    for line in lines:
+        LOG.warning("Note: %s", printable(line))
 
 
 def examples(paths: list[str]) -> str:

@@ -92,6 +92,12 @@ class ChosenRows:
         return self.reader.short_side(self.rows[i])
 
 
+def class_counts(source: Source) -> dict[str, int]:
+    """How many images each class has, all parts together, in the order of labels."""
+    counts = np.bincount(source.labels, minlength=len(source.classes)).tolist()
+    return dict(zip(source.classes, counts, strict=True))
+
+
 def choose(source: Source, rows: Sequence[int], digest: str, note: str) -> Source:
     """The same set with only ``rows`` (in that order), under a new digest and with one more note."""
     kept = tuple(int(row) for row in rows)

@@ -1,6 +1,5 @@
 """What a network says about images, labelled or not, and how good that is."""
 
-import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,15 +16,14 @@ from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.cache import DRAFT_OVERSIZE
 from scalesearch.data.formats import shown_endings
 from scalesearch.data.image import read_rgb, square
-from scalesearch.data.listing import listed, notes, root_of
+from scalesearch.data.listing import listed, notes, root_of, warn
 from scalesearch.data.source import UnreadableImageError
-from scalesearch.errors import UserError, printable
+from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.study.config import Precision
 from scalesearch.training.device import autocast
 
 TOP = 5
-LOG = logging.getLogger("scalesearch")
 
 
 @dataclass(frozen=True)
@@ -196,8 +194,7 @@ def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -
         rest = f" ({'; '.join(said)})" if said else ""
         problem = f"there is no image: no file that ends in one of {shown_endings()}{rest}."
         raise UserError(", ".join(inputs), problem)
-    for line in said:
-        LOG.warning("Note: %s", printable(line))
+    warn(said)
     return files
 
 
