@@ -87,7 +87,9 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     network, metadata = load_network(file_of(asked.model))
     name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
-    parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
+    parts = dataset(
+        open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links), network.spec.resolution
+    )
     warn(parts.source.notes)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
     counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
@@ -149,7 +151,7 @@ def predict(asked: PredictOptions) -> list[Prediction]:
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
     given = [asked.images] if isinstance(asked.images, str | Path) else asked.images
-    files, device = image_files([str(one) for one in given]), choose_device(asked.device)
+    files, device = image_files([str(one) for one in given], asked.follow_links), choose_device(asked.device)
     _require_memory(network.spec, min(asked.batch_size, len(files)), device)
     named = []
     for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):

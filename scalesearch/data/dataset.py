@@ -76,7 +76,7 @@ class Dataset:
         return hashlib.sha256(content).hexdigest()[:12]
 
 
-def open_source(data: str) -> Source:
+def open_source(data: str, follow_links: str | Path | None = None) -> Source:
     """``glyphs``, one of torchvision's sets by name, or a folder; ``./name`` is always a folder.
 
     Raises UserError, with a suggestion for a mistyped name.
@@ -90,15 +90,28 @@ def open_source(data: str) -> Source:
     if data in NAMED_SETS:
         return named_source(data, datasets_folder())
     if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
-        return folder_source(data)
+        return folder_source(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."
     raise UserError("--data", f'"{data}" is neither a folder nor one of {", ".join(SET_NAMES)}.', do=do)
 
 
-def open_data(data: str, *, skip_broken: bool = False, progress: Progress | None = None) -> Source:
-    """A source by name or path; with ``skip_broken`` unreadable images are left out and noted. Raises UserError."""
-    source = open_source(data)
+def open_data(
+    data: str,
+    *,
+    skip_broken: bool = False,
+    follow_links: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Source:
+    """A source by name or path; with ``skip_broken`` unreadable images are left out and noted.
+
+    Args:
+        follow_links: a folder that links in a folder of images may lead into.
+
+    Raises:
+        UserError: as of ``open_source``.
+    """
+    source = open_source(data, follow_links)
     return without_broken(source, decoded_folder(), progress) if skip_broken else source
 
 

@@ -116,7 +116,7 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
         digest=_digest(files, held),
         flip=True,
         native_px=median_short_side(reader, len(files)),
-        notes=(*_beside(top, parts), *spelling_notes(parts), *notes(_left_out(top, parts), root.path)),
+        notes=(*_beside(top, parts), *spelling_notes(parts), *notes(_left_out(top, parts), root.path, advise=True)),
     )
 
 

@@ -24,8 +24,9 @@ _REDUCIBLE = {False: 4, True: 2}
 def read_rgb(path: str, at_least_px: int = 0) -> Image.Image:
     """Decode a file to RGB, turned upright by its EXIF orientation; the first frame of an animation.
 
-    With ``at_least_px`` > 0 a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side falls below that; a JPEG
-    over Pillow's size limit is decoded at the largest of these that is not.
+    With ``at_least_px`` > 0 a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side falls below that. One over
+    Pillow's size limit is decoded no larger than the limit, whatever is asked for, where it has at most four times as
+    many pixels (a progressive one twice).
     Raises UnreadableImageError for anything that is not a whole image, and for other files over that limit.
     """
     try:
@@ -75,8 +76,8 @@ def _unknown(kind: str) -> str:
 
 
 def _target(image: Image.Image, at_least_px: int) -> tuple[int, int] | None:
-    """What a JPEG is asked to be no smaller than: ``at_least_px``, or less where the limit asks for it; None for any
-    size."""
+    """What a JPEG is asked to be no smaller than: ``at_least_px``, or less where the limit demands it; None to ask for
+    nothing, also where no reduction would do."""
     limit, (width, height) = Image.MAX_IMAGE_PIXELS, image.size
     if image.format in _JPEGS and limit is not None and width * height > limit:
         least = at_least_px or max(width, height)
@@ -85,6 +86,7 @@ def _target(image: Image.Image, at_least_px: int) -> tuple[int, int] | None:
             reduced = (width // part, height // part)
             if width * height <= most and (reduced[0] + 1) * (reduced[1] + 1) <= limit:
                 return max(1, min(reduced[0], least)), max(1, min(reduced[1], least))
+        return None
     return (at_least_px, at_least_px) if at_least_px > 0 else None
 
 
@@ -132,7 +134,8 @@ def _refuse_bomb(size: tuple[int, int]) -> None:
     """Pillow only warns between its limit and twice its limit; both are refused here. JPEGs may come reduced."""
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and size[0] * size[1] > limit:
-        raise ValueError(f"{size[0]}×{size[1]} = {size[0] * size[1]} pixels, over the limit of {limit}")
+        problem = f"{size[0]}×{size[1]} = {size[0] * size[1]} pixels, over the limit of {limit}"
+        raise ValueError(f"{problem}; make it smaller, or a JPEG, which may have up to four times as many")
 
 
 def _reason(error: Exception) -> str:

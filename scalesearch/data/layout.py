@@ -89,7 +89,7 @@ def require_no_linked_part(root: str, top: Folder) -> None:
     for one in top.left_out:
         if one.reason is Reason.LINK and part_of(one.path):
             problem = f"{one.path} is a link that is not followed, so the {part_of(one.path)} part would be missing."
-            do = "Name the folder that it leads into with --follow-links, put the images here, or remove the link."
+            do = "Name where it leads into with --follow-links FOLDER, put the images here, or remove the link."
             raise UserError(os.path.join(root, one.path), problem, do=do)
 
 
@@ -251,7 +251,7 @@ def _instead(folder: Folder) -> str:
 def _found(reason: Reason, what: str, paths: list[str]) -> str:
     count = counted(len(paths), what)
     if reason is Reason.LINK:
-        return f"{count} that are not followed ({examples(paths)}; --follow-links follows them)"
+        return f"{count} that are not followed ({examples(paths)}; --follow-links FOLDER follows those into FOLDER)"
     return (
         f"{count} {'of kinds not read here' if reason is Reason.FORMAT else 'of other kinds'} ({count_endings(paths)})"
     )

@@ -132,12 +132,16 @@ def identity_of(status: os.stat_result) -> Identity:
     return status.st_size, status.st_mtime_ns & most, status.st_ctime_ns & most, status.st_ino & most
 
 
-def notes(left_out: Iterable[LeftOut], root: str) -> tuple[str, ...]:
-    """A line for each reason, with a count and examples; losses that matter most first."""
+def notes(left_out: Iterable[LeftOut], root: str, advise: bool = False) -> tuple[str, ...]:
+    """A line for each reason, with a count and examples; losses that matter most first.
+
+    Args:
+        advise: name the option that follows links, which not every command has.
+    """
     by_reason: dict[Reason, list[str]] = {}
     for one in left_out:
         by_reason.setdefault(one.reason, []).append(one.path)
-    return tuple(_note(reason, by_reason[reason], root) for reason in _ORDER if reason in by_reason)
+    return tuple(_note(reason, by_reason[reason], root, advise) for reason in _ORDER if reason in by_reason)
 
 
 def warn(lines: Iterable[str]) -> None:
@@ -168,7 +172,7 @@ _ORDER = (
 )  # fmt: skip
 
 
-def _note(reason: Reason, paths: list[str], root: str) -> str:
+def _note(reason: Reason, paths: list[str], root: str, advise: bool) -> str:
     count, shown = len(paths), examples(paths)
     if reason is Reason.LINK:
         return (
@@ -182,12 +186,16 @@ def _note(reason: Reason, paths: list[str], root: str) -> str:
         return f"{counted(count, 'file')} with other endings left out ({count_endings(paths)}): {shown}"
     said = {
         Reason.LOOSE: f"{counted(count, 'image')} in no class folder left out",
-        Reason.DEVICE: f"{count} pipes, sockets or devices left out",
         Reason.EMPTY: f"{counted(count, 'folder')} without images left out",
-        Reason.SYSTEM: f"{count} left by other programs left out",
-        Reason.HIDDEN: f"{count} hidden left out",
     }
-    return f"{said[reason]}: {shown}"
+    if reason in said:
+        return f"{said[reason]}: {shown}"
+    kind = {
+        Reason.DEVICE: "pipes, sockets or devices",
+        Reason.SYSTEM: "what other programs left",
+        Reason.HIDDEN: "hidden",
+    }
+    return f"left out as {kind[reason]}: {count} ({shown})"
 
 
 def _folder(root: Root, path: str, name: str, above: tuple[str, ...]) -> Folder:

@@ -31,7 +31,7 @@ def test_class_folders_without_parts(tmp_path: Path) -> None:
     assert source.native_px == 16
     assert source.notes == (
         "1 file with other endings left out (.txt 1): cat/notes.txt",
-        "2 hidden left out: .hidden, cat/.hidden.png",
+        "left out as hidden: 2 (.hidden, cat/.hidden.png)",
     )
 
 
@@ -76,7 +76,7 @@ def test_pipes_are_left_out_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a" / "without_an_ending")
     source = folder_source(tmp_path)
     assert len(source) == 2
-    assert source.notes == ("2 pipes, sockets or devices left out: a/9.png, a/without_an_ending",)
+    assert source.notes == ("left out as pipes, sockets or devices: 2 (a/9.png, a/without_an_ending)",)
 
 
 def test_names_that_no_encoding_holds(tmp_path: Path) -> None:

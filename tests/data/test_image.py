@@ -125,6 +125,46 @@ def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
         read_rgb(str(path))
 
 
+@pytest.mark.parametrize(("width", "height"), [(20, 16), (16, 20), (40, 8), (21, 15)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_over_the_limit_is_read_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, height: int, progressive: bool
+) -> None:
+    """A stand-in for the photo of 108 megapixels: the limit is on what is decoded."""
+    path = str(save(tmp_path / "a.jpg", noise(7, width, height)))
+    Image.open(path).save(path, progressive=progressive)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    half = (-(-width // 2), -(-height // 2))
+    for least, expected in ((0, half), (1, (-(-width // 8), -(-height // 8))), (min(half), half), (1000, half)):
+        assert read_rgb(path, least).size == expected
+    assert short_side(path) == min(width, height)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", width * height)
+    assert read_rgb(path).size == (width, height)
+
+
+@pytest.mark.parametrize(("progressive", "times"), [(False, 4), (True, 2)])
+def test_a_jpeg_far_over_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progressive: bool, times: int
+) -> None:
+    path = str(tmp_path / "a.jpg")
+    noise(7, 40, 30).save(path, progressive=progressive)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1199 // times)
+    for least in (0, 1, 1000):
+        with pytest.raises(UnreadableImageError, match="40×30 = 1200 pixels, over the limit"):
+            read_rgb(path, least)
+
+
+@pytest.mark.slow
+def test_a_photo_of_108_megapixels(tmp_path: Path) -> None:
+    path = str(save(tmp_path / "a.jpg", noise(7, 12, 9).resize((12000, 9000))))
+    assert read_rgb(path).size == (6000, 4500)
+    assert read_rgb(path, 448).size == (1500, 1125)
+    with pytest.raises(
+        UnreadableImageError, match="12000×9000 = 108000000 pixels, over the limit of 89478485; make it"
+    ):
+        read_rgb(str(save(tmp_path / "a.png", Image.new("L", (12000, 9000)))))
+
+
 def test_floating_point_images_are_refused() -> None:
     with pytest.raises(ValueError, match="no fixed range"):
         to_rgb(Image.fromarray(np.ones((2, 2), np.float32)))

@@ -47,8 +47,8 @@ def test_foreign_entries_are_used_by_none_and_said_by_all(tmp_path: Path, caplog
     assert len(source) == len(people.files) == len(files) == 4
     assert people.names == source.classes == ("a", "b")
     said = (
-        "14 left by other programs left out: #recycle, $RECYCLE.BIN, @eaDir and 11 more",
-        "6 hidden left out: ._0.png, .ipynb_checkpoints, .thumbnails and 3 more",
+        "left out as what other programs left: 14 (#recycle, $RECYCLE.BIN, @eaDir and 11 more)",
+        "left out as hidden: 6 (._0.png, .ipynb_checkpoints, .thumbnails and 3 more)",
     )
     assert source.notes == people.notes == said
     assert [record.getMessage() for record in caplog.records] == [f"Note: {line}" for line in said]
