@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
-from scalesearch.data.image import read_rgb, short_side, square, to_rgb
+from scalesearch.data.folder import folder_source
+from scalesearch.data.image import deep_bits, read_rgb, short_side, square, to_rgb
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
 from tests.data.pictures import noise, save
@@ -40,7 +41,10 @@ def test_each_format_is_read(tmp_path: Path, ending: str) -> None:
         (noise(1, 2, 2).convert("P", palette=Image.Palette.ADAPTIVE), None),
         (Image.fromarray(np.full((2, 2), 65535, np.uint16)), (255, 255, 255)),
         (Image.fromarray(np.full((2, 2), 257 * 100, np.uint16)), (100, 100, 100)),
-        (Image.fromarray(np.full((2, 2), 300, np.int32)), (1, 1, 1)),
+        (Image.fromarray(np.full((2, 2), 300, np.int32)), (19, 19, 19)),
+        (Image.fromarray(np.full((2, 2), 4095, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((2, 2), 4096, np.uint16)), (16, 16, 16)),
+        (Image.fromarray(np.zeros((2, 2), np.uint16)), (0, 0, 0)),
     ],
 )
 def test_each_mode_becomes_rgb(image: Image.Image, expected: tuple[int, ...] | None) -> None:
@@ -53,6 +57,19 @@ def test_sixteen_bit_png_is_scaled_not_clipped(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     read = np.asarray(read_rgb(str(save(tmp_path / "deep.png", Image.fromarray(ramp)))))[..., 0]
     np.testing.assert_array_equal(read.ravel(), np.arange(256))
+
+
+def test_twelve_bits_in_sixteen_keep_their_levels(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    path = str(save(tmp_path / "a" / "deep.png", Image.fromarray(ramp)))
+    assert len(np.unique(np.asarray(read_rgb(path)))) == 256
+    assert deep_bits(path) == 12
+    whole = save(tmp_path / "b" / "deep.tif", Image.fromarray(ramp * 16))
+    assert deep_bits(str(whole)) == 16
+    assert deep_bits(str(save(tmp_path / "b" / "flat.png", noise(0)))) == deep_bits(str(tmp_path)) == 0
+    assert folder_source(tmp_path).notes == ("of 2 grey pictures of 16 bits looked at, 1 read as of 12, 1 as of 16",)
+    whole.unlink()
+    assert folder_source(tmp_path).notes == ("of 1 grey picture of 16 bits looked at, 1 read as of 12",)
 
 
 def test_transparent_palette_is_white(tmp_path: Path) -> None:
