@@ -179,8 +179,8 @@ def _note(reason: Reason, paths: list[str], root: str, advise: bool) -> str:
             f"{counted(count, 'link')} to folders or out of {root} not followed: {shown}; --follow-links follows them"
         )
     if reason is Reason.FORMAT:
-        known = {_ending(path) for path in paths} & {".heic", ".heif", ".hif"}
-        mend = f"; HEIC needs {HEIC_EXTRA}" if known else ""
+        heic = any(_ending(path) in ("", ".heic", ".heif", ".hif") for path in paths) and "HEIF" not in formats()
+        mend = f"; HEIC needs {HEIC_EXTRA}" if heic else ""
         return f"{counted(count, 'picture')} of kinds not read here left out ({count_endings(paths)}): {shown}{mend}"
     if reason is Reason.ENDING:
         return f"{counted(count, 'file')} with other endings left out ({count_endings(paths)}): {shown}"
