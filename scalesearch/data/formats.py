@@ -31,8 +31,7 @@ _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", 
 def formats() -> tuple[str, ...]:
     """The Pillow formats that can be read here, each registered with Pillow."""
     Image.init()
-    heif = importlib.util.find_spec("pillow_heif") is not None
-    if heif:
+    if importlib.util.find_spec("pillow_heif") is not None:
         importlib.import_module("pillow_heif").register_heif_opener()
     return tuple(
         name for name in dict.fromkeys(ENDINGS.values())
@@ -46,7 +45,6 @@ def readable_endings() -> frozenset[str]:
     return frozenset(ending for ending, name in ENDINGS.items() if name in formats())
 
 
-@functools.cache
 def is_picture(ending: str) -> bool:
     """Whether files of this ending hold pictures or films, whether or not they can be read here."""
     return ending in ENDINGS or ending in FOREIGN_ENDINGS
