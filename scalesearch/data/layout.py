@@ -71,7 +71,8 @@ def part_folders(root: str, top: Folder) -> list[Classes]:
     named = [(part_of(folder.name), folder) for folder in top.folders if part_of(folder.name)]
     parts = {part for part, _ in named}
     if not ("train" in parts and len(parts) > 1):  # alone, a folder of pictures named train is a class, beside bus
-        named = [(part, folder) for part, folder in named if folder.folders and not folder.files]
+        alone = len(top.folders) == 1
+        named = [(part, folder) for part, folder in named if folder.folders and (alone or not folder.files)]
         parts = {part for part, _ in named}
     if not named:
         return [Classes("", top)]

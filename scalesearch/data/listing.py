@@ -175,9 +175,8 @@ _ORDER = (
 def _note(reason: Reason, paths: list[str], root: str, advise: bool) -> str:
     count, shown = len(paths), examples(paths)
     if reason is Reason.LINK:
-        return (
-            f"{counted(count, 'link')} to folders or out of {root} not followed: {shown}; --follow-links follows them"
-        )
+        mend = "; --follow-links FOLDER follows those into FOLDER" if advise else ""
+        return f"{counted(count, 'link')} to folders or out of {root} not followed: {shown}{mend}"
     if reason is Reason.FORMAT:
         heic = any(_ending(path) in ("", ".heic", ".heif", ".hif") for path in paths) and "HEIF" not in formats()
         mend = f"; HEIC needs {HEIC_EXTRA}" if heic else ""

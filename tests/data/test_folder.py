@@ -68,6 +68,7 @@ def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
     assert len(source) == 5
     assert source.classes == ("a", "b")
     assert source.notes[0].startswith("6 links to folders")
+    assert source.notes[0].endswith("; --follow-links FOLDER follows those into FOLDER")
 
 
 def test_pipes_are_left_out_and_not_waited_for(tmp_path: Path) -> None:

@@ -138,6 +138,14 @@ def test_loose_images_beside_parts_and_classes_are_said(tmp_path: Path) -> None:
     assert source.notes == ("3 images in no class folder left out: 0.png, train/0.png, train/1.png",)
 
 
+def test_train_alone_is_a_part_or_a_class(tmp_path: Path) -> None:
+    source = folder_source(tree(tmp_path, {"train/a": 3, "train/b": 3, "train": 1}))
+    assert (source.classes, set(source.parts), len(source)) == (("a", "b"), {"train"}, 6)
+    assert source.notes == ("1 image in no class folder left out: train/0.png",)
+    source = folder_source(tree(tmp_path, {"bus": 2}))
+    assert (source.classes, set(source.parts), len(source)) == (("bus", "train"), {""}, 9)
+
+
 NFC, NFD = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
 
 

@@ -146,6 +146,27 @@ def test_a_linked_part_is_followed_where_that_is_asked_for(tmp_path: Path) -> No
         folder_source(root, tmp_path / "nowhere")
 
 
+def test_people_are_listed_by_the_same_rules(tmp_path: Path) -> None:
+    root = tree(tmp_path / "people", {"ann": 2, "bob": 2, "@eaDir/ann": 1})
+    (root / "nobody" / "deep").mkdir(parents=True)
+    noise(0).save(root / "ann" / "a.jfif", "JPEG")
+    noise(0).save(root / "ann" / "without", "PNG")
+    (root / "ann" / "b.cr2").write_bytes(b"?")
+    tree(tmp_path / "elsewhere", {"cid": 2})
+    (root / "cid").symlink_to(tmp_path / "elsewhere" / "cid")
+    found = list_people(root, "--data")
+    assert [found.below(file) for file in found.files[:4]] == ["ann/0.png", "ann/1.png", "ann/a.jfif", "ann/without"]
+    assert found.names == ("ann", "bob")
+    assert found.notes == (
+        "1 folder without photos: nobody",
+        f"1 link to folders or out of {root} not followed: cid",
+        "1 picture of kinds not read here left out (.cr2 1): ann/b.cr2",
+        "1 folder without images left out: nobody/deep",
+        "left out as what other programs left: 1 (@eaDir)",
+    )
+    assert list_people(root, "--data", tmp_path).names == ("ann", "bob", "cid")
+
+
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
     root = tree(tmp_path / "set", {"a": 1, "b": 1})
     (root / "a" / "up").symlink_to(root)
