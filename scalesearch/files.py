@@ -6,6 +6,7 @@ import io
 import json
 import math
 import os
+import re
 import stat
 import tempfile
 import zipfile
@@ -18,6 +19,8 @@ from scalesearch.typed import parse
 
 Value = TypeVar("Value")
 
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
 PUBLIC, PRIVATE = 0o644, 0o600  # who may read a file: everybody, its owner alone
 
 
@@ -65,10 +68,41 @@ def write_text(path: Path, text: str, mode: int = PUBLIC) -> None:
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]], mode: int = PUBLIC) -> None:
-    """Comma-separated rows in UTF-8, atomically; the first is the header."""
+    """Comma-separated rows in UTF-8, atomically; the first is the header. Text is written as of ``inert``."""
     table = io.StringIO()
-    csv.writer(table).writerows(rows)
+    csv.writer(table).writerows([inert(cell) for cell in row] for row in rows)
     write_text(path, table.getvalue(), mode)
+
+
+def inert(cell: object) -> object:
+    """A cell that no spreadsheet runs: text that would begin a formula comes after an apostrophe.
+
+    So do names of files and classes, such as ``-x.jpg``, which a program finds with the apostrophe; numbers, also as
+    text, are left alone.
+
+    >>> inert("=1+1"), inert("-x.jpg"), inert("a=b"), inert("-0.5"), inert(-0.5)
+    ("'=1+1", "'-x.jpg", 'a=b', '-0.5', -0.5)
+    """
+    if not isinstance(cell, str) or not cell.startswith(FORMULA_STARTS):
+        return cell
+    return cell if NUMBER.fullmatch(cell) else f"'{cell}"
+
+
+def distinct(columns: Sequence[str], classes: Sequence[str]) -> list[str]:
+    """A header of ``columns`` and one more for each class: a class called like another column gets ``class:`` before
+    its name.
+
+    >>> distinct(["file", "class"], ["cat", "file"])
+    ['file', 'class', 'cat', 'class:file']
+    """
+    header, taken = list(columns), {str(inert(name)) for name in columns}
+    for name in classes:
+        column = name
+        while str(inert(column)) in taken:
+            column = f"class:{column}"
+        taken.add(str(inert(column)))
+        header.append(column)
+    return header
 
 
 def write_json(path: Path, values: Any, mode: int = PUBLIC) -> None:

@@ -1,5 +1,6 @@
 """JSON files that somebody else wrote."""
 
+import csv
 import json
 import os
 import zipfile
@@ -7,9 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.files import LARGEST_JSON, read_json, unpack_arrays
+from scalesearch.files import LARGEST_JSON, distinct, inert, read_json, unpack_arrays, write_csv
 
 
 @pytest.mark.parametrize(
@@ -82,3 +85,33 @@ def test_arrays_that_declare_more_than_they_hold_are_refused(tmp_path: Path) -> 
         archive.writestr("labels.npy", bytes(300 << 20))
     with pytest.raises(UserError, match="315 MB once unpacked"):
         arrays(tmp_path / "b.npz", "labels")
+
+
+@pytest.mark.parametrize(
+    "text", ["=cmd|' /C calc'!A0", "+1+1", "-x.jpg", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "-", "--5", "-1e", "+"]
+)
+def test_text_that_begins_a_formula_comes_after_an_apostrophe(text: str) -> None:
+    assert inert(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "cell", ["a=1", "", "'=1", "photos/-x.jpg", "-0.5", "+3", "-1e-05", "-.5", "5", -0.5, 7, None, True]
+)
+def test_other_cells_stay(cell: object) -> None:
+    assert inert(cell) is cell
+
+
+def test_a_table_is_read_back_with_one_column_a_name(tmp_path: Path) -> None:
+    classes = ["file", "class", "error", "cat", "=1", "'=1", "class:file"]
+    header = distinct(["file", "class", "probability", "error"], classes)
+    write_csv(tmp_path / "a.csv", [header, ["-x.jpg", "=1", -0.5, "", *range(7)]])
+    with (tmp_path / "a.csv").open(newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert list(row.values()) == ["'-x.jpg", "'=1", "-0.5", "", *"0123456"]
+    assert header[4:] == ["class:file", "class:class", "class:error", "cat", "=1", "class:'=1", "class:class:file"]
+
+
+@given(st.lists(st.sampled_from(["file", "class", "class:file", "=a", "'=a", "-", "'-", "b"]), unique=True))
+def test_headers_are_distinct_also_as_written(classes: list[str]) -> None:
+    header = distinct(["file", "class"], classes)
+    assert len({inert(one) for one in header}) == 2 + len(classes)

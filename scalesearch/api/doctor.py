@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.data.dataset import CACHE_VARIABLE, cache_root
+from scalesearch.data.places import CACHE_VARIABLE, cache_root
 from scalesearch.running.provenance import hardware
 from scalesearch.running.workers import usual_jobs
 from scalesearch.training.device import choose_device, uses_bf16

@@ -9,8 +9,9 @@ import torch
 
 from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, table_file, takes
 from scalesearch.data.dataset import dataset, open_data
+from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
-from scalesearch.files import write_bytes, write_csv, write_json
+from scalesearch.files import distinct, write_bytes, write_csv, write_json
 from scalesearch.nets.weights import load_network
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
@@ -86,7 +87,10 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     network, metadata = load_network(file_of(asked.model))
     name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
-    parts = dataset(open_data(name, skip_broken=asked.skip_broken), network.spec.resolution)
+    parts = dataset(
+        open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links), network.spec.resolution
+    )
+    warn(parts.source.notes)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
     counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
@@ -105,7 +109,7 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
     write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})
     rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
-    write_csv(out / "confusion.csv", [["true", *classes], *rows])
+    write_csv(out / "confusion.csv", [distinct(["true"], classes), *rows])
     write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
     write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 
@@ -147,7 +151,7 @@ def predict(asked: PredictOptions) -> list[Prediction]:
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
     given = [asked.images] if isinstance(asked.images, str | Path) else asked.images
-    files, device = image_files([str(one) for one in given]), choose_device(asked.device)
+    files, device = image_files([str(one) for one in given], asked.follow_links), choose_device(asked.device)
     _require_memory(network.spec, min(asked.batch_size, len(files)), device)
     named = []
     for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
@@ -173,7 +177,7 @@ def _write_predictions(out: Path, named: Sequence[Prediction], classes: tuple[st
         write_json(out, [one.to_dict() for one in named])
         return
     columns = [name for name in classes if any(name in one.probabilities for one in named)]
-    header = ["file", "class", "probability", "error", *columns]
+    header = distinct(["file", "class", "probability", "error"], columns)
     write_csv(out, [header, *(
         [one.file, one.label or "", one.probability or "", one.error,
          *(one.probabilities.get(name, "") for name in columns)]

@@ -136,7 +136,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     given = str(asked.data) if asked.data else scaling.data
     if given is None:
         raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
-    parts = dataset(open_data(given, skip_broken=asked.skip_broken), spec.resolution)
+    parts = dataset(open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links), spec.resolution)
     spec = replace(spec, classes=len(parts.classes))
     if source is not None:  # the classifier, too, where the source has just these classes
         same = class_names(dict(source.metadata)) == parts.classes

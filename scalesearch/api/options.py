@@ -168,6 +168,9 @@ Data = Annotated[str | Path | None, Option(
 Device = Annotated[str, Option(
     "Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", "Memory and speed")]
 SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
+FollowLinks = Annotated[str | Path | None, Option(
+    "Follow links in a folder of images that lead into this folder, links to folders, too; if left out only links to "
+    "files that lie in the folder of images itself.", "Data")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
     "network of torchvision's, a file, or a folder of files; new ones (scratch) if left out.", "Network",
@@ -364,6 +367,7 @@ class SearchOptions:
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
     tell: Tell | None = None
 
 
@@ -392,6 +396,7 @@ class VerifyOptions:
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
     tell: Tell | None = None
 
 
@@ -444,6 +449,7 @@ class FinetuneOptions:
         "Seed of new weights, of the order of the images and of their augmentation.", "Training", minimum=0)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
     out: Annotated[Path | str | None, Option(
         "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
     tell: Tell | None = None
@@ -459,6 +465,7 @@ class EvaluateOptions:
     part: Annotated[Literal["test", "validation", "train"], Option("Part of the images to evaluate on.")] = "test"
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
     out: Annotated[Path | str | None, Option(
         "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
 
@@ -474,6 +481,7 @@ class PredictOptions:
     out: TableFile = None
     top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
     batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
+    follow_links: FollowLinks = None
     device: Device = "auto"
     reading: Reading | None = None
 

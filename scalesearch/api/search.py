@@ -118,7 +118,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
-    source = open_data(str(asked.data), skip_broken=asked.skip_broken)
+    source = open_data(str(asked.data), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     plan, parts = _plan(asked, source, target, where)
     race = _race(asked, plan, len(parts.train), budget)
     folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)

@@ -88,7 +88,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     return VerifyJob(
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),
         tuple(one.control for one in candidates if one not in scalable),
-        common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked.skip_broken),
+        common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked),
         workers, folder_of(folder, asked.phi), budget, began,
     )  # fmt: skip
 
@@ -119,13 +119,14 @@ def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) ->
     return verification
 
 
-def _images(record: Record, wanted: Sequence[Trial], skip_broken: bool) -> Dataset:
+def _images(record: Record, wanted: Sequence[Trial], asked: VerifyOptions) -> Dataset:
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
     plan, given = record.plan, record.provenance.data_argument
     largest_px = max(one.proxy_spec.resolution for one in wanted)
-    parts = dataset(open_data(given, skip_broken=skip_broken), largest_px, plan.proxy.images)
+    source = open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
+    parts = dataset(source, largest_px, plan.proxy.images)
     if parts.digest != plan.data_digest:
-        again = "" if skip_broken else " (with --skip-broken if the search had it)"
+        again = "" if asked.skip_broken else " (with --skip-broken if the search had it)"
         problem = f"these are not the images that were searched on: digest {parts.digest}, not {plan.data_digest}."
         raise UserError(given, problem, do=f"Bring them back{again}, or search again.")
     return parts

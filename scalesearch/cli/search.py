@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 from scalesearch.api.options import SearchOptions, VerifyOptions
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import Bar, TrialProgress, confirm, detail, explain, interruptible, print_json, say, show
+from scalesearch.cli.shell import (
+    Bar,
+    TrialProgress,
+    confirm,
+    detail,
+    explain,
+    interruptible,
+    list_counts,
+    print_json,
+    say,
+    show,
+)
 from scalesearch.design.cost import cost
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
@@ -69,9 +80,12 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 
 def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
+    from scalesearch.data.source import class_counts
+
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
     for note in job.parts.source.notes:
         explain(f"Note: {note}")
+    explain(f"Images of each class: {list_counts(class_counts(job.parts.source))}")
     explain(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')} (T = "

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("scalesearch")
 ASK_ABOVE_SECONDS = 600
+ENDS_SHOWN = 10  # of a long list, at its start and its end
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
@@ -51,6 +52,19 @@ def explain(text: str) -> None:
     """One line about what goes on or what to type next, which --quiet leaves out."""
     if not asked_quiet():
         say(text)
+
+
+def list_counts(counts: Mapping[str, int]) -> str:
+    """Names with their counts; of many the first and the last ten.
+
+    >>> list_counts({"ant": 2, "cat": 31})
+    'ant 2, cat 31'
+    """
+    shown = [f"{name} {count}" for name, count in counts.items()]
+    if len(shown) <= 2 * ENDS_SHOWN:
+        return ", ".join(shown)
+    rest = f"… {len(shown) - 2 * ENDS_SHOWN} more …"
+    return ", ".join([*shown[:ENDS_SHOWN], rest, *shown[-ENDS_SHOWN:]])
 
 
 def detail(text: str) -> None:

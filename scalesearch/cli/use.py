@@ -13,6 +13,7 @@ from scalesearch.cli.shell import (
     detail,
     explain,
     interruptible,
+    list_counts,
     print_json,
     reading_bar,
     say,
@@ -71,6 +72,8 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
 
 def _introduce(job: "FinetuneJob") -> None:
     """What will be trained on what, and how."""
+    from scalesearch.data.source import class_counts
+
     spec, parts, images, choice, sizes = job.spec, job.parts, job.parts.source, job.choice, cost(job.spec)
     for note in images.notes:
         explain(f"Note: {note}")
@@ -78,6 +81,7 @@ def _introduce(job: "FinetuneJob") -> None:
     explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
     counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
     explain(f"{images.name}: {counted(len(parts.classes), 'class')}, {counts}")
+    explain(f"Images of each class: {list_counts(class_counts(images))}")
     if job.source is not None and job.plan is not None:
         _print_plan(job.source, job.plan)
     explain(f"Strategy: {choice.strategy}" + (f" ({choice.why})" if choice.why else ""))

@@ -30,6 +30,7 @@ LOG = logging.getLogger("scalesearch")
 _SCAN_PX = 8
 _CHUNK = 256
 _FORMAT = 1
+_DECODING = 2  # changes with what a file is decoded to, or with which can be
 _SHOWN = 5
 
 _Done = TypeVar("_Done")
@@ -64,7 +65,9 @@ def cached(
 
 
 def _decoded_key(source: Source, indices: IntArray, size_px: int) -> str:
-    return _key("decoded", source.digest, PIL.__version__, hashlib.sha256(indices.tobytes()).hexdigest(), size_px)
+    return _key(
+        "decoded", _DECODING, source.digest, PIL.__version__, hashlib.sha256(indices.tobytes()).hexdigest(), size_px
+    )
 
 
 def resized(source: Source, indices: IntArray, master_px: int, size_px: int, folder: Path) -> ImageArrays | None:
@@ -96,7 +99,7 @@ def without_broken(source: Source, folder: Path, progress: Progress | None = Non
 
     Raises UserError if a class loses all its images.
     """
-    record = folder / f"{_key('broken', source.digest, PIL.__version__)}.json"
+    record = folder / f"{_key('broken', _DECODING, source.digest, PIL.__version__)}.json"
     if record.exists():
         broken: list[int] = read_json(record, "the list of broken images")["broken"]
     else:

@@ -14,11 +14,11 @@ from scalesearch.data.cache import at_size, cached, master_size, resized, withou
 from scalesearch.data.folder import folder_source
 from scalesearch.data.glyphs import glyph_source
 from scalesearch.data.named import NAMED_SETS, named_source
+from scalesearch.data.places import datasets_folder, decoded_folder
 from scalesearch.data.source import IntArray, Source
 from scalesearch.data.split import sample, split
 from scalesearch.errors import UserError
 
-CACHE_VARIABLE = "SCALESEARCH_CACHE"
 SET_NAMES = ("glyphs", *NAMED_SETS)
 SUGGESTED = 3
 
@@ -76,22 +76,7 @@ class Dataset:
         return hashlib.sha256(content).hexdigest()[:12]
 
 
-def cache_root() -> Path:
-    """The folder named by the environment variable SCALESEARCH_CACHE, else ~/.cache/scalesearch."""
-    return Path(os.environ.get(CACHE_VARIABLE) or "~/.cache/scalesearch").expanduser()
-
-
-def datasets_folder() -> Path:
-    """Where torchvision's sets are downloaded to."""
-    return cache_root() / "datasets"
-
-
-def decoded_folder() -> Path:
-    """Where decoded images are kept unless a run names its own folder."""
-    return cache_root() / "decoded"
-
-
-def open_source(data: str) -> Source:
+def open_source(data: str, follow_links: str | Path | None = None) -> Source:
     """``glyphs``, one of torchvision's sets by name, or a folder; ``./name`` is always a folder.
 
     Raises UserError, with a suggestion for a mistyped name.
@@ -105,15 +90,28 @@ def open_source(data: str) -> Source:
     if data in NAMED_SETS:
         return named_source(data, datasets_folder())
     if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
-        return folder_source(data)
+        return folder_source(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."
     raise UserError("--data", f'"{data}" is neither a folder nor one of {", ".join(SET_NAMES)}.', do=do)
 
 
-def open_data(data: str, *, skip_broken: bool = False, progress: Progress | None = None) -> Source:
-    """A source by name or path; with ``skip_broken`` unreadable images are left out and noted. Raises UserError."""
-    source = open_source(data)
+def open_data(
+    data: str,
+    *,
+    skip_broken: bool = False,
+    follow_links: str | Path | None = None,
+    progress: Progress | None = None,
+) -> Source:
+    """A source by name or path; with ``skip_broken`` unreadable images are left out and noted.
+
+    Args:
+        follow_links: a folder that links in a folder of images may lead into.
+
+    Raises:
+        UserError: as of ``open_source``.
+    """
+    source = open_source(data, follow_links)
     return without_broken(source, decoded_folder(), progress) if skip_broken else source
 
 

@@ -13,7 +13,7 @@ from scalesearch.errors import ScaleSearchError
 
 IntArray = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test", "")  # "" marks an image of a set without official parts
-_SAMPLED_FOR_SIZE = 64
+_SAMPLED = 64
 
 
 class UnreadableImageError(ScaleSearchError):
@@ -92,6 +92,12 @@ class ChosenRows:
         return self.reader.short_side(self.rows[i])
 
 
+def class_counts(source: Source) -> dict[str, int]:
+    """How many images each class has, all parts together, in the order of labels."""
+    counts = np.bincount(source.labels, minlength=len(source.classes)).tolist()
+    return dict(zip(source.classes, counts, strict=True))
+
+
 def choose(source: Source, rows: Sequence[int], digest: str, note: str) -> Source:
     """The same set with only ``rows`` (in that order), under a new digest and with one more note."""
     kept = tuple(int(row) for row in rows)
@@ -105,12 +111,18 @@ def choose(source: Source, rows: Sequence[int], digest: str, note: str) -> Sourc
     )
 
 
+def sampled(count: int) -> list[int]:
+    """Up to 64 of ``count`` places, spread evenly."""
+    places: list[int] = np.unique(np.linspace(0, count - 1, _SAMPLED).astype(int)).tolist()
+    return places
+
+
 def median_short_side(reader: Reader, count: int) -> int:
     """Median short side in pixels of up to 64 images spread over the set; unreadable ones are left out (1 if all)."""
     sides = []
-    for i in np.unique(np.linspace(0, count - 1, _SAMPLED_FOR_SIZE).astype(int)):
+    for i in sampled(count):
         try:
-            sides.append(reader.short_side(int(i)))
+            sides.append(reader.short_side(i))
         except UnreadableImageError:  # reported with all the others when the set is decoded
             continue
     return int(np.median(sides)) if sides else 1

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE, cores
-from scalesearch.data.folder import EXTENSIONS, entries, images_below
 from scalesearch.data.image import pixel_digest, read_rgb, square
+from scalesearch.data.layout import spelled
+from scalesearch.data.listing import Reason, listed, notes, root_of
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces.detection import Detector, Face, Template, aligned
@@ -43,11 +44,11 @@ class People:
         return Path(file).relative_to(self.root).as_posix()
 
 
-def list_people(folder: str | Path, option: str) -> People:
+def list_people(folder: str | Path, option: str, follow_links: str | Path | None = None) -> People:
     """The people below ``folder``, sorted by name, each with all images in and below their folder.
 
-    Names are taken in Unicode's composed form. Hidden entries, links to folders and links out of
-    ``folder`` are passed over.
+    Names are taken in Unicode's composed form. What is hidden or of other programs is passed over, as are links, but
+    for those to files inside ``folder`` and into ``follow_links``; notes say what was.
 
     Args:
         option: what the folder was given as, for messages.
@@ -55,37 +56,32 @@ def list_people(folder: str | Path, option: str) -> People:
     Raises:
         UserError: no folder, nobody in it, or two folders whose names differ by case alone.
     """
-    root = Path(os.path.expanduser(folder))  # leaves ~nobody as it is, where pathlib would raise
-    if not root.is_dir():
-        problem = "this is a file." if root.exists() else "there is no such folder."
+    path = Path(os.path.expanduser(folder))  # leaves ~nobody as it is, where pathlib would raise
+    if not path.is_dir():
+        problem = "this is a file." if path.exists() else "there is no such folder."
         raise UserError(f"{option} {folder}", problem, do=LAYOUT)
-    root = root.resolve()
-    inside = entries(root)
-    folders = [entry for entry in inside if entry.is_dir(follow_symlinks=False)]
-    loose = [
-        entry.name
-        for entry in inside
-        if entry.is_file(follow_symlinks=False) and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
-    ]
+    root = root_of(path, follow_links)
+    top = listed(root)
     photos = {
-        unicodedata.normalize("NFC", entry.name): sorted(
-            os.path.join(root, file) for file, _ in images_below(root, Path(entry.path), [])
-        )
-        for entry in folders
+        spelled(one.name): sorted(os.path.join(root.path, file.path) for file in one.images()) for one in top.folders
     }
-    _check_names([entry.name for entry in folders], option)
+    _check_names([one.name for one in top.folders], option)
     known = {name: files for name, files in photos.items() if files}
     if not known:
-        problem = "there are photos, but no folder of a person." if loose else "there is no person with a photo."
+        problem = "there are photos, but no folder of a person." if top.files else "there is no person with a photo."
         raise UserError(f"{option} {folder}", problem, do=LAYOUT)
-    notes = []
+    said = []
     if empty := sorted(photos.keys() - known.keys()):
-        notes.append(f"{counted(len(empty), 'folder')} without photos: {few(empty)}")
-    if loose:
-        notes.append(f"{counted(len(loose), 'photo')} in no person's folder, passed over: {few(loose)}")
+        said.append(f"{counted(len(empty), 'folder')} without photos: {few(empty)}")
+    if top.files:
+        loose = few([file.path for file in top.files])
+        said.append(f"{counted(len(top.files), 'photo')} in no person's folder, passed over: {loose}")
+    beside = (Reason.EMPTY, Reason.ENDING)  # said above, or no photo of anybody: a page, a list
+    left = [one for one in top.everything_left_out() if not (one.reason in beside and os.sep not in one.path)]
+    said += notes(left, root.path)
     names = tuple(sorted(known))
     labels = np.repeat(np.arange(len(names)), [len(known[name]) for name in names]).astype(np.int64)
-    return People(str(root), names, tuple(file for name in names for file in known[name]), labels, tuple(notes))
+    return People(root.path, names, tuple(file for name in names for file in known[name]), labels, tuple(said))
 
 
 def leave_out(people: People, names: Sequence[str], option: str) -> People:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from scalesearch.design.family import Member, family
-from scalesearch.files import write_bytes
+from scalesearch.files import inert, write_bytes
 from scalesearch.reports import tables, words
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
@@ -73,7 +73,7 @@ def results_csv(rows: Sequence[Row]) -> str:
     for row in rows:
         values = row.to_dict()
         writer.writerow(
-            float(values[name]) if isinstance(values[name], int) and name not in INTEGERS else values[name]
+            float(values[name]) if isinstance(values[name], int) and name not in INTEGERS else inert(values[name])
             for name in tables.RESULT_COLUMNS
         )
     return content.getvalue()

@@ -14,8 +14,9 @@ from torch.nn import functional as F
 
 from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.cache import DRAFT_OVERSIZE
-from scalesearch.data.folder import EXTENSIONS
+from scalesearch.data.formats import shown_endings
 from scalesearch.data.image import read_rgb, square
+from scalesearch.data.listing import listed, notes, root_of, warn
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet
@@ -171,22 +172,29 @@ def calibration(right: npt.NDArray[np.bool_], probabilities: npt.NDArray[np.floa
     )  # fmt: skip
 
 
-def image_files(inputs: Sequence[str]) -> list[str]:
-    """Files as given, and all images below given folders, sorted. Raises UserError where there is none."""
+def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -> list[str]:
+    """Files as given, and all images below given folders, sorted; a warning tells what else is there.
+
+    Raises UserError where there is none.
+    """
     files: list[str] = []
+    said: list[str] = []
     for given in inputs:
         path = Path(given).expanduser()
         if path.is_dir():
-            inside = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
-            files += sorted(name for name in inside if os.path.splitext(name)[1].lower() in EXTENSIONS)
+            found = listed(root_of(path, follow_links))
+            files += sorted(os.path.join(path, one.path) for one in found.images())
+            said += notes(found.everything_left_out(), str(path))
         elif path.is_file():
             files.append(str(path))
         else:
             there = "this is a pipe or device" if path.exists() else "there is nothing of that name"
             raise UserError(given, f"{there}; give an image or a folder of images.")
     if not files:
-        kinds = " ".join(sorted(extension[1:] for extension in EXTENSIONS))
-        raise UserError(", ".join(inputs), f"there is no image: no file that ends in one of {kinds}.")
+        rest = f" ({'; '.join(said)})" if said else ""
+        problem = f"there is no image: no file that ends in one of {shown_endings()}{rest}."
+        raise UserError(", ".join(inputs), problem)
+    warn(said)
     return files
 
 

@@ -184,6 +184,7 @@ def test_an_interruption_leaves_nothing_behind(source: Source, tmp_path: Path) -
 def test_all_broken_images_are_told_at_once(tmp_path: Path) -> None:
     source = folder_source(tree(tmp_path / "set", {"a": 8, "b": 3}))
     break_images(source, [0, 1, 2, 4, 5, 6, 9])
+    source = folder_source(tmp_path / "set")
     with pytest.raises(UserError) as caught:
         cached(source, everything(source), 8, tmp_path / "cache")
     message = str(caught.value)
@@ -212,7 +213,7 @@ def test_broken_images_can_be_left_out(source: Source, tmp_path: Path, monkeypat
 def test_a_class_of_broken_images(source: Source, tmp_path: Path) -> None:
     break_images(source, [0, 1, 2])
     with pytest.raises(UserError, match="no readable image of 'a'"):
-        without_broken(source, tmp_path / "cache")
+        without_broken(folder_source(tmp_path / "set"), tmp_path / "cache")
 
 
 def test_a_full_disk_is_told_before_decoding(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -29,7 +29,10 @@ def test_class_folders_without_parts(tmp_path: Path) -> None:
         str(tmp_path / "cat" / "young" / "0.png"),
     ]
     assert source.native_px == 16
-    assert source.notes == ()
+    assert source.notes == (
+        "1 file with other endings left out (.txt 1): cat/notes.txt",
+        "left out as hidden: 2 (.hidden, cat/.hidden.png)",
+    )
 
 
 def test_official_parts(tmp_path: Path) -> None:
@@ -65,13 +68,16 @@ def test_links_inside_are_followed_and_others_noted(tmp_path: Path) -> None:
     assert len(source) == 5
     assert source.classes == ("a", "b")
     assert source.notes[0].startswith("6 links to folders")
+    assert source.notes[0].endswith("; --follow-links FOLDER follows those into FOLDER")
 
 
-def test_pipes_are_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_pipes_are_left_out_and_not_waited_for(tmp_path: Path) -> None:
     tree(tmp_path, {"a": 1, "b": 1})
     os.mkfifo(tmp_path / "a" / "9.png")
-    with pytest.raises(UserError, match=r"9\.png: it is a pipe, socket or device"):
-        folder_source(tmp_path)
+    os.mkfifo(tmp_path / "a" / "without_an_ending")
+    source = folder_source(tmp_path)
+    assert len(source) == 2
+    assert source.notes == ("left out as pipes, sockets or devices: 2 (a/9.png, a/without_an_ending)",)
 
 
 def test_names_that_no_encoding_holds(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
-from scalesearch.data.image import read_rgb, short_side, square, to_rgb
+from scalesearch.data.folder import folder_source
+from scalesearch.data.image import deep_bits, read_rgb, short_side, square, to_rgb
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
 from tests.data.pictures import noise, save
@@ -40,7 +41,10 @@ def test_each_format_is_read(tmp_path: Path, ending: str) -> None:
         (noise(1, 2, 2).convert("P", palette=Image.Palette.ADAPTIVE), None),
         (Image.fromarray(np.full((2, 2), 65535, np.uint16)), (255, 255, 255)),
         (Image.fromarray(np.full((2, 2), 257 * 100, np.uint16)), (100, 100, 100)),
-        (Image.fromarray(np.full((2, 2), 300, np.int32)), (1, 1, 1)),
+        (Image.fromarray(np.full((2, 2), 300, np.int32)), (19, 19, 19)),
+        (Image.fromarray(np.full((2, 2), 4095, np.uint16)), (255, 255, 255)),
+        (Image.fromarray(np.full((2, 2), 4096, np.uint16)), (16, 16, 16)),
+        (Image.fromarray(np.zeros((2, 2), np.uint16)), (0, 0, 0)),
     ],
 )
 def test_each_mode_becomes_rgb(image: Image.Image, expected: tuple[int, ...] | None) -> None:
@@ -53,6 +57,19 @@ def test_sixteen_bit_png_is_scaled_not_clipped(tmp_path: Path) -> None:
     ramp = np.linspace(0, 65535, 256).astype(np.uint16).reshape(16, 16)
     read = np.asarray(read_rgb(str(save(tmp_path / "deep.png", Image.fromarray(ramp)))))[..., 0]
     np.testing.assert_array_equal(read.ravel(), np.arange(256))
+
+
+def test_twelve_bits_in_sixteen_keep_their_levels(tmp_path: Path) -> None:
+    ramp = np.linspace(0, 4095, 256).astype(np.uint16).reshape(16, 16)
+    path = str(save(tmp_path / "a" / "deep.png", Image.fromarray(ramp)))
+    assert len(np.unique(np.asarray(read_rgb(path)))) == 256
+    assert deep_bits(path) == 12
+    whole = save(tmp_path / "b" / "deep.tif", Image.fromarray(ramp * 16))
+    assert deep_bits(str(whole)) == 16
+    assert deep_bits(str(save(tmp_path / "b" / "flat.png", noise(0)))) == deep_bits(str(tmp_path)) == 0
+    assert folder_source(tmp_path).notes == ("of 2 grey pictures of 16 bits looked at, 1 read as of 12, 1 as of 16",)
+    whole.unlink()
+    assert folder_source(tmp_path).notes == ("of 1 grey picture of 16 bits looked at, 1 read as of 12",)
 
 
 def test_transparent_palette_is_white(tmp_path: Path) -> None:
@@ -123,6 +140,46 @@ def test_too_many_pixels_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(UnreadableImageError, match="pixels"):
         read_rgb(str(path))
+
+
+@pytest.mark.parametrize(("width", "height"), [(20, 16), (16, 20), (40, 8), (21, 15)])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_a_jpeg_over_the_limit_is_read_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, width: int, height: int, progressive: bool
+) -> None:
+    """A stand-in for the photo of 108 megapixels: the limit is on what is decoded."""
+    path = str(save(tmp_path / "a.jpg", noise(7, width, height)))
+    Image.open(path).save(path, progressive=progressive)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
+    half = (-(-width // 2), -(-height // 2))
+    for least, expected in ((0, half), (1, (-(-width // 8), -(-height // 8))), (min(half), half), (1000, half)):
+        assert read_rgb(path, least).size == expected
+    assert short_side(path) == min(width, height)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", width * height)
+    assert read_rgb(path).size == (width, height)
+
+
+@pytest.mark.parametrize(("progressive", "times"), [(False, 4), (True, 2)])
+def test_a_jpeg_far_over_the_limit_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, progressive: bool, times: int
+) -> None:
+    path = str(tmp_path / "a.jpg")
+    noise(7, 40, 30).save(path, progressive=progressive)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1199 // times)
+    for least in (0, 1, 1000):
+        with pytest.raises(UnreadableImageError, match="40×30 = 1200 pixels, over the limit"):
+            read_rgb(path, least)
+
+
+@pytest.mark.slow
+def test_a_photo_of_108_megapixels(tmp_path: Path) -> None:
+    path = str(save(tmp_path / "a.jpg", noise(7, 12, 9).resize((12000, 9000))))
+    assert read_rgb(path).size == (6000, 4500)
+    assert read_rgb(path, 448).size == (1500, 1125)
+    with pytest.raises(
+        UnreadableImageError, match="12000×9000 = 108000000 pixels, over the limit of 89478485; make it"
+    ):
+        read_rgb(str(save(tmp_path / "a.png", Image.new("L", (12000, 9000)))))
 
 
 def test_floating_point_images_are_refused() -> None:

@@ -84,19 +84,18 @@ def test_the_five_points_land_on_the_template(turn: complex, shift: complex, tem
     st.lists(st.tuples(st.floats(-0.1, 0.1), st.floats(-0.1, 0.1)), min_size=5, max_size=5), turns,
     st.sampled_from([ARCFACE, DLIB, CLOSE]),
 )  # fmt: skip
-def test_no_other_cut_brings_the_points_nearer_to_the_template(
+def test_no_other_cut_brings_the_template_nearer_to_the_points(
     noise: list[Point], turn: complex, template: Template
 ) -> None:
-    """Least squares on the crop, as NumPy solves them for (a, b, c, d) of x' = ax − by + c, y' = bx + ay + d."""
+    """Least squares on the photo, as NumPy solves them for (a, b, c, d) of x' = ax − by + c, y' = bx + ay + d."""
     points = np.array(ARCFACE.points) + np.array(noise)
     face = face_at(placed(Template(tuple((x, y) for x, y in points)), turn, 0))
-    x, y = np.array(face.points).T
+    x, y = SIZE * np.array(template.points).T
     ones, zeros = np.ones(5), np.zeros(5)
     equations = np.concatenate((np.stack([x, -y, ones, zeros], axis=1), np.stack([y, x, zeros, ones], axis=1)))
-    wanted = np.array(template.points).T.ravel()
-    solution, *_ = np.linalg.lstsq(equations, wanted)
-    across, down = np.split(equations @ solution, 2)
-    assert on_crop(face, template) == pytest.approx(across + 1j * down, abs=1e-6)
+    (a, b, c, d), *_ = np.linalg.lstsq(equations, np.array(face.points).T.ravel())
+    expected = np.array([[a, -b, c], [b, a, d]])
+    assert to_photo(face, SIZE, template) == pytest.approx(expected, abs=1e-6 * abs(turn))
 
 
 @given(turns, complexes, st.sampled_from([ARCFACE, DLIB, CLOSE]))

@@ -45,6 +45,9 @@ FORMATS: dict[str, tuple[dict[str, Any], ...]] = {  # what Pillow is told when i
     ".tif": ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate"}, {"compression": "jpeg"}),
     ".ppm": ({},),
     ".gif": ({}, {"save_all": True, "append_images": [Image.new("RGB", (24, 20))]}),
+    ".avif": ({}, {"quality": 100}),
+    ".jp2": ({}, {"irreversible": True}),
+    ".qoi": ({},),
 }  # fmt: skip
 
 
@@ -52,7 +55,7 @@ def pictures(suffix: str) -> list[bytes]:
     """The format's variants: colour, grey, with transparency, 16 bits, animated, each where it has them."""
     pixels = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     colour = Image.fromarray(pixels)
-    images = [colour, colour.convert("L")]
+    images = [colour] if suffix == ".qoi" else [colour, colour.convert("L")]
     if suffix in (".png", ".tif", ".webp"):
         images.append(colour.convert("RGBA"))
     if suffix in (".png", ".tif"):
@@ -65,7 +68,8 @@ def pictures(suffix: str) -> list[bytes]:
             if options.get("compression") == "jpeg" and image.mode not in ("L", "RGB"):
                 continue
             written = io.BytesIO()
-            image.save(written, {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:].upper()), **options)
+            kind = {".jpg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG2000"}.get(suffix, suffix[1:].upper())
+            image.save(written, kind, **options)
             contents.append(written.getvalue())
     return contents
 

@@ -256,7 +256,7 @@ def _spaces(folder: Path) -> Sequence[bytes]:
     return spaces()
 
 
-IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif")
+IMAGES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".gif", ".avif", ".jp2", ".qoi")
 RUN_FILES = (
     "run.json",
     "rows.json",
