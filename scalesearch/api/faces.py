@@ -116,12 +116,12 @@ def fit(asked: FitOptions) -> FaceFit:
         recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
         for line in _introduction(base, crowd, data):
             watcher.tell(line)
-        start = begin(base, data, recipe, folder, device)
+        start = begin(base, data, recipe, folder, device, crop=crop)
         if start.plan is not None:
             share = show_percent(start.plan.coverage, 0)
             watcher.tell(f"Weights from {base.inherits}: {share} of the body's values are inherited")
         metrics = train(
-            start, data, recipe, folder, device, watcher, crop=crop, keep=asked.keep, provenance=provenance(str(device))
+            start, data, recipe, folder, device, watcher, keep=asked.keep, provenance=provenance(str(device))
         )
     return FaceFit(folder / MODEL_FILE, metrics)
 

@@ -191,11 +191,12 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0, strangers: Crowd | 
 
 @dataclass(frozen=True, eq=False)
 class FaceStart:
-    """A network in training mode, what it is given, and what it inherited."""
+    """A network in training mode, what it is given (faces that the detector cut out?), and what it inherited."""
 
     network: MBConvNet | FaceResNet
     card: Card
     plan: TransferPlan | None = None
+    crop: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -259,8 +260,13 @@ def notes(data: FaceData) -> Iterator[str]:
         yield f"only {len(data.train.names)} people to learn from: the embedding will hardly carry over to others"
 
 
-def begin(base: Base, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device) -> FaceStart:
+def begin(
+    base: Base, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, *, crop: bool
+) -> FaceStart:
     """Claims the folder and makes the embedder that the training starts from, which it keeps as ``frozen``.
+
+    Args:
+        crop: whether the faces were cut out by the detector, as the model's will be, too.
 
     Raises UserError where the folder holds another training, or patience has nobody to watch.
     """
@@ -281,13 +287,13 @@ def begin(base: Base, data: FaceData, recipe: FaceRecipe, folder: Path, device: 
         objective = Objective(recipe.objective, len(data.train.names), recipe.dimensions)
     network = embedder(start.network, objective)
     if fresh:
-        save_model(folder / FROZEN_FILE, network, start.card, crop=True, trained_on=data.train.digests, facts={})
-    return replace(start, network=network)
+        save_model(folder / FROZEN_FILE, network, start.card, crop=crop, trained_on=data.train.digests, facts={})
+    return replace(start, network=network, crop=crop)
 
 
 def train(
     start: FaceStart, data: FaceData, recipe: FaceRecipe, folder: Path, device: torch.device, watcher: Watcher, *,
-    crop: bool, keep: Keep = "better", provenance: dict[str, Any],
+    keep: Keep = "better", provenance: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Trains, and writes ``trained``, ``model`` (the frozen or the trained one), ``metrics.json`` and a checkpoint; run
     again, it continues.
@@ -331,7 +337,9 @@ def train(
             "loss": recipe.objective.loss, "margin": recipe.objective.margin, "mining": recipe.objective.mining,
             "strategy": config.strategy, "seed": config.seed,
         }  # fmt: skip
-        save_model(folder / TRAINED_FILE, network, start.card, crop=crop, trained_on=data.train.digests, facts=facts)
+        save_model(
+            folder / TRAINED_FILE, network, start.card, crop=start.crop, trained_on=data.train.digests, facts=facts
+        )
         frozen, trained = (load_model(folder / name) for name in (FROZEN_FILE, TRAINED_FILE))
         judgement = None
         if data.shown is not None:
@@ -343,7 +351,7 @@ def train(
         chosen, kept = (trained, "trained") if better else (frozen, "frozen")
         write_bytes(folder / MODEL_FILE, (folder / f"{kept}.safetensors").read_bytes(), PRIVATE)
         return {
-            **facts, "digest": chosen.digest, "kept": kept, "crop": crop, "collapses": objective.changes,
+            **facts, "digest": chosen.digest, "kept": kept, "crop": start.crop, "collapses": objective.changes,
             "spread": spread, "mining_at_the_end": objective.mining,
             "held_out_people": len(data.held.names) if data.held else 0,
             "before": held_out(frozen.network, data.held, statistics, device), "after": last.metrics,

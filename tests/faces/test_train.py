@@ -50,9 +50,9 @@ def run(
     strangers: Crowd | None = None, keep: Keep = "better",
 ) -> dict[str, Any]:  # fmt: skip
     parts = divide(crowd, 0.0, strangers=strangers)
-    start = begin(TINY, parts, given, folder, CPU)
+    start = begin(TINY, parts, given, folder, CPU, crop=False)
     watcher = Watcher(epoch=on_epoch)
-    return train(start, parts, given, folder, CPU, watcher, crop=False, keep=keep, provenance={})
+    return train(start, parts, given, folder, CPU, watcher, keep=keep, provenance={})
 
 
 def read(folder: Path) -> Crowd:
@@ -98,9 +98,9 @@ def test_an_interrupted_training_continues_bit_for_bit(crowd: Crowd, tmp_path: P
 def test_the_objective_s_weights_are_trained_but_not_kept(crowd: Crowd, tmp_path: Path) -> None:
     given = recipe(loss="arcface")
     parts = divide(crowd, 0.0)
-    start = begin(TINY, parts, given, tmp_path, CPU)
+    start = begin(TINY, parts, given, tmp_path, CPU, crop=False)
     weight = start.network.classifier.objective.loss.W.detach().clone()  # type: ignore[union-attr]
-    train(start, parts, given, tmp_path, CPU, SILENT, crop=False, provenance={})
+    train(start, parts, given, tmp_path, CPU, SILENT, provenance={})
     assert not torch.equal(weight, start.network.classifier.objective.loss.W)  # type: ignore[union-attr]
     assert not [name for name in tensors(tmp_path / TRAINED_FILE) if "objective" in name or "loss" in name]
     assert b"person00" not in (tmp_path / TRAINED_FILE).read_bytes()
@@ -139,11 +139,11 @@ def test_held_out_people_are_no_training_people(crowd: Crowd) -> None:
 
 def test_a_loss_that_is_not_finite_ends_the_training(crowd: Crowd, tmp_path: Path) -> None:
     parts, given = divide(crowd, 0.0), recipe()
-    start = begin(TINY, parts, given, tmp_path, CPU)
+    start = begin(TINY, parts, given, tmp_path, CPU, crop=False)
     with torch.no_grad():
         next(start.network.parameters()).fill_(float("nan"))
     with pytest.raises(NonFiniteLoss):
-        train(start, parts, given, tmp_path, CPU, SILENT, crop=False, provenance={})
+        train(start, parts, given, tmp_path, CPU, SILENT, provenance={})
 
 
 def test_a_collapse_in_training_is_told_and_mining_changes(crowd: Crowd, tmp_path: Path) -> None:
@@ -151,10 +151,9 @@ def test_a_collapse_in_training_is_told_and_mining_changes(crowd: Crowd, tmp_pat
     alike = Crowd(crowd.names, np.full_like(crowd.pixels, 128), crowd.labels, crowd.digests, crowd.files)
     given = replace(recipe(epochs=25, mining="batch-hard"), colour=0.0, grey=0.0)
     parts = divide(alike, 0.0)
-    start = begin(TINY, parts, given, tmp_path, CPU)
+    start = begin(TINY, parts, given, tmp_path, CPU, crop=False)
     told: list[str] = []
-    found = train(start, parts, given, tmp_path, CPU, Watcher(note=told.append), crop=False,
-                  provenance={})  # fmt: skip
+    found = train(start, parts, given, tmp_path, CPU, Watcher(note=told.append), provenance={})
     assert "collapse" in told[0]
     assert "mining is now semi-hard" in told[0]
     assert found["mining_at_the_end"] != "batch-hard"
@@ -215,9 +214,9 @@ def test_the_face_body_is_trained_and_keeps_its_frozen_self(crowd: Crowd, tmp_pa
     people = replace(crowd, pixels=grown)
     given = replace(recipe(epochs=1, strategy="head"), dimensions=128)
     parts = divide(people, 0.0)
-    start = begin(body_base(model, CPU), parts, given, tmp_path, CPU)
+    start = begin(body_base(model, CPU), parts, given, tmp_path, CPU, crop=True)
     before = embed(model.network, grown[:4], model.card.statistics, CPU)
-    found = train(start, parts, given, tmp_path, CPU, SILENT, crop=True, provenance={})
+    found = train(start, parts, given, tmp_path, CPU, SILENT, provenance={})
     assert load_model(tmp_path / FROZEN_FILE).digest == model.digest
     assert np.array_equal(before, model.vectors(grown[:4], CPU))  # the body itself is as it was
     trained = load_model(tmp_path / TRAINED_FILE)
