@@ -319,13 +319,15 @@ def _check_shared(
 
 
 def _notes(shots: Shots, people: People, chooser: Chooser) -> list[str]:
-    notes = []
-    if shots.unreadable:
-        unread = few([file for file, _ in shots.unreadable])
-        notes.append(f"{counted(len(shots.unreadable), 'photo')} that cannot be read left out: {unread}")
-    if shots.faceless:
-        notes.append(f"{counted(len(shots.faceless), 'photo')} without a face left out: {few(shots.faceless)}")
-    if several := sorted({people.files[row] for row, count in zip(shots.rows, shots.counts, strict=True) if count > 1}):
-        taken = "the largest" if chooser is largest else "the one most like the person's other photos"
-        notes.append(f"{counted(len(several), 'photo')} with several faces, {taken} taken: {few(several)}")
-    return notes
+    several = sorted({people.files[row] for row, count in zip(shots.rows, shots.counts, strict=True) if count > 1})
+    taken = "the largest" if chooser is largest else "the one most like the person's other photos"
+    told = (
+        ("that cannot be read left out", [file for file, _ in shots.unreadable]),
+        ("without a face left out", shots.faceless),
+        (f"with several faces, {taken} taken", several),
+    )
+    return [
+        f"{counted(len(files), 'photo')} {what}: {few([people.below(file) for file in files])}"
+        for what, files in told
+        if files
+    ]
