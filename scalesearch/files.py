@@ -21,14 +21,15 @@ Value = TypeVar("Value")
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
-PUBLIC, PRIVATE = 0o644, 0o600  # who may read a file: everybody, its owner alone
+PUBLIC, PRIVATE = 0o666, 0o600  # who may read and write a new file: whom the umask lets, its owner alone
 
 
 @contextlib.contextmanager
 def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     """A temporary path to write to; it becomes ``path`` when the block ends well and vanishes when it does not.
 
-    ``mode``: who may read and write the file; where there is one already that fewer may, it stays so.
+    ``mode``: who may read and write a new file, less what the umask takes away. A file that is there keeps its own
+    mode, a private one less what others had.
 
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
@@ -42,8 +43,7 @@ def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb") as written:
             os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
-        known = stat.S_IMODE(path.stat().st_mode) if path.exists() else mode
-        temporary.chmod(mode & known)
+        temporary.chmod(_mode(path, mode))
         os.replace(temporary, path)
     except OSError as error:
         raise UserError(
@@ -53,6 +53,23 @@ def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+
+
+def _mode(path: Path, mode: int) -> int:
+    if path.exists():
+        known = stat.S_IMODE(path.stat().st_mode)
+        return known if mode == PUBLIC else known & mode
+    return mode & ~_umask()
+
+
+def _umask() -> int:
+    try:  # to ask the system for it is to change it, for all threads
+        status = Path("/proc/self/status").read_text()
+        return int(re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE).group(1), 8)  # type: ignore[union-attr]
+    except (OSError, AttributeError):
+        known = os.umask(0o077)
+        os.umask(known)
+        return known
 
 
 def write_bytes(path: Path, content: bytes, mode: int = PUBLIC) -> None:

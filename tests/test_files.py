@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import stat
 import zipfile
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.files import LARGEST_JSON, distinct, inert, read_json, unpack_arrays, write_csv
+from scalesearch.files import LARGEST_JSON, PRIVATE, distinct, inert, read_json, unpack_arrays, write_csv, write_text
 
 
 @pytest.mark.parametrize(
@@ -115,3 +116,18 @@ def test_a_table_is_read_back_with_one_column_a_name(tmp_path: Path) -> None:
 def test_headers_are_distinct_also_as_written(classes: list[str]) -> None:
     header = distinct(["file", "class"], classes)
     assert len({inert(one) for one in header}) == 2 + len(classes)
+
+
+@pytest.mark.parametrize(("umask", "expected"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_the_umask_is_honoured_and_a_file_s_own_mode_kept(tmp_path: Path, umask: int, expected: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "new", "a")
+        write_text(tmp_path / "private", "a", PRIVATE)
+        (tmp_path / "own").touch()
+        (tmp_path / "own").chmod(0o640)
+        write_text(tmp_path / "own", "b")
+    finally:
+        os.umask(before)
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "private", "own")]
+    assert modes == [expected, 0o600, 0o640]

@@ -62,7 +62,7 @@ from scalesearch.faces.photos import (
 )
 from scalesearch.faces.stranger_set import SURE, StrangerGroup, grouped, not_members, write_groups
 from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, notes, train
-from scalesearch.files import locked, prepare, write_bytes, write_csv, write_json, write_text
+from scalesearch.files import PRIVATE, PUBLIC, locked, prepare, write_bytes, write_csv, write_json, write_text
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
@@ -96,8 +96,8 @@ def fit(asked: FitOptions) -> FaceFit:
     watcher, folder = _watcher(asked), Path(asked.out)
     objective = ObjectiveSettings(asked.loss, asked.margin, asked.mining, asked.recover)
     check(objective)
-    people = list_people(asked.data, "--data")
-    others = None if asked.strangers is None else list_people(asked.strangers, "--strangers")
+    people = list_people(asked.data, "--data", asked.follow_links)
+    others = None if asked.strangers is None else list_people(asked.strangers, "--strangers", asked.follow_links)
     crop = asked.model == FACE if asked.crop is None else asked.crop
     device = choose_device(asked.device)
     base = _base(asked, device)
@@ -345,7 +345,7 @@ def identify(asked: IdentifyOptions) -> Identification:
             str(asked.gallery), "the gallery has no threshold yet.",
             do="Fit it: scalesearch faces enroll --strangers FOLDER (or without strangers, from two members on)",
         )  # fmt: skip
-    given, files = _photos(asked.photos)
+    given, files = _photos(asked)
     outputs = planned(given, asked.annotate, asked.sort_into, asked.page)
     device, framing = choose_device(asked.device), _framing(model, asked.crop)
     found = sightings(model, gallery, files, framing, device, asked.reading)
@@ -354,17 +354,20 @@ def identify(asked: IdentifyOptions) -> Identification:
     _check_readable(plain, given)
     rows = [one.to_dict() for one in plain]
     if out is not None:
-        write_json(out, rows) if out.suffix == ".json" else _write_rows(out, list(map(flat, rows)))
+        table = (
+            partial(write_json, out, rows) if out.suffix == ".json" else partial(_write_rows, out, [*map(flat, rows)])
+        )
+        table(mode=PRIVATE)  # it says who was where
     interval = galleries.interval_among(threshold, max(1, sum(not one.error for one in plain)))
     alike = model.card.same_person or threshold.distance
     copies = hand_out(outputs, seen, given, threshold, interval, alike, asked.reading)
     return Identification(rows, len(files), threshold, interval, copies)
 
 
-def _photos(asked: Sequence[str | Path] | str | Path) -> tuple[list[str | Path], list[str]]:
+def _photos(asked: IdentifyOptions | StrangersOptions) -> tuple[list[str | Path], list[str]]:
     """Files and folders as they were given, and all photos, each once."""
-    given = [asked] if isinstance(asked, str | Path) else list(asked)
-    return given, list(dict.fromkeys(image_files([str(one) for one in given])))
+    given = [asked.photos] if isinstance(asked.photos, str | Path) else list(asked.photos)
+    return given, list(dict.fromkeys(image_files([str(one) for one in given], asked.follow_links)))
 
 
 def _check_readable(seen: Sequence[Sighting], given: Sequence[str | Path]) -> None:
@@ -488,7 +491,7 @@ def strangers(asked: StrangersOptions) -> StrangerSet:
     model, gallery = open_body(asked.body), galleries.load_gallery(Path(asked.gallery))
     galleries.require_model(gallery, model, str(asked.gallery))
     limit, basis = _member_limit(model, gallery, str(asked.gallery))
-    given, files = _photos(asked.photos)
+    given, files = _photos(asked)
     folder = new_folder("--out", asked.out, given)
     framing = _framing(model, asked.crop)
     found = sightings(model, gallery, files, framing, choose_device(asked.device), asked.reading, limit)
@@ -660,8 +663,8 @@ def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:
     write_text(out / "evaluation.md", evaluation_markdown(values))
 
 
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]], mode: int = PUBLIC) -> None:
+    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)], mode)
 
 
 def _framing(model: FaceModel, crop: bool | None) -> Framing:
@@ -678,7 +681,7 @@ def _reader(
     chooser = model.chooser(device) if framing.detect else largest
 
     def read(folder: str | Path, option: str, without: Sequence[str] = ()) -> Crowd:
-        people = list_people(folder, option)
+        people = list_people(folder, option, asked.follow_links)
         return read_crowd(
             leave_out(people, without, option) if without else people, framing, option=option, chooser=chooser,
             skip_broken=asked.skip_broken, progress=asked.reading,

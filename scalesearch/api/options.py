@@ -570,6 +570,7 @@ class FitOptions:
         "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
     keep: Annotated[Literal["better", "trained", "frozen"], Option(
         "Which becomes the model: better is the trained one where it recognises more beyond chance, else the body as "
         "it was.", "Run and output")] = "better"
@@ -593,6 +594,7 @@ class EnrollOptions:
         "Names of folders of --strangers to leave out, with commas between them.", "Strangers")] = None
     fpir: Fpir = FPIR
     crop: Crop = None
+    follow_links: FollowLinks = None
     skip_broken: SkipBroken = False
     device: Device = "auto"
     reading: Reading | None = None
@@ -607,6 +609,7 @@ class IdentifyOptions:
     body: Body = FACE
     gallery: GalleryFile = GALLERY
     crop: Crop = None
+    follow_links: FollowLinks = None
     out: TableFile = None
     page: Annotated[Path | str | None, Option(
         "An .html file to write: the faces of each member, and the others grouped by likeness.")] = None
@@ -634,6 +637,7 @@ class FaceVerifyOptions:
     far: Annotated[float, Option(
         "Share of the pairs of two of these people that may be taken for one person.", "Strangers")] = 0.001
     crop: Crop = None
+    follow_links: FollowLinks = None
     skip_broken: SkipBroken = False
     device: Device = "auto"
     reading: Reading | None = None
@@ -649,6 +653,7 @@ class StrangersOptions:
     body: Body = FACE
     gallery: GalleryFile = GALLERY
     crop: Crop = None
+    follow_links: FollowLinks = None
     out: Annotated[Path | str, Option(
         "Folder for the strangers, a folder for each, and index.html, by which they are confirmed. " + NEW_FOLDER
     )] = Path("strangers")
@@ -685,6 +690,7 @@ class FaceEvaluateOptions:
         "CSV file of pairs to verify, with columns a, b and same; every pair of the folder if left out.")] = None
     fpir: Fpir = FPIR
     crop: Crop = None
+    follow_links: FollowLinks = None
     seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
     skip_broken: SkipBroken = False
     out: Annotated[Path | str | None, Option(
