@@ -1,5 +1,6 @@
 """The ``scalesearch`` command: the list of its commands, and how errors end."""
 
+import io
 import os
 import sys
 
@@ -100,6 +101,9 @@ def main(
 
 def run() -> None:
     """Entry point. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal or pipe without Greek letters gets "?" for them
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app(first(sys.argv[1:]), prog_name="scalesearch")
     except UserError as error:

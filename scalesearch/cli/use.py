@@ -119,7 +119,7 @@ def _train(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
         return
     _say_accuracy(result.metrics["test"])
     say(f"Model: {result.file}")
-    explain(f"Read it back: scalesearch evaluate {result.file} --data {shlex.quote(job.data)}")
+    explain(f"Read it back: scalesearch evaluate {shlex.quote(str(result.file))} --data {shlex.quote(job.data)}")
     explain(f"Use it: scalesearch predict {result.file} IMAGES")
 
 

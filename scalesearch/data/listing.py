@@ -114,9 +114,9 @@ class Root:
 
 def root_of(path: str | Path, follow: str | Path | None = None) -> Root:
     """A root for a folder that is there. Raises UserError where ``follow`` is no folder."""
-    if follow is not None and not Path(follow).expanduser().is_dir():
+    if follow is not None and not Path(os.path.expanduser(follow)).is_dir():
         raise UserError("--follow-links", f"{follow} is no folder.", do="Name the folder that links may lead into.")
-    target = None if follow is None else os.path.realpath(Path(follow).expanduser())
+    target = None if follow is None else os.path.realpath(Path(os.path.expanduser(follow)))
     return Root(os.path.realpath(path), target)
 
 

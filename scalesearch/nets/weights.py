@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import math
+import os
 import re
 import struct
 import urllib.error
@@ -264,7 +265,7 @@ def open_weights(named: str, target: NetSpec, padding: str | None = None) -> Wei
     Raises:
         UserError: no such weights, no network to fetch them, or tensors of no known network.
     """
-    path = Path(named).expanduser()
+    path = Path(os.path.expanduser(named))
     if path.is_dir():
         source = nearest_file(path, target)
     elif path.suffix in SUFFIXES or path.is_file():

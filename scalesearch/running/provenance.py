@@ -1,5 +1,6 @@
 """Provenance: who made a run, of what, with what; kept in ``run.json`` beside the plan."""
 
+import os
 import platform
 import re
 import shlex
@@ -45,7 +46,7 @@ def command() -> str:
 
 def argument(data: str) -> str:
     """What was given as --data, so that it can be opened from anywhere: absolute for a folder."""
-    folder = Path(data).expanduser()
+    folder = Path(os.path.expanduser(data))
     return str(folder.resolve()) if folder.is_dir() else data
 
 

@@ -180,7 +180,7 @@ def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -
     files: list[str] = []
     said: list[str] = []
     for given in inputs:
-        path = Path(given).expanduser()
+        path = Path(os.path.expanduser(given))
         if path.is_dir():
             found = listed(root_of(path, follow_links))
             files += sorted(os.path.join(path, one.path) for one in found.images())

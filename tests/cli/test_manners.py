@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 
 from scalesearch.cli.grouped import first
 from scalesearch.cli.shell import interruptible, set_verbosity
+from scalesearch.data.places import cache_root
 from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
@@ -214,3 +216,22 @@ def test_a_batch_systems_signal_is_taken_as_ctrl_c() -> None:
     with pytest.raises(RunInterruptedError):
         work()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_stream_without_greek_letters_is_written_to_all_the_same() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "scalesearch", "paper"], capture_output=True, check=False,
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    assert b"?" in ended.stdout
+
+
+def test_a_user_without_a_home_keeps_things_among_the_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nobody(_number: int) -> None:
+        raise KeyError
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.delenv("SCALESEARCH_CACHE", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", nobody)
+    assert cache_root() == Path(tempfile.gettempdir()) / f"scalesearch-{os.getuid()}"
