@@ -72,6 +72,16 @@ def _umask() -> int:
         return known
 
 
+@contextlib.contextmanager
+def private_files() -> Iterator[None]:
+    """While it lasts, this process makes files for their owner alone."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 def write_bytes(path: Path, content: bytes, mode: int = PUBLIC) -> None:
     """Bytes, atomically."""
     with atomic(path, mode) as temporary:
@@ -249,23 +259,23 @@ def load(cls: type[Value], path: Path, what: str, version: int) -> Value:
     return parse(cls, values, str(path), what)
 
 
-def prepare(folder: Path) -> None:
-    """Makes the folder and checks that it can be written to. Raises UserError otherwise."""
+def prepare(folder: Path, option: str = "--run") -> None:
+    """Makes the folder and checks that it can be written to. Raises UserError, naming the ``option``, otherwise."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".probe-{os.getpid()}"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        problem = f"the folder {folder} cannot be written to ({error.strerror})."
-        raise UserError("--run", problem, do="Name another with --run.") from None
+        problem = f"the folder {folder} cannot be made or written to ({error.strerror})."
+        raise UserError(option, problem, do=f"Name another with {option}.") from None
 
 
 @contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, option: str = "--run") -> Iterator[None]:
     """Holds the folder for this process; the system lets go of it when the process ends, however it ends.
 
-    Raises UserError where another process holds it.
+    Raises UserError, naming the ``option``, where another process holds it.
     """
     from filelock import FileLock, Timeout  # not needed by commands that only read
 
@@ -274,7 +284,7 @@ def locked(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         problem = f"the folder {folder} is in use by another scalesearch process."
-        raise UserError("--run", problem, do="Wait for that process to end, or name another folder.") from None
+        raise UserError(option, problem, do="Wait for that process to end, or name another folder.") from None
     try:
         yield
     finally:

@@ -108,3 +108,21 @@ def parse_duration(text: str, option: str, expected: str = "a duration such as 9
     if not match or not 0 < float(match[1]) < 1e9:
         raise UserError(option, f'"{text}" is not {expected}.')
     return float(match[1]) * SECONDS[match[2]]
+
+
+FEW_FACES = 10  # an interval of the rate among fewer says nothing
+
+
+def let_in_words(faces: int, interval: tuple[float, float]) -> str:
+    """How many of so many faces would be taken for members if all were strangers'; "" for a few.
+
+    >>> let_in_words(146, (0.0, 0.048))
+    'Were all 146 faces of people who are no members, 0 to 7 of them would be taken for one (95 % interval)'
+    """
+    if faces < FEW_FACES:
+        return ""
+    low, high = (round(share * faces) for share in interval)
+    return (
+        f"Were all {faces} faces of people who are no members, {low} to {high} of them would be taken for one (95 % "
+        "interval)"
+    )

@@ -62,7 +62,17 @@ from scalesearch.faces.photos import (
 )
 from scalesearch.faces.stranger_set import SURE, StrangerGroup, grouped, not_members, write_groups
 from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, notes, train
-from scalesearch.files import PRIVATE, PUBLIC, locked, prepare, write_bytes, write_csv, write_json, write_text
+from scalesearch.files import (
+    PRIVATE,
+    PUBLIC,
+    locked,
+    prepare,
+    private_files,
+    write_bytes,
+    write_csv,
+    write_json,
+    write_text,
+)
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
@@ -73,7 +83,6 @@ from scalesearch.training.job import MODEL_FILE
 from scalesearch.units import counted, show_percent
 
 NETWORK_PX = 112  # side of a face for a network, where none is given
-PRIVATE_FOLDER = 0o700
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,9 +112,8 @@ def fit(asked: FitOptions) -> FaceFit:
     base = _base(asked, device)
     framing = Framing(base.size_px, detector() if crop else None, base.template)
     config = _config(asked, bool(base.inherits))
-    prepare(folder)
-    folder.chmod(folder.stat().st_mode & PRIVATE_FOLDER)  # checkpoints hold what was learnt of people's faces
-    with locked(folder):
+    prepare(folder, "--out")
+    with locked(folder, "--out"), private_files():  # checkpoints hold what was learnt of people's faces
         read = partial(
             read_crowd, framing=framing, chooser=base.chooser, skip_broken=asked.skip_broken,
             progress=watcher.reading,
@@ -218,8 +226,8 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     """
     galleries.check_rate(asked.fpir)
     model, file, device = open_body(asked.body), Path(asked.gallery), choose_device(asked.device)
-    _opened(file, model, must_exist=asked.people is None)
-    read = _reader(asked, model, device)
+    crop = _crop(asked.crop, model, _opened(file, model, must_exist=asked.people is None), str(file))
+    read = _reader(asked, model, device, crop)
     crowd = None if asked.people is None else read(asked.people, "PEOPLE")
     if asked.without and asked.strangers is None:
         raise UserError("--without", "it leaves out folders of --strangers, which are not given.", do="Give both.")
@@ -232,6 +240,7 @@ def enroll(asked: EnrollOptions) -> GalleryChange:
     def change() -> Gallery:
         nonlocal rested
         gallery = _opened(file, model, must_exist=asked.people is None)
+        gallery = replace(gallery, crop=_crop(crop, model, gallery, str(file)))
         rested = gallery.threshold.basis if gallery.threshold else ""
         alike.clear()
         if crowd and added:
@@ -340,6 +349,9 @@ def identify(asked: IdentifyOptions) -> Identification:
     model, gallery = open_body(asked.body), galleries.load_gallery(Path(asked.gallery))
     galleries.require_model(gallery, model, str(asked.gallery))
     threshold = gallery.threshold
+    if not len(gallery):
+        do = "Enrol people: scalesearch faces enroll FOLDER"
+        raise UserError(str(asked.gallery), "there is nobody in the gallery.", do=do)
     if threshold is None:
         raise UserError(
             str(asked.gallery), "the gallery has no threshold yet.",
@@ -347,7 +359,13 @@ def identify(asked: IdentifyOptions) -> Identification:
         )  # fmt: skip
     given, files = _photos(asked)
     outputs = planned(given, asked.annotate, asked.sort_into, asked.page)
-    device, framing = choose_device(asked.device), _framing(model, asked.crop)
+    for option, file in (("--out", out), ("--page", outputs.page)):
+        if file is not None:
+            prepare(file.parent, option)  # not after all photos have been looked at
+    device, framing = (
+        choose_device(asked.device),
+        _framing(model, _crop(asked.crop, model, gallery, str(asked.gallery))),
+    )
     found = sightings(model, gallery, files, framing, device, asked.reading)
     seen = [compact(one, crop=asked.page is not None) for one in found]
     plain = [one.sighting for one in seen]
@@ -427,7 +445,7 @@ def verify(asked: FaceVerifyOptions) -> FaceVerification:
     first, second, distance = nearest_pair(vectors[places[0]], vectors[places[1]])
     limit, notes = known_limit(model.card), []
     if asked.strangers is not None:
-        crowd = _reader(asked, model, device)(asked.strangers, "--strangers")
+        crowd = _reader(asked, model, device, asked.crop)(asked.strangers, "--strangers")
         limit = fitted_limit(embedding_set(model, crowd, device), asked.far)
         notes += [*crowd.notes, *_seen_notes(model, crowd)]
     if np.array_equal(shots.pixels[places[0][first]], shots.pixels[places[1][second]]):
@@ -493,7 +511,7 @@ def strangers(asked: StrangersOptions) -> StrangerSet:
     limit, basis = _member_limit(model, gallery, str(asked.gallery))
     given, files = _photos(asked)
     folder = new_folder("--out", asked.out, given)
-    framing = _framing(model, asked.crop)
+    framing = _framing(model, _crop(asked.crop, model, gallery, str(asked.gallery)))
     found = sightings(model, gallery, files, framing, choose_device(asked.device), asked.reading, limit)
     seen = [compact(one, crop=True) for one in found]
     plain, crops = [one.sighting for one in seen], {id(one.sighting): one.crop for one in seen}
@@ -606,7 +624,7 @@ def evaluate(asked: FaceEvaluateOptions) -> FaceEvaluation:
     """
     galleries.check_rate(asked.fpir)
     model, device = open_body(asked.body), choose_device(asked.device)
-    read = _reader(asked, model, device)
+    read = _reader(asked, model, device, asked.crop)
     people = read(asked.people, "PEOPLE")
     strangers = None if asked.strangers is None else read(asked.strangers, "--strangers")
     _check_disjoint(model, people, strangers)
@@ -667,6 +685,19 @@ def _write_rows(path: Path, rows: Sequence[dict[str, Any]], mode: int = PUBLIC) 
     write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)], mode)
 
 
+def _crop(asked: bool | None, model: FaceModel, gallery: Gallery, where: str) -> bool:
+    """Whether faces are cut out: as they were for the gallery, else as asked, else as the body expects.
+
+    Raises UserError where the gallery's were not as asked: distances between the two mean nothing.
+    """
+    if asked is not None and gallery.crop is not None and asked != gallery.crop:
+        made = "with --crop" if gallery.crop else "with --no-crop"
+        do = "Leave the option out, or enrol everybody again into a new --gallery."
+        raise UserError(where, f"the gallery was made {made}.", do=do)
+    known = gallery.crop if asked is None else asked
+    return model.crop if known is None else known
+
+
 def _framing(model: FaceModel, crop: bool | None) -> Framing:
     """How faces come off photos for a body; ``crop``: as the body expects if None."""
     detect = detector() if (model.crop if crop is None else crop) else None
@@ -674,10 +705,11 @@ def _framing(model: FaceModel, crop: bool | None) -> Framing:
 
 
 def _reader(
-    asked: EnrollOptions | FaceEvaluateOptions | FaceVerifyOptions, model: FaceModel, device: torch.device
-) -> Callable[..., Crowd]:
+    asked: EnrollOptions | FaceEvaluateOptions | FaceVerifyOptions, model: FaceModel, device: torch.device,
+    crop: bool | None,
+) -> Callable[..., Crowd]:  # fmt: skip
     """(folder, option that gave it, names to leave out) → everybody in it, as the body takes them."""
-    framing = _framing(model, asked.crop)
+    framing = _framing(model, crop)
     chooser = model.chooser(device) if framing.detect else largest
 
     def read(folder: str | Path, option: str, without: Sequence[str] = ()) -> Crowd:

@@ -23,7 +23,7 @@ from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, s
 from scalesearch.faces import FACE
 from scalesearch.table import table
 from scalesearch.training.history import EpochRecord, Watcher
-from scalesearch.units import counted, show_interval, show_percent
+from scalesearch.units import counted, let_in_words, show_interval, show_percent
 
 if TYPE_CHECKING:
     from scalesearch.api.face_outputs import HandedOut
@@ -76,18 +76,22 @@ def _judgement(judgement: dict[str, Any] | None) -> list[str]:
     ]
     if judgement["strangers"]:
         what = (
-            f"Recognised, where 1 % of {counted(judgement['stranger_photos'], 'photo')} of {judgement['strangers']} "
-            "strangers get in"
+            f"Recognised, where {show_percent(judgement['fpir'], 0)} of "
+            f"{counted(judgement['stranger_photos'], 'photo')} of {counted(judgement['strangers'], 'stranger')} get in"
         )
     else:
         what = "The right member is nearest (no strangers to judge by: give --strangers)"
     gap = gain["difference"]
-    verdict = "better" if judgement["better"] else "worse" if gap["high"] < 0 else "not shown to be better"
+    if not judgement["enough"]:
+        verdict = "not decided: it takes 6 members, and 10 strangers where there are any"
+    else:
+        verdict = "better" if judgement["better"] else "worse" if gap["high"] < 0 else "not shown to be better"
+        verdict = f"the trained one is {verdict}"
     return [
         f"{what}, on {counted(judgement['photos'], 'photo')} of {judgement['people']} members that were not trained "
         f"on: {', '.join(shares)}",
         f"Trained less frozen: {100 * gap['value']:+.1f} points (95 % interval {100 * gap['low']:+.1f} to "
-        f"{100 * gap['high']:+.1f}): the trained one is {verdict}",
+        f"{100 * gap['high']:+.1f}): {verdict}",
     ]
 
 
@@ -165,11 +169,8 @@ def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
     shown = f"{counted(result.photos, 'photo')}, {counted(faces, 'face')}"
     say(f"{shown}: {members} taken for members, {faces - members} not")
     say(f"Taken for a member: nearer than {threshold.distance:.3f}, as {show_percent(threshold.expected)} of {who} are")
-    if faces:
-        say(
-            f"Were all {faces} faces of people who are no members, {show_interval(*result.interval)} of them would be "
-            "taken for one (95 % interval)"
-        )
+    if line := let_in_words(faces, result.interval):
+        say(line)
     for line in _copies(asked, result.copies):
         say(line)
     if asked.out is not None:
@@ -201,7 +202,7 @@ def _shown(row: dict[str, Any], strangers: int) -> list[str]:
         other = nearest
     shown = f"{other[0]} {other[1]:.3f}" if other[0] else "–"
     near = f"{row['strangers_as_near']} of {strangers}"
-    return [where, row["name"] or "not a member", f"{own[1]:.3f}", shown, near]
+    return [where, row["name"] or row["note"] or "not a member", f"{own[1]:.3f}", shown, near]
 
 
 def verify(asked: FaceVerifyOptions, terminal: Terminal) -> None:
@@ -320,11 +321,13 @@ def remove(asked: RemoveOptions, terminal: Terminal) -> None:
             "threshold": _values(gallery), "threshold_kept": result.threshold_kept,
         })  # fmt: skip
         return
-    say(f"Removed {', '.join(result.people)}; {len(gallery.names)} people stay")
-    stays = "stays, too: it was fitted on strangers" if result.threshold_kept else "is fitted on who stays:"
-    say(f"The threshold {stays}")
+    say(f"Removed {', '.join(result.people)}; {len(gallery.names)} {'person' if len(gallery.names) == 1 else 'people'} left")
     if gallery.threshold:
+        stays = "stays, too: it was fitted on strangers" if result.threshold_kept else "is fitted on who stays:"
+        say(f"The threshold {stays}")
         _say_threshold(gallery.threshold)
+    else:
+        say("There is no threshold any more: it takes two members, or --strangers with enroll")
 
 
 def evaluate(asked: FaceEvaluateOptions, terminal: Terminal) -> None:
@@ -388,7 +391,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     help="Recognise the members of a group on photos; reject strangers.\n\n"
-    "Start with: scalesearch faces fit --data PEOPLE, a folder with a folder of photos per person.",
+    "Start with: scalesearch faces enroll PEOPLE --strangers OTHERS, folders with a folder of photos per person.",
 )
 for name, options, shown in (
     ("fit", FitOptions, fit), ("enroll", EnrollOptions, enroll), ("identify", IdentifyOptions, identify),

@@ -156,4 +156,6 @@ def _refuse_bomb(size: tuple[int, int]) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, (Image.DecompressionBombError, Image.DecompressionBombWarning)):
         return f"too many pixels: {error}"
+    if isinstance(error, struct.error):
+        return "not an image"
     return str(error) or type(error).__name__

@@ -5,6 +5,7 @@ Faces are found by MTCNN with the weights that come inside facenet-pytorch (Zhan
 arXiv:1604.02878). Nothing is downloaded and no photo leaves the process.
 """
 
+import importlib.util
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -64,6 +65,8 @@ def detector() -> Detector:
         from facenet_pytorch import MTCNN
     except ImportError:
         raise missing_extra("facenet-pytorch") from None
+    if importlib.util.find_spec("scipy") is None:  # names the faces of a photo that shows several
+        raise missing_extra("scipy")
     network = MTCNN(keep_all=True, device="cpu", min_face_size=SMALLEST_FACE)
 
     def standing(photo: Image.Image) -> list[Face]:

@@ -7,6 +7,7 @@ The file holds names and embeddings, nothing of the photos, and of strangers onl
 import difflib
 import json
 import math
+import os
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -33,7 +34,8 @@ Distances = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 FORMAT = "scalesearch-gallery"
 FORMAT_VERSION = 1
 TINY = 1e-12
-LONGEST_NAME = 255
+LONGEST_NAME = 255  # bytes
+LEAST_RATE = 1e-6  # to fit less takes photos of more than a million strangers
 EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
 BLOCK = 256  # photos compared with the whole gallery at a time
 
@@ -91,7 +93,7 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: Ba
     if count < 2:
         problem = f"it takes two photos to fit a threshold, and there are {count}."
         raise UserError("strangers", problem, do="Bring photos of people who are no members.")
-    place = max(1, math.floor(fpir * (count + 1) + 1e-9))
+    place = min(count, max(1, math.floor(fpir * (count + 1) + 1e-9)))
     effect = design_effect(distances, people)
     return Threshold(
         float(np.sort(distances)[place - 1]), fpir, place / (count + 1), count, len(np.unique(people)), count / effect,
@@ -112,8 +114,8 @@ def interval_among(threshold: Threshold, faces: int) -> tuple[float, float]:
 
 def check_rate(fpir: float) -> None:
     """Raises UserError for a false-positive rate out of range."""
-    if not 0 < fpir < 1:
-        raise UserError("--fpir", f"{fpir:g} is not between 0 and 1.")
+    if not LEAST_RATE <= fpir < 1:
+        raise UserError("--fpir", f"{fpir:g} is not between {LEAST_RATE:g} and 1.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +130,7 @@ class Gallery:
         threshold: None until it is fitted, and after any change of the people that could make it let in more.
         strangers: float32 (m,), sorted: how near stranger photos came when the threshold was fitted.
         body: what that body is called.
+        crop: whether the faces were cut out by the detector; None where an earlier version did not say.
     """
 
     model: str
@@ -137,6 +140,7 @@ class Gallery:
     threshold: Threshold | None = None
     strangers: FloatArray = field(default_factory=lambda: np.zeros(0, np.float32))
     body: str = ""
+    crop: bool | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -176,8 +180,12 @@ def empty_gallery(model: str, dimensions: int, body: str = "") -> Gallery:
 def add(gallery: Gallery, name: str, embeddings: FloatArray) -> Gallery:
     """With one person more; who is already in is replaced. The threshold must be fitted anew.
 
-    Raises UserError where somebody is in under a name that differs by case or the spelling of accents alone.
+    Raises UserError for a name that no file can hold, or where somebody is in under one that differs by case or the
+    spelling of accents alone.
     """
+    if not _is_name(name):
+        shown = name.encode("utf-8", "backslashreplace").decode()
+        raise UserError(f'"{shown}"', "nobody can be enrolled by that name.", do="Rename the folder.")
     if name in gallery.names:
         gallery = remove(gallery, name)
     elif alike := [one for one in gallery.names if _folded(one) == _folded(name)]:
@@ -311,9 +319,10 @@ def strangers_as_near(gallery: Gallery, distances: FloatArray) -> IntArray:
 
 def update(path: Path, change: Callable[[], Gallery]) -> Gallery:
     """Writes what ``change`` makes of the gallery, while no other process changes it: ``change`` reads it itself."""
-    with turn(path):
+    place = Path(os.path.realpath(path))  # what a link leads to is changed, under one lock, whatever it is called
+    with turn(place):
         changed = change()
-        save_gallery(path, changed)
+        save_gallery(place, changed)
     return changed
 
 
@@ -322,10 +331,12 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
     header = {
         "format": FORMAT, "format_version": str(FORMAT_VERSION), "scalesearch_version": version("scalesearch"),
         "model": gallery.model, "body": gallery.body, "names": json.dumps(list(gallery.names), ensure_ascii=False),
+        "crop": json.dumps(gallery.crop),
         "threshold": json.dumps(gallery.threshold.to_dict() if gallery.threshold else None),
     }  # fmt: skip
     tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
     copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
+    _checked(header, copies)  # what cannot be read again must not be written over what can
     write_bytes(path, safetensors.numpy.save(copies, metadata=header), PRIVATE)
 
 
@@ -357,6 +368,9 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
         raise ValueError("two people of one name")
     threshold = json.loads(header["threshold"])
     known = parse(Threshold, threshold, "threshold", "a gallery") if threshold else None
+    crop = json.loads(header.get("crop", "null"))
+    if crop not in (True, False, None):
+        raise TypeError("crop that is no truth value")
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
         raise ValueError("tensors of another shape")
@@ -370,13 +384,18 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
         raise ValueError("a threshold on other strangers")
     return Gallery(
         header["model"], tuple(names), labels.astype(np.int64), embeddings.astype(np.float32),
-        known, strangers.astype(np.float32), header.get("body", ""),
+        known, strangers.astype(np.float32), header.get("body", ""), crop,
     )  # fmt: skip
 
 
 def _is_name(name: str) -> bool:
     """Whether a folder can be called so: photos are sorted into folders of these names."""
-    return bool(name) and name not in (".", "..") and not set(name) & set("/\\\0") and len(name) <= LONGEST_NAME
+    within = set("/\0") | {os.sep, os.altsep or "/"}
+    try:
+        size = len(name.encode("utf-8"))
+    except UnicodeEncodeError:  # a folder's name in another encoding
+        return False
+    return 0 < size <= LONGEST_NAME and name not in (".", "..") and not set(name) & within
 
 
 def require_model(gallery: Gallery, model: FaceModel, where: str) -> None:

@@ -29,7 +29,9 @@ class Sighting:
         nearest, distance: the member who is nearest all the same, and how near (squared, 0 to 4).
         runner_up, runner_up_distance: the next one, or, where the nearest is somebody else on the photo, whom it is
             taken for; "" and None where the gallery holds one person.
-        strangers_as_near: how many of the photos that the threshold was fitted on came as near to anybody.
+        strangers_as_near: how many of the photos that the threshold was fitted on came as near to anybody as this face
+            to whom it is taken for, else to the nearest.
+        note: why it is nobody's though somebody is near enough; else "".
         found: where it is; None where nothing was looked for.
         error: "" or why there is nothing.
         pixels: uint8 (S, S, 3), as the body was given it.
@@ -46,6 +48,7 @@ class Sighting:
     runner_up_distance: float | None = None
     strangers_as_near: int | None = None
     found: Face | None = None
+    note: str = ""
     error: str = ""
     pixels: Pixels | None = None
     vector: FloatArray | None = None
@@ -63,6 +66,7 @@ class Sighting:
             "file": self.file, "face": self.face, "faces": self.faces, "name": self.name, "member": self.member,
             "nearest": self.nearest, "distance": self.distance, "runner_up": self.runner_up,
             "runner_up_distance": self.runner_up_distance, "strangers_as_near": self.strangers_as_near,
+            "note": self.note,
             "box": box_values(found),
             "points": None if found is None else dict(zip(POINTS, map(_rounded, found.points), strict=False)),
             "error": self.error,
@@ -122,12 +126,15 @@ def sightings(
                 order = np.argsort(distances[place], kind="stable")[:2].tolist()
                 if person is not None and person != order[0]:
                     order[1] = person
+                own = order[0] if person is None else person
+                near_enough = person is None and float(distances[place, own]) < limit
+                note = f"{gallery.names[own]} is on it already" if near_enough else ""
                 near = [(gallery.names[one], float(distances[place, one])) for one in order]
                 nearest, runner_up = near[0], (near[1] if len(near) > 1 else ("", None))
                 yield Sighting(
                     file, face, len(places), "" if person is None else gallery.names[person], nearest[0], nearest[1],
-                    runner_up[0], runner_up[1], int(strangers_as_near(gallery, distances[place, order[:1]])[0]),
-                    shots.faces[place], "", shots.pixels[place], vectors[place],
+                    runner_up[0], runner_up[1], int(strangers_as_near(gallery, distances[place, [own]])[0]),
+                    shots.faces[place], note, "", shots.pixels[place], vectors[place],
                 )  # fmt: skip
 
 

@@ -11,8 +11,9 @@ from scalesearch.faces.model import FaceModel, FloatArray
 from scalesearch.faces.photos import Crowd
 from scalesearch.study.statistics import Gain, recognition_gain
 
-FPIR = 0.01
-ENOUGH_PEOPLE = 6  # of fewer, all may differ in one direction by chance
+FPIR, FPIR_OF_FEW = 0.01, 0.1
+FEW_PHOTOS = 99  # of strangers: with fewer, 1 % is less than one of them, and the nearest alone would decide
+ENOUGH_PEOPLE, ENOUGH_STRANGERS = 6, 10  # of fewer, all may differ in one direction by chance
 
 
 @dataclass(frozen=True)
@@ -20,7 +21,7 @@ class Judgement:
     """The body as it was (first) against the trained one (second).
 
     Args:
-        gain: shares of the members' photos that are recognised where ``FPIR`` of the strangers' get in.
+        gain: shares of the members' photos that are recognised where the share ``fpir`` of the strangers' get in.
         photos, people: members' photos that were judged on, and members.
         stranger_photos, strangers: likewise; 0 where there were none: then the nearest member counts alone.
     """
@@ -30,15 +31,21 @@ class Judgement:
     people: int
     stranger_photos: int
     strangers: int
+    fpir: float = FPIR
 
     @property
     def better(self) -> bool:
         """Whether the trained one is better beyond chance."""
-        return self.people >= ENOUGH_PEOPLE and self.gain.difference.low > 0
+        return self.enough and self.gain.difference.low > 0
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are people enough to tell."""
+        return self.people >= ENOUGH_PEOPLE and not 0 < self.strangers < ENOUGH_STRANGERS
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {**asdict(self), "better": self.better}
+        return {**asdict(self), "better": self.better, "enough": self.enough}
 
 
 def judged(
@@ -58,11 +65,12 @@ def judged(
         right.append(found.people == truth)
         distances.append(found.distances)
         nearest.append(search(gallery, model.vectors(others.pixels, device)).distances)
+    fpir = FPIR if len(others) >= FEW_PHOTOS else FPIR_OF_FEW
     gain = recognition_gain(
         np.stack(right), np.stack(distances).astype(float), np.stack(nearest).astype(float), shown.labels,
-        others.labels, FPIR,
+        others.labels, fpir,
     )  # fmt: skip
-    return Judgement(gain, len(shown), len(shown.names), len(others), len(others.names))
+    return Judgement(gain, len(shown), len(shown.names), len(others), len(others.names), fpir)
 
 
 def _gallery(crowd: Crowd, vectors: FloatArray) -> Gallery:

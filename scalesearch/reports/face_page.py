@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from scalesearch.reports.page import rendered_page
-from scalesearch.units import counted, show_interval, show_percent
+from scalesearch.units import counted, let_in_words, show_interval, show_percent
 
 
 @dataclass(frozen=True)
@@ -69,11 +69,8 @@ def faces_page(
     known = sum(len(one.crops) for one in members)
     strange = sum(len(one.crops) for one in unknown) + len(once)
     basis, warning = threshold_words(threshold)
-    if faces := known + strange:
-        basis.append(
-            f"Were all {counted(faces, 'face')} here of people who are no members, {show_interval(*interval)} of them "
-            "would be taken for one (95 % interval)."
-        )
+    if line := let_in_words(known + strange, interval):
+        basis.append(f"{line}.")
     basis.append(
         "Below each face stand its squared distance to that member and its photo, and the next member where that one "
         "is nearer than the limit, too."

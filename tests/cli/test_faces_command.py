@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import stat
 import subprocess
 import sys
 import textwrap
@@ -160,3 +161,27 @@ def test_another_network_is_brought_by_a_card_that_the_message_gives(cli: Cli, m
     other = cli(*asked, "other.toml")
     assert other.code == 2
     assert "Give the body that made it with --body, or enrol everybody again into a new --gallery." in other.err
+
+
+def test_a_gallery_is_searched_as_it_was_made(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    people, where = make_people("members", people=4, photos=3, first=50), ("--body", trained, "--gallery", "g.st")
+    assert cli("faces", "enroll", people, *where, "--no-crop").code == 0
+    refused = cli("faces", "identify", people, *where, "--crop")
+    assert refused.code == 2
+    assert "the gallery was made with --no-crop" in refused.err
+    assert cli("faces", "enroll", people, *where, "--crop").code == 2
+    assert cli("faces", "identify", people, *where).code == 0
+
+
+def test_removing_everybody_says_that_there_is_no_threshold(cli: Cli, make_people: MakePeople, trained: str) -> None:
+    people, where = make_people("members", people=2, photos=2, first=50), ("--gallery", "g.st")
+    assert cli("faces", "enroll", people, "--body", trained, *where).code == 0
+    assert "There is no threshold any more" in cli("faces", "remove", "person050", *where).out
+    assert "0 people left" in cli("faces", "remove", "person051", *where).out
+    empty = cli("faces", "identify", people, "--body", trained, *where)
+    assert (empty.code, "there is nobody in the gallery" in empty.err) == (2, True)
+
+
+def test_what_fit_writes_is_for_its_owner(made: tuple[Path, Ended]) -> None:
+    files = [one for one in (made[0] / "m").iterdir() if one.is_file() and one.name != ".lock"]
+    assert {stat.S_IMODE(one.stat().st_mode) for one in files} == {0o600}

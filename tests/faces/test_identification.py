@@ -208,8 +208,8 @@ def test_without_a_threshold_or_anybody_it_is_refused(model: FaceModel, gallery:
 
 COLUMNS = [
     "file", "face", "faces", "name", "member", "nearest", "distance", "runner_up", "runner_up_distance",
-    "strangers_as_near", "left", "top", "right", "bottom", "left_eye_x", "left_eye_y", "right_eye_x", "right_eye_y",
-    "nose_x", "nose_y", "left_mouth_x", "left_mouth_y", "right_mouth_x", "right_mouth_y", "error",
+    "strangers_as_near", "note", "left", "top", "right", "bottom", "left_eye_x", "left_eye_y", "right_eye_x",
+    "right_eye_y", "nose_x", "nose_y", "left_mouth_x", "left_mouth_y", "right_mouth_x", "right_mouth_y", "error",
 ]  # fmt: skip
 
 

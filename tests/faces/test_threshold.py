@@ -53,3 +53,10 @@ def test_rates_out_of_range_are_refused(fpir: float) -> None:
 def test_one_photo_is_refused() -> None:
     with pytest.raises(UserError, match="strangers"):
         fit_threshold(np.array([1.0]), np.array([0]), 0.01)
+
+
+def test_rates_near_their_ends_are_fitted_or_refused() -> None:
+    distances, people = np.linspace(0.1, 1, 30).astype(np.float32), np.arange(30)
+    assert fit_threshold(distances, people, 1 - 1e-13).distance == pytest.approx(1.0)
+    with pytest.raises(UserError, match="is not between 1e-06 and 1"):
+        fit_threshold(distances, people, 1e-300)

@@ -225,3 +225,9 @@ def test_the_face_body_is_trained_and_keeps_its_frozen_self(crowd: Crowd, tmp_pa
     assert all(torch.equal(tensors(tmp_path / TRAINED_FILE)[name], frozen[name]) for name in features)
     assert not np.array_equal(trained.vectors(grown[:4], CPU), before)
     assert found["kept"] in ("frozen", "trained")
+
+
+def test_few_strangers_decide_nothing(crowd: Crowd, tmp_path: Path, make_people: MakePeople) -> None:
+    found = run(crowd, tmp_path / "m", recipe(epochs=1), strangers=read(make_people("others", 3, 5, 100)))
+    judgement = found["judgement"]
+    assert (judgement["enough"], judgement["better"], judgement["fpir"]) == (False, False, 0.1)
