@@ -321,7 +321,8 @@ def remove(asked: RemoveOptions, terminal: Terminal) -> None:
             "threshold": _values(gallery), "threshold_kept": result.threshold_kept,
         })  # fmt: skip
         return
-    say(f"Removed {', '.join(result.people)}; {len(gallery.names)} {'person' if len(gallery.names) == 1 else 'people'} left")
+    left = len(gallery.names)
+    say(f"Removed {', '.join(result.people)}; {left} {'person' if left == 1 else 'people'} left")
     if gallery.threshold:
         stays = "stays, too: it was fitted on strangers" if result.threshold_kept else "is fitted on who stays:"
         say(f"The threshold {stays}")

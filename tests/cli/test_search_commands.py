@@ -161,7 +161,7 @@ def test_a_run_folder_that_cannot_be_written(cli: Cli, image_folder: MakeFolder,
     (tmp_path / "taken").write_text("a file")
     ended = cli("grid", *SMALL, "--data", image_folder(), "--run", "taken")
     assert ended.code == 2
-    assert "--run: the folder taken cannot be written to" in ended.err
+    assert "--run: the folder taken cannot be made or written to" in ended.err
 
 
 def test_a_study_of_other_data_is_refused_and_kept(cli: Cli, image_folder: MakeFolder) -> None:
