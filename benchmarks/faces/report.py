@@ -89,9 +89,16 @@ def open_table(rows: Sequence[Row]) -> str:
                 cell(own, lambda row: row["open_set"]["tpir_at"]["0.01"]["tpir"]),
                 cell(own, lambda row: row["open_set"]["tpir_at"]["0.1"]["tpir"]),
                 cell(own, lambda row: row["open_set"]["fpir"]), cell(own, lambda row: row["open_set"]["tpir"]),
+                people_interval_text(own[0]["open_set"].get("tpir_interval")),
             ])  # fmt: skip
-    head = ("arm", "seeds", "rank-1", "TPIR@FPIR 1 %", "TPIR@FPIR 10 %", "FPIR achieved (1 % asked)", "TPIR there")
+    head = ("arm", "seeds", "rank-1", "TPIR@FPIR 1 %", "TPIR@FPIR 10 %", "FPIR achieved (1 % asked)", "TPIR there",
+            "95 %")  # fmt: skip
     return table(head, lines)
+
+
+def people_interval_text(interval: Sequence[float] | None) -> str:
+    """Of the first seed, people resampled."""
+    return "–" if interval is None else f"[{interval[0]:.1%}, {interval[1]:.1%}]"
 
 
 def figures(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -223,9 +230,7 @@ at 250 × 250 px (`lfw_photos`), some with other people in the background. Image
 padding). Made by
 
 ```
-python benchmarks/faces/run.py --data data/lfw_faces --weights data/weights/efficientnet_lite0_in1k_backbone.pth
-python benchmarks/faces/student.py --data data/lfw_photos --out reports/faces/student.jsonl
-python benchmarks/faces/report.py reports/faces/results.jsonl
+python -m benchmarks.faces --data data
 ```
 
 A seed decides the training and the division of the protocol (which photos are enrolled, which strangers fit the
