@@ -1,5 +1,6 @@
 """What is handed out of faces besides rows: marked and sorted copies of photos, and pages."""
 
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -68,7 +69,7 @@ def planned(
 
 
 def _place(folder: str | Path) -> Path:
-    return Path(folder).expanduser().resolve()
+    return Path(os.path.realpath(os.path.expanduser(folder)))
 
 
 @dataclass(frozen=True)

