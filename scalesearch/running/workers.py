@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from scalesearch.data.cache import cores
+from scalesearch.machine import cores
 from scalesearch.running.campaign import RETRIES
 from scalesearch.running.executor import STALLED_SECONDS, Executor, Here, Job, Result, Run
 from scalesearch.running.ledger import SILENT_SECONDS

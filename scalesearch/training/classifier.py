@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.arrays import Images
 from scalesearch.data.batches import (
     PixelStatistics,
     evaluation_batches,
@@ -209,5 +209,5 @@ def report(result: Evaluation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _whole(arrays: ImageArrays, statistics: PixelStatistics, device: torch.device) -> Any:
+def _whole(arrays: Images, statistics: PixelStatistics, device: torch.device) -> Any:
     return evaluation_batches(arrays, EVALUATION_BATCH, statistics=statistics, device=device)
