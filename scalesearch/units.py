@@ -31,6 +31,25 @@ def show_count(value: float, digits: int = 3) -> str:
     return f"{value:.{digits}g}".replace("-", MINUS)
 
 
+def parse_bytes(text: str, option: str) -> float:
+    """Bytes from "50G", "500 MB", "1.5 TB" or a plain number. Raises UserError naming ``option``."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)b?\s*", text.lower())
+    value = float(match[1]) * FACTORS[match[2]] if match else 0.0
+    if not 1 <= value < 1e18:
+        raise UserError(option, f'"{text}" is not a number of bytes such as 500M or 50G.')
+    return value
+
+
+def show_bytes(value: float) -> str:
+    """Some digits and a unit.
+
+    >>> [show_bytes(value) for value in (35_389_000_000, 999_600_000, 12_345, 0)]
+    ['35.4 GB', '1 GB', '12.3 kB', '0 B']
+    """
+    count = show_count(value)
+    return f"{count[:-1]} {count[-1]}B" if count[-1].isalpha() else f"{count} B"
+
+
 def show_number(value: float, style: str = "g") -> str:
     """A number in one of Python's styles, with a real minus sign.
 

@@ -1,6 +1,7 @@
 """Decoded images: one read-only array on disk, checked when first opened, written whole or not at all; or made anew
 each time they are asked for, where the array would be too large."""
 
+import contextlib
 import functools
 import os
 import shutil
@@ -164,7 +165,10 @@ def opened(path: Path, shape: tuple[int, int, int, int]) -> Pixels | None:
         images = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
         if images.dtype != np.uint8 or images.shape != shape:
             return None
-        return images if _is_whole(path, file, images.offset, images.nbytes) else None
+        whole = _is_whole(path, file, images.offset, images.nbytes)
+        with contextlib.suppress(OSError):
+            os.utime(path.with_suffix(".lock"))  # says when the array was last used
+        return images if whole else None
     except OSError:
         if path.is_file():
             raise

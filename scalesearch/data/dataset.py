@@ -48,18 +48,17 @@ class Part:
 
     def at(self, size_px: int, progress: Progress | None = None) -> Images:
         """The images as squares of ``size_px``. Raises UserError naming every image that cannot be decoded."""
-        wanted, master = self.streamed(size_px), self.streamed(self.master_px)
-        if self.keeps(size_px):
-            there = found(wanted)
-            if there is not None:
-                return there
+        wanted, master = self.made(size_px), self.made(self.master_px)
+        there = found(wanted)
+        if there is not None:
+            return there
         if size_px != self.master_px and self.keeps(self.master_px):
             wanted = streamed_at(kept(master, progress), size_px)
         elif not self.keeps(size_px):
             self.thumbnails(progress)
         return kept(wanted, progress) if self.keeps(size_px) else wanted
 
-    def streamed(self, size_px: int) -> StreamedImages:
+    def made(self, size_px: int) -> StreamedImages:
         """The images as squares of ``size_px``, decoded anew each time that they are asked for."""
         master = streamed(self.source, self.indices, self.master_px, self.folder)
         return master if size_px == self.master_px else streamed_at(master, size_px)
@@ -91,6 +90,11 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names by label."""
         return self.source.classes
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The three by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def majority(self) -> float:
@@ -145,18 +149,24 @@ def open_data(
     return without_broken(source, decoded_folder(), progress) if skip_broken else source
 
 
-def dataset(source: Source, largest_px: int, images: int | None = None) -> Dataset:
+def dataset(
+    source: Source, largest_px: int, images: int | None = None, validation: int | None = None
+) -> Dataset:  # fmt: skip
     """Splits a source and prepares its parts for sizes up to ``largest_px``.
 
     The split is seeded by a constant: every search and every fine-tuning on the same images sees the same parts.
 
     Args:
         images: training images to keep (a stratified sample); None keeps all.
+        validation: validation images to keep, likewise.
     """
     indices = split(source.labels, source.parts, SPLIT_SEED, VALIDATION, source.classes)
     train = indices.train
     if images is not None and images < len(train):
         train = sample(train, source.labels, images, SPLIT_SEED)
+    held_out = indices.validation
+    if validation is not None and validation < len(held_out):
+        held_out = sample(held_out, source.labels, max(validation, len(source.classes)), SPLIT_SEED)
     size, folder = master_size(source.native_px, largest_px), decoded_folder()
-    parts = (Part(source, chosen, size, folder) for chosen in (train, indices.validation, indices.test))
+    parts = (Part(source, chosen, size, folder) for chosen in (train, held_out, indices.test))
     return Dataset(source, *parts)

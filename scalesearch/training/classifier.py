@@ -190,7 +190,7 @@ def evaluate_model(
         theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
         problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
         raise UserError("--data", problem, do="Give the data that the model was trained for.")
-    arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
+    arrays = data.parts[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))
 
