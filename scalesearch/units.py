@@ -6,6 +6,7 @@ from scalesearch.errors import UserError
 
 MINUS = "−"
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+BINARY = {"": 1.0, "k": 2.0**10, "m": 2.0**20, "g": 2.0**30, "t": 2.0**40}
 FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
 
@@ -32,9 +33,9 @@ def show_count(value: float, digits: int = 3) -> str:
 
 
 def parse_bytes(text: str, option: str) -> float:
-    """Bytes from "50G", "500 MB", "1.5 TB" or a plain number. Raises UserError naming ``option``."""
-    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([kmgt]?)b?\s*", text.lower())
-    value = float(match[1]) * FACTORS[match[2]] if match else 0.0
+    """Bytes from "50G", "500 MB", "1.5 TiB" or a plain number. Raises UserError naming ``option``."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt]?)(i?)b?)\s*", text.lower())
+    value = float(match[1]) * (BINARY if match[3] else FACTORS)[match[2]] if match else 0.0
     if not 1 <= value < 1e18:
         raise UserError(option, f'"{text}" is not a number of bytes such as 500M or 50G.')
     return value
