@@ -11,7 +11,7 @@ from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel,
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
-from scalesearch.files import distinct, write_bytes, write_csv, write_json
+from scalesearch.files import distinct, together, write_bytes, write_csv, write_json
 from scalesearch.nets.weights import load_network
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
@@ -107,11 +107,12 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     from scalesearch.reports.figures.formats import rendered
 
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
-    write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})
     rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
-    write_csv(out / "confusion.csv", [distinct(["true"], classes), *rows])
-    write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
-    write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
+    with together(out, last="evaluation.json") as folder:
+        write_json(folder / "evaluation.json", {**result.to_dict(), "calibration": reliability})
+        write_csv(folder / "confusion.csv", [distinct(["true"], classes), *rows])
+        write_bytes(folder / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
+        write_bytes(folder / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,8 @@ LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
 OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 START_ANEW = "Remove the file, or name another one, to train from the start."
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
-WITHIN_SECONDS = 20.0  # nothing is written sooner than this after the start, nor an epoch interrupted after a writing
+FIRST_SECONDS = 2.0  # nothing is written sooner than this after the start: a short training writes its end alone
+WITHIN_SECONDS = 20.0  # between writings in the middle of an epoch, once a training has gone on for as long
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +70,15 @@ class CheckpointState:
 
 
 class SaveClock:
-    """Says when to write next: when the last writing is 50 times its own duration ago."""
+    """Says when to write next: when the last writing is 50 times its own duration ago.
+
+    The first one comes early and those within an epoch at growing distances, so that a training that is killed again
+    and again comes to its end: every life but the shortest adds to it, and where writing is quick half of it at least.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._last = now, now()
-        self._next = self._last + WITHIN_SECONDS  # a short training writes its end alone
+        self._now, self._began = now, now()
+        self._last, self._next = self._began, self._began + FIRST_SECONDS
 
     def due(self) -> bool:
         """Whether it is time, at the end of an epoch."""
@@ -81,7 +86,8 @@ class SaveClock:
 
     def due_within(self) -> bool:
         """Whether it is time, in the middle of an epoch."""
-        return self.due() and self._now() - self._last >= WITHIN_SECONDS
+        lived = self._last - self._began
+        return self.due() and self._now() - self._last >= min(WITHIN_SECONDS, max(FIRST_SECONDS, lived))
 
     @contextmanager
     def saving(self) -> Iterator[None]:

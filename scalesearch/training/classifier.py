@@ -128,22 +128,21 @@ def finetune(
     """
     network, statistics, config, spec = start.network, start.statistics, recipe.config, start.network.spec
 
-    def finish(_: History, last: EpochRecord) -> dict[str, Any]:
+    def finish(_: History, last: EpochRecord, folder: Path) -> dict[str, Any]:
         test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
         metadata = metadata_of(statistics, str(provenance.get("data_argument", "")))
         save_network(folder / MODEL_FILE, network, metadata, data.classes)
-        return {
+        values = {
             "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
             "data": data.source.name, "source_digest": data.source.digest, "classes": list(data.classes),
             "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
             "start": "scratch", **recipe.to_dict(), "processes": ranks().count, "validation": last.metrics,
             "test": report(test), **provenance,
         }  # fmt: skip
+        write_text(folder / CARD_FILE, model_card({**values, "config": config.to_dict()}))
+        return values
 
-    metrics = carry_out(network, task_of(start, data, recipe, device), config, folder, device, watcher, finish)
-    if ranks().first:
-        write_text(folder / CARD_FILE, model_card(metrics))
-    return metrics
+    return carry_out(network, task_of(start, data, recipe, device), config, folder, device, watcher, finish)
 
 
 def task_of(start: Start, data: Dataset, recipe: Recipe, device: torch.device) -> Task:
@@ -164,7 +163,7 @@ def task_of(start: Start, data: Dataset, recipe: Recipe, device: torch.device) -
         result = evaluate(network, _whole(validation, statistics, device), precision=config.precision)
         return {"top1": result.top1, "loss": result.loss}
 
-    return Task(batches, steps, classification_loss(config, weights), judge)
+    return Task(batches, steps, classification_loss(config, weights), judge, batches)
 
 
 def inherited(source: WeightSource, plan: TransferPlan) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from tests import postgres
+from tests.stress import commands
 from tests.stress.kills import ROOT, comparable, images
 
 SEARCH = (
@@ -128,6 +129,49 @@ def full_disk(site: Site) -> str:
         return wrong or site.mended(disk / "run")
 
 
+def full_disk_of_writers(site: Site) -> str:
+    """The disk is full when a command that writes files begins; then there is space again, and it writes them."""
+    with small_disk(site.folder / "written", 64) as disk:
+        place, wrong = commands.prepare(disk / "site"), []
+        for name, writer in commands.WRITERS.items():
+            if (done := _written(place, writer)).code != 0:
+                wrong.append(f"{name}: {done.err[-300:]}")
+                continue
+            whole = commands.contents(place, writer)
+            old = commands.put_old(place, name, whole)
+            for left in (0, 2, 24):  # pages of 4 kB
+                _fill(disk / "ballast", left * 4096)
+                ended = _written(place, writer)
+                (disk / "ballast").unlink()
+                right = whole if ended.code == 0 else old
+                if (ended.code and ended.complaint()) or commands.contents(place, writer) != right:
+                    wrong.append(f"{name}, {left} pages: {ended.complaint() or 'other files'}")
+                if commands.leftovers(place):
+                    wrong.append(f"{name}, {left} pages: left {commands.leftovers(place)}")
+                old = commands.put_old(place, name, whole)
+            if (again := _written(place, writer)).code != 0 or commands.contents(place, writer) != whole:
+                wrong.append(f"{name}, with space again: {again.err[-300:] or 'other files'}")
+        return "; ".join(wrong)
+
+
+def _written(place: Path, writer: commands.Writer) -> CommandResult:
+    ended = subprocess.run(
+        [sys.executable, "-m", "scalesearch", *writer.arguments], cwd=place, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCALESEARCH_CACHE": str(place / "cache")}, timeout=300,
+        check=False,
+    )  # fmt: skip
+    return CommandResult(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _fill(ballast: Path, left: int) -> None:
+    """Writes until the disk is full but for ``left`` bytes."""
+    with ballast.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(0, file.tell() - left))
+
+
 def full_cache(site: Site) -> str:
     """The disk of the decoded images is full."""
     with small_disk(site.folder / "small-cache", 1) as disk:
@@ -152,9 +196,7 @@ def disk_fills_later(site: Site) -> str:
     with small_disk(site.folder / "filling", 8) as disk:
         process = site.start(disk / "run")
         first_row(disk / "run", process)
-        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(4096))
+        _fill(disk / "ballast", 0)
         out, err = process.communicate(timeout=300)
         wrong = CommandResult(process.returncode, out, err).complaint(str(disk))
         (disk / "ballast").unlink()
@@ -266,8 +308,8 @@ def _server() -> Iterator[postgres.Server]:
 
 
 FAULTS: tuple[Callable[[Site], str], ...] = (
-    full_disk, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated, second_process, images_gone,
-    damaged_study, server_crash, server_away, server_full,
+    full_disk, full_disk_of_writers, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated,
+    second_process, images_gone, damaged_study, server_crash, server_away, server_full,
 )  # fmt: skip
 
 
