@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from scalesearch.cli.grouped import first
-from scalesearch.cli.shell import interruptible, set_verbosity
+from scalesearch.cli.interruption import interruptible
+from scalesearch.cli.shell import set_verbosity
 from scalesearch.data.places import cache_root
 from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
