@@ -12,7 +12,7 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import distinct, together, write_bytes, write_csv, write_json
-from scalesearch.nets.weights import load_network
+from scalesearch.nets.weights import class_names, load_network
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
 from scalesearch.training.device import choose_device
@@ -25,7 +25,7 @@ from scalesearch.training.evaluation import (
     predictions,
 )
 from scalesearch.training.memory import forward_memory, require_memory
-from scalesearch.training.model_file import DATA, class_names, statistics_of
+from scalesearch.training.model_file import DATA, statistics_of
 from scalesearch.units import show_interval, show_percent
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import require_regular, write_bytes
+from scalesearch.nets.weights import unsound
 from scalesearch.study.config import LATER, TrainConfig, is_number
 from scalesearch.training.distributed import ranks
 from scalesearch.training.history import EpochRecord, History, best_epoch, exhausted
@@ -30,6 +31,7 @@ FORMAT = 2
 READABLE = (1, FORMAT)  # 1: written between epochs only
 HEADER = "scalesearch.training"
 LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
+NEVER_NEGATIVE = ("step", "exp_avg_sq")
 OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 START_ANEW = "Remove the file, or name another one, to train from the start."
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
@@ -233,6 +235,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
         there = part(tensors, f"{kind}.")
         if odd := sorted(expected.keys() ^ there.keys()):
             raise ValueError(f"{kind}.{odd[0]} is missing or has no place")
+        if problem := unsound(there):
+            raise ValueError(f"{kind}.{problem}")
         for name, tensor in there.items():
             if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
                 raise ValueError(f"{kind}.{name} of another shape or type")
@@ -246,6 +250,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
         for name, tensor in state.items():
             if tensor.dtype != torch.float32 or tensor.shape not in (parameter.shape, torch.Size()):
                 raise ValueError(f"optimizer.{index}.{name} of another shape or type")
+            if not torch.isfinite(tensor).all() or (name in NEVER_NEGATIVE and (tensor < 0).any()):
+                raise ValueError(f"optimizer.{index}.{name} holds what no step leaves there")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

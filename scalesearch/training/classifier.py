@@ -23,15 +23,15 @@ from scalesearch.errors import UserError
 from scalesearch.files import write_json, write_text
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, save_network
+from scalesearch.nets.weights import WeightSource, class_names, save_network
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks
-from scalesearch.training.evaluation import Evaluation, evaluate
+from scalesearch.training.evaluation import Evaluation, evaluate, require_finite
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
-from scalesearch.training.model_file import class_names, metadata_of, model_card, statistics_of
+from scalesearch.training.model_file import metadata_of, model_card, statistics_of
 from scalesearch.training.preflight import Finding, preflight
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.sections import reset_tail
@@ -191,7 +191,9 @@ def evaluate_model(
         raise UserError("--data", problem, do="Give the data that the model was trained for.")
     arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return evaluate(network, _whole(arrays, statistics_of(metadata), device))
+    evaluation = evaluate(network, _whole(arrays, statistics_of(metadata), device))
+    require_finite(evaluation.probabilities)
+    return evaluation
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import os
 import shutil
 import signal
@@ -116,7 +117,7 @@ WRITERS: Mapping[str, Writer] = {
         ("judged",),
     ),
 }  # fmt: skip
-FRESH = ("faces identify", "faces strangers")  # write to folders that must be empty
+FRESH = ("faces identify", "faces strangers", "faces enroll")  # do not write over what is there, or read it
 
 
 def prepare(folder: Path) -> Path:
@@ -181,7 +182,16 @@ def inside(folder: Path) -> Iterator[None]:
 def contents(folder: Path, writer: Writer) -> dict[str, bytes]:
     """What a writer's outputs hold, but for what may differ."""
     files = [file for name in writer.outputs for file in (folder / name, *(folder / name).rglob("*")) if file.is_file()]
-    return {file.relative_to(folder).as_posix(): file.read_bytes() for file in files if file.name not in writer.kept}
+    return {file.relative_to(folder).as_posix(): _content(file) for file in files if file.name not in writer.kept}
+
+
+def _content(file: Path) -> bytes:
+    """A file's bytes; of safetensors what they say, whose order in the file is a matter of chance."""
+    content = file.read_bytes()
+    if file.suffix != ".safetensors" or len(content) < 8:
+        return content
+    size = 8 + int.from_bytes(content[:8], "little")
+    return json.dumps(json.loads(content[8:size]), sort_keys=True).encode() + content[size:]
 
 
 def forget(folder: Path, writer: Writer) -> None:

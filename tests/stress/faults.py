@@ -33,6 +33,9 @@ SEARCH = (
 )  # fmt: skip
 
 
+RESTARTS = 4  # of the server, in one search
+
+
 class CannotInjectError(Exception):
     """This machine does not let us (no root, no PostgreSQL)."""
 
@@ -68,10 +71,14 @@ class Site:
     expected: Any = None
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, run: Path, *more: str, data: Path | None = None, **popen: Any) -> "subprocess.Popen[str]":
+    def start(
+        self, run: Path, *more: str, data: Path | None = None, before: str = "", **popen: Any
+    ) -> "subprocess.Popen[str]":  # fmt: skip
+        """A search; ``before`` it Python does something else."""
         images = str(data or self.data)
         where = ("--jobs", str(self.jobs), "--data", images, "--run", str(run))
-        command = [sys.executable, "-m", "scalesearch", *SEARCH, *where, *more]
+        entry = ["-c", f"{before}\nfrom scalesearch.cli.entry import run\nrun()"] if before else ["-m", "scalesearch"]
+        command = [sys.executable, *entry, *SEARCH, *where, *more]
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "SCALESEARCH_CACHE": str(self.folder / "cache"), **self.environment,
@@ -275,6 +282,40 @@ def server_crash(site: Site) -> str:
         return site.mended(run, "--storage", server.url)
 
 
+def server_restarts(site: Site) -> str:
+    """PostgreSQL is restarted several times while the search runs."""
+    with _server() as server:
+        run = site.folder / "restarted"
+        process = site.start(run, "--storage", server.url)
+        first_row(run, process)
+        restarts = 0
+        while process.poll() is None and restarts < RESTARTS:
+            server.stop("fast" if restarts % 2 else "immediate")
+            time.sleep(1)
+            server.start()
+            restarts += 1
+            time.sleep(3)
+        out, err = process.communicate(timeout=300)
+        if process.returncode != 0 or restarts < 2:
+            return f"exit code {process.returncode} after {restarts} restarts: {out[-300:]} {err[-300:]}"
+        return site.mended(run, "--storage", server.url)
+
+
+def other_versions(site: Site) -> str:
+    """A second coordinator of another version: with the same ledger it helps, with another format it is refused."""
+    with _server() as server:
+        run, shared = site.folder / "versions", ("--storage", server.url)
+        first = site.start(run, *shared)
+        first_row(run, first)
+        newer = site.run(site.folder / "newer", *shared, before="import scalesearch.running.ledger as l; l.FORMAT += 1")
+        wrong = newer.complaint("format", "this version reads")
+        helper = site.run(site.folder / "helper", *shared, before="import scalesearch; scalesearch.__version__ = '9.9'")
+        first.communicate(timeout=300)
+        if not wrong and (helper.code or comparable(site.folder / "helper") != site.expected):
+            wrong = f"the helper: {helper.err[-300:] or 'another table than undisturbed'}"
+        return wrong or site.mended(run, *shared)
+
+
 def server_away(site: Site) -> str:
     """PostgreSQL is not there when the search begins."""
     with _server() as server:
@@ -309,7 +350,8 @@ def _server() -> Iterator[postgres.Server]:
 
 FAULTS: tuple[Callable[[Site], str], ...] = (
     full_disk, full_disk_of_writers, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated,
-    second_process, images_gone, damaged_study, server_crash, server_away, server_full,
+    second_process, images_gone, damaged_study, server_crash, server_restarts, server_away, server_full,
+    other_versions,
 )  # fmt: skip
 
 
