@@ -201,8 +201,7 @@ def _embeddings(rng: random.Random, tensors: Arrays, metadata: dict[str, str]) -
     key, way = rng.choice(("embeddings", "labels", "strangers")), rng.randrange(6)
     tensor = tensors[key]
     if key == "embeddings" and way < 3:
-        wider = np.concatenate([tensor, 0 * tensor], axis=1)
-        tensors[key] = (wider, tensor[:, :-1] / np.linalg.norm(tensor[:, :-1], axis=1, keepdims=True), 2 * tensor)[way]
+        tensors[key] = tensor * rng.choice((2, 0, 0.9, -1.1))
     elif key != "labels" and way == 3:
         tensor.reshape(-1)[rng.randrange(tensor.size)] = rng.choice((*NOT_FINITE, 5.0, -5.0))
     elif key == "labels" and way == 3:
@@ -213,6 +212,13 @@ def _embeddings(rng: random.Random, tensors: Arrays, metadata: dict[str, str]) -
         tensors[key] = tensor.astype(np.float32 if key == "labels" else np.int64)
     else:
         del tensors[key]
+
+
+def _width(rng: random.Random, tensors: Arrays, metadata: dict[str, str]) -> None:
+    """Embeddings of another width, of length 1 all the same."""
+    known = tensors["embeddings"]
+    narrow = known[:, :-1] / np.linalg.norm(known[:, :-1], axis=1, keepdims=True)
+    tensors["embeddings"] = rng.choice((np.concatenate([known, 0 * known], axis=1), narrow))
 
 
 def _maker(rng: random.Random, tensors: Arrays, metadata: dict[str, str]) -> None:
@@ -458,7 +464,10 @@ TENSORS: tuple[Change, ...] = (_not_finite, _not_finite, _negative_variance, _ot
 OF_MODEL = _of_safetensors(*TENSORS, _classes, _pixels, _spec, _head)
 OF_MODEL_DATA = _of_safetensors(_data, _data, _classes, _not_finite)
 OF_FACES = _of_safetensors(*TENSORS, _card, _card, _known, _spec, _head)
-OF_GALLERY = _of_safetensors(_people, _threshold, _threshold, _embeddings, _embeddings, _maker, _head)
+OF_MEMBERS = _of_safetensors(_people, _threshold, _threshold, _embeddings, _embeddings, _head)
+# who made the embeddings, and how many numbers they are, is known to those commands alone that are given the body: the
+# others neither use nor change it
+OF_GALLERY = _of_safetensors(_people, _threshold, _threshold, _embeddings, _embeddings, _head, _maker, _width)
 OF_CHECKPOINT = _of_safetensors(*TENSORS, _optimizer, _progress, _progress)
 FROM_WEIGHTS = (
     "finetune", "--model", "net.json", "--weights", MODEL, "--data", "images", "--epochs", "1", "--batch-size", "8",
@@ -503,8 +512,8 @@ READINGS: dict[str, tuple[str, Any, Reading, Callable[[Path], object] | None, fl
     "faces identify, all outputs": (".safetensors", OF_GALLERY, Reading("gallery.safetensors", (
         "faces", "identify", "photos", *commands.FACES, *GALLERY, "--out", "who.csv", "--page", "page.html",
         "--sort-into", "sorted"), ("who.csv", "page.html", "sorted")), None, 2),
-    "faces list": (".safetensors", OF_GALLERY, Reading("gallery.safetensors", ("faces", "list", *GALLERY)), None, 2),
-    "faces remove": (".safetensors", OF_GALLERY, Reading("gallery.safetensors", (
+    "faces list": (".safetensors", OF_MEMBERS, Reading("gallery.safetensors", ("faces", "list", *GALLERY)), None, 2),
+    "faces remove": (".safetensors", OF_MEMBERS, Reading("gallery.safetensors", (
         "faces", "remove", "person001", *GALLERY), ("gallery.safetensors",)), None, 2),
     "faces enroll": (".safetensors", OF_GALLERY, Reading("gallery.safetensors", (
         "faces", "enroll", "people", *commands.FACES, *GALLERY), ("gallery.safetensors",)), None, 2),

@@ -11,6 +11,7 @@ import pytest
 from tests.stress.commands import WRITERS, call, contents, forget, inside, leftovers, prepare, put_old
 
 LIMITS = (0, 3_000, 20_000)  # bytes that a file may have
+LONG = ("report", "comparison", "export onnx", "export torch-export")  # take seconds
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_files_that_may_not_grow_end_in_one_message_and_leave_the_old_ones(name:
         whole = contents(site, writer)
         assert whole
         refused = 0
-        for most in LIMITS[-1:] if name == "report" else LIMITS:  # its figures take seconds
+        for most in LIMITS[-1:] if name in LONG else LIMITS:
             old = put_old(site, name, whole)
             with limited(most):
                 ended = call(*writer.arguments)
