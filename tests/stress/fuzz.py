@@ -126,7 +126,7 @@ def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     path = folder / f"input{target.suffix}"
     path.write_bytes(originals[0])
     for _ in range(0 if name in PLANTED else 2):  # imports and pools count as the start
-        kind, message = judge(feed, path)
+        kind, message = judge(feed, path, START_SECONDS)
         if kind != "accepted":
             raise RuntimeError(f"{name}: the original is not accepted: {message}")
     start = _status("VmSize")
@@ -261,7 +261,8 @@ def campaign(inputs: int, seed: int, targets: Mapping[str, Target], kept: Path |
             print(_line(name, tally), flush=True)
             originals = [path.read_bytes() for path in sorted((folder / "originals").iterdir())]
             for finding in tally.findings:
-                print(f"  FINDING seed {seed}, input {finding.number}: {finding.what.strip()}", flush=True)
+                told = finding.what.strip()[-LONGEST_MESSAGE:]
+                print(f"  FINDING seed {seed}, input {finding.number}: {told}", flush=True)
                 if kept is not None:
                     kept.mkdir(parents=True, exist_ok=True)
                     file = kept / f"{zlib.crc32(name.encode()):08x}-seed{seed}-{finding.number}{targets[name].suffix}"
