@@ -25,11 +25,14 @@ demo: .venv/ready
 test: .venv/ready
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
-# Kills, faults and broken files at full size, with counts: about half an hour on 2 cores.
+# Kills, signals, faults, and files that are broken or wrong at full size, with counts: hours on 2 cores.
 stress: .venv/ready
 	$(BIN)/python -m tests.stress.fuzz --inputs 12000 --seed 0
+	$(BIN)/python -m tests.stress.fuzz --meaning --inputs 6000 --seed 0
 	$(BIN)/python -m tests.stress.faults
+	$(BIN)/python -m tests.stress.signals --interrupts 40 --kills 5 --life 15 --seed 0
 	$(BIN)/python -m tests.stress.kills --kills 100 --seed 0
+	$(BIN)/python -m tests.stress.kills --kills 40 --seed 1 --clock
 
 lint: .venv/ready
 	$(BIN)/ruff check .

@@ -1,5 +1,5 @@
 """``python -m scalesearch``: the command line."""
 
-from scalesearch.cli.main import run
+from scalesearch.cli.entry import run
 
 run()

@@ -1,16 +1,20 @@
-"""Files written whole or not at all, by a rename from a temporary name in the same folder; read with one error."""
+"""Files written whole or not at all, alone or several together: moved from a temporary folder beside where they belong.
+Read with one error."""
 
 import contextlib
 import csv
+import errno
+import fcntl
 import io
 import json
 import math
 import os
 import re
+import shutil
 import stat
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +25,7 @@ Value = TypeVar("Value")
 
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)(e[-+]?\d+)?", re.IGNORECASE | re.ASCII)
+UNFINISHED = ".unfinished-"  # begins the names of temporary folders
 PUBLIC, PRIVATE = 0o666, 0o600  # who may read and write a new file: whom the umask lets, its owner alone
 
 
@@ -34,42 +39,108 @@ def atomic(path: Path, mode: int = PUBLIC) -> Iterator[Path]:
     Raises:
         UserError: the folder cannot be written to, or the disk is full.
     """
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=path.suffix)
-        os.close(handle)
-        temporary = Path(name)
+    with _staged(path.parent, str(path), mode) as folder:
+        yield folder / path.name
+        if not (folder / path.name).exists():
+            raise FileNotFoundError(errno.ENOENT, "nothing was written")
+
+
+@contextlib.contextmanager
+def together(folder: Path, mode: int = PUBLIC, last: str = "") -> Iterator[Path]:
+    """A temporary folder for files that belong together; they are moved into ``folder`` when the block ends well, and
+    vanish when it does not.
+
+    Nothing is moved before all are written, and each at once: who is killed between two moves leaves whole files.
+    Folders may be among them where ``folder`` has none of their names. The functions that write one file may be used
+    within; their errors name the file by where it would have come.
+
+    Args:
+        mode: as of ``atomic``, of the files; what lies in folders keeps its own.
+        last: the file that names the others, such as a page; it is moved after them.
+
+    Raises:
+        UserError: the folder cannot be written to, or the disk is full.
+    """
+    with _staged(folder, str(folder), mode, last) as temporary:
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())  # a power cut after the rename must not leave an empty file
-        temporary.chmod(_mode(path, mode))
-        os.replace(temporary, path)
+
+
+@contextlib.contextmanager
+def _staged(folder: Path, where: str, mode: int, last: str = "") -> Iterator[Path]:
+    handle, temporary = -1, None
+    made = [one for one in (folder, *folder.parents) if not one.exists()]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        sweep(folder)
+        handle, temporary = _held(folder)
+        yield temporary
+        written = sorted(temporary.iterdir(), key=lambda one: (one.name == last, one.name))
+        for one in written:
+            _finish(one, folder / one.name, mode)
+        for one in written:
+            os.replace(one, folder / one.name)
+        made = []
+    except UserError as error:  # of a writer within: it knows the temporary folder alone
+        if temporary is None or str(temporary) not in error.where:
+            raise
+        raise UserError(error.where.replace(str(temporary), str(folder)), error.problem, error.do) from error
     except OSError as error:
         raise UserError(
-            str(path), f"it cannot be written ({error.strerror or error}).",
+            where, f"it cannot be written ({error.strerror or error}).",
             do="Name a place that can be written to and has space left.",
         ) from error  # fmt: skip
     finally:
         if temporary is not None:
-            temporary.unlink(missing_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            os.close(handle)
+        for one in made:
+            with contextlib.suppress(OSError):
+                one.rmdir()  # only if nothing is in it
 
 
-def _mode(path: Path, mode: int) -> int:
-    if path.exists():
-        known = stat.S_IMODE(path.stat().st_mode)
-        return known if mode == PUBLIC else known & mode
-    return mode & ~_umask()
+def _finish(written: Path, target: Path, mode: int) -> None:
+    """Makes a file ready to be moved. Raises OSError where it could not be."""
+    if written.is_dir():
+        return
+    if target.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    with written.open("rb") as file:
+        os.fsync(file.fileno())  # a power cut after the rename must not leave an empty file
+    written.chmod(_mode(written, target, mode))
 
 
-def _umask() -> int:
-    try:  # to ask the system for it is to change it, for all threads
-        status = Path("/proc/self/status").read_text()
-        return int(re.search(r"^Umask:\s*([0-7]+)$", status, re.MULTILINE).group(1), 8)  # type: ignore[union-attr]
-    except (OSError, AttributeError):
-        known = os.umask(0o077)
-        os.umask(known)
-        return known
+def _held(folder: Path) -> tuple[int, Path]:
+    """A new temporary folder, and the handle whose lock says that somebody still writes into it."""
+    while True:
+        path = Path(tempfile.mkdtemp(dir=folder, prefix=UNFINISHED))
+        try:
+            handle = os.open(path, os.O_RDONLY)
+        except FileNotFoundError:  # swept before it was held
+            continue
+        with contextlib.suppress(OSError):  # a disk without locks: nothing is swept there, either
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if path.exists():
+            return handle, path
+        os.close(handle)
+
+
+def sweep(folder: Path) -> None:
+    """Removes what processes that were killed had not finished writing into a folder."""
+    for entry in os.scandir(folder):
+        if entry.name.startswith(UNFINISHED) and entry.is_dir(follow_symlinks=False):
+            with contextlib.suppress(OSError):
+                handle = os.open(entry.path, os.O_RDONLY)
+                try:
+                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                finally:
+                    os.close(handle)
+
+
+def _mode(written: Path, target: Path, mode: int) -> int:
+    kept = target if target.exists() else written  # the umask had its say when it was made
+    known = stat.S_IMODE(kept.stat().st_mode)
+    return known if mode == PUBLIC else known & mode
 
 
 @contextlib.contextmanager
@@ -88,10 +159,17 @@ def write_bytes(path: Path, content: bytes, mode: int = PUBLIC) -> None:
         temporary.write_bytes(content)
 
 
+def write_files(folder: Path, contents: Mapping[str, bytes], mode: int = PUBLIC) -> tuple[Path, ...]:
+    """Files by name, all or none of them; the last one, which names the others, is moved last. Returns their paths."""
+    with together(folder, mode, [*contents][-1]) as temporary:
+        for name, content in contents.items():
+            (temporary / name).write_bytes(content)
+    return tuple(folder / name for name in contents)
+
+
 def write_text(path: Path, text: str, mode: int = PUBLIC) -> None:
-    """Text in UTF-8, atomically."""
-    with atomic(path, mode) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")  # file names may hold what none does
+    """Text in UTF-8, atomically; what that cannot hold, as names of files may, as escapes."""
+    write_bytes(path, text.encode("utf-8", "backslashreplace"), mode)
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[object]], mode: int = PUBLIC) -> None:

@@ -13,7 +13,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.files import LARGEST_JSON, PRIVATE, distinct, inert, read_json, unpack_arrays, write_csv, write_text
+from scalesearch.files import (
+    LARGEST_JSON,
+    PRIVATE,
+    UNFINISHED,
+    distinct,
+    inert,
+    read_json,
+    together,
+    unpack_arrays,
+    write_csv,
+    write_files,
+    write_json,
+    write_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +144,57 @@ def test_the_umask_is_honoured_and_a_file_s_own_mode_kept(tmp_path: Path, umask:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "private", "own")]
     assert modes == [expected, 0o600, 0o640]
+
+
+def test_files_appear_together_or_not_at_all(tmp_path: Path) -> None:
+    out = tmp_path / "new" / "out"
+
+    def write() -> None:
+        with together(out) as folder:
+            write_text(folder / "a", "a")
+            (folder / "b.json").mkdir()
+            write_json(folder / "b.json", {})
+
+    with pytest.raises(UserError, match=r"new/out/b\.json: it cannot be written \(Is a directory"):
+        write()
+    assert list(tmp_path.iterdir()) == []
+    assert write_files(out, {"b": b"2", "a": b"1"}) == (out / "b", out / "a")
+    assert sorted(path.name for path in out.iterdir()) == ["a", "b"]
+    (out / "c").mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        write_files(out, {"a": b"3", "c": b"3"})
+    assert (out / "a").read_bytes() == b"1"
+
+
+def test_the_file_that_names_the_others_comes_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "replace", lambda a, b: (moved.append(Path(b).name), replace(a, b)))
+    write_files(tmp_path, {"figure.png": b"", "z.csv": b"", "page.html": b""})
+    assert moved == ["figure.png", "z.csv", "page.html"]
+
+
+def test_what_a_killed_writer_left_goes_and_what_is_being_written_stays(tmp_path: Path) -> None:
+    left = tmp_path / f"{UNFINISHED}left"
+    left.mkdir()
+    (left / "a").touch()
+    with together(tmp_path) as folder:
+        assert not left.exists()
+        write_text(tmp_path / "b", "b")
+        assert folder.is_dir()
+        (folder / "c").touch()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b", "c"]
+
+
+def test_a_set_keeps_the_modes_of_files_that_are_there(tmp_path: Path) -> None:
+    (tmp_path / "a").touch()
+    (tmp_path / "a").chmod(0o640)
+    with together(tmp_path) as folder:
+        write_text(folder / "a", "a")
+        write_text(folder / "b", "b", PRIVATE)
+    assert [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in "ab"] == [0o640, 0o600]
+
+
+def test_a_name_of_any_length_can_be_written(tmp_path: Path) -> None:
+    write_text(tmp_path / ("a" * 255), "a")
+    assert len(next(tmp_path.iterdir()).name) == 255

@@ -12,8 +12,8 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.data.keeping import keep, make_room
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
-from scalesearch.files import distinct, write_bytes, write_csv, write_json
-from scalesearch.nets.weights import load_network
+from scalesearch.files import distinct, together, write_bytes, write_csv, write_json
+from scalesearch.nets.weights import class_names, load_network
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
 from scalesearch.training.device import choose_device
@@ -26,7 +26,7 @@ from scalesearch.training.evaluation import (
     predictions,
 )
 from scalesearch.training.memory import forward_memory, require_memory
-from scalesearch.training.model_file import DATA, class_names, statistics_of
+from scalesearch.training.model_file import DATA, statistics_of
 from scalesearch.units import show_interval, show_percent
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
@@ -110,11 +110,12 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     from scalesearch.reports.figures.formats import rendered
 
     classes, counts, reliability = result.classes, result.confusion, result.calibration.to_dict()
-    write_json(out / "evaluation.json", {**result.to_dict(), "calibration": reliability})
     rows = [[name, *map(str, row)] for name, row in zip(classes, counts, strict=True)]
-    write_csv(out / "confusion.csv", [distinct(["true"], classes), *rows])
-    write_bytes(out / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
-    write_bytes(out / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
+    with together(out, last="evaluation.json") as folder:
+        write_json(folder / "evaluation.json", {**result.to_dict(), "calibration": reliability})
+        write_csv(folder / "confusion.csv", [distinct(["true"], classes), *rows])
+        write_bytes(folder / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
+        write_bytes(folder / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 
 
 @dataclass(frozen=True)

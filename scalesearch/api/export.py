@@ -13,8 +13,8 @@ from scalesearch.nets.export import export as write
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
-from scalesearch.nets.weights import load_network
-from scalesearch.training.model_file import PIXELS, statistics_of
+from scalesearch.nets.weights import PIXELS, load_network
+from scalesearch.training.model_file import statistics_of
 
 
 @dataclass(frozen=True)

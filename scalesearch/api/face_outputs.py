@@ -3,6 +3,7 @@
 import os
 import shlex
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from scalesearch.faces.identification import Sighting
 from scalesearch.faces.likeness import groups
 from scalesearch.faces.photos import few
 from scalesearch.faces.stranger_set import StrangerGroup
-from scalesearch.files import PRIVATE, write_text
+from scalesearch.files import PRIVATE, atomic, together, write_text
 from scalesearch.reports.face_page import Crop, People, faces_page, strangers_page
 from scalesearch.units import counted
 
@@ -97,16 +98,20 @@ def hand_out(
     plain = [one.sighting for one in seen]
     places = places_below(dict.fromkeys(one.file for one in plain), given)
     marked, sorted_, notes = 0, dict[str, int](), []
-    if outputs.annotate is not None:
-        marked = write_annotated(outputs.annotate, plain, places, progress)
-        names = sorted({one.name for one in plain if one.name})
-        if missing := [name for name in names if not font_file(name)[1]]:
-            notes.append(f"no font of this machine has all letters of {few(missing)}: squares stand for those missing")
-    if outputs.sort_into is not None:
-        sorted_ = write_sorted(outputs.sort_into, plain)
-    if outputs.page is not None:
-        shown = {file: place.as_posix() for file, place in places.items()}
-        write_text(outputs.page, _faces_page(seen, shown, threshold, interval, alike), PRIVATE)
+    with ExitStack() as pending:  # nothing appears before all are written
+        if outputs.annotate is not None:
+            folder = pending.enter_context(together(outputs.annotate, PRIVATE))
+            marked = write_annotated(folder, plain, places, progress)
+            names = sorted({one.name for one in plain if one.name})
+            if missing := [name for name in names if not font_file(name)[1]]:
+                lacking = f"no font of this machine has all letters of {few(missing)}"
+                notes.append(f"{lacking}: squares stand for those missing")
+        if outputs.sort_into is not None:
+            sorted_ = write_sorted(pending.enter_context(together(outputs.sort_into, PRIVATE)), plain)
+        if outputs.page is not None:
+            shown = {file: place.as_posix() for file, place in places.items()}
+            page = pending.enter_context(atomic(outputs.page, PRIVATE))
+            write_text(page, _faces_page(seen, shown, threshold, interval, alike))
     return HandedOut(marked, tuple(sorted_.items()), tuple(notes))
 
 

@@ -2,6 +2,7 @@
 it evaluated."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scalesearch.api.face_outputs import HandedOut, command_of, compact, hand_out, planned, write_index
+from scalesearch.api.face_outputs import INDEX, HandedOut, command_of, compact, hand_out, planned, write_index
 from scalesearch.api.finetune import require_weights
 from scalesearch.api.options import (
     FPIR,
@@ -64,10 +65,11 @@ from scalesearch.faces.stranger_set import SURE, StrangerGroup, grouped, not_mem
 from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, notes, train
 from scalesearch.files import (
     PRIVATE,
-    PUBLIC,
+    atomic,
     locked,
     prepare,
     private_files,
+    together,
     write_bytes,
     write_csv,
     write_json,
@@ -371,14 +373,14 @@ def identify(asked: IdentifyOptions) -> Identification:
     plain = [one.sighting for one in seen]
     _check_readable(plain, given)
     rows = [one.to_dict() for one in plain]
-    if out is not None:
-        table = (
-            partial(write_json, out, rows) if out.suffix == ".json" else partial(_write_rows, out, [*map(flat, rows)])
-        )
-        table(mode=PRIVATE)  # it says who was where
     interval = galleries.interval_among(threshold, max(1, sum(not one.error for one in plain)))
     alike = model.card.same_person or threshold.distance
-    copies = hand_out(outputs, seen, given, threshold, interval, alike, asked.reading)
+    with nullcontext() if out is None else atomic(out, PRIVATE) as table:  # it says who was where
+        if table is not None and table.suffix == ".json":
+            write_json(table, rows)
+        elif table is not None:
+            _write_rows(table, [*map(flat, rows)])
+        copies = hand_out(outputs, seen, given, threshold, interval, alike, asked.reading)
     return Identification(rows, len(files), threshold, interval, copies)
 
 
@@ -522,13 +524,14 @@ def strangers(asked: StrangersOptions) -> StrangerSet:
         who = f"all {counted(faces, 'face')} on them are members'" if faces else f"{NO_FACE} on them"
         raise UserError(str(given[0]), f"{who}.", do="Give photos on which other people are, too.")
     people = grouped(strange, limit, model.card.same_person or limit)
-    written = write_groups(folder, people, plain, framing.detect, asked.reading)
+    usual = "" if Path(asked.gallery) == GALLERY else str(asked.gallery)
+    command = command_of(folder, usual, "" if str(asked.body) == FACE else str(asked.body))
+    with together(folder, PRIVATE, INDEX) as temporary:
+        written = write_groups(temporary, people, plain, framing.detect, asked.reading)
+        write_index(temporary, written.groups, crops, given, command, basis)
     notes = []
     if written.lost:
         notes.append(f"{counted(written.lost, 'face')} left out, which would not be found again on a crop")
-    usual = "" if Path(asked.gallery) == GALLERY else str(asked.gallery)
-    command = command_of(folder, usual, "" if str(asked.body) == FACE else str(asked.body))
-    write_index(folder, written.groups, crops, given, command, basis)
     if left := [one.folder for one in written.groups if one.doubtful]:
         command += f" --without {','.join(left)}"
     return StrangerSet(
@@ -672,17 +675,18 @@ def _write_evaluation(out: Path, evaluation: FaceEvaluation) -> None:
     from scalesearch.reports.figures.formats import rendered
 
     values, curves = evaluation.values, evaluation.curves
-    _write_rows(out / "per_person.csv", values["open_set"]["per_person"])
-    write_json(out / "evaluation.json", {**values, "curves": curves})
-    for name, figure_of in (("roc", roc_figure), ("distances", distance_figure), ("open_set", open_set_figure)):
-        figure = figure_of({"this model": curves[name]})
-        write_bytes(out / f"{name}.png", rendered(figure, "png"))
-        write_bytes(out / f"{name}.svg", rendered(figure, "svg"))
-    write_text(out / "evaluation.md", evaluation_markdown(values))
+    with together(out, last="evaluation.md") as folder:
+        _write_rows(folder / "per_person.csv", values["open_set"]["per_person"])
+        write_json(folder / "evaluation.json", {**values, "curves": curves})
+        for name, figure_of in (("roc", roc_figure), ("distances", distance_figure), ("open_set", open_set_figure)):
+            figure = figure_of({"this model": curves[name]})
+            write_bytes(folder / f"{name}.png", rendered(figure, "png"))
+            write_bytes(folder / f"{name}.svg", rendered(figure, "svg"))
+        write_text(folder / "evaluation.md", evaluation_markdown(values))
 
 
-def _write_rows(path: Path, rows: Sequence[dict[str, Any]], mode: int = PUBLIC) -> None:
-    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)], mode)
+def _write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    write_csv(path, [list(rows[0]), *(list(row.values()) for row in rows)])
 
 
 def _crop(asked: bool | None, model: FaceModel, gallery: Gallery, where: str) -> bool:

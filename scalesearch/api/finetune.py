@@ -22,7 +22,7 @@ from scalesearch.files import prepare as prepare_folder
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, load_network, open_weights
+from scalesearch.nets.weights import WeightSource, class_names, load_network, open_weights
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.table import table, table_html
@@ -32,7 +32,6 @@ from scalesearch.training.distributed import joined, ranks
 from scalesearch.training.history import EpochRecord, Watcher
 from scalesearch.training.job import MODEL_FILE, continues
 from scalesearch.training.memory import FLOAT, least_memory, require_memory
-from scalesearch.training.model_file import class_names
 from scalesearch.training.probes import LrRange, lr_range
 from scalesearch.training.recipe import BODY_RATIO, Choice, Recipe, augmentation, choose_strategy
 from scalesearch.units import show_count, show_interval, show_percent

@@ -22,6 +22,7 @@ from scalesearch.api.options import (
 from scalesearch.cli import design, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
+from scalesearch.cli.interruption import interruptible
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 SEARCH, USE, LOOK = "Search", "Train and use", "Look"
@@ -100,12 +101,13 @@ def main(
 
 
 def run() -> None:
-    """Entry point. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
+    """The command line in this process. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
     for stream in (sys.stdout, sys.stderr):  # a terminal or pipe without Greek letters gets "?" for them
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        app(first(sys.argv[1:]), prog_name="scalesearch")
+        with interruptible():
+            app(first(sys.argv[1:]), prog_name="scalesearch")
     except UserError as error:
         _end(f"Error: {error}", 2)
     except RunInterruptedError as error:

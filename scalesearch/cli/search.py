@@ -14,7 +14,6 @@ from scalesearch.cli.shell import (
     confirm,
     detail,
     explain,
-    interruptible,
     list_counts,
     print_json,
     say,
@@ -142,7 +141,7 @@ def _training(
 
     before, seconds = expected.before, min(expected.seconds, job.time_budget or expected.seconds)
     confirm(seconds, terminal.yes)
-    with interruptible(), Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
+    with Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
         progress = TrialProgress(bar, before, job.plan.majority, seconds)
         yield Listener(bar.reading, progress.finished, bar.note)
 

@@ -1,21 +1,18 @@
 """What commands print: lines and tables for people, JSON for programs; progress, as a bar in a terminal and as lines
 elsewhere; and the question before a long job."""
 
-import contextlib
 import json
 import logging
 import os
-import signal
 import sys
-import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import typer
 
-from scalesearch.errors import RunInterruptedError, printable
+from scalesearch.errors import printable
 from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
@@ -111,31 +108,6 @@ def confirm(seconds: float, yes: bool) -> None:
         raise typer.Exit()
 
 
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """Turns Ctrl-C into this project's own error, so that the reader is told what is kept.
-
-    SIGTERM, which batch systems send before they kill, is taken the same way.
-    """
-    before, hook = signal.signal(signal.SIGTERM, signal.default_int_handler), sys.unraisablehook
-
-    def again(lost: "sys.UnraisableHookArgs") -> None:
-        """Python drops what is raised while it frees an object, Ctrl-C among it: that is sent once more."""
-        if isinstance(lost.exc_value, KeyboardInterrupt):
-            threading.Timer(0.05, signal.raise_signal, [signal.SIGINT]).start()
-        else:
-            hook(lost)
-
-    sys.unraisablehook = again
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise RunInterruptedError from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
-        sys.unraisablehook = hook
-
-
 class Bar:
     """A progress bar in a terminal. Elsewhere it draws nothing, and whoever uses it says lines instead."""
 
@@ -190,11 +162,9 @@ class Bar:
             explain(text)
 
 
-@contextlib.contextmanager
-def reading_bar(quiet: bool) -> Iterator[Bar]:
-    """A bar for a job that mostly reads images, which Ctrl-C may interrupt."""
-    with interruptible(), Bar(0, 0, quiet) as bar:
-        yield bar
+def reading_bar(quiet: bool) -> Bar:
+    """A bar for a job that mostly reads images."""
+    return Bar(0, 0, quiet)
 
 
 class TrialProgress:

@@ -12,7 +12,6 @@ from scalesearch.cli.shell import (
     EpochProgress,
     detail,
     explain,
-    interruptible,
     list_counts,
     print_json,
     reading_bar,
@@ -55,7 +54,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
     from scalesearch.training.device import choose_device
     from scalesearch.training.distributed import joined
 
-    with interruptible(), joined(choose_device(asked.device)) as where:
+    with joined(choose_device(asked.device)) as where:
         if terminal.plan:
             plan = transfer_plan(asked)
             if terminal.json:

@@ -2,9 +2,10 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -22,6 +23,13 @@ WHOLE: Share = (0, 1)
 _SHORTEST_TRAINING_BATCH = 0.5  # of the batch size; below that a last batch's statistics are too noisy to learn from
 _STATISTICS_IMAGES = 2048
 _CARD_SHARE = 1 / 32  # of a GPU's free memory may hold a training's images: a quarter for eight that share the card
+
+
+class Epochs(Protocol):
+    """The batches of an epoch, less those that are done."""
+
+    def __call__(self, epoch: int, done: int = 0, /) -> Iterator[Batch]:
+        """From the batch after ``done`` on."""
 
 
 @dataclass(frozen=True)
@@ -82,20 +90,22 @@ def training_epochs(
     device: torch.device,
     classes: int = 0,
     share: Share = WHOLE,
-) -> tuple[Callable[[int], Iterator[Batch]], int]:
-    """``training_batches`` as a function of the epoch, and how many batches each epoch has: what a loop asks for.
+) -> tuple[Epochs, int]:
+    """``training_batches`` as a function of the epoch and of how many of its batches are done, and how many each epoch
+    has: what a loop asks for.
 
     ``classes`` is only needed for MixUp and CutMix. A GPU is given all images once, where they fit and the host does
     not change them first.
     """
     source = arrays if augment.randaugment else on_card(arrays, device) or arrays
 
-    def epoch_of(epoch: int) -> Iterator[Batch]:
+    def epoch_of(epoch: int, done: int = 0) -> Iterator[Batch]:
         batches = training_batches(
             source, batch_size, seed=seed, epoch=epoch, augment=augment, statistics=statistics, device=device,
-            share=share,
+            share=share, done=done,
         )  # fmt: skip
-        return mixed(batches, augment, classes, seed, epoch, share) if augment.mixup or augment.cutmix else batches
+        plain = not (augment.mixup or augment.cutmix)
+        return batches if plain else mixed(batches, augment, classes, seed, epoch, share, done)
 
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
@@ -121,6 +131,7 @@ def training_batches(
     statistics: PixelStatistics,
     device: torch.device,
     share: Share = WHOLE,
+    done: int = 0,
 ) -> Iterator[Batch]:
     """One epoch of (images float32 [B, 3, S, S] channels_last, labels int64 [B]), ``steps_per_epoch`` of them.
 
@@ -132,14 +143,15 @@ def training_batches(
             anew.
         share: (k, n) gives the k-th of n equal parts of each batch, for n processes that train together; images that
             cannot be shared out evenly are left out.
+        done: so many batches are passed over: the others are the same, and no time goes into these.
     """
     part, count = share[0], len(arrays[1] if isinstance(arrays, tuple) else arrays)
     if count < 2:
         raise UserError("training images", f"{count} is too few: batch norm needs at least 2.")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    drawn = _drawn(count, batches, augment, generator)
+    drawn = itertools.islice(_drawn(count, batches, augment, generator), done, None)
     shared = ((_share_of(rows, share), _share_of(crops, share)) for rows, crops in drawn)
-    for step, (whole, classes, crops) in enumerate(_had(arrays, shared, device)):
+    for step, (whole, classes, crops) in enumerate(_had(arrays, shared, device), start=done):
         images, labels = whole, _moved(classes, device)
         if augment.randaugment:
             with random_state(seed, epoch, step, part):
@@ -205,15 +217,16 @@ def _share_of(values: Tensor, share: Share) -> Tensor:
 
 
 def mixed(
-    batches: Iterator[Batch], augment: Augment, classes: int, seed: int, epoch: int, share: Share = WHOLE
-) -> Iterator[Batch]:
-    """MixUp or CutMix of each batch with its own images; labels float32 (N, classes)."""
+    batches: Iterator[Batch], augment: Augment, classes: int, seed: int, epoch: int, share: Share = WHOLE,
+    done: int = 0,
+) -> Iterator[Batch]:  # fmt: skip
+    """MixUp or CutMix of each batch with its own images; labels float32 (N, classes); ``done`` batches came before."""
     ways: list[v2.Transform] = []
     if augment.mixup:
         ways.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
     if augment.cutmix:
         ways.append(v2.CutMix(alpha=augment.cutmix, num_classes=classes))
-    for step, (images, labels) in enumerate(batches):
+    for step, (images, labels) in enumerate(batches, done):
         with random_state(seed, epoch, step, share[0]):
             images, labels = v2.RandomChoice(ways)(images, labels)  # noqa: PLW2901
         yield images, labels

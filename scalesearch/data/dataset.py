@@ -123,7 +123,7 @@ def open_source(data: str, follow_links: str | Path | None = None) -> Source:
         return glyph_source()
     if data in NAMED_SETS:
         return named_source(data, datasets_folder())
-    if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
+    if os.sep in data or data.startswith((".", "~")) or os.path.exists(data):  # a name that no file can have is none
         return folder_source(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."

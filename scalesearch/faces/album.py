@@ -21,7 +21,7 @@ from scalesearch.data.source import UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces.drawing import Box, Mark, annotated
 from scalesearch.faces.identification import Sighting
-from scalesearch.files import PRIVATE
+from scalesearch.files import PRIVATE, sweep
 
 NOBODY_KNOWN, NO_FACE_FOLDER = "_nobody known", "_no face"
 KEPT_KINDS = (".jpg", ".jpeg", ".png", ".webp")  # the others become PNG, which loses nothing
@@ -47,6 +47,8 @@ def new_folder(option: str, folder: str | Path, photos: Sequence[str | Path]) ->
             problem = f"it lies in {given}, where the copies would be taken for photos the next time."
             raise UserError(where, problem, do="Name a folder outside of the photos.")
     try:
+        if path.exists():
+            sweep(path)
         if path.exists() and any(path.iterdir()):
             problem = "there is something in it already, and nothing is written over."
             raise UserError(where, problem, do="Name a new or an empty folder.")

@@ -192,6 +192,11 @@ def _card(path: Path) -> FaceModel:
         template, written.licence, written.source, written.same_person,
     )  # fmt: skip
     check_card(card, str(path))
+    if min(written.std) < 1:
+        problem = f"{min(written.std):g} is no deviation of pixels from 0 to 255."
+        raise UserError(
+            f"{path}: std", problem, do="Where mean and std are of pixels from 0 to 1, multiply them by 255."
+        )
     file = path.parent / written.weights
     if file.suffix.lower() == ".onnx":
         return _onnx(file, card, written.channels)

@@ -37,6 +37,7 @@ TINY = 1e-12
 LONGEST_NAME = 255  # bytes
 LEAST_RATE = 1e-6  # to fit less takes photos of more than a million strangers
 EQUAL = 1e-6  # 1 − the product of two embeddings of one photo, in 32 bits
+CLOSE, DRAWN = 1e-6, 0.02  # how far numbers may be apart that are computed twice; those that rest on random draws
 BLOCK = 256  # photos compared with the whole gallery at a time
 
 
@@ -93,12 +94,17 @@ def fit_threshold(distances: Distances, people: IntArray, fpir: float, basis: Ba
     if count < 2:
         problem = f"it takes two photos to fit a threshold, and there are {count}."
         raise UserError("strangers", problem, do="Bring photos of people who are no members.")
-    place = min(count, max(1, math.floor(fpir * (count + 1) + 1e-9)))
+    place = _place(count, fpir)
     effect = design_effect(distances, people)
     return Threshold(
         float(np.sort(distances)[place - 1]), fpir, place / (count + 1), count, len(np.unique(people)), count / effect,
         *long_run_interval(place, count, effect), *next_interval(place, count, effect, count, effect), basis,
     )  # fmt: skip
+
+
+def _place(count: int, fpir: float) -> int:
+    """Which of so many distances, from the smallest on, is the threshold: 1 for the smallest."""
+    return min(count, max(1, math.floor(fpir * (count + 1) + 1e-9)))
 
 
 def interval_among(threshold: Threshold, faces: int) -> tuple[float, float]:
@@ -372,6 +378,8 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
     if crop not in (True, False, None):
         raise TypeError("crop that is no truth value")
     labels, embeddings, strangers = tensors["labels"], tensors["embeddings"], tensors["strangers"]
+    if labels.dtype.kind != "i" or embeddings.dtype.kind != "f" or strangers.dtype.kind != "f":
+        raise TypeError("tensors of another type")
     if embeddings.ndim != 2 or labels.shape != embeddings.shape[:1] or strangers.ndim != 1:
         raise ValueError("tensors of another shape")
     if sorted(set(labels.tolist())) != list(range(len(names))) or (np.diff(labels) < 0).any():
@@ -380,12 +388,30 @@ def _checked(header: dict[str, str], tensors: dict[str, Any]) -> Gallery:
         raise ValueError("embeddings that are not of length 1")
     if not ((strangers >= 0) & (strangers <= 4)).all() or (np.diff(strangers) < 0).any():
         raise ValueError("strangers' distances that are none")
-    if known is not None and len(strangers) != known.photos:
-        raise ValueError("a threshold on other strangers")
+    if known is not None:
+        _check_threshold(known, strangers, len(labels), len(names))
     return Gallery(
         header["model"], tuple(names), labels.astype(np.int64), embeddings.astype(np.float32),
         known, strangers.astype(np.float32), header.get("body", ""), crop,
     )  # fmt: skip
+
+
+def _check_threshold(known: Threshold, strangers: FloatArray, photos: int, people: int) -> None:
+    """Raises ValueError where a threshold is not what follows from the distances beside it."""
+    counted = (photos, people) if known.basis == "members" else (len(strangers), known.people)
+    if (known.photos, known.people) != counted or known.photos != len(strangers):
+        raise ValueError("a threshold on other strangers")
+    place, effect = _place(known.photos, known.fpir), known.photos / known.effective
+    long_run = long_run_interval(place, known.photos, effect)
+    further = next_interval(place, known.photos, effect, known.photos, effect)
+    follows = {
+        "distance": (float(strangers[place - 1]), CLOSE), "expected": (place / (known.photos + 1), CLOSE),
+        "low": (long_run[0], DRAWN), "high": (long_run[1], DRAWN), "low_next": (further[0], DRAWN),
+        "high_next": (further[1], DRAWN),
+    }  # fmt: skip
+    for name, (value, apart) in follows.items():
+        if not abs(getattr(known, name) - value) <= apart:
+            raise ValueError(f"threshold.{name} {getattr(known, name):g}, where {value:g} follows from the strangers")
 
 
 def _is_name(name: str) -> bool:

@@ -225,15 +225,18 @@ def load_model(path: Path) -> FaceModel:
         dimensions, network = built.spec.classes, embedder(built)
     try:
         crop, trained_on, facts = (json.loads(metadata[key]) for key in ("crop", "trained_on", "facts"))
-        known = frozenset(map(str, trained_on))
-        if not isinstance(facts, dict):
-            raise TypeError("facts")
+        if not (isinstance(trained_on, list) and all(isinstance(one, str) for one in trained_on)):
+            raise TypeError("trained_on should be a list of digests")
+        if not isinstance(facts, dict) or not isinstance(crop, bool):
+            raise TypeError("facts should be a table, crop true or false")
         card = _card(path, network, metadata)
+        if isinstance(network, MBConvNet) and card.size_px != network.spec.resolution:
+            raise ValueError(f"faces of {card.size_px} px for a network that takes {network.spec.resolution} px")
     except (KeyError, ValueError, TypeError, RecursionError, UserError) as error:
         raise UserError(str(path), f"its metadata are damaged ({error!r}).") from error
     weights = digest(state)
     own = weights if metadata["format_version"] == "1" else model_digest(weights, card)
-    return FaceModel(network.eval(), card, dimensions, own, bool(crop), known, facts)
+    return FaceModel(network.eval(), card, dimensions, own, crop, frozenset(trained_on), facts)
 
 
 def _card(path: Path, network: nn.Module, metadata: dict[str, str]) -> Card:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from scalesearch.data.arrays import ImageArrays
-from scalesearch.data.batches import Augment, Batch, PixelStatistics, training_batches
+from scalesearch.data.batches import Augment, Batch, Epochs, PixelStatistics, training_batches
 from scalesearch.data.source import IntArray
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
@@ -323,7 +323,7 @@ def train(
     def judge(model: nn.Module) -> dict[str, float]:
         return {**held_out(model, data.held, statistics, device), **objective.health()}
 
-    def finish(history: History, last: EpochRecord) -> dict[str, Any]:
+    def finish(history: History, last: EpochRecord, written: Path) -> dict[str, Any]:
         rows = np.unique(np.linspace(0, len(data.train) - 1, SPREAD_PHOTOS).astype(int))
         vectors = embed(network, data.train.pixels[rows], statistics, device)  # as they will be used
         spread = float(1 - np.square(vectors.mean(0)).sum())
@@ -339,9 +339,9 @@ def train(
             "strategy": config.strategy, "seed": config.seed,
         }  # fmt: skip
         save_model(
-            folder / TRAINED_FILE, network, start.card, crop=start.crop, trained_on=data.train.digests, facts=facts
+            written / TRAINED_FILE, network, start.card, crop=start.crop, trained_on=data.train.digests, facts=facts
         )
-        frozen, trained = (load_model(folder / name) for name in (FROZEN_FILE, TRAINED_FILE))
+        frozen, trained = load_model(folder / FROZEN_FILE), load_model(written / TRAINED_FILE)
         judgement = None
         if data.shown is not None:
             try:
@@ -350,7 +350,8 @@ def train(
                 watcher.tell(f"WARNING: not judged: {error}")
         better = keep == "trained" or (keep == "better" and judgement is not None and judgement.better)
         chosen, kept = (trained, "trained") if better else (frozen, "frozen")
-        write_bytes(folder / MODEL_FILE, (folder / f"{kept}.safetensors").read_bytes(), PRIVATE)
+        file = written / TRAINED_FILE if better else folder / FROZEN_FILE
+        write_bytes(written / MODEL_FILE, file.read_bytes(), PRIVATE)
         return {
             **facts, "digest": chosen.digest, "kept": kept, "crop": start.crop, "collapses": objective.changes,
             "spread": spread, "mining_at_the_end": objective.mining,
@@ -360,8 +361,10 @@ def train(
         }  # fmt: skip
 
     steps = steps_per_epoch(data.train.labels, recipe.people, recipe.photos)
-    task = Task(batches(data.train, recipe, statistics, device), steps, objective, judge)
-    return carry_out(network, task, config, folder, device, replace(watcher, step=step, note=None), finish)
+    given = batches(data.train, recipe, statistics, device)
+    task = Task(given, steps, objective, judge, given)
+    silent = replace(watcher, step=step, note=None)
+    return carry_out(network, task, config, folder, device, silent, finish, PRIVATE)
 
 
 def collapse_text(objective: Objective, epoch: int) -> str:
@@ -377,18 +380,17 @@ def collapse_text(objective: Objective, epoch: int) -> str:
     return f"{what}; try --mining semi-hard or a lower --lr"
 
 
-def batches(
-    crowd: Crowd, recipe: FaceRecipe, statistics: PixelStatistics, device: torch.device
-) -> Callable[[int], Iterator[Batch]]:
+def batches(crowd: Crowd, recipe: FaceRecipe, statistics: PixelStatistics, device: torch.device) -> Epochs:
     """Epoch → its P×K batches of varied images and people."""
     arrays, seed = arrays_of(crowd), recipe.config.seed
 
-    def of(epoch: int) -> Iterator[Batch]:
+    def of(epoch: int, done: int = 0) -> Iterator[Batch]:
         order = list(pk_batches(crowd.labels, recipe.people, recipe.photos, seed=seed, epoch=epoch))
         varied = training_batches(
-            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device
+            arrays, order, seed=seed, epoch=epoch, augment=recipe.augment, statistics=statistics, device=device,
+            done=done,
         )  # fmt: skip
-        for step, (images, labels) in enumerate(varied):
+        for step, (images, labels) in enumerate(varied, done):
             yield recoloured(images, recipe, seed, epoch, step), labels
 
     return of

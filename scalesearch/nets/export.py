@@ -1,5 +1,6 @@
 """A network written for other programs, and run there before it is called done."""
 
+import io
 import json
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -48,10 +49,11 @@ def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str
         UserError: another format's names cannot hold these blocks, the extra is missing, or the logits differ.
     """
     network.eval()
-    write, load = WAYS[format]
+    encode, load = WAYS[format]
     worst = 0.0
+    content = encode(network, path.suffix, metadata)  # in memory: what writes by itself crashes on a full disk
     with atomic(path) as temporary:
-        write(network, temporary, metadata)
+        temporary.write_bytes(content)
         written = load(network.spec, temporary)
         for batch in CHECKED_BATCHES:
             images = _images(network.spec, batch)
@@ -70,7 +72,7 @@ def _images(spec: NetSpec, batch: int) -> Tensor:
     return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
 
 
-def _write_onnx(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+def _onnx(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
     try:
         import onnx
         import onnxruntime  # noqa: F401 (needed to check what was written)
@@ -87,7 +89,8 @@ def _write_onnx(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> 
     model = program.model_proto
     for key, value in metadata.items():
         model.metadata_props.append(onnx.StringStringEntryProto(key=key, value=value))
-    onnx.save(model, path)
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _load_onnx(spec: NetSpec, path: Path) -> Network:
@@ -97,10 +100,12 @@ def _load_onnx(spec: NetSpec, path: Path) -> Network:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _write_program(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
+def _program(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
     batch = torch.export.Dim("batch")
     program = torch.export.export(network, (_images(network.spec, 2),), dynamic_shapes=({0: batch},))
-    torch.export.save(program, path, extra_files={"metadata.json": json.dumps(dict(metadata))})
+    content = io.BytesIO()
+    torch.export.save(program, content, extra_files={"metadata.json": json.dumps(dict(metadata))})
+    return content.getvalue()
 
 
 def _load_program(spec: NetSpec, path: Path) -> Network:
@@ -117,20 +122,22 @@ def torchvision_family(spec: NetSpec) -> Family:
     return "mobilenet_v2" if plain and spec.activation == "relu6" and spec.padding == "symmetric" else "efficientnet"
 
 
-def _write_torchvision(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
-    _write_state(to_torchvision(network.spec, network.state_dict(), torchvision_family(network.spec)), path, metadata)
+def _torchvision(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
+    state = to_torchvision(network.spec, network.state_dict(), torchvision_family(network.spec))
+    return _state(state, suffix, metadata)
 
 
-def _write_timm(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> None:
-    _write_state(rename(network.state_dict(), timm_names(network.spec)), path, metadata)
+def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
+    return _state(rename(network.state_dict(), timm_names(network.spec)), suffix, metadata)
 
 
-def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
-    if path.suffix == ".safetensors":
+def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
+    if suffix == ".safetensors":
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-        safetensors.torch.save_file(tensors, path, dict(metadata))
-    else:
-        torch.save(dict(state), path)
+        return safetensors.torch.save(tensors, dict(metadata))
+    content = io.BytesIO()
+    torch.save(dict(state), content)
+    return content.getvalue()
 
 
 def _load_torchvision(spec: NetSpec, path: Path) -> Network:
@@ -230,10 +237,10 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-Write = Callable[[MBConvNet, Path, Mapping[str, str]], None]
-WAYS: dict[Format, tuple[Write, Callable[[NetSpec, Path], Network]]] = {
-    "onnx": (_write_onnx, _load_onnx),
-    "torch-export": (_write_program, _load_program),
-    "torchvision": (_write_torchvision, _load_torchvision),
-    "timm": (_write_timm, _load_timm),
+Encode = Callable[[MBConvNet, str, Mapping[str, str]], bytes]  # of a network, the file's suffix, metadata
+WAYS: dict[Format, tuple[Encode, Callable[[NetSpec, Path], Network]]] = {
+    "onnx": (_onnx, _load_onnx),
+    "torch-export": (_program, _load_program),
+    "torchvision": (_torchvision, _load_torchvision),
+    "timm": (_timm, _load_timm),
 }

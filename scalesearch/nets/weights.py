@@ -11,6 +11,7 @@ import re
 import struct
 import urllib.error
 import zipfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -36,6 +37,11 @@ INFLATED = 10  # times its size: trained weights hardly shrink, and torch.save d
 SHARED = 16  # times its size: tensors may share what is stored
 # a counter that only batch norm without momentum reads; old state dicts lack it
 COUNTER = "num_batches_tracked"
+VARIANCE = "running_var"
+WEIGHTS = ("weight", "bias", "running_mean", VARIANCE)
+PIXELS = "pixel_statistics"  # key of the metadata: how images were normalised
+CHANNELS = 3
+LEAST_DEVIATION, LARGEST_DEVIATION = 1e-9, 10.0
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
              "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "mobilenet_v3_large",
@@ -91,7 +97,73 @@ def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:
         do = "" if ours else "Build the network first and load such weights into it."
         raise UserError(str(path), f"it is {kind}, not a {FORMAT} file, as finetune writes it.", do=do)
     require_version(path, metadata, FORMAT_VERSION)
-    return spec_network(path, state, metadata).eval(), metadata
+    network = spec_network(path, state, metadata).eval()
+    names, _ = class_names(metadata, path), pixel_numbers(metadata, path)
+    if names and len(names) != network.spec.classes:
+        problem = f"{len(names)} class names are not those of a network of {network.spec.classes} classes."
+        raise UserError(f"{path}: classes", problem, do="Save it again.")
+    return network, metadata
+
+
+def class_names(metadata: Mapping[str, str], where: str | Path = "model file") -> tuple[str, ...]:
+    """The class names that a file's metadata hold, in the order of the logits; none where they hold none.
+
+    Raises UserError where they are damaged, or two classes have one name.
+    """
+    try:
+        names = json.loads(metadata.get("classes", "[]"))
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) and name.strip() for name in names):
+        raise UserError(f"{where}: classes", "its class names are damaged: a list of names should be here.")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise UserError(f"{where}: classes", f'"{twice[0]}" is the name of two classes.')
+    return tuple(names)
+
+
+def pixel_numbers(
+    metadata: Mapping[str, str], where: str | Path = "model file"
+) -> tuple[tuple[float, ...], tuple[float, ...]] | None:
+    """Mean and standard deviation of red, green and blue (of pixels between 0 and 1) that a file's metadata hold.
+
+    None where they hold none. Raises UserError where they are no such numbers.
+    """
+    if PIXELS not in metadata:
+        return None
+    try:
+        values = json.loads(metadata[PIXELS])
+        mean, std = (tuple(map(float, values[key])) for key in ("mean", "std"))
+        if not (len(mean) == len(std) == CHANNELS and all(0 <= value <= 1 for value in mean)):
+            raise ValueError("a mean that is not three numbers from 0 to 1")
+        if not all(LEAST_DEVIATION <= value <= LARGEST_DEVIATION for value in std):
+            raise ValueError("a deviation that pixels from 0 to 1 cannot have")
+        return mean, std
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise UserError(f"{where}: {PIXELS}", f"the pixel statistics are damaged ({error}).") from None
+
+
+def unsound(state: Mapping[str, Tensor]) -> str:
+    """What no training leaves in its tensors: values that are not finite, a variance below 0, weights that are no
+    floating-point numbers. The first of it as "NAME: …", "" where there is nothing."""
+    for name, tensor in state.items():
+        kind = name.rpartition(".")[2]
+        if not tensor.is_floating_point():
+            if kind in WEIGHTS:
+                return f"{name}: weights should be floating-point numbers, and these are {tensor.dtype}"
+            continue
+        values = tensor.float() if tensor.element_size() < 2 else tensor  # few operators know the smallest type
+        if bad := int((~torch.isfinite(values)).sum()):
+            return f"{name}: {bad} of {tensor.numel()} values are not finite"
+        if kind == VARIANCE and (values < 0).any():
+            return f"{name}: a variance is below 0"
+    return ""
+
+
+def require_sound(path: Path, state: Mapping[str, Tensor]) -> None:
+    """Raises UserError where tensors are ``unsound``."""
+    if problem := unsound(state):
+        name, _, what = problem.partition(": ")
+        raise UserError(f"{path}: {name}", f"{what}.", do="Copy or save the file again, or train again.")
 
 
 def require_version(path: Path, metadata: Mapping[str, str], newest: int) -> None:
@@ -128,10 +200,12 @@ def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+            state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
     except (SafetensorError, OSError) as error:
         problem = f"it is not a complete safetensors file ({error})."
         raise UserError(str(path), problem, do="Copy or save it again.") from error
+    require_sound(path, state)
+    return state, metadata or {}
 
 
 def require_file(path: Path) -> None:
@@ -172,6 +246,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if foreign:
         raise UserError(str(path), f"a state dict holds tensors alone, and these entries are none: {listed(foreign)}.")
     require_stored(path, content)
+    require_sound(path, content)
     return dict(content)
 
 
@@ -364,7 +439,7 @@ def from_torchvision_enum(named: str) -> WeightSource:
         ) from error  # fmt: skip
     spec, canonical = identify(state, named)
     preset = weights.transforms()
-    metadata = {"pixel_statistics": json.dumps({"mean": list(preset.mean), "std": list(preset.std)})}
+    metadata = {PIXELS: json.dumps({"mean": list(preset.mean), "std": list(preset.std)})}
     spec = replace(spec, resolution=int(preset.crop_size[0]))
     licence = "torchvision's weights: BSD-3-Clause code, trained on ImageNet (terms of ImageNet apply)"
     return WeightSource(str(weights), spec, canonical, digest(state), metadata, licence)

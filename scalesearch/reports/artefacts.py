@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from scalesearch.design.family import Member, family
-from scalesearch.files import inert, write_bytes
+from scalesearch.files import inert, write_files
 from scalesearch.reports import tables, words
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
@@ -46,9 +46,7 @@ def write_report(folder: Path, record: Record, rates: Rates = NO_RATES) -> tuple
             artefacts[f"{figure.name}.{kind}"] = rendered(drawn, kind)
     artefacts["report.md"] = report_markdown(record, members, figures, rates).encode()
     artefacts["report.html"] = report_page(record, members, figures, rates).encode()
-    for name, content in artefacts.items():
-        write_bytes(folder / name, content)
-    return tuple(folder / name for name in artefacts)
+    return write_files(folder, artefacts)
 
 
 def family_members(record: Record) -> tuple[Member, ...]:
@@ -60,9 +58,7 @@ def family_members(record: Record) -> tuple[Member, ...]:
 def write_transfer(folder: Path, verification: Verification) -> Path:
     """Writes a verification's figure, transfer.png and transfer.svg, into its folder; the first."""
     figure = transfer_figure(verification)
-    for kind in KINDS[:2]:
-        write_bytes(folder / f"transfer.{kind}", rendered(figure, kind))
-    return folder / "transfer.png"
+    return write_files(folder, {f"transfer.{kind}": rendered(figure, kind) for kind in KINDS[:2]})[0]
 
 
 def results_csv(rows: Sequence[Row]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from scalesearch.files import write_bytes
+from scalesearch.files import write_files
 from scalesearch.reports import words
 from scalesearch.reports.artefacts import KINDS
 from scalesearch.reports.figures.accuracy import runs_figure
@@ -44,9 +44,7 @@ def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_
     lines = [f"# {words.plain(title)}", told, *map(section_markdown, parts), "## Reproduce", *typed]
     page = rendered_page("comparison.html", title=title, verdict=told, sections=parts, commands=commands)
     artefacts |= {"comparison.md": ("\n\n".join(lines) + "\n").encode(), "comparison.html": page.encode()}
-    for name, content in artefacts.items():
-        write_bytes(folder / name, content)
-    return tuple(folder / name for name in artefacts)
+    return write_files(folder, artefacts)
 
 
 def asked(record: Record) -> dict[str, str]:

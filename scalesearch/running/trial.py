@@ -108,7 +108,8 @@ def _train(
     epochs, steps = training_epochs(
         arrays, config.batch_size, seed=config.seed, augment=setting.augment, statistics=statistics, device=device
     )
-    task, watcher = Task(epochs, steps, classification_loss(config)), Watcher(step=lambda *_: beat(), note=note)
+    task = Task(epochs, steps, classification_loss(config), rest=epochs)
+    watcher = Watcher(step=lambda *_: beat(), note=note)
     began = time.perf_counter()
     history = fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=job.trial.until)
     earlier = sum(record.seconds for record in history[job.since :]) - (time.perf_counter() - began)

@@ -22,7 +22,7 @@ from scalesearch.design.cost import EXPONENT
 from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coefficients
 from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
-from scalesearch.files import load, write_json
+from scalesearch.files import load, together, write_json
 from scalesearch.study.allocation import forecast
 from scalesearch.study.plan import SearchPlan, networks
 from scalesearch.study.posterior import Posterior
@@ -433,9 +433,10 @@ def recommend(
 
 
 def write_answer(folder: Path, answer: Answer, recommendation: Recommendation) -> None:
-    """Writes ``winners.json`` and ``coefficients.json`` into a run's folder, each atomically."""
-    write_json(folder / ANSWER_FILE, {"format": FORMAT, **asdict(answer)})
-    write_json(folder / RECOMMENDATION_FILE, {"format": FORMAT, **asdict(recommendation)})
+    """Writes ``winners.json`` and ``coefficients.json`` into a run's folder, both or neither."""
+    with together(folder) as temporary:
+        write_json(temporary / ANSWER_FILE, {"format": FORMAT, **asdict(answer)})
+        write_json(temporary / RECOMMENDATION_FILE, {"format": FORMAT, **asdict(recommendation)})
 
 
 def read_answer(folder: Path) -> Answer | None:

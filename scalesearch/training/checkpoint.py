@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import require_regular, write_bytes
+from scalesearch.nets.weights import unsound
 from scalesearch.study.config import LATER, TrainConfig, is_number
 from scalesearch.training.distributed import ranks
 from scalesearch.training.history import EpochRecord, History, best_epoch, exhausted
@@ -30,10 +31,12 @@ FORMAT = 2
 READABLE = (1, FORMAT)  # 1: written between epochs only
 HEADER = "scalesearch.training"
 LATER_DEFAULTS = {name: getattr(TrainConfig(epochs=1), name) for name in LATER}
+NEVER_NEGATIVE = ("step", "exp_avg_sq")
 OPTIMIZER_STATE = {"adamw": ("step", "exp_avg", "exp_avg_sq"), "sgd": ("momentum_buffer",)}
 START_ANEW = "Remove the file, or name another one, to train from the start."
 MOST_SHARE = 0.02  # of the time may go into writing checkpoints
-WITHIN_SECONDS = 20.0  # nothing is written sooner than this after the start, nor an epoch interrupted after a writing
+FIRST_SECONDS = 2.0  # nothing is written sooner than this after the start: a short training writes its end alone
+WITHIN_SECONDS = 20.0  # between writings in the middle of an epoch, once a training has gone on for as long
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,11 +72,15 @@ class CheckpointState:
 
 
 class SaveClock:
-    """Says when to write next: when the last writing is 50 times its own duration ago."""
+    """Says when to write next: when the last writing is 50 times its own duration ago.
+
+    The first one comes early and those within an epoch at growing distances, so that a training that is killed again
+    and again comes to its end: every life but the shortest adds to it, and where writing is quick half of it at least.
+    """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
-        self._now, self._last = now, now()
-        self._next = self._last + WITHIN_SECONDS  # a short training writes its end alone
+        self._now, self._began = now, now()
+        self._last, self._next = self._began, self._began + FIRST_SECONDS
 
     def due(self) -> bool:
         """Whether it is time, at the end of an epoch."""
@@ -81,7 +88,8 @@ class SaveClock:
 
     def due_within(self) -> bool:
         """Whether it is time, in the middle of an epoch."""
-        return self.due() and self._now() - self._last >= WITHIN_SECONDS
+        lived = self._last - self._began
+        return self.due() and self._now() - self._last >= min(WITHIN_SECONDS, max(FIRST_SECONDS, lived))
 
     @contextmanager
     def saving(self) -> Iterator[None]:
@@ -227,6 +235,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
         there = part(tensors, f"{kind}.")
         if odd := sorted(expected.keys() ^ there.keys()):
             raise ValueError(f"{kind}.{odd[0]} is missing or has no place")
+        if problem := unsound(there):
+            raise ValueError(f"{kind}.{problem}")
         for name, tensor in there.items():
             if (tensor.shape, tensor.dtype) != (expected[name].shape, expected[name].dtype):
                 raise ValueError(f"{kind}.{name} of another shape or type")
@@ -240,6 +250,8 @@ def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:
         for name, tensor in state.items():
             if tensor.dtype != torch.float32 or tensor.shape not in (parameter.shape, torch.Size()):
                 raise ValueError(f"optimizer.{index}.{name} of another shape or type")
+            if not torch.isfinite(tensor).all() or (name in NEVER_NEGATIVE and (tensor < 0).any()):
+                raise ValueError(f"optimizer.{index}.{name} holds what no step leaves there")
 
 
 def _damaged(path: Path, error: Exception) -> UserError:

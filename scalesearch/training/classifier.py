@@ -23,15 +23,15 @@ from scalesearch.errors import UserError
 from scalesearch.files import write_json, write_text
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, save_network
+from scalesearch.nets.weights import WeightSource, class_names, save_network
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks
-from scalesearch.training.evaluation import Evaluation, evaluate
+from scalesearch.training.evaluation import Evaluation, evaluate, require_finite
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues
 from scalesearch.training.loop import Task
-from scalesearch.training.model_file import class_names, metadata_of, model_card, statistics_of
+from scalesearch.training.model_file import metadata_of, model_card, statistics_of
 from scalesearch.training.preflight import Finding, preflight
 from scalesearch.training.recipe import Recipe
 from scalesearch.training.sections import reset_tail
@@ -128,22 +128,21 @@ def finetune(
     """
     network, statistics, config, spec = start.network, start.statistics, recipe.config, start.network.spec
 
-    def finish(_: History, last: EpochRecord) -> dict[str, Any]:
+    def finish(_: History, last: EpochRecord, folder: Path) -> dict[str, Any]:
         test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
         metadata = metadata_of(statistics, str(provenance.get("data_argument", "")))
         save_network(folder / MODEL_FILE, network, metadata, data.classes)
-        return {
+        values = {
             "model": spec.name, "macs": cost(spec).macs, "params": cost(spec).params, "resolution": spec.resolution,
             "data": data.source.name, "source_digest": data.source.digest, "classes": list(data.classes),
             "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
             "start": "scratch", **recipe.to_dict(), "processes": ranks().count, "validation": last.metrics,
             "test": report(test), **provenance,
         }  # fmt: skip
+        write_text(folder / CARD_FILE, model_card({**values, "config": config.to_dict()}))
+        return values
 
-    metrics = carry_out(network, task_of(start, data, recipe, device), config, folder, device, watcher, finish)
-    if ranks().first:
-        write_text(folder / CARD_FILE, model_card(metrics))
-    return metrics
+    return carry_out(network, task_of(start, data, recipe, device), config, folder, device, watcher, finish)
 
 
 def task_of(start: Start, data: Dataset, recipe: Recipe, device: torch.device) -> Task:
@@ -164,7 +163,7 @@ def task_of(start: Start, data: Dataset, recipe: Recipe, device: torch.device) -
         result = evaluate(network, _whole(validation, statistics, device), precision=config.precision)
         return {"top1": result.top1, "loss": result.loss}
 
-    return Task(batches, steps, classification_loss(config, weights), judge)
+    return Task(batches, steps, classification_loss(config, weights), judge, batches)
 
 
 def inherited(source: WeightSource, plan: TransferPlan) -> dict[str, Any]:
@@ -192,7 +191,9 @@ def evaluate_model(
         raise UserError("--data", problem, do="Give the data that the model was trained for.")
     arrays = data.parts[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return evaluate(network, _whole(arrays, statistics_of(metadata), device))
+    evaluation = evaluate(network, _whole(arrays, statistics_of(metadata), device))
+    require_finite(evaluation.probabilities)
+    return evaluation
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -231,4 +231,12 @@ def _probabilities(
     with autocast(device, "auto"):
         logits = network(normalised(images, statistics))
     shares: npt.NDArray[np.float32] = logits.float().softmax(1).cpu().numpy()
+    require_finite(shares)
     return shares
+
+
+def require_finite(probabilities: npt.NDArray[np.float32]) -> None:
+    """Raises UserError where a network's outputs are no numbers."""
+    if bad := int((~np.isfinite(probabilities)).any(axis=tuple(range(1, probabilities.ndim))).sum()):
+        problem = f"its outputs for {bad} of {len(probabilities)} images are not finite."
+        raise UserError("model", problem, do="Its weights are damaged, or training diverged: train again.")

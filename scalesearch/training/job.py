@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, write_json
+from scalesearch.files import PUBLIC, read_json, together, write_json
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.distributed import of_first, ranks
 from scalesearch.training.history import EpochRecord, History, Watcher, best_epoch
@@ -16,6 +16,7 @@ from scalesearch.training.loop import Task, fit
 
 MODEL_FILE, CHECKPOINT_FILE, METRICS_FILE = "model.safetensors", "checkpoint.safetensors", "metrics.json"
 TRAINING_FILE = "training.json"  # what a folder's training is on
+Finish = Callable[[History, EpochRecord, Path], dict[str, Any]]
 
 
 def continues(folder: Path) -> bool:
@@ -52,13 +53,15 @@ def _flat(values: Mapping[str, Any], before: str = "") -> Iterator[tuple[str, An
 
 def carry_out(
     network: nn.Module, task: Task, config: TrainConfig, folder: Path, device: torch.device, watcher: Watcher,
-    finish: Callable[[History, EpochRecord], dict[str, Any]],
+    finish: Finish, mode: int = PUBLIC,
 ) -> dict[str, Any]:  # fmt: skip
-    """Trains to the end, from the folder's checkpoint where there is one, and writes ``metrics.json``.
+    """Trains to the end, from the folder's checkpoint where there is one, and writes what comes of it, all or none.
 
     Args:
-        finish: given the history and the record of the epoch whose weights are kept, writes the model file and says
-            what the metrics hold besides settings and history; called in the first process alone.
+        finish: given the history, the record of the epoch whose weights are kept, and a folder, writes the model file
+            and others there, and says what ``metrics.json`` holds besides settings and history; called in the first
+            process alone.
+        mode: who may read and write the files (see ``files.atomic``).
 
     Returns:
         what ``metrics.json`` holds, in every process.
@@ -69,6 +72,7 @@ def carry_out(
     if ranks().first:
         last = history[best_epoch(history)] if config.patience else history[-1]
         records = [record.to_dict() for record in history]
-        metrics = {**finish(history, last), "config": config.to_dict(), "history": records}
-        write_json(folder / METRICS_FILE, metrics)
+        with together(folder, mode, METRICS_FILE) as temporary:
+            metrics = {**finish(history, last, temporary), "config": config.to_dict(), "history": records}
+            write_json(temporary / METRICS_FILE, metrics)
     return of_first(metrics)

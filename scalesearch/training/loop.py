@@ -1,8 +1,9 @@
 """The one training loop, for classification and embeddings: loss, batches and evaluation are passed in."""
 
+import itertools
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -50,12 +51,21 @@ class Task:
         steps: how many batches that is, at least 1.
         loss: (outputs in float32, labels) → scalar, the mean over the batch.
         evaluate: called after each epoch with the network, or its average; its numbers are kept in the record.
+        rest: (epoch, steps done) → the batches that are left of it; without it those done are drawn, too, and passed
+            over, which takes the time of reading them when a training goes on in the middle of a long epoch.
     """
 
     batches: Batches
     steps: int
     loss: Loss
     evaluate: Callable[[nn.Module], Mapping[str, float]] | None = None
+    rest: Callable[[int, int], Iterable[tuple[Tensor, Tensor]]] | None = None
+
+    def after(self, epoch: int, done: int) -> Iterator[tuple[int, tuple[Tensor, Tensor]]]:
+        """The batches of an epoch after ``done`` steps, with their numbers."""
+        if done and self.rest is not None:
+            return enumerate(self.rest(epoch, done), done)
+        return itertools.islice(enumerate(self.batches(epoch)), done, None)
 
 
 def fit(
@@ -65,11 +75,11 @@ def fit(
     """Train ``network`` in place; afterwards it holds the averaged weights where ``config.ema_decay`` is set, and those
     of the best epoch where ``config.patience`` is.
 
-    With a checkpoint file the state is kept after epochs and within long ones (so seldom that it costs under 2 % of the
-    time), and the same call continues from it: on the CPU, with as many threads, bit for bit as if it had never
-    stopped. Each epoch draws its randomness from (seed, epoch) alone; torch's own random state is as before when this
-    returns. In several processes (see ``distributed``) each is given its share of every batch; the first one evaluates
-    and writes.
+    With a checkpoint file the state is kept, first after two seconds and then, between epochs and within them, so
+    seldom that it costs under 2 % of the time, and the same call continues from it: on the CPU, with as many threads,
+    bit for bit as if it had never stopped. Each epoch draws its randomness from (seed, epoch) alone; torch's own random
+    state is as before when this returns. In several processes (see ``distributed``) each is given its share of every
+    batch; the first one evaluates and writes.
 
     Args:
         until: epochs after which to pause, at most ``config.epochs``, whose schedule stays as it is: with a checkpoint
@@ -131,11 +141,9 @@ def train_epoch(
     losses = list(left.losses) if left else []
     unread: list[Tensor] = []
     index, before, began = -1, left.seconds if left else 0.0, time.perf_counter()
-    for index, (images, labels) in enumerate(task.batches(epoch)):
+    for index, (images, labels) in task.after(epoch, len(losses)):
         if index == task.steps:
             raise wrong_length(epoch, "more", task.steps)
-        if left and index < len(left.losses):
-            continue
         if left and index == len(left.losses):
             set_random_states(left.random, device)
         step = epoch * task.steps + index

@@ -1,17 +1,15 @@
 """What a model file says besides its weights, and the model card beside it."""
 
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
-from scalesearch.errors import UserError
+from scalesearch.nets.weights import PIXELS, pixel_numbers
 from scalesearch.units import show_count, show_interval, show_percent
 
 DATA = "data_argument"  # what was given as --data
-PIXELS = "pixel_statistics"  # key of the file's metadata: how images were normalised
 
 
 def metadata_of(statistics: PixelStatistics, data_argument: str) -> dict[str, str]:
@@ -19,29 +17,13 @@ def metadata_of(statistics: PixelStatistics, data_argument: str) -> dict[str, st
     return {PIXELS: json.dumps(asdict(statistics)), DATA: data_argument}
 
 
-def statistics_of(metadata: dict[str, str]) -> PixelStatistics:
-    """The normalisation noted in a model file's metadata; ImageNet's where none is."""
-    if PIXELS not in metadata:
+def statistics_of(metadata: Mapping[str, str]) -> PixelStatistics:
+    """The normalisation noted in a model file's metadata; ImageNet's where none is. Raises UserError where damaged."""
+    numbers = pixel_numbers(metadata)
+    if numbers is None:
         return IMAGENET_STATISTICS
-    try:
-        values = json.loads(metadata[PIXELS])
-        mean, std = ([float(value) for value in values[key][:3]] for key in ("mean", "std"))
-        if not all(abs(value) < math.inf for value in (*mean, *std)) or min(std) <= 0:
-            raise ValueError("no finite numbers")
-        return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
-    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError) as error:
-        raise UserError("model file", f"its {PIXELS} are damaged ({error}).") from None
-
-
-def class_names(metadata: dict[str, str]) -> tuple[str, ...]:
-    """Class names noted in a model file's metadata. Raises UserError where they are damaged."""
-    try:
-        names = json.loads(metadata.get("classes", "[]"))
-    except (ValueError, RecursionError):
-        names = None
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise UserError("model file", "its class names are damaged.")
-    return tuple(names)
+    mean, std = numbers
+    return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
 
 
 SETTINGS = ("strategy", "epochs", "batch_size", "optimizer", "lr", "body_lr_ratio", "label_smoothing", "seed")

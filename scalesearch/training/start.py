@@ -12,9 +12,9 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.reconstruct import images_needed, reconstruct
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource
+from scalesearch.nets.weights import WeightSource, class_names
 from scalesearch.study.config import TrainConfig
-from scalesearch.training.model_file import class_names, statistics_of
+from scalesearch.training.model_file import statistics_of
 
 UNSEEN_EPOCH = 1 << 30  # crops that no epoch of the training draws
 SETTLED = 10.0  # time constants that running statistics are given

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 from scalesearch.cli.grouped import first
-from scalesearch.cli.shell import interruptible, set_verbosity
+from scalesearch.cli.interruption import interruptible
+from scalesearch.cli.shell import set_verbosity
 from scalesearch.data.places import cache_root
 from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
@@ -216,6 +218,50 @@ def test_a_batch_systems_signal_is_taken_as_ctrl_c() -> None:
     with pytest.raises(RunInterruptedError):
         work()
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_a_module_is_imported_whole_before_a_signal_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "half_way.py").write_text("import signal\nsignal.raise_signal(signal.SIGTERM)\nwhole = True\n")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def work() -> None:
+        with interruptible():
+            import_module("half_way")
+            time.sleep(10)
+
+    with pytest.raises(RunInterruptedError):
+        work()
+    assert sys.modules.pop("half_way").whole
+
+
+def test_what_a_library_makes_of_a_signal_is_taken_as_the_signal() -> None:
+    def work(made: BaseException) -> None:
+        with interruptible():
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            except KeyboardInterrupt:
+                raise made from None
+
+    for made in (RuntimeError("an operator failed"), SystemExit(130)):
+        with pytest.raises(RunInterruptedError):
+            work(made)
+    with pytest.raises(SystemExit):  # it came to its end all the same
+        work(SystemExit(0))
+
+
+def test_a_batch_systems_signal_while_estimating_is_one_sentence(image_folder: MakeFolder, tmp_path: Path) -> None:
+    command = ("grid", "--space", "mbconv_small", "--data", str(image_folder()), "--target-flops", "1.5M", "--dry-run")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scalesearch", *command], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("Selection sees"):  # the last line before the estimate
+            break
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode, errors.strip()) == (130, str(RunInterruptedError()))
 
 
 def test_a_stream_without_greek_letters_is_written_to_all_the_same() -> None:

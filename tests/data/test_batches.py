@@ -205,6 +205,19 @@ def test_torchvisions_augmentation_follows_from_seed_and_epoch_alone() -> None:
     assert torch.allclose(labels.sum(1), torch.ones(8))
 
 
+@pytest.mark.parametrize("augment", [Augment(), STRONG])
+def test_batches_that_are_done_are_passed_over_and_the_rest_is_the_same(augment: Augment) -> None:
+    epochs, steps = training_epochs(
+        images_of(40, 16), 8, seed=0, augment=augment, statistics=IMAGENET_STATISTICS, device=CPU, classes=40
+    )
+    whole = list(epochs(2))
+    for done in range(steps + 1):
+        rest = list(epochs(2, done))
+        for (images, labels), (expected, expected_labels) in zip(rest, whole[done:], strict=True):
+            assert torch.equal(images, expected)
+            assert torch.equal(labels, expected_labels)
+
+
 @pytest.mark.parametrize("change", [{"randaugment": 15}, {"erasing": 1.0}])
 def test_each_augmentation_changes_images_and_not_labels(change: dict[str, float]) -> None:
     def first(augment: Augment) -> tuple[torch.Tensor, torch.Tensor]:

@@ -36,5 +36,7 @@ def test_a_mistyped_name_gets_a_suggestion(typed: str, suggested: str) -> None:
 def test_an_unknown_name_and_a_missing_path() -> None:
     with pytest.raises(UserError, match=r"write \./qqqqqqq"):
         open_source("qqqqqqq")
+    with pytest.raises(UserError):
+        open_source("x" * 3000)  # a name that no file can have
     with pytest.raises(UserError, match="no such folder"):
         open_source("./glyphs")

@@ -266,6 +266,9 @@ DAMAGED: dict[str, dict[str, Any]] = {
     "high above 1": {"high": 1.1}, "high not finite": {"high_next": INF}, "low above high": {"low": 0.9, "high": 0.1},
     "next low above high": {"low_next": 0.9, "high_next": 0.1}, "one photo": {"photos": 1}, "no people": {"people": 0},
     "more people than photos": {"people": 6}, "worth nothing": {"effective": 0.0}, "worth more": {"effective": 5.1},
+    "another distance": {"distance": 0.5}, "another rate asked for": {"fpir": 0.9}, "another rate": {"expected": 0.5},
+    "another interval": {"low": 0.0}, "of members": {"basis": "members"},
+    "whole numbers": {"strangers": np.arange(5) // 2},
     "another basis": {"basis": "hope"}, "text for a number": {"distance": "0.5"}, "a field more": {"confidence": 0.9},
     "longer embeddings": {"embeddings": scaled(6, 1.1)}, "shorter embeddings": {"embeddings": scaled(6, 0.9)},
     "embeddings of 0": {"embeddings": scaled(6, 0)}, "embeddings of NaN": {"embeddings": scaled(6, NAN)},
@@ -298,7 +301,7 @@ def test_damaged_galleries_are_refused(
 def test_the_gallery_that_they_were_made_of_is_sound(
     cli: Cli, tmp_path: Path, sound: tuple[dict[str, np.ndarray], dict[str, str]]
 ) -> None:
-    path = rewritten(tmp_path / "g.safetensors", sound, names=["Ann", "Bo", "Çelik"], distance=0.5)
+    path = rewritten(tmp_path / "g.safetensors", sound, names=["Ann", "Bo", "Çelik"])
     ended = cli("faces", "list", "--gallery", path)
     assert ended.code == 0, ended.err
     assert "Çelik" in ended.out

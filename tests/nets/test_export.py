@@ -1,5 +1,6 @@
 """What is exported is run by the programs it is for."""
 
+import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -97,12 +98,14 @@ def test_a_resnet_of_other_widths_goes_everywhere_but_to_torchvision(tmp_path: P
 
 
 def test_a_file_with_other_logits_is_not_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def write(network: nn.Module, path: Path, metadata: object) -> None:
+    def encode(network: nn.Module, suffix: str, metadata: object) -> bytes:
         other = dict(network.state_dict())
         other["classifier.1.bias"] = other["classifier.1.bias"] + 1
-        torch.save(other, path)
+        content = io.BytesIO()
+        torch.save(other, content)
+        return content.getvalue()
 
-    monkeypatch.setitem(module.WAYS, "torchvision", (write, module.WAYS["torchvision"][1]))
+    monkeypatch.setitem(module.WAYS, "torchvision", (encode, module.WAYS["torchvision"][1]))
     with pytest.raises(UserError, match="logits that differ by"):
         export(trained(B0), tmp_path / "m.pth", "torchvision", {})
     assert list(tmp_path.iterdir()) == []

@@ -24,12 +24,16 @@ from pathlib import Path
 from typing import Any
 
 from tests import postgres
+from tests.stress import commands
 from tests.stress.kills import ROOT, comparable, images
 
 SEARCH = (
     "grid", "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--epochs", "4", "--exhaustive",
     "--seeds", "2", "--batch-size", "8", "--lr", "0.01", "--yes",
 )  # fmt: skip
+
+
+RESTARTS = 4  # of the server, in one search
 
 
 class CannotInjectError(Exception):
@@ -67,10 +71,14 @@ class Site:
     expected: Any = None
     environment: dict[str, str] = field(default_factory=dict)
 
-    def start(self, run: Path, *more: str, data: Path | None = None, **popen: Any) -> "subprocess.Popen[str]":
+    def start(
+        self, run: Path, *more: str, data: Path | None = None, before: str = "", **popen: Any
+    ) -> "subprocess.Popen[str]":  # fmt: skip
+        """A search; ``before`` it Python does something else."""
         images = str(data or self.data)
         where = ("--jobs", str(self.jobs), "--data", images, "--run", str(run))
-        command = [sys.executable, "-m", "scalesearch", *SEARCH, *where, *more]
+        entry = ["-c", f"{before}\nfrom scalesearch.cli.entry import run\nrun()"] if before else ["-m", "scalesearch"]
+        command = [sys.executable, *entry, *SEARCH, *where, *more]
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "SCALESEARCH_CACHE": str(self.folder / "cache"), **self.environment,
@@ -128,6 +136,49 @@ def full_disk(site: Site) -> str:
         return wrong or site.mended(disk / "run")
 
 
+def full_disk_of_writers(site: Site) -> str:
+    """The disk is full when a command that writes files begins; then there is space again, and it writes them."""
+    with small_disk(site.folder / "written", 64) as disk:
+        place, wrong = commands.prepare(disk / "site"), []
+        for name, writer in commands.WRITERS.items():
+            if (done := _written(place, writer)).code != 0:
+                wrong.append(f"{name}: {done.err[-300:]}")
+                continue
+            whole = commands.contents(place, writer)
+            old = commands.put_old(place, name, whole)
+            for left in (0, 2, 24):  # pages of 4 kB
+                _fill(disk / "ballast", left * 4096)
+                ended = _written(place, writer)
+                (disk / "ballast").unlink()
+                right = whole if ended.code == 0 else old
+                if (ended.code and ended.complaint()) or commands.contents(place, writer) != right:
+                    wrong.append(f"{name}, {left} pages: {ended.complaint() or 'other files'}")
+                if commands.leftovers(place):
+                    wrong.append(f"{name}, {left} pages: left {commands.leftovers(place)}")
+                old = commands.put_old(place, name, whole)
+            if (again := _written(place, writer)).code != 0 or commands.contents(place, writer) != whole:
+                wrong.append(f"{name}, with space again: {again.err[-300:] or 'other files'}")
+        return "; ".join(wrong)
+
+
+def _written(place: Path, writer: commands.Writer) -> CommandResult:
+    ended = subprocess.run(
+        [sys.executable, "-m", "scalesearch", *writer.arguments], cwd=place, capture_output=True, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCALESEARCH_CACHE": str(place / "cache")}, timeout=300,
+        check=False,
+    )  # fmt: skip
+    return CommandResult(ended.returncode, ended.stdout, ended.stderr)
+
+
+def _fill(ballast: Path, left: int) -> None:
+    """Writes until the disk is full but for ``left`` bytes."""
+    with ballast.open("wb", buffering=0) as file:
+        with contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(4096))
+        file.truncate(max(0, file.tell() - left))
+
+
 def full_cache(site: Site) -> str:
     """The disk of the decoded images is full."""
     with small_disk(site.folder / "small-cache", 1) as disk:
@@ -152,9 +203,7 @@ def disk_fills_later(site: Site) -> str:
     with small_disk(site.folder / "filling", 8) as disk:
         process = site.start(disk / "run")
         first_row(disk / "run", process)
-        with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
-            while True:
-                ballast.write(bytes(4096))
+        _fill(disk / "ballast", 0)
         out, err = process.communicate(timeout=300)
         wrong = CommandResult(process.returncode, out, err).complaint(str(disk))
         (disk / "ballast").unlink()
@@ -233,6 +282,40 @@ def server_crash(site: Site) -> str:
         return site.mended(run, "--storage", server.url)
 
 
+def server_restarts(site: Site) -> str:
+    """PostgreSQL is restarted several times while the search runs."""
+    with _server() as server:
+        run = site.folder / "restarted"
+        process = site.start(run, "--storage", server.url)
+        first_row(run, process)
+        restarts = 0
+        while process.poll() is None and restarts < RESTARTS:
+            server.stop("fast" if restarts % 2 else "immediate")
+            time.sleep(1)
+            server.start()
+            restarts += 1
+            time.sleep(3)
+        out, err = process.communicate(timeout=300)
+        if process.returncode != 0 or restarts < 2:
+            return f"exit code {process.returncode} after {restarts} restarts: {out[-300:]} {err[-300:]}"
+        return site.mended(run, "--storage", server.url)
+
+
+def other_versions(site: Site) -> str:
+    """A second coordinator of another version: with the same ledger it helps, with another format it is refused."""
+    with _server() as server:
+        run, shared = site.folder / "versions", ("--storage", server.url)
+        first = site.start(run, *shared)
+        first_row(run, first)
+        newer = site.run(site.folder / "newer", *shared, before="import scalesearch.running.ledger as l; l.FORMAT += 1")
+        wrong = newer.complaint("format", "this version reads")
+        helper = site.run(site.folder / "helper", *shared, before="import scalesearch; scalesearch.__version__ = '9.9'")
+        first.communicate(timeout=300)
+        if not wrong and (helper.code or comparable(site.folder / "helper") != site.expected):
+            wrong = f"the helper: {helper.err[-300:] or 'another table than undisturbed'}"
+        return wrong or site.mended(run, *shared)
+
+
 def server_away(site: Site) -> str:
     """PostgreSQL is not there when the search begins."""
     with _server() as server:
@@ -266,8 +349,9 @@ def _server() -> Iterator[postgres.Server]:
 
 
 FAULTS: tuple[Callable[[Site], str], ...] = (
-    full_disk, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated, second_process, images_gone,
-    damaged_study, server_crash, server_away, server_full,
+    full_disk, full_disk_of_writers, full_cache, read_only_folder, disk_fills_later, files_too_large, terminated,
+    second_process, images_gone, damaged_study, server_crash, server_restarts, server_away, server_full,
+    other_versions,
 )  # fmt: skip
 
 

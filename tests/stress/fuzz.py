@@ -26,6 +26,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.stress.ledger import LEDGER
+from tests.stress.meaning import MEANING
 from tests.stress.targets import PLANTED, TARGETS, Feed, Target
 
 SECONDS = float(os.environ.get("SCALESEARCH_FUZZ_SECONDS", "10"))  # for one input
@@ -116,7 +117,7 @@ def _judged(error: Exception) -> tuple[str, str]:
 def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     """Feeds inputs ``first`` to ``last - 1``: a line of JSON each in ``results``, its number before in ``progress``."""
     sys.setrecursionlimit(1000)
-    targets = {**EVERY, **PLANTED}
+    targets = {**EVERY, **MEANING, **PLANTED}
     target = targets[name]
     originals = [path.read_bytes() for path in sorted((folder / "originals").iterdir())]
     work = Path(tempfile.mkdtemp(dir=folder))
@@ -124,8 +125,8 @@ def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     signal.signal(signal.SIGALRM, _ring)
     path = folder / f"input{target.suffix}"
     path.write_bytes(originals[0])
-    for _ in range(2 if name in EVERY else 0):  # imports and pools count as the start
-        kind, message = judge(feed, path)
+    for _ in range(0 if name in PLANTED else 2):  # imports and pools count as the start
+        kind, message = judge(feed, path, START_SECONDS)
         if kind != "accepted":
             raise RuntimeError(f"{name}: the original is not accepted: {message}")
     start = _status("VmSize")
@@ -260,7 +261,8 @@ def campaign(inputs: int, seed: int, targets: Mapping[str, Target], kept: Path |
             print(_line(name, tally), flush=True)
             originals = [path.read_bytes() for path in sorted((folder / "originals").iterdir())]
             for finding in tally.findings:
-                print(f"  FINDING seed {seed}, input {finding.number}: {finding.what.strip()}", flush=True)
+                told = finding.what.strip()[-LONGEST_MESSAGE:]
+                print(f"  FINDING seed {seed}, input {finding.number}: {told}", flush=True)
                 if kept is not None:
                     kept.mkdir(parents=True, exist_ok=True)
                     file = kept / f"{zlib.crc32(name.encode()):08x}-seed{seed}-{finding.number}{targets[name].suffix}"
@@ -282,6 +284,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=12_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", help="targets whose names contain this")
+    parser.add_argument("--meaning", action="store_true", help="files that are well-formed and wrong, instead")
     parser.add_argument("--planted", action="store_true", help="defects that must be found, instead")
     parser.add_argument("--keep", type=Path, default=Path("runs/fuzz"), help="folder for culprits")
     parser.add_argument("--child", nargs=5, help=argparse.SUPPRESS)
@@ -290,7 +293,7 @@ def main() -> None:
         name, first, last, seed, folder = asked.child
         child(name, int(first), int(last), int(seed), Path(folder))
         return
-    chosen = PLANTED if asked.planted else EVERY
+    chosen = PLANTED if asked.planted else MEANING if asked.meaning else EVERY
     targets = {name: target for name, target in chosen.items() if not asked.only or asked.only in name}
     print(f"{'target':22s}  inputs  accepted  refused  findings  seconds  peak MB")
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)

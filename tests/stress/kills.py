@@ -8,6 +8,7 @@ search must end with every training once, and with the table and the predictions
 """
 
 import argparse
+import atexit
 import contextlib
 import json
 import os
@@ -16,6 +17,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -40,6 +42,7 @@ from scalesearch.study.row import Row
 from tests import postgres
 
 ROOT = Path(__file__).parents[2]
+CLOCK = "SCALESEARCH_STRESS_CLOCK"  # says to coordinators that their clock is to be set
 JOBS, RETRIES = 4, 1000  # so many that none is given up
 STALLED_SECONDS, SILENT_SECONDS = 15.0, 15.0
 RACE = Race(4, 1, further=3, tolerance=0.0)
@@ -137,6 +140,24 @@ def disturb(
             process.kill()
             process.wait()
         log.close()
+
+
+def step_clock(seed: int) -> None:
+    """From now on the clock of this process is set again and again, hours back and forth, as far as it can be seen: the
+    time of day, when the machine was started, and when processes were, which follows from both."""
+    rng, steps = random.Random(seed), [random.Random(seed).uniform(-9000, 9000)]
+    now, boot, began = time.time, psutil.boot_time, psutil.Process.create_time
+
+    def step() -> None:
+        while True:
+            time.sleep(rng.uniform(0.2, 3))
+            steps.append(rng.uniform(-9000, 9000))
+
+    time.time = lambda: now() + steps[-1]
+    psutil.boot_time = lambda: boot() + steps[-1]
+    psutil.Process.create_time = lambda process: began(process) + steps[-1]
+    threading.Thread(target=step, daemon=True).start()
+    atexit.register(lambda: print(f"the clock was set {len(steps)} times", flush=True))
 
 
 def _coordinator(folder: Path, data: Path, storage: str | None, step: float, log: Any) -> subprocess.Popen[bytes]:
@@ -245,14 +266,19 @@ def campaign(
 def main() -> None:
     if sys.argv[1:2] == ["search"]:
         folder, data, storage, step = sys.argv[2:]
+        if os.environ.get(CLOCK):
+            step_clock(os.getpid())
         searched(Path(folder), Path(data), JOBS // 2 if storage else JOBS, storage or None, float(step))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--clock", action="store_true", help="set every coordinator's clock again and again, too")
     parser.add_argument("--storage", choices=("sqlite", "postgresql", "both"), default="both")
     given = parser.parse_args()
     faults = 0
+    if given.clock:
+        os.environ[CLOCK] = "1"
     for kind in ("sqlite", "postgresql") if given.storage == "both" else (given.storage,):
         with tempfile.TemporaryDirectory(prefix="kills") as folder:
             count = campaign(Path(folder), kind, given.kills, given.seed)

@@ -154,7 +154,7 @@ def galleries(folder: Path) -> list[bytes]:
 def face_models(folder: Path) -> list[bytes]:
     """An embedder as ``faces fit`` writes it."""
     network = embedder(build(small_spec(6), seed=0))
-    card = Card("small", 32, IMAGENET_STATISTICS, CLOSE, "ours", "a test", 0.5)
+    card = Card("small", 16, IMAGENET_STATISTICS, CLOSE, "ours", "a test", 0.5)
 
     def write(path: Path) -> object:
         return save_model(path, network, card, crop=False, trained_on=["a"], facts={"people": 3})

@@ -1,5 +1,8 @@
+import contextlib
 import dataclasses
+import itertools
 import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,8 +13,10 @@ from torch import Tensor
 
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
+from scalesearch.training import checkpoint, loop
 from scalesearch.training.checkpoint import FORMAT, HEADER, SaveClock
-from scalesearch.training.history import EpochRecord, History
+from scalesearch.training.history import EpochRecord, History, Watcher
+from scalesearch.training.loop import Task
 from scalesearch.training.step import classification_loss
 from tests.training.toys import CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
 
@@ -124,6 +129,70 @@ def test_stopped_in_the_middle_of_epochs_it_continues_bit_for_bit(
     assert tensor_hash(last) == tensor_hash(whole)
     assert losses(history) == losses(expected)
     assert trained == [(epoch, step) for epoch in range(4) for step in range(STEPS)]  # no step was done twice
+
+
+class Clock:
+    """Seconds that go by when they are told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+@pytest.mark.parametrize("life_seconds", [4, 15])
+def test_a_training_that_is_killed_every_few_seconds_ends_bit_for_bit(
+    path: Path, monkeypatch: pytest.MonkeyPatch, life_seconds: int
+) -> None:
+    """Steps take a second, an epoch 40, which is longer than any life."""
+    monkeypatch.undo()
+    config, drawn, clock = dataclasses.replace(CONFIG, epochs=2), [], Clock()
+    monkeypatch.setattr(checkpoint, "SaveClock", lambda: SaveClock(clock))
+
+    def batches(epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+        return toy_batches(epoch, steps=40)
+
+    def rest(epoch: int, done: int) -> Iterator[tuple[Tensor, Tensor]]:
+        drawn.append(done)
+        return itertools.islice(batches(epoch), done, None)
+
+    def trained(network: ToyNet, file: Path | None, on_step: Callable[[int, int], None]) -> History:
+        task = Task(batches, 40, classification_loss(config), rest=rest)
+        return loop.fit(network, task, config, CPU, watcher=Watcher(step=on_step), checkpoint=file)
+
+    whole = ToyNet()
+    expected = trained(whole, None, lambda *_: None)
+    for lives in itertools.count(1):
+        began, last = clock.seconds, ToyNet(seed=lives if path.exists() else 0)
+
+        def on_step(epoch: int, step: int, began: float = began) -> None:
+            clock.seconds += 1
+            if clock.seconds - began >= life_seconds:
+                raise Stop
+
+        with contextlib.suppress(Stop):
+            history = trained(last, path, on_step)
+            break
+    assert tensor_hash(last) == tensor_hash(whole)
+    assert losses(history) == losses(expected)
+    assert lives <= 1 + 2 * 80 / life_seconds
+    assert 2 * len(drawn) >= lives - 2  # it nearly always went on within an epoch
+
+
+def test_writing_comes_early_and_stays_a_fiftieth_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    clock = Clock()
+    keeping, written = SaveClock(clock), []
+    while clock.seconds < 2000:
+        clock.seconds += 0.5
+        if keeping.due_within():
+            written.append(clock.seconds)
+            with keeping.saving():
+                clock.seconds += 0.3
+    assert written[:2] == [2.0, 17.3]  # the second one 50 times 0.3 s later
+    assert min(later - earlier for earlier, later in itertools.pairwise(written[3:])) >= 20
+    assert 0.3 * len(written) <= 0.02 * 2000
 
 
 def test_a_finished_run_is_only_loaded(path: Path) -> None:
