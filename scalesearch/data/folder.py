@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -122,8 +122,8 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
         native_px=median_short_side(reader, len(files)),
         notes=(
             *_beside(top, parts),
-            *spelling_notes(parts),
-            *_depths(reader),
+            *spelling_notes(folder.name for one in parts for folder in one.folder.folders),
+            *depth_notes(deep_bits(reader.describe(i)) for i in sampled(len(files))),
             *notes(_left_out(top, parts), root.path, advise=True),
         ),
     )
@@ -155,9 +155,8 @@ def _left_out(top: Folder, parts: Sequence[Classes]) -> list[LeftOut]:
     return [*loose(Classes("", top)), *top.left_out, *inner]
 
 
-def _depths(reader: FolderReader) -> list[str]:
-    """That grey pictures of 16 bits are read as of 12, as far as a sample tells."""
-    depths = (deep_bits(reader.describe(i)) for i in sampled(len(reader.files)))
+def depth_notes(depths: Iterable[int]) -> list[str]:
+    """That grey pictures of 16 bits are read as of 12, as far as a sample's ``image.deep_bits`` tell."""
     found = list(islice(filter(None, depths), DEEP_LOOKED_AT))  # decoded whole, every time that a set is listed
     if 12 not in found:
         return []
