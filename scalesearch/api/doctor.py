@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.machine import affine_cores, cores, memory_limit, quota_cores
 from scalesearch.running.provenance import hardware
 from scalesearch.running.workers import usual_jobs
 from scalesearch.training.device import choose_device, uses_bf16
@@ -97,10 +98,14 @@ def _unimportable() -> list[str]:
 
 
 def _machine() -> dict[str, str]:
+    quota, limit = quota_cores(), memory_limit()
     machine = {
         "processor": hardware("cpu"),
+        "cores": f"{cores()} used, of {affine_cores()} that may be run on"
+        + ("" if quota is None else f"; the container's quota is {quota:.3g}"),
         "threads of torch": str(torch.get_num_threads()),
-        "free memory": gigabytes(available_memory(torch.device("cpu"))),
+        "free memory": gigabytes(available_memory(torch.device("cpu")))
+        + ("" if limit is None else f"; the container's limit is {gigabytes(limit.total)}"),
     }
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):

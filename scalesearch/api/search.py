@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
 from scalesearch.api.result import SearchResult, searched
 from scalesearch.data.batches import steps_per_epoch
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.source import Source
 from scalesearch.design.budget import RESOLUTION_SLACK
@@ -21,6 +20,7 @@ from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.machine import cores
 from scalesearch.nets.weights import open_weights
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener

@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
@@ -19,6 +18,7 @@ from scalesearch.data.image import square
 from scalesearch.data.source import IntArray, Source, UnreadableImageError, choose
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
+from scalesearch.machine import cores
 from scalesearch.units import counted
 
 # A master this much larger than the largest size wanted keeps all sizes about equally sharp: against decoding each
@@ -152,11 +152,6 @@ def _awaited(future: Future[_Done], name: Callable[[int], str], item: int) -> _D
     if not wait([future], HUNG_SECONDS).done:
         LOG.warning("%s has not been read for %g s; its disk may not answer. Waiting.", name(item), HUNG_SECONDS)
     return future.result()
-
-
-def cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _broken_error(broken: Sequence[UnreadableImageError], total: int) -> UserError:

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from scalesearch.data.cache import cores
 from scalesearch.data.listing import Identity, ImageFile, identity_of
+from scalesearch.machine import cores
 
 UNREADABLE = b"unreadable"  # in the place of a digest; reported with all the others when the set is decoded
 UNTRUSTED: Identity = (-1, -1, -1, -1)  # no file has it: whoever reads the file looks at its bytes

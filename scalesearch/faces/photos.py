@@ -13,13 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 from scalesearch.data.arrays import Pixels, Progress
-from scalesearch.data.cache import DRAFT_OVERSIZE, cores
+from scalesearch.data.cache import DRAFT_OVERSIZE
 from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.layout import spelled
 from scalesearch.data.listing import Reason, listed, notes, root_of
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces.detection import Detector, Face, Template, aligned
+from scalesearch.machine import cores
 from scalesearch.units import counted
 
 LAYOUT = "Give a folder that holds a folder of photos for each person."

@@ -10,10 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import SET_NAMES, Dataset
 from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
+from scalesearch.machine import cores
 from scalesearch.study.record import RUN_FILE
 
 OURS = ("scalesearch", "__main__.py", "-c", "")  # what the command line is started as
