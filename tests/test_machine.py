@@ -135,6 +135,18 @@ def test_jobs_threads_and_memory_keep_to_the_limits(monkeypatch: pytest.MonkeyPa
         torch.set_num_threads(before)
 
 
+def test_doctor_says_what_was_understood(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scalesearch.api import doctor
+
+    for name, value in {
+        "cores": 1, "affine_cores": 8, "quota_cores": 1.5, "memory_limit": MemoryLimit(2000 * MIB, 700 * MIB),
+    }.items():  # fmt: skip
+        monkeypatch.setattr(doctor, name, lambda value=value: value)
+    machine = doctor._machine()
+    assert machine["cores"] == "1 used, of 8 that may be run on; the container's quota is 1.5"
+    assert machine["free memory"].endswith("; the container's limit is 2.1 GB")
+
+
 LOOK = "import scalesearch.machine as m; l = m.memory_limit(); print(m.quota_cores(), m.cores(), l.total)"
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.data.places import CACHE_VARIABLE, cache_root, nearest
 from scalesearch.machine import affine_cores, cores, memory_limit, quota_cores
 from scalesearch.running.provenance import hardware
 from scalesearch.running.workers import usual_jobs
@@ -141,19 +141,13 @@ def _size(folder: Path) -> int:
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
 
 
-def _there(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    whole = path.absolute()
-    return next(one for one in (whole, *whole.parents) if one.exists())
-
-
 def _free(path: Path) -> int:
-    return shutil.disk_usage(_there(path)).free
+    return shutil.disk_usage(nearest(path)).free
 
 
 def _unwritable(path: Path) -> list[str]:
     """What keeps a folder, or the one it would be made in, from being written to."""
-    there = _there(path)
+    there = nearest(path)
     try:
         with tempfile.TemporaryFile(dir=there):
             pass
