@@ -26,7 +26,7 @@ PACKAGES = (
 MODULES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "matplotlib", "PIL")  # what a search imports
 WHAT_FOR = {  # what an extra adds
     "datasets": "flowers102 and svhn", "export": "export --format onnx", "faces": "faces", "docs": "make docs",
-    "dev": "tests and checks",
+    "dev": "tests and checks", "parquet": "--data of Parquet and Arrow files",
 }  # fmt: skip
 VARIABLES = (
     CACHE_VARIABLE, "SCALESEARCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TORCH_HOME", "NO_COLOR"

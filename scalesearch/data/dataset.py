@@ -13,7 +13,7 @@ from scalesearch.data.arrays import ImageArrays, Progress
 from scalesearch.data.cache import at_size, cached, master_size, resized, without_broken
 from scalesearch.data.glyphs import glyph_source
 from scalesearch.data.named import NAMED_SETS, named_source
-from scalesearch.data.paths import source_at
+from scalesearch.data.paths import is_pattern, source_at
 from scalesearch.data.places import datasets_folder, decoded_folder
 from scalesearch.data.source import IntArray, Source
 from scalesearch.data.split import sample, split
@@ -89,7 +89,7 @@ def open_source(data: str, follow_links: str | Path | None = None) -> Source:
         return glyph_source()
     if data in NAMED_SETS:
         return named_source(data, datasets_folder())
-    if os.sep in data or data.startswith((".", "~")) or Path(data).exists():
+    if os.sep in data or data.startswith((".", "~")) or is_pattern(data) or Path(data).exists():
         return source_at(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."

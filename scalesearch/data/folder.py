@@ -23,7 +23,7 @@ from scalesearch.data.layout import (
     spelled,
     spelling_notes,
 )
-from scalesearch.data.listing import Folder, ImageFile, LeftOut, identity_of, listed, notes, root_of
+from scalesearch.data.listing import Folder, ImageFile, LeftOut, Root, identity_of, listed, notes, root_of
 from scalesearch.data.places import digests_file
 from scalesearch.data.source import Source, UnreadableImageError, median_short_side, sampled
 from scalesearch.errors import UserError
@@ -97,7 +97,11 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
     if not root_path.is_dir():
         raise UserError(str(path), "it is a file.", do=LAYOUT)
     root = root_of(root_path, follow_links)
-    top = listed(root)
+    return class_folders(root, listed(root))
+
+
+def class_folders(root: Root, top: Folder) -> Source:
+    """As ``folder_source``, of a folder that was listed."""
     parts = part_folders(root.path, top)
     for one in parts:
         check_classes(root.path, one)

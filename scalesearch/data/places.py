@@ -58,3 +58,8 @@ def decoded_folder() -> Path:
 def digests_file() -> Path:
     """Where the digests of files are kept."""
     return cache_root() / "digests.sqlite"
+
+
+def packed_folder() -> Path:
+    """Where it is kept what packed files hold, and what was copied out of them."""
+    return cache_root() / "packed"
