@@ -50,6 +50,7 @@ class Health:
 
 def doctor() -> Health:
     """Looks at the machine: what it has, what would be used, what is broken. Writes nothing that stays."""
+    used = _used()  # first: choosing a device bounds torch's threads
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     folders = {"data cache": cache_root(), "published weights": hub, "runs": Path("runs")}
     return Health(
@@ -58,7 +59,7 @@ def doctor() -> Health:
         machine=_machine(),
         folders={name: _folder(path) for name, path in folders.items()},
         variables={name: os.environ.get(name, "not set") for name in VARIABLES},
-        used=_used(),
+        used=used,
         broken=(*_unimportable(), *(text for path in folders.values() for text in _unwritable(path))),
     )
 

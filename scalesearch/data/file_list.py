@@ -14,7 +14,7 @@ from scalesearch.data.folder import FolderReader, depth_notes
 from scalesearch.data.image import deep_bits
 from scalesearch.data.labels import FILE, LABEL, PART, column, labelled, needed, parts_of, plain
 from scalesearch.data.layout import spelled
-from scalesearch.data.listing import ImageFile, Reason, count_endings, examples, identity_of, not_read
+from scalesearch.data.listing import Identity, ImageFile, Reason, count_endings, examples, identity_of, not_read
 from scalesearch.data.places import digests_file
 from scalesearch.data.source import PARTS, Source, median_short_side, sampled
 from scalesearch.errors import UserError
@@ -27,7 +27,7 @@ _BOMS = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 _WHAT = "a table of images and labels"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An image as a table names it: the ``line`` it stands in, its file, label and part."""
 
@@ -37,13 +37,13 @@ class Entry:
     part: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Named:
-    """An entry and its file: the real path, and the status that it had."""
+    """An entry and its file: the real path, and what ``identity_of`` says of it."""
 
     entry: Entry
     path: str
-    status: os.stat_result
+    identity: Identity
 
 
 def csv_source(path: Path) -> Source:
@@ -73,7 +73,7 @@ def listed_source(path: Path, entries: Sequence[Entry]) -> Source:
     parts, kept = [part for part, _ in ordered], [one for _, one in ordered]
     known = labelled(where, [one.entry.label for one in kept], parts, lambda i: _line(kept[i].entry))
     root = os.path.commonpath({os.path.dirname(one.path) for one in kept})
-    images = [ImageFile(os.path.relpath(one.path, root), identity_of(one.status)) for one in kept]
+    images = [ImageFile(os.path.relpath(one.path, root), one.identity) for one in kept]
     held = contents(root, images, digests_file(), whole=False)
     reader = FolderReader(root, tuple(one.path for one in images), held.sha256, held.identities)
     digest = hashlib.sha256()
@@ -169,7 +169,7 @@ def _found(where: str, folder: str, entries: Sequence[Entry]) -> list[_Named]:
             other.append(shown)
         elif not_read(path):
             foreign.append(entry.file)
-        found.append(_Named(entry, path, status))
+        found.append(_Named(entry, path, identity_of(status)))
     if missing:
         do = f"Files are looked for from {folder}, unless they begin with {os.sep}; leave out lines without a file."
         raise UserError(where, f"{_of(missing, entries)} name no file that is there ({examples(missing)}).", do=do)

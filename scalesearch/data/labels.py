@@ -109,7 +109,8 @@ def labelled(where: str, labels: Sequence[str], parts: Sequence[str], name: Call
         problem = f"there is only one class ('{next(iter(trained))}'); at least two are needed."
         raise UserError(where, problem)
     classes = tuple(sorted(trained))
-    place = {label: classes.index(spelled(label)) for label in set(labels)}
+    number = {name: n for n, name in enumerate(classes)}
+    place = {label: number[spelled(label)] for label in set(labels)}
     numbers = np.array([place[label] for label in labels], dtype=np.int64)
     return Labelled(classes, numbers, tuple(spelling_notes(place)))
 
