@@ -29,7 +29,6 @@ from torch.nn import functional
 
 from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, evaluation_batches, training_epochs
-from scalesearch.data.cache import cores
 from scalesearch.design.space import load_space
 from scalesearch.faces import LossName
 from scalesearch.faces.bodies import face_body
@@ -51,6 +50,7 @@ from scalesearch.faces.protocols import (
     verification,
 )
 from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per_epoch
+from scalesearch.machine import cores
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import open_weights

@@ -21,10 +21,10 @@ from torch import Tensor, nn
 
 from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import IMAGENET_STATISTICS, Augment, evaluation_batches, training_epochs
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import dataset, open_data
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.spec import NetSpec
+from scalesearch.machine import cores
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.names import rename, timm_names
 from scalesearch.nets.weights import WeightSource, open_weights

@@ -25,7 +25,6 @@ from torch import nn
 
 from scalesearch.api.search import CPU_STEP
 from scalesearch.data.batches import Augment, evaluation_batches, pixel_statistics, training_epochs
-from scalesearch.data.cache import cores
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.candidates import enumerate_candidates
 from scalesearch.design.controls import controls
@@ -34,6 +33,7 @@ from scalesearch.design.scaling import Multipliers, scale, size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec, reshape, shape_of
 from scalesearch.files import atomic, write_json
+from scalesearch.machine import cores
 from scalesearch.nets.modules import build
 from scalesearch.running.executor import Beat, mapped
 from scalesearch.running.processes import Processes

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.data.places import CACHE_VARIABLE, cache_root
+from scalesearch.data.places import CACHE_VARIABLE, cache_root, nearest
+from scalesearch.machine import affine_cores, cores, memory_limit, quota_cores
 from scalesearch.running.provenance import hardware
 from scalesearch.running.workers import usual_jobs
 from scalesearch.training.device import choose_device, uses_bf16
@@ -25,7 +26,7 @@ PACKAGES = (
 MODULES = ("torch", "torchvision", "fvcore", "optuna", "pandas", "matplotlib", "PIL")  # what a search imports
 WHAT_FOR = {  # what an extra adds
     "datasets": "flowers102 and svhn", "export": "export --format onnx", "faces": "faces", "docs": "make docs",
-    "dev": "tests and checks",
+    "dev": "tests and checks", "parquet": "--data of Parquet and Arrow files",
 }  # fmt: skip
 VARIABLES = (
     CACHE_VARIABLE, "SCALESEARCH_DATA", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "TORCH_HOME", "NO_COLOR"
@@ -49,6 +50,7 @@ class Health:
 
 def doctor() -> Health:
     """Looks at the machine: what it has, what would be used, what is broken. Writes nothing that stays."""
+    used = _used()  # first: choosing a device bounds torch's threads
     hub = Path(torch.hub.get_dir()) / "checkpoints"
     folders = {"data cache": cache_root(), "published weights": hub, "runs": Path("runs")}
     return Health(
@@ -57,7 +59,7 @@ def doctor() -> Health:
         machine=_machine(),
         folders={name: _folder(path) for name, path in folders.items()},
         variables={name: os.environ.get(name, "not set") for name in VARIABLES},
-        used=_used(),
+        used=used,
         broken=(*_unimportable(), *(text for path in folders.values() for text in _unwritable(path))),
     )
 
@@ -97,10 +99,14 @@ def _unimportable() -> list[str]:
 
 
 def _machine() -> dict[str, str]:
+    quota, limit = quota_cores(), memory_limit()
     machine = {
         "processor": hardware("cpu"),
+        "cores": f"{cores()} used, of {affine_cores()} that may be run on"
+        + ("" if quota is None else f"; the container's quota is {quota:.3g}"),
         "threads of torch": str(torch.get_num_threads()),
-        "free memory": gigabytes(available_memory(torch.device("cpu"))),
+        "free memory": gigabytes(available_memory(torch.device("cpu")))
+        + ("" if limit is None else f"; the container's limit is {gigabytes(limit.total)}"),
     }
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
@@ -136,19 +142,13 @@ def _size(folder: Path) -> int:
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
 
 
-def _there(path: Path) -> Path:
-    """The folder, or the nearest one above it that is there."""
-    whole = path.absolute()
-    return next(one for one in (whole, *whole.parents) if one.exists())
-
-
 def _free(path: Path) -> int:
-    return shutil.disk_usage(_there(path)).free
+    return shutil.disk_usage(nearest(path)).free
 
 
 def _unwritable(path: Path) -> list[str]:
     """What keeps a folder, or the one it would be made in, from being written to."""
-    there = _there(path)
+    there = nearest(path)
     try:
         with tempfile.TemporaryFile(dir=there):
             pass

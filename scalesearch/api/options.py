@@ -168,8 +168,8 @@ def inherited(weights: Path | str | None) -> str | None:
 # fmt: off
 # Options that several commands share.
 Data = Annotated[str | Path | None, Option(
-    "Images: a folder, the name of a torchvision set, or glyphs; those of the search or of the model if left out.",
-    "Data", shell="data")]
+    "Images: a folder, a CSV of files and labels, tar shards, Parquet files, a torchvision set, or glyphs; those of "
+    "the search or of the model if left out.", "Data", shell="data")]
 Device = Annotated[str, Option(
     "Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", "Memory and speed")]
 SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
@@ -309,8 +309,8 @@ class SearchOptions:
         unit="flops")] = None
     space: SpaceName = USUAL_SPACE
     data: Annotated[str | Path, Option(
-        "Images to train on: a folder, a torchvision set such as cifar10, or glyphs, which are embedded.", "Data",
-        shell="data")] = field(default="glyphs", kw_only=False)
+        "Images to train on: a folder, a CSV of files and labels, tar shards, Parquet files, a torchvision set such as "
+        "cifar10, or glyphs, which are embedded.", "Data", shell="data")] = field(default="glyphs", kw_only=False)
     weights: Weights = None
     source_padding: SourcePadding = None
     run: Annotated[Path | str | None, Option(

@@ -23,6 +23,7 @@ from scalesearch.cli import design, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.cli.interruption import interruptible
+from scalesearch.data.places import lend_home
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
 SEARCH, USE, LOOK = "Search", "Train and use", "Look"
@@ -105,6 +106,7 @@ def run() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal or pipe without Greek letters gets "?" for them
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    lend_home(os.environ)
     try:
         with interruptible():
             app(first(sys.argv[1:]), prog_name="scalesearch")

@@ -11,10 +11,10 @@ import numpy as np
 
 from scalesearch.data.arrays import ImageArrays, Images, Progress, StreamedImages
 from scalesearch.data.cache import cached, found, kept, master_size, streamed, streamed_at, without_broken
-from scalesearch.data.folder import folder_source
 from scalesearch.data.glyphs import glyph_source
 from scalesearch.data.named import NAMED_SETS, named_source
 from scalesearch.data.overlap import THUMBNAIL_PX
+from scalesearch.data.paths import is_pattern, source_at
 from scalesearch.data.places import datasets_folder, decoded_folder
 from scalesearch.data.source import IntArray, Source
 from scalesearch.data.split import sample, split
@@ -111,7 +111,7 @@ class Dataset:
 
 
 def open_source(data: str, follow_links: str | Path | None = None) -> Source:
-    """``glyphs``, one of torchvision's sets by name, or a folder; ``./name`` is always a folder.
+    """``glyphs``, one of torchvision's sets by name, or what lies at a path; ``./name`` is always a path.
 
     Raises UserError, with a suggestion for a mistyped name.
     """
@@ -123,8 +123,8 @@ def open_source(data: str, follow_links: str | Path | None = None) -> Source:
         return glyph_source()
     if data in NAMED_SETS:
         return named_source(data, datasets_folder())
-    if os.sep in data or data.startswith((".", "~")) or os.path.exists(data):  # a name that no file can have is none
-        return folder_source(data, follow_links)
+    if os.sep in data or data.startswith((".", "~")) or is_pattern(data) or os.path.exists(data):
+        return source_at(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."
     raise UserError("--data", f'"{data}" is neither a folder nor one of {", ".join(SET_NAMES)}.', do=do)

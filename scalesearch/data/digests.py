@@ -46,8 +46,10 @@ class Contents:
     identities: npt.NDArray[np.int64]
 
 
-def contents(root: str, files: Sequence[ImageFile], kept: Path) -> Contents:
+def contents(root: str, files: Sequence[ImageFile], kept: Path, whole: bool = True) -> Contents:
     """The digests of ``files`` below ``root``; those of unchanged files come from the database ``kept``.
+
+    ``whole``: these are all that lie below ``root``, so that others that are known of there can be forgotten.
 
     A file is unchanged while its path, size, times and inode are. What was read within two seconds of its last change
     is not kept. A database that is missing, damaged, locked or not to be written only costs time.
@@ -59,7 +61,7 @@ def contents(root: str, files: Sequence[ImageFile], kept: Path) -> Contents:
         found[i] = hashed if hashed[1] == files[i].identity else (hashed[0], UNTRUSTED)
     fresh = [(files[i].path, *found[i]) for i in missing if found[i][1] != UNTRUSTED]
     if missing:
-        _keep(kept, root, fresh, known.keys() - {file.path for file in files})
+        _keep(kept, root, fresh, known.keys() - {file.path for file in files} if whole else ())
     identities = np.array([one[1] for one in found], dtype=np.int64).reshape(len(files), 4)
     return Contents(tuple(one[0] for one in found), identities)
 

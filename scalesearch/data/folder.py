@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -23,7 +23,7 @@ from scalesearch.data.layout import (
     spelled,
     spelling_notes,
 )
-from scalesearch.data.listing import Folder, ImageFile, LeftOut, identity_of, listed, notes, root_of
+from scalesearch.data.listing import Folder, ImageFile, LeftOut, Root, identity_of, listed, notes, root_of
 from scalesearch.data.places import digests_file
 from scalesearch.data.source import Source, UnreadableImageError, median_short_side, sampled
 from scalesearch.errors import UserError
@@ -97,7 +97,11 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
     if not root_path.is_dir():
         raise UserError(str(path), "it is a file.", do=LAYOUT)
     root = root_of(root_path, follow_links)
-    top = listed(root)
+    return class_folders(root, listed(root))
+
+
+def class_folders(root: Root, top: Folder) -> Source:
+    """As ``folder_source``, of a folder that was listed."""
     parts = part_folders(root.path, top)
     for one in parts:
         check_classes(root.path, one)
@@ -122,8 +126,8 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
         native_px=median_short_side(reader, len(files)),
         notes=(
             *_beside(top, parts),
-            *spelling_notes(parts),
-            *_depths(reader),
+            *spelling_notes(folder.name for one in parts for folder in one.folder.folders),
+            *depth_notes(deep_bits(reader.describe(i)) for i in sampled(len(files))),
             *notes(_left_out(top, parts), root.path, advise=True),
         ),
     )
@@ -155,9 +159,8 @@ def _left_out(top: Folder, parts: Sequence[Classes]) -> list[LeftOut]:
     return [*loose(Classes("", top)), *top.left_out, *inner]
 
 
-def _depths(reader: FolderReader) -> list[str]:
-    """That grey pictures of 16 bits are read as of 12, as far as a sample tells."""
-    depths = (deep_bits(reader.describe(i)) for i in sampled(len(reader.files)))
+def depth_notes(depths: Iterable[int]) -> list[str]:
+    """That grey pictures of 16 bits are read as of 12, as far as a sample's ``image.deep_bits`` tell."""
     found = list(islice(filter(None, depths), DEEP_LOOKED_AT))  # decoded whole, every time that a set is listed
     if 12 not in found:
         return []

@@ -1,9 +1,11 @@
 """One image file made into upright 8-bit RGB, and cut to a square."""
 
 import hashlib
+import io
 import os
 import stat
 import struct
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +23,16 @@ _JPEGS = ("JPEG", "MPO")
 _REDUCIBLE = {False: 4, True: 2}
 
 
-def read_rgb(path: str, at_least_px: int = 0) -> Image.Image:
+def read_rgb(path: str, at_least_px: int = 0, content: bytes | None = None) -> Image.Image:
     """Decode a file to RGB, turned upright by its EXIF orientation; the first frame of an animation.
 
     With ``at_least_px`` > 0 a JPEG is decoded at 1/2, 1/4 or 1/8 of its size where no side falls below that. One over
     Pillow's size limit is decoded no larger than the limit, whatever is asked for, where it has at most four times as
-    many pixels (a progressive one twice).
+    many pixels (a progressive one twice). ``content``: the file's bytes, where ``path`` only names it.
     Raises UnreadableImageError for anything that is not a whole image, and for other files over that limit.
     """
     try:
-        with _opened(path) as file, _recognised(file) as image:
+        with _opened(path, content) as file, _recognised(file) as image:
             target = _target(image, at_least_px)
             if target is not None:
                 image.draft(None, target)  # type: ignore[arg-type,unused-ignore]
@@ -40,16 +42,16 @@ def read_rgb(path: str, at_least_px: int = 0) -> Image.Image:
         raise UnreadableImageError(path, _reason(error)) from error
 
 
-def short_side(path: str) -> int:
-    """Short side in pixels from the file's header. Raises UnreadableImageError."""
+def short_side(path: str, content: bytes | None = None) -> int:
+    """Short side in pixels from the file's header (``content`` as for ``read_rgb``). Raises UnreadableImageError."""
     try:
-        with _opened(path) as file, _recognised(file) as image:
+        with _opened(path, content) as file, _recognised(file) as image:
             return min(image.size)
     except Exception as error:  # as above
         raise UnreadableImageError(path, _reason(error)) from error
 
 
-def _recognised(file: BoundedFile) -> Image.Image:
+def _recognised(file: IO[bytes]) -> Image.Image:
     """What Image.open makes of a file, without its judgement of the size: it is made before a JPEG can be asked to be
     decoded smaller, and half of it is a warning, which no thread can keep to itself. ``_refuse_bomb`` makes it here.
 
@@ -90,8 +92,10 @@ def _target(image: Image.Image, at_least_px: int) -> tuple[int, int] | None:
     return (at_least_px, at_least_px) if at_least_px > 0 else None
 
 
-def _opened(path: str) -> BoundedFile:
+def _opened(path: str, content: bytes | None) -> IO[bytes]:
     """A regular file: on a pipe a reader waits for ever. Its size bounds what a chunk's length makes Pillow ask for."""
+    if content is not None:
+        return io.BytesIO(content)
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("a folder, pipe or device, not a file")
     return BoundedFile(path)
@@ -122,10 +126,10 @@ def pixel_digest(image: npt.NDArray[np.uint8]) -> str:
     return hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=8).hexdigest()
 
 
-def deep_bits(path: str) -> int:
+def deep_bits(path: str, content: bytes | None = None) -> int:
     """How many bits a grey picture of more than 8 bits is read as, 12 or 16; 0 for all other files."""
     try:
-        with _opened(path) as file, _recognised(file) as image:
+        with _opened(path, content) as file, _recognised(file) as image:
             _refuse_bomb(image.size)
             return _bits(np.asarray(image)) if image.mode.startswith("I") else 0
     except Exception:  # reported with all the others when the set is decoded

@@ -5,7 +5,7 @@ import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from scalesearch.data.formats import shown_endings
@@ -124,12 +124,8 @@ def class_names(root: str, parts: Sequence[Classes]) -> tuple[str, ...]:
     """The classes, sorted. Raises UserError for one that train has not, or where there are fewer than two."""
     trained = {spelled(folder.name) for folder in parts[0].folder.folders}
     for one in parts[1:]:
-        for name in sorted({spelled(folder.name) for folder in one.folder.folders} - trained):
-            close = _alike(name, trained) or difflib.get_close_matches(name, trained, 1, _CLOSE)
-            hint = f"Did you mean '{close[0]}'?" if close else "Add its images to train or remove it."
-            raise UserError(
-                os.path.join(root, one.folder.path), f"train has no class '{name}', which is here.", do=hint
-            )
+        names = {spelled(folder.name) for folder in one.folder.folders}
+        require_trained(names, trained, os.path.join(root, one.folder.path), "here")
     if len(trained) < 2:
         (only,) = parts[0].folder.folders
         inner = [folder for folder in only.folders if next(folder.images(), None)]
@@ -139,12 +135,20 @@ def class_names(root: str, parts: Sequence[Classes]) -> tuple[str, ...]:
     return tuple(sorted(trained))
 
 
-def spelling_notes(parts: Sequence[Classes]) -> list[str]:
-    """What is odd in the names of classes: one in two spellings, or two that a reader cannot tell apart."""
+def require_trained(names: Set[str], trained: Set[str], where: str, place: str) -> None:
+    """Raises UserError for a class of another part, found in ``place``, that train has not."""
+    for name in sorted(names - trained):
+        close = _alike(name, trained) or difflib.get_close_matches(name, trained, 1, _CLOSE)
+        hint = f"Did you mean '{close[0]}'?" if close else "Add its images to train or remove it."
+        raise UserError(where, f"train has no class '{name}', which is {place}.", do=hint)
+
+
+def spelling_notes(names: Iterable[str]) -> list[str]:
+    """What is odd in the names of classes as they are written: one in two spellings, or two that a reader cannot tell
+    apart."""
     raw: dict[str, set[str]] = {}
-    for one in parts:
-        for folder in one.folder.folders:
-            raw.setdefault(spelled(folder.name), set()).add(folder.name)
+    for name in names:
+        raw.setdefault(spelled(name), set()).add(name)
     said = [
         f"the class '{name}' is spelled in two ways that look the same (accents); taken as one"
         for name, spellings in sorted(raw.items())

@@ -239,16 +239,22 @@ def _judged(root: Root, entry: os.DirEntry[str], above: tuple[str, ...]) -> Reas
         return Reason.LINK if _may_be_image(name) or not os.path.isfile(entry.path) else Reason.ENDING
     if entry.is_dir():
         return os.path.realpath(entry.path) if entry.is_symlink() or root.follow else entry.path
-    ending = _ending(name)
     if _may_be_image(name) and not entry.is_file():
         return Reason.DEVICE
-    if ending and ending not in readable_endings():
-        return Reason.FORMAT if is_picture(ending) else Reason.ENDING
-    if not ending:
-        kind = _sniffed(entry.path)
-        if kind not in formats():
-            return Reason.FORMAT if kind else Reason.ENDING
-    return identity_of(entry.stat())
+    return not_read(entry.path) or identity_of(entry.stat())
+
+
+def not_read(path: str) -> Reason | None:
+    """Why a file is not read, by its ending or, where it has none, its first bytes; None for an image."""
+    ending = _ending(os.path.basename(path))
+    if ending:
+        kind, known = is_picture(ending), ending in readable_endings()
+    else:
+        sniffed = _sniffed(path)
+        kind, known = bool(sniffed), sniffed in formats()
+    if known:
+        return None
+    return Reason.FORMAT if kind else Reason.ENDING
 
 
 def _followed(root: Root, link: os.DirEntry[str], above: tuple[str, ...]) -> bool:

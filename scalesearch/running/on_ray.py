@@ -7,6 +7,7 @@ and the actor outlives the deaths of workers and of other machines.
 import contextlib
 import math
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -18,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Literal
 
+from scalesearch.data.places import home_is_writable
 from scalesearch.errors import ScaleSearchError, UserError
+from scalesearch.machine import cores
 from scalesearch.running.executor import (
     STALLED_SECONDS,
     Death,
@@ -412,8 +415,12 @@ def _start(ray: Any) -> None:
     paths = [os.environ.get("PYTHONPATH", ""), "" if root.name == "site-packages" else str(root)]
     python_path = os.pathsep.join(path for path in paths if path)
     usage_stats = os.environ.get("RAY_USAGE_STATS_ENABLED", "0")
-    with _environment(PYTHONPATH=python_path, RAY_USAGE_STATS_ENABLED=usage_stats):
-        ray.init(address="local", include_dashboard=False, object_store_memory=STORE_BYTES, **QUIET)
+    # else Ray keeps a token in the home, by which the processes of a cluster know each other
+    token = {} if home_is_writable() else {"RAY_AUTH_TOKEN": os.environ.get("RAY_AUTH_TOKEN", secrets.token_hex(32))}
+    with _environment(PYTHONPATH=python_path, RAY_USAGE_STATS_ENABLED=usage_stats, **token):
+        ray.init(
+            address="local", num_cpus=cores(), include_dashboard=False, object_store_memory=STORE_BYTES, **QUIET
+        )  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from scalesearch.data.dataset import Dataset
+from scalesearch.data.dataset import SET_NAMES, Dataset
 from scalesearch.design.candidates import Enumeration
 from scalesearch.files import read_json, write_json
 from scalesearch.machine import cores
@@ -45,9 +45,8 @@ def command() -> str:
 
 
 def argument(data: str) -> str:
-    """What was given as --data, so that it can be opened from anywhere: absolute for a folder."""
-    folder = Path(os.path.expanduser(data))
-    return str(folder.resolve()) if folder.is_dir() else data
+    """What was given as --data, so that it can be opened from anywhere: absolute for a path."""
+    return data if data in SET_NAMES else os.path.realpath(os.path.expanduser(data))
 
 
 def provenance(device: str) -> dict[str, Any]:

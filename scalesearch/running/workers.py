@@ -8,6 +8,7 @@ from scalesearch.running.campaign import RETRIES
 from scalesearch.running.executor import STALLED_SECONDS, Executor, Here, Job, Result, Run
 from scalesearch.running.ledger import SILENT_SECONDS
 from scalesearch.running.processes import Processes
+from scalesearch.training.memory import roomy_workers
 
 Kind = Literal["processes", "ray"]
 MOST_ON_A_GPU = 8  # small trainings gain little from more (reports/LOG.md)
@@ -15,8 +16,9 @@ MOST_ON_A_GPU = 8  # small trainings gain little from more (reports/LOG.md)
 
 def usual_jobs(device: str, threads: int = 1) -> int:
     """Trainings at a time in processes of this machine: on a CPU one for each ``threads`` cores; on a GPU, where each
-    new network first keeps a core busy for seconds, one a core, at most 8."""
-    return max(1, cores() // threads) if device == "cpu" else min(MOST_ON_A_GPU, cores())
+    new network first keeps a core busy for seconds, one a core, at most 8; never more than have room in memory."""
+    wanted = cores() // threads if device == "cpu" else min(MOST_ON_A_GPU, cores())
+    return max(1, min(wanted, roomy_workers()))
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,13 @@
 """Where training runs: the device, its precision, threads and seeds."""
 
+import os
 from collections.abc import Mapping
 
 import numpy as np
 import torch
 
 from scalesearch.errors import UserError
+from scalesearch.machine import cores
 from scalesearch.study.config import Precision
 from scalesearch.units import counted
 
@@ -13,8 +15,13 @@ from scalesearch.units import counted
 def choose_device(name: str = "auto") -> torch.device:
     """The device of a name: "auto" (the first GPU, else the CPU), "cpu", "cuda" or "cuda:1".
 
+    From then on torch uses no more threads than there are cores by quota, of which it does not know, unless
+    OMP_NUM_THREADS asks for more.
+
     Raises UserError for a name that is not one of these and for a GPU that is not there.
     """
+    if torch.get_num_threads() > cores() and "OMP_NUM_THREADS" not in os.environ:
+        set_threads(cores())
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "cpu" or (name == "auto" and count == 0):
         return torch.device("cpu")

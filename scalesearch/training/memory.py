@@ -5,7 +5,6 @@ import copy
 import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -18,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 from scalesearch.design.cost import cost, operators
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
+from scalesearch.machine import memory_limit
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.device import autocast
 from scalesearch.training.sections import freeze, recomputing, trained
@@ -25,12 +25,6 @@ from scalesearch.training.sections import freeze, recomputing, trained
 MOMENTS = {"adamw": 2, "sgd": 1}  # copies of the trained parameters that the optimizer keeps
 FLOAT = 4  # bytes of a number
 WORKER = 300_000_000  # bytes of a process that trains, before its first image
-CONTROL_GROUPS = (  # limit and use of a container or a cluster's job
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)
-
-
 FRAGMENTED = 1.45  # what the C library's heap took for each byte of recomputed, often freed tensors (reports/LOG.md)
 
 
@@ -150,6 +144,11 @@ def require_workers(jobs: int) -> None:
     require_memory(jobs * WORKER, f"--jobs {jobs}", torch.device("cpu"), "Give fewer jobs: one a core is fastest.")
 
 
+def roomy_workers() -> int:
+    """How many processes that train have room in this machine's memory, or in the container's."""
+    return available_memory(torch.device("cpu")) // WORKER
+
+
 def total_memory(device: torch.device | str) -> int:
     """Bytes of a GPU, whoever has them now."""
     return int(torch.cuda.get_device_properties(device).total_memory)
@@ -160,10 +159,8 @@ def available_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
     free = int(psutil.virtual_memory().available)
-    for limit, use in CONTROL_GROUPS:
-        with contextlib.suppress(OSError, ValueError):  # absent, or "max"
-            free = min(free, int(Path(limit).read_text()) - int(Path(use).read_text()))
-    return free
+    limit = memory_limit()
+    return free if limit is None else min(free, limit.free)
 
 
 SMALLEST_PART = 2  # images: batch norm needs two values

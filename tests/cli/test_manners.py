@@ -16,6 +16,7 @@ import pytest
 from scalesearch.cli.grouped import first
 from scalesearch.cli.interruption import interruptible
 from scalesearch.cli.shell import set_verbosity
+from scalesearch.data import places
 from scalesearch.data.places import cache_root
 from scalesearch.errors import RunInterruptedError
 from tests.cli.conftest import Cli
@@ -271,6 +272,23 @@ def test_a_stream_without_greek_letters_is_written_to_all_the_same() -> None:
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     assert b"?" in ended.stdout
+
+
+def test_libraries_keep_things_beside_ours_where_the_home_cannot_be_written_to(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("SCALESEARCH_CACHE", raising=False)
+    untouched: dict[str, str] = {}
+    places.lend_home(untouched)
+    assert (untouched, cache_root()) == ({}, tmp_path / "home" / ".cache" / "scalesearch")
+    monkeypatch.setattr(places.os, "access", lambda path, mode: False)
+    lent = {"MPLCONFIGDIR": "mine"}
+    places.lend_home(lent)
+    temporary = Path(tempfile.gettempdir()) / f"scalesearch-{os.getuid()}"
+    assert (lent, cache_root()) == ({"MPLCONFIGDIR": "mine", "XDG_CACHE_HOME": str(temporary)}, temporary)
+    monkeypatch.setenv("SCALESEARCH_CACHE", "named")
+    assert cache_root() == Path("named")
 
 
 def test_a_user_without_a_home_keeps_things_among_the_temporary_files(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,12 +2,14 @@
 
 import io
 import json
+import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -71,6 +73,63 @@ def pictures(suffix: str) -> list[bytes]:
             kind = {".jpg": "JPEG", ".tif": "TIFF", ".jp2": "JPEG2000"}.get(suffix, suffix[1:].upper())
             image.save(written, kind, **options)
             contents.append(written.getvalue())
+    return contents
+
+
+def tables(folder: Path) -> list[bytes]:
+    """Tables of files and labels, of two separators and encodings."""
+    return [b"path,label\na.png,x\nb.png,y\n", "file;class;split\na.png;x;train\nb.png;ÿ;train\n".encode("utf-16")]
+
+
+def shards(folder: Path) -> list[bytes]:
+    """Tar files of three samples, in each of tar's formats, with labels of each kind."""
+    contents = []
+    for kind, ending in ((tarfile.USTAR_FORMAT, "cls"), (tarfile.PAX_FORMAT, "txt"), (tarfile.GNU_FORMAT, "json")):
+        written = io.BytesIO()
+        with tarfile.open(fileobj=written, mode="w", format=kind) as archive:
+            for number, image in enumerate(pictures(".jpg")[:3]):
+                label = b'{"label": %d}' % (number % 2) if ending == "json" else b"%d" % (number % 2)
+                for suffix, content in (("jpg", image), (ending, label)):
+                    long = "" if kind == tarfile.USTAR_FORMAT else "é" * 60
+                    entry = tarfile.TarInfo(f"{long}{number}.{suffix}")
+                    entry.size = len(content)
+                    archive.addfile(entry, io.BytesIO(content))
+        contents.append(written.getvalue())
+    return contents
+
+
+def _images_table() -> Any:
+    pa = pytest.importorskip("pyarrow")
+    features = {"label": {"names": ["x", "y"], "_type": "ClassLabel"}}
+    images = [{"bytes": content, "path": f"{n}.jpg"} for n, content in enumerate(pictures(".jpg")[:4])]
+    said = {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
+    return pa.table({"image": images, "label": [0, 1, 0, 1]}).replace_schema_metadata(said)
+
+
+def parquets(folder: Path) -> list[bytes]:
+    """Parquet files of images, and one of files."""
+    table, contents = _images_table(), []
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    files = pa.table({"path": ["a.png", "b.png"], "label": ["x", "y"]})
+    for some, compression in ((table, "snappy"), (table, "none"), (table, "zstd"), (files, "snappy")):
+        parquet.write_table(some, folder / "a.parquet", compression=compression, row_group_size=2)
+        contents.append((folder / "a.parquet").read_bytes())
+    return contents
+
+
+def arrows(folder: Path) -> list[bytes]:
+    """Arrow files that are read from end to end, or by an index, plain or compressed."""
+    table, contents = _images_table(), []
+    from pyarrow import BufferOutputStream, ipc
+
+    for make in (ipc.new_stream, ipc.new_file):
+        for compression in (None, "lz4"):
+            written = BufferOutputStream()
+            with make(written, table.schema, options=ipc.IpcWriteOptions(compression=compression)) as writer:
+                writer.write_table(table, 2)
+            contents.append(written.getvalue().to_pybytes())
     return contents
 
 

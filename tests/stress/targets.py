@@ -65,6 +65,32 @@ def _folder(folder: Path) -> Feed:
     return feed
 
 
+def _packed(folder: Path) -> Feed:
+    """A table of files and labels, or a file that holds images, opened and every image read."""
+    from PIL import Image
+
+    from scalesearch.data.paths import source_at
+    from scalesearch.data.source import UnreadableImageError
+
+    for name in ("a", "b"):
+        Image.new("RGB", (9, 9)).save(folder / f"{name}.png")
+
+    def feed(path: Path) -> object:
+        given = shutil.copy(path, folder / f"input{path.suffix}")
+        source = source_at(str(given))
+        broken: list[UnreadableImageError] = []
+        for i in range(len(source)):
+            try:
+                source.read(i)
+            except UnreadableImageError as error:
+                broken.append(error)
+        if broken:
+            raise broken[0]
+        return source
+
+    return feed
+
+
 def _predict(folder: Path) -> Feed:
     """``predict`` on one image."""
     from scalesearch.api.evaluate import predict
@@ -273,6 +299,10 @@ TARGETS: dict[str, Target] = {
     **{f"image {one[1:]}": Target(one, _pictures(one), mutate.of_bytes, _image, 2.0) for one in IMAGES},
     "image png, chunks": Target(".png", _pictures(".png"), mutate.of_png, _image, 2.0),
     "image folder": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _folder, 0.5),
+    "table of files": Target(".csv", _from("tables"), mutate.of_bytes, _packed, 0.5),
+    "tar shard": Target(".tar", _from("shards"), mutate.of_bytes, _packed),
+    "parquet": Target(".parquet", _from("parquets"), mutate.of_bytes, _packed),
+    "arrow": Target(".arrow", _from("arrows"), mutate.of_bytes, _packed),
     "predict's image": Target(".png", _pictures(*IMAGES), mutate.of_bytes, _predict, 0.5),
     "space": Target(".toml", _spaces, TOML, _space, 2.0),
     "spec": Target(".json", _from("specs"), JSON, _spec),
