@@ -175,6 +175,8 @@ def check_verification(where: str, trained: Trainings, answer: Answer, at_phi: T
     names = [network.name for network in one.networks]
     if len({*names, *one.failed}) < len(names) + len(one.failed):
         raise UserError(f"{where}: networks", "a network stands there twice.", do=AGAIN)
+    if one.searched is not None and one.searched > len(trained.results):
+        raise conflict(f"{where}: searched", one.searched, len(trained.results), "the search's trainings", AGAIN)
     if one.recommended not in {candidate.name for candidate in trained.candidates}:
         raise UserError(f"{where}: recommended", f"the plan has no candidate {one.recommended}.", do=AGAIN)
     networks = _scaled(trained, answer, one.phi, [*names, *one.failed], f"{where}: networks")

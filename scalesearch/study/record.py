@@ -7,6 +7,7 @@ What files must agree on is in ``agreement``.
 """
 
 import io
+import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,8 +18,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 
 from scalesearch.design.candidates import Candidate, Enumeration
+from scalesearch.design.cost import cost
+from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
 from scalesearch.study.agreement import (
@@ -51,7 +55,7 @@ from scalesearch.typed import parse
 from scalesearch.units import counted
 
 Placed = tuple[Trial, Candidate | None]
-RUN_FILE, ROWS_FILE, METRICS_FILE = "run.json", "rows.json", "metrics.json"
+RUN_FILE, ROWS_FILE, METRICS_FILE, MODEL_FILE = "run.json", "rows.json", "metrics.json", "model.safetensors"
 FORMAT = 5  # of run.json
 ROWS_FORMAT = 2
 REPEAT = "Verify again to mend it, or delete its folder."
@@ -66,6 +70,10 @@ class ImageCounts:
     train: int
     validation: int
     test: int
+
+    def __post_init__(self) -> None:
+        if min(self.train, self.validation, self.test) < 0:
+            raise ValueError(f"{self.train}, {self.validation} and {self.test} images")
 
 
 @dataclass(frozen=True)
@@ -99,6 +107,10 @@ class Provenance:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     continued: tuple[Invocation, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seconds < 0:
+            raise ValueError(f"{self.seconds:g} seconds")
 
 
 @dataclass(frozen=True)
@@ -139,6 +151,11 @@ class MemberTraining:
     history: tuple[EpochMetrics, ...] = ()
     folder: Path = field(default=Path())
 
+    def __post_init__(self) -> None:
+        epochs = [one.epoch for one in self.history]
+        if epochs != list(range(len(epochs))):
+            raise ValueError(f"the history is of the epochs {epochs}")
+
 
 @dataclass(frozen=True, eq=False)
 class Record:
@@ -148,7 +165,8 @@ class Record:
         enumeration: the plan's candidates.
         rows: by candidate, seed and epochs; ``results``: which validation images each training got right.
         answer, recommendation: None while no candidate has a result.
-        verifications: by φ; ``trainings``: of the family's members.
+        verifications: by φ; ``trainings``: of the family's members; ``elsewhere``: folders of models in the run's that
+            were trained on other images, and so are not shown.
     """
 
     folder: Path
@@ -160,6 +178,7 @@ class Record:
     recommendation: Recommendation | None
     verifications: tuple[Verification, ...]
     trainings: tuple[MemberTraining, ...]
+    elsewhere: tuple[str, ...] = ()
 
     @cached_property
     def enumeration(self) -> Enumeration:
@@ -224,9 +243,12 @@ def read_record(folder: Path) -> Record:
         files = (folder / ANSWER_FILE, folder / RECOMMENDATION_FILE)
         answer, recommendation = counted_answer(trained, *stated, files)
         verifications = _verifications(folder, trained, answer)
+    members = _members(folder, provenance)
+    ours = tuple(one for one in members if one.source_digest == provenance.source_digest)
+    elsewhere = tuple(one.folder.name for one in members if one not in ours)
     return Record(
-        folder, plan, provenance, tuple(trained.rows), trained.results, answer, recommendation, verifications,
-        _members(folder, provenance),
+        folder, plan, provenance, tuple(trained.rows), trained.results, answer, recommendation, verifications, ours,
+        elsewhere,
     )  # fmt: skip
 
 
@@ -268,17 +290,21 @@ def _verifications(folder: Path, trained: Trainings, answer: Answer) -> tuple[Ve
 
 def _read_answers(folder: Path) -> tuple[Answer, Recommendation] | None:
     """Both files of an answer: a search that runs meanwhile replaces one after the other, so it gets a moment."""
+    path = folder / RECOMMENDATION_FILE
     for _ in range(TRIES):
         answer = read_answer(folder)
         if answer is None:
+            if path.exists():  # it is written after the answer
+                raise UserError(str(path), f"it is there without {ANSWER_FILE}.", do=MEND)
             return None
-        if (folder / RECOMMENDATION_FILE).exists():
+        if path.exists():
             chosen = read_recommendation(folder)
             measured = answer.best.measured if answer.best else None
             if (chosen.winner, chosen.complete, chosen.score) == (answer.recommended, answer.complete, measured):
                 return answer, chosen
         time.sleep(PAUSE_SECONDS)
-    return (answer, read_recommendation(folder)) if answer else None
+    assert answer is not None
+    return answer, read_recommendation(folder)
 
 
 def newest_run(root: Path = Path("runs")) -> Path | None:
@@ -292,7 +318,7 @@ def answered(record: Record) -> tuple[Answer, Recommendation]:
     if record.answer is None or record.recommendation is None:
         if done := sum(row.status == "done" for row in record.rows):
             where, found = str(record.folder / ANSWER_FILE), counted(done, "training")
-            raise UserError(where, f"the file is not there, but {found} ended with a result.", do=MEND)
+            raise UserError(where, f"there is no such file, though {found} ended with a result.", do=MEND)
         reason = next((row.reason for row in record.rows if row.reason), "")
         do = "Lower --lr or --batch-size." if reason else 'Run "scalesearch grid" again to go on with the search.'
         raise UserError(str(record.folder), f"no candidate has a result ({reason or 'none was trained'}).", do=do)
@@ -316,24 +342,40 @@ def check_format(folder: Path, values: Mapping[str, Any]) -> None:
 
 
 def _members(folder: Path, made: Provenance) -> tuple[MemberTraining, ...]:
-    """The members trained in the run's folder, of those on the data of the search."""
-    read = []
+    """The members trained in the run's folder, each held against its model and, on the search's data, its images."""
+    members = []
     for path in sorted(folder.glob(f"models/*/{METRICS_FILE}")):
         what = "the metrics of a fine-tuned model"
         values = {**read_json(path, what), "folder": str(path.parent)}
-        training = parse(MemberTraining, values, str(path), what, extra=True)
-        if training.source_digest == made.source_digest:
-            if training.test.images != made.images.test:
-                raise conflict(f"{path}: test.images", training.test.images, made.images.test, RUN_FILE, "")
-            read.append(training)
-    return tuple(read)
+        member = parse(MemberTraining, values, str(path), what, extra=True)
+        if member.source_digest == made.source_digest and member.test.images != made.images.test:
+            raise conflict(f"{path}: test.images", member.test.images, made.images.test, RUN_FILE, "")
+        _check_model(path, member)
+        members.append(member)
+    return tuple(members)
+
+
+def _check_model(path: Path, member: MemberTraining) -> None:
+    """Raises UserError where the model beside a training's metrics is another network."""
+    model = member.folder / MODEL_FILE
+    if not model.exists():
+        return
+    try:
+        with safe_open(model, framework="numpy") as file:
+            spec = NetSpec.from_dict(json.loads(file.metadata()["spec"]))
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(str(model), f"it is no model that finetune wrote ({error}).") from None
+    for name, stated, follows in (("model", member.model, spec.name), ("macs", member.macs, cost(spec).macs)):
+        if stated != follows:
+            raise conflict(f"{path}: {name}", stated, follows, model.name, "")
 
 
 def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Mapping[str, Any]) -> None:
     """Whether what ``run.json`` says beside the plan follows from it."""
+    if values.get("plan_digest") != plan.digest:  # before a plan that nobody made is enumerated
+        raise conflict(f"{path}: plan_digest", values.get("plan_digest"), plan.digest, "the plan beside it", "")
     enumeration = plan.enumerate()
     checks = (
-        ("plan_digest", values.get("plan_digest"), plan.digest),
         ("candidates", values.get("candidates"), len(enumeration.candidates)),
         ("nominal", values.get("nominal"), enumeration.nominal),
         ("images.train", provenance.images.train, plan.proxy.images),
@@ -352,7 +394,10 @@ def write_rows(folder: Path, rows: Sequence[Row], digest: str) -> None:
 
 
 def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
-    """Reads them back; none where nothing was recorded. Raises UserError for a damaged or foreign file."""
+    """Reads them back, by candidate, seed and epochs; none where nothing was recorded.
+
+    Raises UserError for a damaged or foreign file.
+    """
     path = folder / ROWS_FILE
     if not path.exists():
         return ()
@@ -365,7 +410,7 @@ def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
         raise UserError(str(path), f"the file has format {version}; this version reads {ROWS_FORMAT}.", do=do)
     if values.get("plan_digest") != digest:
         raise UserError(str(path), "the trainings are of another search.", do="Delete its folder.")
-    return parse_rows(lines, str(path))
+    return tuple(sorted(parse_rows(lines, str(path)), key=lambda row: row.key))
 
 
 def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32) -> bytes:
@@ -434,7 +479,9 @@ def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results
     if labels is not None:
         follows = float(np.bincount(labels).max() / len(labels))
         if not math.isclose(plan.majority, follows):
-            raise conflict(f"{folder}: majority", plan.majority, follows, "the labels beside the predictions", "")
+            raise conflict(
+                f"{folder / RUN_FILE}: plan.majority", plan.majority, follows, "the labels beside the predictions", ""
+            )
     return results
 
 

@@ -235,8 +235,9 @@ def test_a_search_is_read_back(tmp_path: Path, images: Dataset, monkeypatch: pyt
     assert record.enumeration.candidates == candidates
     assert set(record.results) == {(-1, 1, 2), *((n, 0, 2) for n in range(-1, len(candidates)))}
     assert record.results.seeds(2, 2)[0].sum() == 14
-    (tmp_path / "winners.json").unlink()
-    with pytest.raises(UserError, match=r"winners\.json: the file is not there"):
+    for name in ("winners.json", "coefficients.json"):
+        (tmp_path / name).unlink()
+    with pytest.raises(UserError, match=r"winners\.json: there is no such file"):
         answered(read_record(tmp_path))
 
 

@@ -10,11 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scalesearch.design.cost import cost
 from scalesearch.errors import UserError
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
-from scalesearch.study.plan import Measurement
-from scalesearch.study.plan import row as plan_row
 from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import (
@@ -23,12 +20,11 @@ from scalesearch.study.record import (
     newest_run,
     packed,
     read_record,
-    write_predictions,
     write_rows,
 )
 from scalesearch.study.row import Key, TrialResult
-from scalesearch.study.statistics import Bools, Ints
-from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
+from scalesearch.study.statistics import Bools
+from tests.study.contradictions import verified
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 Edit = Callable[[dict[str, Any]], object]
@@ -119,14 +115,14 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
     "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners.*c004\.measured.*0\.68"),
     "a score beside its interval": (
-        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"winners\.json: standings\.c004\.score\.value.*0\.66",
+        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"standings\.c004\.score\.value.*0\.66",
     ),
-    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"winners\.json: standings\.c002\.status.*member"),
+    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"standings\.c002\.status.*member"),
     "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: standings\.c002\.best"),
     "probabilities of other sum": ("winners.json", standing(2, best=0.9), r"winners\.json: standings\.c002\.best"),
     "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: standings\.c000\.seeds"),
     "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
-    "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners\.json: undecided"),
+    "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners.*: undecided"),
     "a default beside a decision": ("winners.json", lambda v: v.update(rule="default"), r"winners\.json: rule.*score"),
     "a choice by speed that is the best": ("winners.json", lambda v: v.update(rule="speed"), r"winners\.json.*rule"),
     "another best one": (
@@ -174,33 +170,6 @@ def test_files_that_do_not_go_together_are_refused(run: Path, case: str) -> None
     edited(run, file, edit)
     with pytest.raises(UserError, match=blame):
         read_record(run)
-
-
-def verified(run: Path) -> Path:
-    """A verification of the run at φ = 2, with predictions that were thrown."""
-    record = read_record(run)
-    plan, (answer, _) = record.plan, answered(record)
-    networks, folder = scaled(plan, answer, record.enumeration.candidates, 2.0), folder_of(run, 2.0)
-    wanted, rng, at_phi, rows = trials(plan, networks, 2, None), np.random.default_rng(0), Results(), []
-    labels, candidates = known_labels(run), {one.candidate.index: one.candidate for one in networks}
-    for one in wanted:
-        right, soft = rng.random(plan.validation) < 0.5, np.full(plan.validation, 0.5, np.float32)
-        measured = Measurement(cost(one.spec).macs, 1, int(right.sum()), plan.validation, 0.5, 1.0)
-        rows.append(plan_row(plan, one, candidates[one.candidate], measured))
-        predictions = packed(labels, np.where(right, labels, (labels + 1) % 34), soft)
-        write_predictions(folder, TrialResult(rows[-1], predictions))
-        at_phi.add(one.key, right, soft)
-    write_rows(folder, rows, plan.digest)
-    verification = compare_sizes(plan, answer.recommended, networks, 2.0, wanted, record.results, at_phi)
-    write_verification(folder, verification)
-    assert read_record(run).verifications == (verification,)
-    return folder / "verify.json"
-
-
-def known_labels(run: Path) -> Ints:
-    """Of the run's validation images."""
-    with np.load(next((run / "predictions").iterdir())) as arrays:
-        return arrays["labels"].astype(np.int64)
 
 
 VERIFICATIONS: dict[str, Edit] = {
@@ -298,7 +267,8 @@ def test_at_every_moment_of_a_search(run: Path) -> None:
     record, known = read_record(run), told(run)
     plan, candidates, results = record.plan, record.enumeration.candidates, Results()
     race, takers, undecided = Race(plan.train.epochs, 0, further=3), field(plan, candidates), set[str]()
-    (run / "winners.json").unlink()
+    for name in ("winners.json", "coefficients.json"):
+        (run / name).unlink()
     while keys := advance(race, takers, results).wanted:
         results.add(keys[0], *known[keys[0]])
         rows = [row for row in record.rows if row.key in results]
@@ -318,9 +288,12 @@ def test_at_every_moment_of_a_search(run: Path) -> None:
 
 def test_no_answer_yet(run: Path) -> None:
     (run / "winners.json").unlink()
+    with pytest.raises(UserError, match=r"coefficients\.json: it is there without winners\.json"):
+        read_record(run)
+    (run / "coefficients.json").unlink()
     record = read_record(run)
     assert record.answer is None
-    with pytest.raises(UserError, match=r"winners\.json.*not there, but 11 trainings ended"):
+    with pytest.raises(UserError, match=r"winners\.json: there is no such file, though 11 trainings ended"):
         answered(record)
 
 
