@@ -9,11 +9,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
 from scalesearch.errors import UserError
-from scalesearch.files import LARGEST_JSON, PRIVATE, distinct, inert, read_json, unpack_arrays, write_csv, write_text
+from scalesearch.files import (
+    LARGEST_JSON,
+    PRIVATE,
+    distinct,
+    inert,
+    read_json,
+    unpack_arrays,
+    with_sorted_metadata,
+    write_csv,
+    write_text,
+)
 
 
 @pytest.mark.parametrize(
@@ -131,3 +142,16 @@ def test_the_umask_is_honoured_and_a_file_s_own_mode_kept(tmp_path: Path, umask:
         os.umask(before)
     modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("new", "private", "own")]
     assert modes == [expected, 0o600, 0o640]
+
+
+def test_equal_files_of_tensors_are_equal_bytes(tmp_path: Path) -> None:
+    """The library orders metadata by chance; what is read back is what was written."""
+    tensors = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}
+    named = {name: f"{name} \N{LATIN SMALL LETTER E WITH ACUTE}" for name in "zyxwvutsrq"}
+    orders = [named, dict(reversed(named.items())), named]
+    written = {with_sorted_metadata(safetensors.numpy.save(tensors, metadata=one)) for one in orders}
+    (content,) = written
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with safetensors.safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
+        assert file.metadata() == named
+        assert all(np.array_equal(file.get_tensor(name), tensor) for name, tensor in tensors.items())

@@ -16,7 +16,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
-from scalesearch.files import atomic
+from scalesearch.files import atomic, with_sorted_metadata
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.names import Family, rename, timm_names, to_torchvision
 
@@ -128,7 +128,7 @@ def _write_timm(network: MBConvNet, path: Path, metadata: Mapping[str, str]) -> 
 def _write_state(state: Mapping[str, Tensor], path: Path, metadata: Mapping[str, str]) -> None:
     if path.suffix == ".safetensors":
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-        safetensors.torch.save_file(tensors, path, dict(metadata))
+        path.write_bytes(with_sorted_metadata(safetensors.torch.save(tensors, dict(metadata))))
     else:
         torch.save(dict(state), path)
 
