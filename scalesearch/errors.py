@@ -1,5 +1,7 @@
 """The one exception family: every message says where, what was found, what was expected, what to do."""
 
+import shlex
+
 MOST_MISTAKES = 12  # of a file, shown
 LONGEST = 1500  # characters of one part of a message
 
@@ -8,6 +10,15 @@ def printable(text: str) -> str:
     """Text from files and file names as a terminal may be sent it: control characters, line ends and what no
     encoding holds are written as escapes."""
     return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+
+
+def pasted(*words: object) -> str:
+    """Words of a command line, or of a part of one, that can be pasted into a shell whatever is in them.
+
+    >>> pasted("scalesearch", "evaluate", "my model/it's.safetensors", "--data", "PATH")
+    'scalesearch evaluate \'my model/it\'"\'"\'s.safetensors\' --data PATH'
+    """
+    return shlex.join(map(str, words))
 
 
 def _short(text: str) -> str:

@@ -167,6 +167,19 @@ def write_files(folder: Path, contents: Mapping[str, bytes], mode: int = PUBLIC)
     return tuple(folder / name for name in contents)
 
 
+def with_sorted_metadata(content: bytes) -> bytes:
+    """A safetensors file whose metadata stand in the order of their names, so that equal ones are equal bytes.
+
+    The library hashes them by a seed of its own in each process. A header is 8 bytes of its length, then JSON.
+    """
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of 8
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
+
+
 def write_text(path: Path, text: str, mode: int = PUBLIC) -> None:
     """Text in UTF-8, atomically; what that cannot hold, as names of files may, as escapes."""
     write_bytes(path, text.encode("utf-8", "backslashreplace"), mode)

@@ -29,21 +29,21 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
+def noisy_images(root: Path, classes: int = 2, images: int = 20, parts: tuple[str, ...] = ()) -> Path:
+    """A folder of noisy one-colour images, a class a colour, that a tiny network can tell apart."""
+    rng = np.random.default_rng(0)
+    for part in parts or ("",):
+        for label in range(classes):
+            folder = root / part / f"class{label}"
+            folder.mkdir(parents=True)
+            for number in range(images):
+                pixels = rng.integers(0, 160, (20, 20, 3))
+                pixels[..., label % 3] += 90
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03d}.png")
+    return root
+
+
 @pytest.fixture
 def image_folder(tmp_path: Path) -> MakeFolder:
-    """Makes a folder of noisy one-colour images, a class a colour, that a tiny network can tell apart."""
-
-    def make(name: str = "images", classes: int = 2, images: int = 20, parts: tuple[str, ...] = ()) -> Path:
-        root = tmp_path / name
-        rng = np.random.default_rng(0)
-        for part in parts or ("",):
-            for label in range(classes):
-                folder = root / part / f"class{label}"
-                folder.mkdir(parents=True)
-                for number in range(images):
-                    pixels = rng.integers(0, 160, (20, 20, 3))
-                    pixels[..., label % 3] += 90
-                    Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number:03d}.png")
-        return root
-
-    return make
+    """Makes such a folder, by its name under the test's own."""
+    return lambda name="images", **asked: noisy_images(tmp_path / name, **asked)

@@ -19,6 +19,5 @@ def make_row(candidate: int = 0, seed: int = 0, epochs: int = 2, **changes: Any)
     if changes.get("reason"):
         changes = {"status": "failed", "top1": None, "score": None, "correct": 0, "train_loss": None, **changes}
     name, role = ("baseline", "baseline") if candidate < 0 else (f"c{candidate:03d}", "candidate")
-    return replace(
-        DONE, **{"candidate": candidate, "seed": seed, "epochs": epochs, "name": name, "role": role, **changes}
-    )
+    told = {"candidate": candidate, "seed": seed, "epochs": epochs, "full_epochs": max(epochs, DONE.full_epochs)}
+    return replace(DONE, **{**told, "name": name, "role": role, **changes})

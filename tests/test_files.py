@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from scalesearch.files import (
     read_json,
     together,
     unpack_arrays,
+    with_sorted_metadata,
     write_csv,
     write_files,
     write_json,
@@ -198,3 +200,16 @@ def test_a_set_keeps_the_modes_of_files_that_are_there(tmp_path: Path) -> None:
 def test_a_name_of_any_length_can_be_written(tmp_path: Path) -> None:
     write_text(tmp_path / ("a" * 255), "a")
     assert len(next(tmp_path.iterdir()).name) == 255
+
+
+def test_equal_files_of_tensors_are_equal_bytes(tmp_path: Path) -> None:
+    """The library orders metadata by chance; what is read back is what was written."""
+    tensors = {"b": np.arange(3.0), "a": np.ones((2, 2), np.float32)}
+    named = {name: f"{name} \N{LATIN SMALL LETTER E WITH ACUTE}" for name in "zyxwvutsrq"}
+    orders = [named, dict(reversed(named.items())), named]
+    written = {with_sorted_metadata(safetensors.numpy.save(tensors, metadata=one)) for one in orders}
+    (content,) = written
+    (tmp_path / "a.safetensors").write_bytes(content)
+    with safetensors.safe_open(tmp_path / "a.safetensors", framework="numpy") as file:
+        assert file.metadata() == named
+        assert all(np.array_equal(file.get_tensor(name), tensor) for name, tensor in tensors.items())

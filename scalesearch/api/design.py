@@ -205,7 +205,7 @@ def choose_scaling(
 
     folder = run or (newest_run() if space is None else None)
     if folder is not None:
-        return searched_scaling(read_record(folder, counted=False), given, rounding)
+        return searched_scaling(read_record(folder), given, rounding)
     base = space if isinstance(space, NetSpec) else load_space(USUAL_SPACE if space is None else space).baseline
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
     return Scaling(base, given or PAPER, rounding or "budget", origin, Path("family") / base.name)

@@ -1,7 +1,6 @@
 """What is handed out of faces besides rows: marked and sorted copies of photos, and pages."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scalesearch.data.arrays import Progress
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, pasted
 from scalesearch.faces.album import by_photo, jpeg, new_folder, places_below, write_annotated, write_sorted
 from scalesearch.faces.drawing import font_file
 from scalesearch.faces.gallery import Threshold
@@ -179,7 +178,7 @@ def command_of(folder: Path, gallery: str, body: str) -> str:
     """What to type to enrol a set of strangers; ``gallery`` and ``body`` are "" where they are the usual ones."""
     options = [("--gallery", gallery), ("--body", body)]
     told = [part for option, value in options if value for part in (option, value)]
-    return shlex.join(["scalesearch", "faces", "enroll", "--strangers", str(folder), *told])
+    return pasted("scalesearch", "faces", "enroll", "--strangers", folder, *told)
 
 
 def write_index(

@@ -31,7 +31,7 @@ from scalesearch.api.options import (
 from scalesearch.design.family import named_spec
 from scalesearch.design.scaling import PAPER
 from scalesearch.design.space import load_space
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, pasted
 from scalesearch.faces import FACE, protocols
 from scalesearch.faces import gallery as galleries
 from scalesearch.faces.album import new_folder
@@ -533,7 +533,7 @@ def strangers(asked: StrangersOptions) -> StrangerSet:
     if written.lost:
         notes.append(f"{counted(written.lost, 'face')} left out, which would not be found again on a crop")
     if left := [one.folder for one in written.groups if one.doubtful]:
-        command += f" --without {','.join(left)}"
+        command += f" {pasted('--without', ','.join(left))}"
     return StrangerSet(
         folder, written.groups, len(files), faces - len(strange), limit, tuple(basis), command, tuple(notes)
     )  # fmt: skip

@@ -6,6 +6,7 @@ option cannot exist in one of them alone. Commands import this file at start: it
 
 import functools
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, LossName, Mining
-from scalesearch.study.config import Optimizer
+from scalesearch.study.config import LARGEST_BATCH, Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
@@ -30,6 +31,7 @@ Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell m
 Tell = Callable[[str], None]  # is told a line of text now and then
 Reading = Callable[[int, int], None]  # is told (done, total) while images are read
 USUAL_SPACE = "efficientnet_b0"
+MOST_EPOCHS, LARGEST_SEED = 100_000, 2**32 - 1  # far above what helps
 FACES = Path("runs/faces")
 GALLERY = FACES / "gallery.safetensors"  # of faces
 FPIR = 0.01
@@ -45,7 +47,7 @@ class Option:
     Args:
         help: what it does and what is chosen where it is left out, as one or two sentences.
         panel: of the help that it stands in.
-        minimum, maximum: of a number, both allowed.
+        minimum, maximum: of a number, both allowed; every number without a unit has both.
         unit: of a field that takes a number or text with its unit ("400M", "30m").
         argument: stands without a name on the command line.
         short: a letter, such as "j".
@@ -56,8 +58,8 @@ class Option:
 
     help: str
     panel: Panel = ""
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: float = -math.inf
+    maximum: float = math.inf
     unit: Unit | None = None
     argument: bool = False
     short: str = ""
@@ -89,6 +91,12 @@ class Field:
     default: Any
     option: Option
 
+    @property
+    def bounded(self) -> bool:
+        """Whether it is a number that its option bounds."""
+        kinds = {self.kind, *get_args(self.kind)}
+        return bool(kinds & {int, float}) and not self.option.unit
+
 
 def options_of(kind: type) -> tuple[Field, ...]:
     """The options that a dataclass declares, in order; fields without an ``Option`` are for Python alone."""
@@ -113,7 +121,9 @@ def takes(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R
         @functools.wraps(work)
         def function(*args: P.args, **kwargs: P.kwargs) -> R:
             signature.bind(*args, **kwargs)  # else the message would name the dataclass's constructor
-            return work(options(*args, **kwargs))
+            asked = options(*args, **kwargs)
+            check_bounds(asked)
+            return work(asked)
 
         declared = {field.name: field for field in options_of(options)}
         parameters = [
@@ -133,19 +143,36 @@ def takes(options: Callable[P, O]) -> Callable[[Callable[[O], R]], Callable[P, R
     return decorated
 
 
+def check_bounds(asked: object) -> None:
+    """Raises UserError, naming the option, for a number that is not finite or beyond its option's bounds."""
+    for one in options_of(type(asked)):
+        value, option = getattr(asked, one.name), one.option
+        if one.bounded and isinstance(value, int | float) and not option.minimum <= value <= option.maximum:
+            within = f"a number from {option.minimum:.12g} to {option.maximum:.12g}"
+            raise UserError(f"--{one.name.replace('_', '-')}", f"{str(value)[:40]} is not {within}.")
+
+
 def macs(value: float | str | None, option: str) -> float | None:
     """Multiply-adds of a number or of text such as "400M". Raises UserError naming ``option``."""
-    return parse_flops(value, option) if isinstance(value, str) else value
+    return parse_flops(value, option) if isinstance(value, str) else _positive(value, option)
 
 
 def seconds(value: float | str | None, option: str, example: str = "90s, 30m or 2h") -> float | None:
     """Seconds of a number or of text such as "30m" or "20ms". Raises UserError naming ``option``."""
-    return parse_duration(value, option, f"a duration such as {example}") if isinstance(value, str) else value
+    if isinstance(value, str):
+        return parse_duration(value, option, f"a duration such as {example}")
+    return _positive(value, option)
+
+
+def _positive(value: float | None, option: str) -> float | None:
+    if value is not None and not 0 < value < math.inf:
+        raise UserError(option, f"{value} is not a number above 0.")
+    return value
 
 
 def room(value: float | str | None, option: str = "--cache-size") -> float | None:
     """Bytes of a number or of text such as "50G". Raises UserError naming ``option``."""
-    return parse_bytes(value, option) if isinstance(value, str) else value
+    return parse_bytes(value, option) if isinstance(value, str) else _positive(value, option)
 
 
 def path(value: Path | str | None) -> Path | None:
@@ -189,9 +216,11 @@ SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
     "weights say if left out.", "Network")]
 Scheme = Literal["auto", "head", "tail", "full", "gradual"]  # a strategy, or auto: chosen
 Patience = Annotated[int, Option(
-    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", "Training", minimum=0)]
+    "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", "Training",
+    minimum=0, maximum=MOST_EPOCHS)]
 Ema = Annotated[float, Option(
-    "Decay of the moving average of the weights, such as 0.99; 0 takes no average.", "Training")]
+    "Decay of the moving average of the weights, such as 0.99; 0 takes no average.", "Training",
+    minimum=0, maximum=0.999999)]
 TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
 Run = Annotated[Path | str | None, Option(
     "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
@@ -199,7 +228,7 @@ TIME_BUDGET = "Time that this call may take, such as 30m or 2h; no limit if left
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
     "holds, or as many as the Ray cluster takes.",
-    "Memory and speed", minimum=1, short="j")]
+    "Memory and speed", short="j", minimum=1, maximum=10_000)]
 Executor = Annotated[Literal["processes", "ray"], Option(
     "Where trainings run: in processes of this machine, or on a Ray cluster (needs scalesearch[ray]).",
     "Workers and machines")]
@@ -219,9 +248,9 @@ Baseline = Annotated[NetSpec | str | None, Option(
     "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; that of "
     "the newest search, or else efficientnet_b0, if left out.", "Network", shell="spaces")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
-Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling")]
-Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling")]
-Gamma = Annotated[float | None, Option(f"Factor of the resolution per φ, {SEARCHED}", "Scaling")]
+Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
+Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
+Gamma = Annotated[float | None, Option(f"Factor of the resolution per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
 HowRounded = Annotated[Rounding | None, Option(
     "How layers and channels are rounded: budget meets the wanted FLOPs, efficientnet does as the released family; as "
     "in the search, or else budget, if left out.", "Scaling")]
@@ -234,7 +263,8 @@ Strangers = Annotated[str | Path | None, Option(
     "Folder of people who are no members, with a folder of photos for each; if left out some of the people stand "
     "for them.", "Strangers")]
 Fpir = Annotated[float, Option(
-    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers")]
+    "Share of strangers' photos that may be taken for a member, such as 0.01 for one in a hundred.", "Strangers",
+    minimum=1e-6, maximum=0.999999)]
 NEW_FOLDER = "It must be new or empty, and not inside the photos' folder."
 Crop = Annotated[bool | None, Option(
     "Find faces on the photos and turn them upright first; as the body expects if left out.", "Data",
@@ -260,7 +290,8 @@ class ScaleOptions:
 
     space: Baseline = None
     phi: Annotated[float | None, Option(
-        "How far to scale: any real φ, where 0 is the baseline and a negative one is smaller.", "Scaling")] = None
+        "How far to scale: any real φ, where 0 is the baseline and a negative one is smaller.", "Scaling",
+        minimum=-100, maximum=100)] = None
     _: KW_ONLY
     flops: Annotated[float | str | None, Option(
         "Find the φ whose network costs this, such as 1.8G.", "Scaling", unit="flops")] = None
@@ -273,12 +304,12 @@ class ScaleOptions:
     coefficients: Coefficients | None = None
     rounding: HowRounded = None
     batch_size: Annotated[int, Option(
-        "Images at a time when --latency is measured.", "Memory and speed", minimum=1)] = 1
+        "Images at a time when --latency is measured.", "Memory and speed", minimum=1, maximum=LARGEST_BATCH)] = 1
     device: Annotated[str, Option(
         "Where --latency is measured: auto, cpu, cuda or cuda:1.", "Memory and speed")] = "auto"
     threads: Annotated[int | None, Option(
         "CPU threads when --latency is measured; as many as torch takes if left out.", "Memory and speed",
-        minimum=1)] = None
+        minimum=1, maximum=4096)] = None
     out: Annotated[Path | str | None, Option(
         "JSON file for the network's spec; one in the family's folder if left out.", "Run and output")] = None
 
@@ -315,9 +346,10 @@ class SearchOptions:
     source_padding: SourcePadding = None
     run: Annotated[Path | str | None, Option(
         "Folder that keeps the search; runs/SPACE-DATA-T if left out.", "Run and output", shell="runs")] = None
-    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid")] = None
+    step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid",
+        minimum=0.001, maximum=1)] = None
     tolerance: Annotated[float | None, Option(
-        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid")] = None
+        "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid", minimum=0.001, maximum=1)] = None
     real_tolerance: Annotated[float, Option(
         "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
         minimum=0, maximum=1)] = 0.05
@@ -330,7 +362,7 @@ class SearchOptions:
     further: Annotated[int | None, Option(
         "The most full trainings after those, given where they lower the expected loss most; half as many as there are "
         "candidates if left out, none with --exhaustive, as many as fit with --time-budget.",
-        "Race and training", minimum=0)] = None
+        "Race and training", minimum=0, maximum=1_000_000)] = None
     seed: Annotated[int, Option(
         "Seed of the whole search: another one repeats it with other weights and orders on the same images.",
         "Race and training", minimum=0, maximum=1_000_000)] = 0
@@ -345,13 +377,14 @@ class SearchOptions:
         f"{TIME_BUDGET} The search goes on with further seeds until it is used up, or no more than --until-loss can be "
         "lost.", "Memory and speed", unit="seconds")] = None
     trials: Annotated[int | None, Option(
-        "The most trainings that this call begins; no limit if left out.", "Memory and speed", minimum=1)] = None
+        "The most trainings that this call begins; no limit if left out.", "Memory and speed",
+        minimum=1, maximum=1_000_000)] = None
     level: Annotated[float, Option(
         "Probability with which the set contains the best candidate, and of the bound on the loss.",
         "Race and training", minimum=0.5, maximum=0.999)] = 0.9
     epochs: Annotated[int | None, Option(
         "Epochs of a full training; if left out 10 on a CPU and 20 on a GPU, and up to 100 where images are few.",
-        "Race and training", minimum=1)] = None
+        "Race and training", minimum=1, maximum=MOST_EPOCHS)] = None
     proxy_flops: Annotated[float | str | None, Option(
         "About how many multiply-adds a larger baseline is brought to for training; 6M on a CPU, 1G on a GPU if left "
         "out.",
@@ -360,15 +393,18 @@ class SearchOptions:
         "How a larger baseline is made that small: family, in depth, width and resolution as its own family's member; "
         "full-depth, in width and resolution; resolution, in pixels alone.", "Race and training")] = "family"
     images: Annotated[int | None, Option(
-        "The most training images; 3200 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
+        "The most training images; 3200 on a CPU, all on a GPU if left out.", "Data",
+        minimum=1, maximum=1_000_000_000)] = None
     validation_error: Annotated[float | None, Option(
         "Standard error, in points of accuracy, that validation images may leave in a difference of two networks, such "
         "as 0.5: a sample of so many is used; all, at most about 25 000, if left out.", "Data", minimum=0.01,
         maximum=10)] = None
     batch_size: Annotated[int | None, Option(
-        "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training", minimum=2)] = None
+        "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training",
+        minimum=2, maximum=LARGEST_BATCH)] = None
     lr: Annotated[float | None, Option(
-        "Peak learning rate of AdamW; 0.004 on a CPU, 0.006 on a GPU if left out.", "Race and training")] = None
+        "Peak learning rate of AdamW; 0.004 on a CPU, 0.006 on a GPU if left out.", "Race and training",
+        minimum=1e-12, maximum=1000)] = None
     jobs: Jobs = None
     device: Device = "auto"
     executor: Executor = "processes"
@@ -391,14 +427,15 @@ class VerifyOptions:
 
     run: Run = None
     _: KW_ONLY
-    phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.")] = 2.0
+    phi: Annotated[float, Option("φ at which the networks are trained; the search trained φ = 1.",
+        minimum=0, maximum=10)] = 2.0
     members: Annotated[int, Option(
         "How many others of the set that holds the best are trained.", minimum=0, maximum=1000)] = 3
     others: Annotated[int, Option(
         "How many outside of that set are trained, spread over their ranking.", minimum=0, maximum=1000)] = 2
     seeds: Annotated[int, Option("Trainings of each network.", minimum=1, maximum=1000)] = 3
     epochs: Annotated[int | None, Option(
-        "Epochs of each training; as many as in the search if left out.", minimum=1)] = None
+        "Epochs of each training; as many as in the search if left out.", minimum=1, maximum=MOST_EPOCHS)] = None
     time_budget: Annotated[float | str | None, Option(TIME_BUDGET, "Memory and speed", unit="seconds")] = None
     jobs: Jobs = None
     executor: Executor = "processes"
@@ -432,36 +469,41 @@ class FinetuneOptions:
         "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.",
         "What is trained")] = "auto"
     tail_blocks: Annotated[int, Option(
-        "How many of the last blocks tail and gradual train besides the head.", "What is trained", minimum=0)] = 3
+        "How many of the last blocks tail and gradual train besides the head.", "What is trained",
+        minimum=0, maximum=10_000)] = 3
     reset_tail: Annotated[bool, Option(
         "Give the blocks of the tail new weights before training.", "What is trained")] = False
-    epochs: Annotated[int, Option("Passes over the training images.", "Training", minimum=1)] = 20
+    epochs: Annotated[int, Option("Passes over the training images.", "Training", minimum=1, maximum=MOST_EPOCHS)] = 20
     patience: Patience = 0
     resolution: Annotated[int | None, Option(
         "Side of the images in pixels; the network's own if left out.", "Network", minimum=8, maximum=4096)] = None
-    batch_size: Annotated[int, Option("Images of a training step.", "Training", minimum=2)] = 32
+    batch_size: Annotated[int, Option("Images of a training step.", "Training", minimum=2, maximum=LARGEST_BATCH)] = 32
     accumulate: Annotated[int, Option(
         "Send the images of a step through in so many parts, which takes less memory.", "Memory and speed",
-        minimum=1)] = 1
+        minimum=1, maximum=LARGEST_BATCH)] = 1
     recompute: Annotated[bool, Option(
         "Compute what the backward pass needs again instead of keeping it: less memory for a third more time.",
         "Memory and speed")] = False
     optimizer: Annotated[Optimizer, Option("Optimizer: AdamW, or SGD with momentum.", "Training")] = "adamw"
     lr: Annotated[float | None, Option(
-        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", "Training")] = None
+        "Peak learning rate of the head; 0.003 for adamw and 0.05 for sgd if left out.", "Training",
+        minimum=1e-12, maximum=1000)] = None
     body_lr_ratio: Annotated[float | None, Option(
         "Learning rate of the body as a share of the head's; 0.3 for inherited weights, else 1, if left out.",
-        "What is trained")] = None
+        "What is trained", minimum=1e-9, maximum=1)] = None
     layer_decay: Annotated[float, Option(
-        "Learning rate of each block as a share of the next one's towards the head.", "What is trained")] = 1.0
+        "Learning rate of each block as a share of the next one's towards the head.", "What is trained",
+        minimum=1e-9, maximum=1)] = 1.0
     ema: Ema = 0.0
-    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", "Training")] = 0.1
+    label_smoothing: Annotated[float, Option("Share of each target that is spread over all classes.", "Training",
+        minimum=0, maximum=0.999)] = 0.1
     augment: Annotated[Literal["light", "medium", "strong"], Option(
         "How training images are varied: light crops and flips, medium adds RandAugment and erasing, strong adds MixUp "
         "and CutMix.", "Data")] = "light"
     balance: Annotated[bool, Option("Let rare classes weigh as much in the loss as common ones.", "Data")] = False
     seed: Annotated[int, Option(
-        "Seed of new weights, of the order of the images and of their augmentation.", "Training", minimum=0)] = 0
+        "Seed of new weights, of the order of the images and of their augmentation.", "Training",
+        minimum=0, maximum=LARGEST_SEED)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
@@ -496,8 +538,9 @@ class PredictOptions:
         "Images to predict, or folders of them.", argument=True)]
     _: KW_ONLY
     out: TableFile = None
-    top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1)] = 5
-    batch_size: Annotated[int, Option("Images that go through the network at a time.", minimum=1)] = 64
+    top: Annotated[int, Option("Likeliest classes to list for each image.", minimum=1, maximum=1_000_000)] = 5
+    batch_size: Annotated[int, Option("Images that go through the network at a time.",
+        minimum=1, maximum=LARGEST_BATCH)] = 64
     follow_links: FollowLinks = None
     device: Device = "auto"
     reading: Reading | None = None
@@ -561,30 +604,34 @@ class FitOptions:
     mining: Annotated[Mining, Option(
         "Triplets of a batch that count: all, those with a negative within the margin, or the hardest.",
         "Training")] = "all"
-    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", "Training")] = 0.2
+    margin: Annotated[float, Option("Margin of the triplet loss, between squared distances.", "Training",
+        minimum=1e-6, maximum=4)] = 0.2
     recover: Annotated[bool, Option("After a collapse, go on with gentler mining.", "Training", negative=True)] = True
-    people: Annotated[int, Option("People in a batch.", "Training", minimum=2)] = 16
-    photos: Annotated[int, Option("Photos of each person in a batch.", "Training", minimum=2)] = 4
+    people: Annotated[int, Option("People in a batch.", "Training", minimum=2, maximum=10_000)] = 16
+    photos: Annotated[int, Option("Photos of each person in a batch.", "Training", minimum=2, maximum=10_000)] = 4
     epochs: Annotated[int | None, Option(
         "Passes over everybody's photos; 8 to 40, as many as make 400 steps, if left out.", "Training",
-        minimum=1)] = None
+        minimum=1, maximum=MOST_EPOCHS)] = None
     patience: Patience = 0
     held_out: Annotated[float | None, Option(
         "Share of the people to hold out, by whom the training is watched; if left out a tenth of 50 people or more.",
-        "Training")] = None
+        "Training", minimum=0, maximum=0.9)] = None
     strategy: Annotated[Scheme, Option(
         "What is trained: head (the embedding layer), tail (the last blocks, too), full (everything), gradual (the "
         "three in turn), or auto, which is head for face, tail for other inherited weights, else full.",
         "What is trained")] = "auto"
     tail_blocks: Annotated[int, Option(
         "How many of the last blocks tail and gradual train besides the embedding layer.", "What is trained",
-        minimum=0)] = 6
-    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", "Training")] = 0.001
+        minimum=0, maximum=10_000)] = 6
+    lr: Annotated[float, Option("Peak learning rate of the embedding layer.", "Training",
+        minimum=1e-12, maximum=1000)] = 0.001
     body_lr_ratio: Annotated[float, Option(
-        "Learning rate of an inherited body as a share of the embedding layer's.", "What is trained")] = 0.3
+        "Learning rate of an inherited body as a share of the embedding layer's.", "What is trained",
+        minimum=1e-9, maximum=1)] = 0.3
     ema: Ema = 0.0
     seed: Annotated[int, Option(
-        "Seed of new weights, of the order of the photos and of their augmentation.", "Training", minimum=0)] = 0
+        "Seed of new weights, of the order of the photos and of their augmentation.", "Training",
+        minimum=0, maximum=LARGEST_SEED)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
@@ -652,7 +699,8 @@ class FaceVerifyOptions:
         "Folder of people, with a folder of photos for each, on whose pairs the limit is fitted; the limit that comes "
         "with the body if left out.", "Strangers")] = None
     far: Annotated[float, Option(
-        "Share of the pairs of two of these people that may be taken for one person.", "Strangers")] = 0.001
+        "Share of the pairs of two of these people that may be taken for one person.", "Strangers",
+        minimum=1e-6, maximum=0.999999)] = 0.001
     crop: Crop = None
     follow_links: FollowLinks = None
     skip_broken: SkipBroken = False
@@ -708,7 +756,8 @@ class FaceEvaluateOptions:
     fpir: Fpir = FPIR
     crop: Crop = None
     follow_links: FollowLinks = None
-    seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.", minimum=0)] = 0
+    seed: Annotated[int, Option("Seed by which photos are enrolled or shown, and pairs put in folds.",
+        minimum=0, maximum=LARGEST_SEED)] = 0
     skip_broken: SkipBroken = False
     out: Annotated[Path | str | None, Option(
         "Folder for evaluation.json, tables and figures; none is written if left out.")] = None

@@ -262,10 +262,8 @@ def _plan(
 ) -> tuple[SearchPlan, Dataset]:  # fmt: skip
     """The plan of a search on a device, and its images."""
     loaded, on_cpu = load_space(asked.space), where == "cpu"
-    grid = Grid(
-        _within("--step", asked.step, loaded.grid.step),
-        _within("--tolerance", asked.tolerance, loaded.grid.tolerance), loaded.grid.maximum,
-    )  # fmt: skip
+    step = loaded.grid.step if asked.step is None else asked.step
+    grid = Grid(step, loaded.grid.tolerance if asked.tolerance is None else asked.tolerance, loaded.grid.maximum)
     baseline = size_baseline(loaded, target, len(source.classes))
     weights = _weights(asked, baseline)
     if asked.source_padding is not None and weights is not None:
@@ -299,14 +297,6 @@ def _weights(asked: SearchOptions, baseline: NetSpec) -> Inheritance | None:
     source = open_weights(named, baseline, asked.source_padding)
     file = Path(source.name)
     return Inheritance(str(file.resolve()) if file.exists() else source.name, asked.source_padding, source.digest)
-
-
-def _within(option: str, value: float | None, default: float) -> float:
-    if value is None:
-        return default
-    if not 0.001 <= value <= 1:
-        raise UserError(option, f"{value:g} is not between 0.001 and 1.")
-    return value
 
 
 def _largest_px(baseline: NetSpec, grid: Grid) -> int:

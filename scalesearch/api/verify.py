@@ -84,6 +84,9 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     workers = workers_of(asked, plan.device, plan.threads)
     candidates = chosen(answer, record.enumeration.candidates, asked.members, asked.others)
     networks = scaled(plan, answer, candidates, asked.phi)
+    if not networks:
+        problem = f"there is nothing to verify: no candidate was trained ({answer.undecided})."
+        raise UserError(str(folder), problem, do="Search again with what its report says to change.")
     wanted = trials(plan, networks, asked.seeds, asked.epochs)
     validate(wanted[0].train)
     workers, where = within_memory(workers, asked.jobs, plan.device, wanted), folder_of(folder, asked.phi)

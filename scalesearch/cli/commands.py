@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import typer
 
-from scalesearch.api.options import Field, Option, Shell, options_of
+from scalesearch.api.options import Field, Option, Shell, check_bounds, options_of
 
 O = TypeVar("O")  # noqa: E741
 
@@ -74,7 +74,9 @@ def command(
 
     def run(**given: Any) -> None:
         flags = {one.name: given.pop(one.name) for one in alone}
-        show(options(**given), Terminal(**flags))
+        asked = options(**given)
+        check_bounds(asked)
+        show(asked, Terminal(**flags))
 
     vars(run).update(__signature__=inspect.Signature(parameters), options=options, terminal=terminal)
     run.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -84,8 +86,9 @@ def command(
 
 def _parameter(field: Field) -> inspect.Parameter:
     option = field.option
+    low, high = (option.minimum, option.maximum) if field.bounded else (None, None)
     common: dict[str, Any] = {
-        "help": option.help, "min": option.minimum, "max": option.maximum, "rich_help_panel": option.panel or None,
+        "help": option.help, "min": low, "max": high, "rich_help_panel": option.panel or None,
         "autocompletion": completion(option.shell) if option.shell else None, "envvar": option.variable or None,
     }  # fmt: skip
     kind = typed(field)

@@ -7,12 +7,13 @@ from scalesearch.api import design as designs
 from scalesearch.api.design import member_of
 from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions
 from scalesearch.cli.commands import Terminal
-from scalesearch.cli.shell import console, detail, explain, print_json, say, show
+from scalesearch.cli.shell import console, detail, explain, of_run, print_json, say, show
 from scalesearch.design.cost import cost, part_table
 from scalesearch.design.family import member_row
 from scalesearch.design.scaling import published_name
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
+from scalesearch.errors import pasted
 from scalesearch.units import show_count
 
 
@@ -41,8 +42,8 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
         say(f"fvcore counts {counts['fvcore_macs']:,} in convolution and linear operators.")
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
         say(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
-    size = f" --target-flops {asked.target_flops}" if asked.target_flops else ""
-    explain(f"Next: scalesearch grid --space {asked.space}{size} --data PATH")
+    size = ["--target-flops", asked.target_flops] if asked.target_flops else []
+    explain(f"Next: {pasted('scalesearch', 'grid', '--space', asked.space, *size, '--data', 'PATH')}")
 
 
 def scale(asked: ScaleOptions, terminal: Terminal) -> None:
@@ -75,7 +76,7 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
     result.write()
     if not terminal.json:
         say(f"Written: {result.file}")
-        explain(f"Train it: scalesearch finetune --model {result.file} --data PATH")
+        explain(f"Train it: {pasted('scalesearch', 'finetune', '--model', result.file, '--data', 'PATH')}")
 
 
 def family(asked: FamilyOptions, terminal: Terminal) -> None:
@@ -107,7 +108,9 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
     explain(result.origin)
     show(tables.family(result.members, caption=f"Family of {result.name}"))
     say(f"Written: {result.folder}/b0.json to b{len(result) - 1}.json")
-    explain("Next: scalesearch finetune --model b1")
+    searched = asked.space is None and asked.alpha is None and asked.rounding is None
+    model = ["b1", *of_run(asked.run)] if searched else [result.folder / "b1.json", "--data", "PATH"]
+    explain(f"Next: {pasted('scalesearch', 'finetune', '--model', *model)}")
 
 
 def _print_spec(title: str, spec: NetSpec) -> None:

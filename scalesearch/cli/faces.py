@@ -20,6 +20,7 @@ from scalesearch.api.options import (
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.grouped import Command, Group
 from scalesearch.cli.shell import Bar, EpochProgress, print_json, reading_bar, say, show, show_rows
+from scalesearch.errors import pasted
 from scalesearch.faces import FACE
 from scalesearch.table import table
 from scalesearch.training.history import EpochRecord, Watcher
@@ -62,7 +63,7 @@ def fit(asked: FitOptions, terminal: Terminal) -> None:
     why = {"better": "", "trained": " (--keep trained)", "frozen": " (--keep frozen)"}[asked.keep]
     kept = "the trained one" if metrics["kept"] == "trained" else "the body as it was before the training"
     say(f"Kept{why}: {kept}, {result.file}; both: frozen.safetensors, trained.safetensors")
-    say(f"Next: scalesearch faces enroll PEOPLE --body {result.file}")
+    say(f"Next: {pasted('scalesearch', 'faces', 'enroll', 'PEOPLE', '--body', result.file)}")
 
 
 def _judgement(judgement: dict[str, Any] | None) -> list[str]:
@@ -139,7 +140,7 @@ def enroll(asked: EnrollOptions, terminal: Terminal) -> None:
     if gallery.threshold:
         _say_threshold(gallery.threshold)
         files = _named("body", asked.body, FACE) + _named("gallery", asked.gallery, GALLERY)
-        say(f"Next: scalesearch faces identify PHOTOS{files}")
+        say(f"Next: {pasted('scalesearch', 'faces', 'identify', 'PHOTOS', *files)}")
 
 
 def identify(asked: IdentifyOptions, terminal: Terminal) -> None:
@@ -355,9 +356,9 @@ def evaluate(asked: FaceEvaluateOptions, terminal: Terminal) -> None:
         )
 
 
-def _named(option: str, file: Path | str, default: Path | str) -> str:
+def _named(option: str, file: Path | str, default: Path | str) -> list[str]:
     """The option that names a file, where it is not the default."""
-    return "" if Path(file) == Path(default) else f" --{option} {file}"
+    return [] if Path(file) == Path(default) else [f"--{option}", str(file)]
 
 
 def _values(gallery: "Gallery") -> dict[str, Any] | None:

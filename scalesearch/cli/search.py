@@ -15,11 +15,13 @@ from scalesearch.cli.shell import (
     detail,
     explain,
     list_counts,
+    of_run,
     print_json,
     say,
     show,
 )
 from scalesearch.design.cost import cost
+from scalesearch.errors import pasted
 from scalesearch.study.statistics import difference_error
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
@@ -75,7 +77,10 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     for line in words.answer_lines(result.record):
         say(line)
     if not result.answer.undecided:
-        explain("Next: scalesearch family; scalesearch finetune --model b1; scalesearch report; scalesearch verify")
+        run = of_run(job.folder)
+        report = ("report", *run[1:])  # which takes it as an argument
+        following = (("family", *run), ("finetune", "--model", "b1", *run), report, ("verify", *run))
+        explain(f"Next: {'; '.join(pasted('scalesearch', *one) for one in following)}")
 
 
 def _introduce_search(job: "SearchJob") -> None:
@@ -184,7 +189,7 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
         total = len(job.agenda.trials)
         say(f"Not finished: {left} of {total} trainings are still to be run; the same command continues.")
     say(f"Figure: {job.folder / 'transfer.png'}")
-    explain("Next: scalesearch report, which shows this, too")
+    explain(f"Next: {pasted('scalesearch', 'report', *of_run(job.record.folder)[1:])}, which shows this, too")
 
 
 def _introduce_verification(job: "VerifyJob") -> None:

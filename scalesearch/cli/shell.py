@@ -4,9 +4,11 @@ elsewhere; and the question before a long job."""
 import json
 import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -70,12 +72,16 @@ def detail(text: str) -> None:
 
 
 def console() -> Any:
-    """A rich console that fits the terminal; no escape codes when piped or where NO_COLOR asks for none."""
+    """A rich console that fits the terminal; no escape codes when piped or where NO_COLOR asks for none.
+
+    Piped it is as wide as COLUMNS says, else 80 characters.
+    """
     from rich.console import Console
 
     terminal = sys.stdout.isatty()
     plain = not terminal or bool(os.environ.get("NO_COLOR"))
-    return Console(highlight=False, width=None if terminal else 160, color_system=None if plain else "auto")
+    width = None if terminal else shutil.get_terminal_size().columns
+    return Console(highlight=False, width=width, color_system=None if plain else "auto")
 
 
 def print_json(values: Any) -> None:
@@ -85,12 +91,16 @@ def print_json(values: Any) -> None:
 
 
 def show(table: "Table", result: bool = True) -> None:
-    """A table as wide as the terminal. --quiet leaves out what is no result."""
-    from scalesearch.reports.render import terminal
+    """A table as wide as the terminal, and which columns had no room. --quiet leaves out what is no result."""
+    from scalesearch.reports.render import fitted, terminal
 
     if result or not asked_quiet():
         screen = console()
+        table, left_out = fitted(table, screen.width)
         screen.print(terminal(table, screen.width))
+        if left_out:
+            wider = "a wider terminal" if sys.stdout.isatty() else "a larger COLUMNS"
+            say(f"No room at {screen.width} characters, shown with {wider}: {', '.join(dict.fromkeys(left_out))}")
 
 
 def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -98,6 +108,14 @@ def show_rows(title: str, columns: Sequence[str], rows: Iterable[Sequence[object
     from scalesearch.table import table
 
     show(table(title, columns, rows))
+
+
+def of_run(folder: Path | str | None) -> list[str]:
+    """The option that names a search's folder, where it is not the one that commands take by themselves."""
+    from scalesearch.study.record import newest_run
+
+    newest = newest_run()
+    return [] if folder is None or (newest and newest.resolve() == Path(folder).resolve()) else ["--run", str(folder)]
 
 
 def confirm(seconds: float, yes: bool) -> None:

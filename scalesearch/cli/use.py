@@ -1,6 +1,5 @@
 """Commands that train one network and use it: finetune, evaluate, predict, export."""
 
-import shlex
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from scalesearch.cli.shell import (
     show_rows,
 )
 from scalesearch.design.cost import cost
-from scalesearch.errors import UserError
+from scalesearch.errors import UserError, pasted
 from scalesearch.training.history import Watcher
 from scalesearch.units import counted, show_count, show_interval, show_percent
 
@@ -66,7 +65,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
         job = prepare(asked)
         if not terminal.json:
             _introduce(job)
-        _find_lr(job, where, terminal.json) if terminal.find_lr else _train(job, where, terminal.json)
+        _find_lr(job, where, terminal.json) if terminal.find_lr else _train(job, where, asked, terminal.json)
 
 
 def _introduce(job: "FinetuneJob") -> None:
@@ -104,7 +103,7 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:FEW]) + (f" and {len(names) - FEW} more" if len(names) > FEW else "")
 
 
-def _train(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
+def _train(job: "FinetuneJob", where: "torch.device", asked: FinetuneOptions, json: bool) -> None:
     """Trains, and says where the model is."""
     from scalesearch.api.finetune import run
     from scalesearch.training.distributed import ranks
@@ -119,8 +118,11 @@ def _train(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
         return
     _say_accuracy(result.metrics["test"])
     say(f"Model: {result.file}")
-    explain(f"Read it back: scalesearch evaluate {shlex.quote(str(result.file))} --data {shlex.quote(job.data)}")
-    explain(f"Use it: scalesearch predict {result.file} IMAGES")
+    links = [] if asked.follow_links is None else ["--follow-links", asked.follow_links]
+    links += ["--skip-broken"] if asked.skip_broken else []
+    again = pasted("scalesearch", "evaluate", result.file, "--data", job.data, *links)
+    explain(f"Read it back: {again}")
+    explain(f"Use it: {pasted('scalesearch', 'predict', result.file, 'IMAGES')}")
 
 
 def _find_lr(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
@@ -163,7 +165,8 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)
-    explain(f"Next: scalesearch predict {model} IMAGES; scalesearch export {model} --format onnx")
+    predict, export = pasted("scalesearch", "predict", model, "IMAGES"), pasted("scalesearch", "export", model)
+    explain(f"Next: {predict}; {export} --format onnx")
 
 
 def predict(asked: PredictOptions, terminal: Terminal) -> None:
@@ -196,7 +199,8 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}")
     else:
-        explain(f"All classes and files: scalesearch predict {evaluation.file_of(asked.model)} … --out predictions.csv")
+        words = ("scalesearch", "predict", evaluation.file_of(asked.model), "IMAGES", "--out", "predictions.csv")
+        explain(f"All classes and files: {pasted(*words)}")
 
 
 def export(asked: ExportOptions, terminal: Terminal) -> None:

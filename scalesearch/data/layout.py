@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 
 from scalesearch.data.formats import shown_endings
-from scalesearch.data.listing import Folder, LeftOut, Reason, count_endings, examples
-from scalesearch.errors import UserError
+from scalesearch.data.listing import Folder, LeftOut, Reason, count_endings, examples, require_readable
+from scalesearch.errors import UserError, pasted
 from scalesearch.units import counted
 
 LAYOUT = "Give a folder of class folders, or one with train/ and val/ or test/ that each hold class folders."
@@ -67,7 +67,7 @@ def part_folders(root: str, top: Folder) -> list[Classes]:
     Raises:
         UserError: parts without train, two folders for a part, a part that is a link, or parts one level further down.
     """
-    require_no_linked_part(root, top)
+    require_parts(root, top)
     named = [(part_of(folder.name), folder) for folder in top.folders if part_of(folder.name)]
     parts = {part for part, _ in named}
     if not ("train" in parts and len(parts) > 1):  # alone, a folder of pictures named train is a class, beside bus
@@ -85,9 +85,13 @@ def part_folders(root: str, top: Folder) -> list[Classes]:
     return [Classes(part, _undoubled(part, folder)) for part, folder in order]
 
 
-def require_no_linked_part(root: str, top: Folder) -> None:
-    """Raises UserError for a part that is a link and not followed: images cut from train would take its place."""
+def require_parts(root: str, top: Folder) -> None:
+    """Raises UserError for a part that is a link and not followed, or that cannot be read: images cut from train would
+    take its place."""
     for one in top.left_out:
+        if one.reason is Reason.UNREADABLE and part_of(one.path):
+            problem = f"{one.path} cannot be read, so the {part_of(one.path)} part would be missing."
+            raise UserError(os.path.join(root, one.path), problem, do="Change its mode, or remove it.")
         if one.reason is Reason.LINK and part_of(one.path):
             problem = f"{one.path} is a link that is not followed, so the {part_of(one.path)} part would be missing."
             do = "Name where it leads into with --follow-links FOLDER, put the images here, or remove the link."
@@ -100,6 +104,7 @@ def check_classes(root: str, classes: Classes) -> None:
     Raises:
         UserError: what they look like, and what to do.
     """
+    require_readable(root, classes.folder)
     folders = classes.folder.folders
     where = os.path.join(root, classes.folder.path) if classes.folder.path else root
     if not classes.part:
@@ -130,7 +135,7 @@ def class_names(root: str, parts: Sequence[Classes]) -> tuple[str, ...]:
         (only,) = parts[0].folder.folders
         inner = [folder for folder in only.folders if next(folder.images(), None)]
         where = os.path.join(root, parts[0].folder.path) if parts[0].folder.path else root
-        do = "" if len(inner) < 2 or only.files else f"Were its folders meant: --data {os.path.join(root, only.path)}?"
+        do = "" if len(inner) < 2 or only.files else f"Were its folders meant? Give {_data(root, only.path)}"
         raise UserError(where, f"there is only one class ('{spelled(only.name)}'); at least two are needed.", do=do)
     return tuple(sorted(trained))
 
@@ -188,10 +193,10 @@ def _refuse_wrapped(where: str, folders: Sequence[Folder]) -> None:
     inner = ", ".join(f"{one.name}/" for one in around[0].folders if part_of(one.name))
     if len(around) == 1:
         problem = f"the parts are one level down, in {around[0].name}/ ({inner})."
-        raise UserError(where, problem, do=f"Give that folder: --data {os.path.join(where, around[0].name)}")
+        raise UserError(where, problem, do=f"Give that folder: {_data(where, around[0].name)}")
     names = examples([f"{folder.name}/" for folder in around])
     problem = f"{names} hold folders of parts ({inner}) of their own."
-    do = f"Give one of them, such as --data {os.path.join(where, around[0].name)}; if they are classes, put train/ and "
+    do = f"Give one of them, such as {_data(where, around[0].name)}; if they are classes, put train/ and "
     raise UserError(where, problem, do=do + "test/ above them.")
 
 
@@ -213,7 +218,7 @@ def _refuse_masks(where: str, folders: Sequence[Folder]) -> None:
                     f"{picture.name}/ and {mask.name}/ hold files of the same names: they look like pictures and their "
                     "masks, which is segmentation, not classes of images."
                 )
-                do = f"Give a folder of class folders, perhaps --data {os.path.join(where, picture.name)}"
+                do = f"Give a folder of class folders, perhaps {_data(where, picture.name)}"
                 raise UserError(where, problem, do=do)
 
 
@@ -265,3 +270,8 @@ def _found(reason: Reason, what: str, paths: list[str]) -> str:
 def loose(classes: Classes) -> list[LeftOut]:
     """The images that lie beside the class folders, in none."""
     return [LeftOut(file.path, Reason.LOOSE) for file in classes.folder.files]
+
+
+def _data(root: str, name: str) -> str:
+    """The option that gives a folder inside of ``root``."""
+    return pasted("--data", os.path.join(root, name))

@@ -36,6 +36,7 @@ class Reason(Enum):
     ENDING = "no image by its ending"
     FORMAT = "a picture of a kind that is not read here"
     DEVICE = "a pipe, socket or device"
+    UNREADABLE = "not to be read by this user"
     LOOSE = "an image in no class folder"
     EMPTY = "a folder without images"
 
@@ -121,8 +122,19 @@ def root_of(path: str | Path, follow: str | Path | None = None) -> Root:
 
 
 def listed(root: Root) -> Folder:
-    """What is in and below the folder. Raises UserError for a folder that cannot be read."""
-    return _folder(root, "", os.path.basename(root.path), (root.path,))
+    """What is in and below the folder. Raises UserError where that itself cannot be read; see ``require_readable``."""
+    try:
+        return _folder(root, "", os.path.basename(root.path), (root.path,))
+    except OSError as error:
+        raise UserError(root.path, f"the folder cannot be read ({_why(error)}).") from error
+
+
+def require_readable(root: Root | str, folder: Folder) -> None:
+    """Raises UserError for the first thing in or below a folder that is used and cannot be read."""
+    where = root if isinstance(root, str) else root.path
+    for one in folder.everything_left_out():
+        if one.reason is Reason.UNREADABLE:
+            raise UserError(os.path.join(where, one.path), "it cannot be read.", do="Change its mode, or remove it.")
 
 
 def identity_of(status: os.stat_result) -> Identity:
@@ -168,7 +180,8 @@ def count_endings(paths: Iterable[str]) -> str:
 
 
 _ORDER = (
-    Reason.LINK, Reason.FORMAT, Reason.LOOSE, Reason.DEVICE, Reason.ENDING, Reason.EMPTY, Reason.SYSTEM, Reason.HIDDEN,
+    Reason.UNREADABLE, Reason.LINK, Reason.FORMAT, Reason.LOOSE, Reason.DEVICE, Reason.ENDING, Reason.EMPTY,
+    Reason.SYSTEM, Reason.HIDDEN,
 )  # fmt: skip
 
 
@@ -190,6 +203,7 @@ def _note(reason: Reason, paths: list[str], root: str, advise: bool) -> str:
     if reason in said:
         return f"{said[reason]}: {shown}"
     kind = {
+        Reason.UNREADABLE: "not to be read by this user",
         Reason.DEVICE: "pipes, sockets or devices",
         Reason.SYSTEM: "what other programs left",
         Reason.HIDDEN: "hidden",
@@ -211,17 +225,14 @@ def _folder(root: Root, path: str, name: str, above: tuple[str, ...]) -> Folder:
                 kept.append(_folder(root, below, entry.name, (*above, found)))
             else:
                 kept.append(ImageFile(below, found))
-        except OSError as error:
-            raise UserError(entry.path, f"it cannot be looked at ({_why(error)}).") from error
+        except OSError:  # whoever uses the folder asks for what is in it: ``require_readable``
+            left_out.append(LeftOut(below, Reason.UNREADABLE))
     return Folder(name, path, tuple(kept), tuple(left_out))
 
 
 def _scanned(path: str) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(path) as entries:
-            return sorted(entries, key=lambda one: one.name)
-    except OSError as error:
-        raise UserError(path, f"the folder cannot be read ({_why(error)}).") from error
+    with os.scandir(path) as entries:
+        return sorted(entries, key=lambda one: one.name)
 
 
 def _why(error: OSError) -> str:

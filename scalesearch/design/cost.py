@@ -183,7 +183,7 @@ def part_table(spec: NetSpec, name: str) -> Table:
         "activations",
     )  # fmt: skip
     caption = f"{name} at {spec.resolution} px, {spec.classes} classes, part by part"
-    return table(caption, columns, rows, optional=("activations", "share", "params", "squeeze"))
+    return table(caption, columns, rows, optional=("activations", "share", "params", "squeeze", "output px", "blocks"))
 
 
 def _block(stage: Stage) -> str:

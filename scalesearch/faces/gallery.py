@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 from scalesearch.faces.model import LENGTH_ERROR, FaceModel, FloatArray
-from scalesearch.files import PRIVATE, turn, write_bytes
+from scalesearch.files import PRIVATE, turn, with_sorted_metadata, write_bytes
 from scalesearch.nets.weights import require_version
 from scalesearch.study.statistics import design_effect, long_run_interval, next_interval
 from scalesearch.typed import parse
@@ -343,7 +343,7 @@ def save_gallery(path: Path, gallery: Gallery) -> None:
     tensors = {"embeddings": gallery.embeddings, "labels": gallery.labels, "strangers": gallery.strangers}
     copies = {name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}
     _checked(header, copies)  # what cannot be read again must not be written over what can
-    write_bytes(path, safetensors.numpy.save(copies, metadata=header), PRIVATE)
+    write_bytes(path, with_sorted_metadata(safetensors.numpy.save(copies, metadata=header)), PRIVATE)
 
 
 def load_gallery(path: Path) -> Gallery:

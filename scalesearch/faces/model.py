@@ -21,7 +21,7 @@ from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 from scalesearch.faces.detection import CLOSE_EYES, EYES, POINTS, Template
 from scalesearch.faces.photos import Chooser, Crowd, most_alike
-from scalesearch.files import PRIVATE, write_bytes
+from scalesearch.files import PRIVATE, with_sorted_metadata, write_bytes
 from scalesearch.nets.face_resnet import DIMENSIONS, FaceResNet
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.weights import digest, listed, misfits, read_safetensors, require_version, spec_network
@@ -201,7 +201,7 @@ def save_model(
         "spec": json.dumps(spec), "card": json.dumps(asdict(card)), "crop": json.dumps(crop),
         "trained_on": json.dumps(sorted(trained_on)), "facts": json.dumps(dict(facts), allow_nan=False),
     }  # fmt: skip
-    write_bytes(path, safetensors.torch.save(state, metadata), PRIVATE)
+    write_bytes(path, with_sorted_metadata(safetensors.torch.save(state, metadata)), PRIVATE)
     return model_digest(digest(state), card)
 
 

@@ -16,7 +16,7 @@ from scalesearch.data.arrays import Pixels, Progress
 from scalesearch.data.cache import DRAFT_OVERSIZE
 from scalesearch.data.image import pixel_digest, read_rgb, square
 from scalesearch.data.layout import spelled
-from scalesearch.data.listing import Reason, listed, notes, root_of
+from scalesearch.data.listing import Reason, listed, notes, require_readable, root_of
 from scalesearch.data.source import IntArray, UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.faces.detection import Detector, Face, Template, aligned
@@ -63,6 +63,7 @@ def list_people(folder: str | Path, option: str, follow_links: str | Path | None
         raise UserError(f"{option} {folder}", problem, do=LAYOUT)
     root = root_of(path, follow_links)
     top = listed(root)
+    require_readable(root, top)
     photos = {
         spelled(one.name): sorted(os.path.join(root.path, file.path) for file in one.images()) for one in top.folders
     }

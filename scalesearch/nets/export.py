@@ -17,7 +17,7 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
-from scalesearch.files import atomic
+from scalesearch.files import atomic, with_sorted_metadata
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.names import Family, rename, timm_names, to_torchvision
 
@@ -134,7 +134,7 @@ def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes
 def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
     if suffix == ".safetensors":
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
-        return safetensors.torch.save(tensors, dict(metadata))
+        return with_sorted_metadata(safetensors.torch.save(tensors, dict(metadata)))
     content = io.BytesIO()
     torch.save(dict(state), content)
     return content.getvalue()

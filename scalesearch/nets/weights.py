@@ -26,7 +26,7 @@ from torchvision.models import get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
-from scalesearch.files import BoundedFile, require_regular, write_bytes
+from scalesearch.files import BoundedFile, require_regular, with_sorted_metadata, write_bytes
 from scalesearch.nets.modules import MBConvNet, build, empty_state
 from scalesearch.nets.names import identify, known_specs
 
@@ -81,7 +81,7 @@ def save_network(
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if problems := misfits(empty_state(network.spec), state):
         raise ValueError(f"the network is not the one of its spec: {listed(problems)}")
-    write_bytes(path, safetensors.torch.save(state, {**metadata, **(extra or {})}))
+    write_bytes(path, with_sorted_metadata(safetensors.torch.save(state, {**metadata, **(extra or {})})))
 
 
 def load_network(path: Path) -> tuple[MBConvNet, dict[str, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from scalesearch.errors import pasted
 from scalesearch.reports.page import rendered_page
 from scalesearch.units import counted, let_in_words, show_interval, show_percent
 
@@ -133,7 +134,7 @@ def strangers_page(groups: Sequence[People], command: str, basis: Sequence[str],
         warning=warning,
         basis=basis,
         command=command,
-        without=f" --without {','.join(left)}" if left else "",
+        without=f" {pasted('--without', ','.join(left))}" if left else "",
         doubtful=[one for one in groups if not one.ticked],
         strangers=[one for one in groups if one.ticked],
     )

@@ -125,6 +125,9 @@ def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawi
         "Published accuracies are ImageNet's, yours are on your own test images: they have axes of their own and "
         "cannot be compared."
     )
+    if record.elsewhere:
+        named = words.plain(", ".join(record.elsewhere))
+        text += f" Models that were trained on other images are not shown: {named}."
     found = "found" if words.decided(record) else "that stand by default; no search found them"
     table = tables.family(members, record.trainings, f"Members by the coefficients {found}")
     return Section("family", "The family", text, _of(drawn, "family"), (table,), published)

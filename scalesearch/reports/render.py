@@ -8,6 +8,8 @@ from scalesearch.errors import printable
 from scalesearch.reports.words import bare
 from scalesearch.table import Table, table_html
 
+LONGEST_WORD = 24  # of text that may be broken where there is no room: names of files
+
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
@@ -40,38 +42,73 @@ def section_markdown(section: "Section") -> str:
 
 
 def terminal(table: Table, width: int) -> "RichTable":
-    """The table for a console of ``width`` characters, without those optional columns that it has no room for."""
+    """The table for a console of ``width`` characters: text may break between words, numbers never."""
     from rich.markup import escape
     from rich.table import Table as RichTable  # not needed where nothing is printed
 
-    table = fitted(table, width)
     drawn = RichTable(
         title=table.caption, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False,
         show_header=any(table.columns),
     )  # fmt: skip
-    for column, numeric in zip(table.columns, table.numeric, strict=True):
-        drawn.add_column(column, justify="right" if numeric else "left", no_wrap=numeric)
+    for column, numeric, own in zip(table.columns, table.numeric, _shares(table, width), strict=True):
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold", width=own)
     for row in table.texts:
         drawn.add_row(*(escape(printable(text)) for text in row))
     return drawn
 
 
-def fitted(table: Table, width: int) -> Table:
-    """The table without as many of its optional columns as it takes to fit."""
+def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
+    """The table without those columns that ``width`` characters have no room for, and their names.
+
+    Optional columns go where not all texts fit on a line, the first one first; then, where numbers or words would be
+    cut, the others, the last one first. The first column always stays.
+    """
+    left_out: list[str] = []
     for name in table.optional:
-        if _width(table) <= width:
+        if sum(full for _, full in _widths(table)) + _gaps(table) <= width:
             break
-        kept = [place for place, column in enumerate(table.columns) if column != name]
-        table = replace(
-            table, columns=tuple(table.columns[place] for place in kept),
-            rows=tuple(tuple(row[place] for place in kept) for row in table.rows),
-        )  # fmt: skip
-    return table
+        left_out += [name] * (name in table.columns)
+        table = _without(table, name)
+    while len(table.columns) > 1 and sum(least for least, _ in _widths(table)) + _gaps(table) > width:
+        left_out.append(table.columns[-1])
+        table = _without(table, table.columns[-1])
+    return table, tuple(left_out)
 
 
-def _width(table: Table) -> int:
-    columns = zip(table.columns, *table.texts, strict=True)
-    return sum(max(map(len, column)) for column in columns) + 2 * (len(table.columns) - 1)
+def _without(table: Table, name: str) -> Table:
+    kept = [place for place, column in enumerate(table.columns) if column != name or not place]
+    columns = tuple(table.columns[place] for place in kept)
+    return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in kept) for row in table.rows))
+
+
+def _widths(table: Table) -> list[tuple[int, int]]:
+    """Of each column, the least and the full width: numbers take theirs, text the longest word or all on a line."""
+    from rich.cells import cell_len
+
+    widths = []
+    for heading, numeric, *texts in zip(table.columns, table.numeric, *table.texts, strict=True):
+        lines = [*map(printable, texts)]
+        words = [word for line in (heading, *(() if numeric else lines)) for word in line.split()]
+        longest = max(map(cell_len, lines), default=0)
+        word = max(map(cell_len, words), default=1)
+        widths.append((max(longest, word) if numeric else min(word, LONGEST_WORD), max(longest, cell_len(heading), 1)))
+    return widths
+
+
+def _gaps(table: Table) -> int:
+    return 2 * (len(table.columns) - 1)
+
+
+def _shares(table: Table, width: int) -> list[int]:
+    """What each column gets of ``width``: the least that it takes, and the rest to those that want little more."""
+    widths = _widths(table)
+    shares, left = [least for least, _ in widths], width - _gaps(table) - sum(least for least, _ in widths)
+    wanting = sorted(range(len(widths)), key=lambda place: widths[place][1] - widths[place][0])
+    for count, place in enumerate(wanting):
+        more = max(0, min(widths[place][1] - widths[place][0], left // (len(wanting) - count)))
+        shares[place] += more
+        left -= more
+    return shares
 
 
 def notebook(table: Table, notes: Sequence[str] = ()) -> str:

@@ -43,7 +43,7 @@ STANDINGS_COLUMNS = (
     "name", "control", "depth ×", "width ×", "px", "FLOPs ×", "epochs", "seeds", "accuracy", "expected", "95 %", "best",
     "set", "test",
 )  # fmt: skip
-STANDINGS_OPTIONAL = ("FLOPs ×", "seeds", "accuracy", "epochs")
+STANDINGS_OPTIONAL = ("FLOPs ×", "seeds", "accuracy", "epochs", "test", "95 %", "control", "px", "set")
 IN_SET = {"member": "in", "outside": "out", "unknown": "–"}
 TESTED = {"in": "in", "out": "out", "not judged": "–"}
 
@@ -206,7 +206,7 @@ def verification(verified: Verification) -> Table:
     ]  # fmt: skip
     columns = ("network", "status", "× base", "at φ = 1", "interval", "rank", at, "interval", "rank")
     caption = f"Scores in points with 95 % intervals: {words.sizes_compared(verified)}"
-    return table(caption, columns, rows, optional=("× base", "rank"))
+    return table(caption, columns, rows, optional=("× base", "rank", "interval", "status"))
 
 
 def _factors(*factors: float) -> tuple[str, ...]:
@@ -223,7 +223,12 @@ def family(members: Sequence[Member], trainings: Sequence[MemberTraining] = (), 
     columns = ["member", "φ", "px", "FLOPs", "× b0", "params", "activations", "depths", "widths"]
     columns += ["test accuracy", "95 % interval", "trained", "weights"] if tested else []
     rows = [_member(one, tested.get(one.name))[: len(columns)] for one in members]
-    return table(caption, columns, rows, optional=("activations", "× b0", "params", "weights", "trained", "widths"))
+    return table(
+        caption,
+        columns,
+        rows,
+        optional=("activations", "× b0", "params", "weights", "trained", "widths", "depths", "95 % interval"),
+    )
 
 
 def tested_members(members: Sequence[Member], trainings: Sequence[MemberTraining]) -> Mapping[str, MemberTraining]:

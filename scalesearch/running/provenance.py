@@ -3,7 +3,6 @@
 import os
 import platform
 import re
-import shlex
 import sys
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -12,6 +11,7 @@ from typing import Any
 
 from scalesearch.data.dataset import SET_NAMES, Dataset
 from scalesearch.design.candidates import Enumeration
+from scalesearch.errors import pasted
 from scalesearch.files import read_json, write_json
 from scalesearch.machine import cores
 from scalesearch.study.record import RUN_FILE
@@ -40,7 +40,7 @@ def hardware(device: str) -> str:
 def command() -> str:
     """The command line as it was typed, with the program's own name; of a Python program its name and arguments."""
     name = Path(sys.argv[0]).name
-    typed = shlex.join([*(["scalesearch"] if name in OURS else ["python", name]), *sys.argv[1:]])
+    typed = pasted(*(["scalesearch"] if name in OURS else ["python", name]), *sys.argv[1:])
     return re.sub(r"(://[^\s:/@]*:)[^\s@]+@", r"\1***@", typed)  # a database's password is nobody's business
 
 

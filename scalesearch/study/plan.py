@@ -18,10 +18,9 @@ from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.posterior import Network
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.row import BASELINE, Key, Row
+from scalesearch.study.row import BASELINE, SEEDS, Key, Row
 from scalesearch.typed import parse
 
-SEEDS = 1000  # that one search may give to a network; the next search's begin after them
 _enumerated = lru_cache(maxsize=4)(enumerate_candidates)  # up to a second for a fine grid; asked for by every reader
 
 

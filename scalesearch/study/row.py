@@ -11,6 +11,7 @@ from scalesearch.typed import parse
 TRAININGS = "the trainings of a search"
 BASELINE = -1  # the candidate number of φ = 0, trained for reference and never a winner
 Key = tuple[int, int, int]  # (candidate, seed, epochs): one training up to a rung
+SEEDS = 1000  # that one search may give to a network; the next search's begin after them
 _NAME = re.compile(r"[\w-]{1,40}")  # it names files
 
 
@@ -79,6 +80,10 @@ class Row:
             raise ValueError(f"{self.correct} of {self.images} images right")
         if min(self.macs, self.params, self.epochs) < 1 or min(self.seed, self.candidate + 1) < 0:
             raise ValueError(f"{self.macs} multiply-adds, {self.params} parameters, {self.epochs} epochs")
+        if self.seed >= SEEDS or self.epochs > self.full_epochs:
+            raise ValueError(f"seed {self.seed}, {self.epochs} of {self.full_epochs} epochs")
+        if min(self.fvcore_total, self.seconds, self.train_loss or 0.0, self.latency_ms or 0.0) < 0:
+            raise ValueError(f"{self.seconds:g} seconds, a loss of {self.train_loss} and {self.latency_ms} ms")
 
     @property
     def key(self) -> Key:

@@ -7,6 +7,7 @@ others and every control at φ, all at the same real FLOPs, as the search traine
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
@@ -41,6 +42,7 @@ FILE = "verify.json"
 FORMAT = 1
 VerifiedStatus = Literal["recommended", "member", "outside", "unknown"]
 LARGEST_PHI = 10  # a thousand times the baseline's FLOPs
+_controls = lru_cache(maxsize=8)(controls)  # a search over shapes; asked for by every control and every reader
 
 
 @dataclass(frozen=True)
@@ -104,6 +106,7 @@ class Verification:
         carried: what a joint model of both sizes says of whether the order carries over (``statistics.carried``).
         regret: in score at φ; None where the recommended network failed there. Its ``against`` counts in ``networks``.
         seed_sd: standard deviation of an accuracy between seeds beyond the images' noise, of both sizes.
+        searched: the search's trainings that φ = 1 was known from; None in files of 0.1.0, which do not say.
     """
 
     phi: float
@@ -122,11 +125,14 @@ class Verification:
     carried: Carried | None
     regret: Regret | None
     seed_sd: float | None
+    searched: int | None = None
 
     def __post_init__(self) -> None:
         names = {network.name for network in self.networks}
         if self.best not in names or (self.regret and not 0 <= self.regret.against < len(self.networks)):
             raise ValueError(f"the best network {self.best} is not among those compared")
+        if self.fully_trained != (min(self.epochs, self.epochs_at_one) >= self.full_epochs):
+            raise ValueError(f"{self.epochs_at_one} and {self.epochs} epochs, a full training has {self.full_epochs}")
 
 
 def chosen(answer: Answer, candidates: Sequence[Candidate], members: int, others: int) -> tuple[Candidate, ...]:
@@ -187,7 +193,7 @@ def _at(baseline: NetSpec, candidate: Candidate, phi: float, rounding: Rounding)
 
 
 def _control(baseline: NetSpec, dimension: str, phi: float) -> NetSpec | None:
-    for control in controls(baseline, SEARCH_RATIO**phi * cost(baseline).macs):
+    for control in _controls(baseline, SEARCH_RATIO**phi * cost(baseline).macs):
         if control.dimension == dimension:
             return reshape(baseline, control.shape)
     return None
@@ -271,7 +277,7 @@ def compare_sizes(
         recommended=recommended, best=names[int(np.argmax(other.scores))], tau=rank_agreement(one, other),
         repeat_tau=repeat_tau(other),
         carried=carried(both, place), regret=None if place is None else regret(other, place),
-        seed_sd=spread.sd if spread else None,
+        seed_sd=spread.sd if spread else None, searched=len(at_one),
     )  # fmt: skip
 
 

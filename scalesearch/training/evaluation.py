@@ -16,7 +16,7 @@ from scalesearch.data.batches import PixelStatistics, normalised
 from scalesearch.data.cache import DRAFT_OVERSIZE
 from scalesearch.data.formats import shown_endings
 from scalesearch.data.image import read_rgb, square
-from scalesearch.data.listing import listed, notes, root_of, warn
+from scalesearch.data.listing import listed, notes, require_readable, root_of, warn
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet
@@ -183,6 +183,7 @@ def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -
         path = Path(os.path.expanduser(given))
         if path.is_dir():
             found = listed(root_of(path, follow_links))
+            require_readable(str(path), found)
             files += sorted(os.path.join(path, one.path) for one in found.images())
             said += notes(found.everything_left_out(), str(path))
         elif path.is_file():

@@ -1,6 +1,7 @@
 """One option, one definition: every command and the Python function of its name take the same options."""
 
 import inspect
+import math
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -15,7 +16,8 @@ import scalesearch
 from scalesearch.api import options
 from scalesearch.api.options import Option, options_of, takes
 from scalesearch.cli.commands import Terminal, command
-from scalesearch.cli.main import app
+from scalesearch.cli.main import app, run
+from scalesearch.errors import UserError
 
 TERMINAL = {"fvcore", "find_lr", "plan", "dry_run", "yes", "json"}  # options that commands alone have
 PYTHON = {"tell", "coefficients", "reading", "watcher"}  # parameters that functions alone have
@@ -157,3 +159,42 @@ def test_type_checkers_know_every_option(tmp_path: Path) -> None:
     wrong = checked('import scalesearch\nscalesearch.grid("x", sead=1)\nscalesearch.finetune(epochs="2")\n')
     assert "script.py:2: error: Unexpected keyword argument" in wrong.stdout
     assert "script.py:3: error: Argument" in wrong.stdout
+
+
+NUMBERS = [
+    (name, field) for name, (callback, _) in ALL.items() for field in options_of(callback.options) if field.bounded
+]
+ABSURD = ("nan", "1e20", "-7777777")
+
+
+@pytest.mark.parametrize(("name", "field"), NUMBERS, ids=lambda one: one if isinstance(one, str) else one.name)
+def test_every_number_has_bounds_that_are_held(
+    name: str, field: options.Field, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the command line and in Python, before anything else is looked at."""
+    callback, made = ALL[name]
+    low, high, option = field.option.minimum, field.option.maximum, "--" + field.name.replace("_", "-")
+    assert -math.inf < low < high < math.inf
+    assert field.default in (None, inspect.Parameter.empty) or low <= field.default <= high
+    given = {one.name: "x" for one in options_of(callback.options) if one.default is inspect.Parameter.empty}
+    for value in (low - 1, high * 2 + 1, math.nan, math.inf, -math.inf, 1e20, 10**30):
+        with pytest.raises(UserError, match=rf"{option}: .* is not a number from "):
+            function_of(name)(**{**given, field.name: value})
+    needed = [one for one in made.params if one.required]
+    words = ["x" if one.param_type_name == "argument" else f"{one.opts[0]}=x" for one in needed]
+    for text in ABSURD:
+        monkeypatch.setattr(sys, "argv", ["scalesearch", *name.split(), *words, f"{option}={text}"])
+        with pytest.raises(SystemExit) as leaving:
+            run()
+        assert leaving.value.code == 2
+        assert option in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["1e30", "nan", "inf", "-1", "0", "1e-9", "1e30h", "1e400", "0s", "-1s", "", "0M", 0, -1.0, math.nan, math.inf],
+)
+def test_sizes_and_times_are_finite_and_above_nothing(value: str | float) -> None:
+    for parse in (options.macs, options.seconds):
+        with pytest.raises(UserError, match="--x"):
+            parse(value, "--x")

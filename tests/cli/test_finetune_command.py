@@ -146,3 +146,10 @@ def test_two_processes_train_one_network(cli: Cli, image_folder: MakeFolder, tra
     refused = together("--out", "three", "--batch-size", 3)
     assert refused.returncode != 0
     assert refused.stderr.count("3 images cannot be shared by 2 processes: it takes a multiple of 2, at least 4.") == 1
+
+
+def test_equal_trainings_are_equal_files(cli: Cli, image_folder: MakeFolder) -> None:
+    common = (*TRAIN, "--model", "mbconv_small", "--data", image_folder())
+    for out in ("one", "two"):
+        assert cli(*common, "--out", out).code == 0
+    assert Path("one/model.safetensors").read_bytes() == Path("two/model.safetensors").read_bytes()

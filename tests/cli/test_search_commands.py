@@ -346,6 +346,13 @@ def test_further_trainings_end_at_their_number_or_at_the_loss(cli: Cli, image_fo
     assert trainings("--further", 9, "--until-loss", 100) == once
 
 
+def test_a_call_of_one_training_leaves_the_rest_to_the_next(cli: Cli, image_folder: MakeFolder) -> None:
+    ended = cli("grid", *SMALL, "--data", image_folder(images=60), "--run", "run", "--trials", 1)
+    assert ended.code == 0, ended.err
+    assert "No decision yet: no candidate has been trained to the end." in ended.out
+    assert "The race is not over: the same command continues it." in ended.out
+
+
 def test_the_time_budget_counts_from_the_call(cli: Cli, image_folder: MakeFolder) -> None:
     """What cannot end in time is not begun, and the same command goes on."""
     asked = ("grid", *SMALL, "--data", image_folder(), "--run", "run", "--json")

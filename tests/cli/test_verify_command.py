@@ -21,32 +21,47 @@ from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race
 from scalesearch.study.verification import read_verifications
 from tests.cli.conftest import Cli
-from tests.conftest import MakeFolder
+from tests.conftest import MakeFolder, noisy_images
 
 SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
-VERIFY = ("verify", "--run", "run", "--members", 1, "--others", 0, "--seeds", 1, "--epochs", 1, "--jobs", 1)
+VERIFY = ("verify", "--run", "run", "--members", 1, "--others", 0, "--seeds", 1, "--epochs", 4, "--jobs", 1)
 
 
-def search_in(folder: Path, root: Path) -> None:
-    """A search of the controls and the paper's triple, one epoch each."""
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images and a search of them."""
+    folder = tmp_path_factory.mktemp("searched")
+    search_in(folder / "run", noisy_images(folder / "images", images=60))
+    return folder
+
+
+@pytest.fixture
+def root(searched: Path, tmp_path: Path) -> Path:
+    """A copy of both for one test: its images."""
+    shutil.copytree(searched, tmp_path, dirs_exist_ok=True)
+    values = (tmp_path / "run" / "run.json").read_text()
+    (tmp_path / "run" / "run.json").write_text(values.replace(str(searched), str(tmp_path)))
+    return tmp_path / "images"
+
+
+def search_in(folder: Path, root: Path, lr: float = 1e-2) -> None:
+    """A search of the controls and the paper's triple."""
     data = dataset(open_data(str(root)), 40)
-    baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=8)
+    baseline = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
     plan = SearchPlan(
         space="mbconv_small", baseline=baseline, grid=Grid(0.5, 0.3), rounding="budget", real_tolerance=None,
-        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation), majority=0.0,
-        proxy=Proxy(baseline, 1, 32), train=TrainConfig(epochs=1, batch_size=16, lr=3e-3, warmup_epochs=0),
-        device="cpu",
+        target_macs=2e6, data=data.source.name, data_digest=data.digest, validation=len(data.validation),
+        majority=data.majority, proxy=Proxy(baseline, 4, len(data.train)), device="cpu",
+        train=TrainConfig(epochs=4, batch_size=8, lr=lr, warmup_epochs=1),
     )  # fmt: skip
     enumeration = plan.enumerate()
     assert all(candidate.control for candidate in enumeration.candidates)
     facts = run_facts(enumeration, data, "cpu", str(root))
-    agenda = RaceAgenda(plan, enumeration.candidates, Race(1, 0))
+    agenda = RaceAgenda(plan, enumeration.candidates, Race(4, 0))
     search(folder, agenda, data, facts, Workers(), SILENT)
 
 
-def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
-    root = image_folder(images=12)
-    search_in(tmp_path / "run", root)
+def test_from_a_search_to_its_verification(cli: Cli, root: Path, tmp_path: Path) -> None:
     dry = json.loads(cli(*VERIFY, "--dry-run", "--json").out)
     assert [network["control"] for network in dry] == ["depth", "width", "resolution", "paper"]
     assert not (tmp_path / "run" / "verify-phi2").exists()
@@ -75,8 +90,8 @@ def test_from_a_search_to_its_verification(cli: Cli, image_folder: MakeFolder, t
     assert "searched on" in changed.err
 
 
-def test_bad_options_are_one_clear_error_and_leave_nothing(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
-    search_in(tmp_path / "run", image_folder())
+@pytest.mark.usefixtures("root")
+def test_bad_options_are_one_clear_error_and_leave_nothing(cli: Cli, tmp_path: Path) -> None:
     before = sorted((tmp_path / "run").iterdir())
     bad = [("--phi", value) for value in ("0", "1", "-2", "99", "nan")] + [("--run", "nowhere")]
     for option, value in bad:
@@ -84,6 +99,13 @@ def test_bad_options_are_one_clear_error_and_leave_nothing(cli: Cli, image_folde
         assert (ended.code, "Traceback" in ended.err) == (2, False)
         assert value in ended.err
     assert sorted((tmp_path / "run").iterdir()) == before
+
+
+def test_a_search_without_a_candidate(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
+    search_in(tmp_path / "run", image_folder(), lr=1e-9)
+    ended = cli(*VERIFY)
+    assert ended.code == 2
+    assert "no candidate was trained (the baseline is not clearly better than guessing" in ended.err
 
 
 def test_nothing_searched(cli: Cli) -> None:

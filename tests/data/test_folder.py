@@ -2,6 +2,9 @@
 
 import os
 import pickle
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -137,18 +140,54 @@ def test_missing_folder_and_file(tmp_path: Path) -> None:
         folder_source(save(tmp_path / "a.png", noise(0)))
 
 
-def test_unreadable_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tree(tmp_path, {"a": 1, "b": 1})
+def forbid(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Folders of these names cannot be read: staged, since a superuser may read any."""
     real = os.scandir
 
-    def scandir(path: Path) -> object:  # a superuser may read any folder, so the refusal is staged
-        if Path(path).name == "b":
+    def scandir(path: Path) -> object:
+        if Path(path).name in names:
             raise PermissionError(13, "Permission denied")
         return real(path)
 
     monkeypatch.setattr(os, "scandir", scandir)
-    with pytest.raises(UserError, match="permission denied"):
-        folder_source(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["b", "test", "deep", "pictures"])
+def test_what_is_used_must_be_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A class, a part, a folder in a class, or all of it: its images must not be missed without a word."""
+    root = tmp_path / "pictures"
+    for part in ("train", "test") if name in ("test", "deep") else ("",):
+        tree(root / part, {"a": 1, "b": 1, "b/deep": 1})
+    forbid(monkeypatch, name)
+    with pytest.raises(UserError, match=rf"{name}: (it cannot be read|the folder cannot be read|test cannot be read)"):
+        folder_source(root)
+
+
+def test_what_is_not_used_may_be_unreadable_and_is_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "test"):
+        tree(tmp_path / part, {"a": 1, "b": 1})
+    (tmp_path / "private").mkdir()
+    (tmp_path / "backup").mkdir()
+    forbid(monkeypatch, "private", "backup")
+    source = folder_source(tmp_path)
+    assert len(source) == 4
+    assert "left out as not to be read by this user: 2 (backup, private)" in source.notes
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes a superuser, who can become somebody else")
+def test_a_folder_of_somebody_else() -> None:
+    """Without staging: a process that is no superuser, and a folder of mode 0."""
+    with tempfile.TemporaryDirectory() as place:  # the test's own lies below a folder that nobody else may enter
+        root = Path(place)
+        root.chmod(0o755)
+        tree(root / "train", {"a": 1, "b": 1})
+        (root / "private").mkdir(mode=0)
+        code = (
+            "import os, sys; from scalesearch.data.listing import listed, root_of; os.setresuid(12345, 12345, 12345)\n"
+            "print([(one.path, one.reason.name) for one in listed(root_of(sys.argv[1])).everything_left_out()])"
+        )
+        ran = subprocess.run([sys.executable, "-c", code, place], capture_output=True, text=True, check=True)
+    assert "('private', 'UNREADABLE')" in ran.stdout
 
 
 def test_real_sets(real_data: Path) -> None:

@@ -123,7 +123,7 @@ def test_pictures_beside_masks_are_refused(tmp_path: Path, pictures: str, masks:
 def test_a_single_folder_around_the_classes_is_suggested(tmp_path: Path) -> None:
     message = refused(tree(tmp_path, {"flowers/daisy": 2, "flowers/rose": 2}))
     assert "only one class ('flowers')" in message
-    assert f"--data {tmp_path / 'flowers'}?" in message
+    assert message.endswith(f"--data {tmp_path / 'flowers'}")
 
 
 def test_a_test_part_of_loose_images_says_so(tmp_path: Path) -> None:

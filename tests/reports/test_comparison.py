@@ -46,7 +46,7 @@ def test_what_differs_is_named() -> None:
     assert verdict({"one": run(), "two": run()}).startswith("**The same search, as far as its settings go.**")
     longer = run(plan=replace(PLAN, proxy=replace(PLAN.proxy, epochs=30)))
     assert "not the same search (differing: trained)" in verdict({"one": run(), "longer": longer})
-    further = run([replace(row, epochs=9) for row in ROWS])
+    further = run([replace(row, epochs=9, full_epochs=9) for row in ROWS])
     assert "trained for 3, 9 epochs: their accuracies do not compare" in verdict({"one": run(), "two": further})
 
 

@@ -70,7 +70,7 @@ def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: flo
     plan = SearchPlan(
         space="mbconv_small", baseline=baseline, grid=Grid(step, 0.2), rounding="budget", real_tolerance=None,
         target_macs=2e6, data=parts.source.name, data_digest=parts.digest, validation=len(parts.validation),
-        majority=0.0, proxy=Proxy(baseline, 4, 96), device="cpu",
+        majority=parts.majority, proxy=Proxy(baseline, 4, len(parts.train)), device="cpu",
         train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
     )  # fmt: skip
     listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))

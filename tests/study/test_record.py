@@ -12,9 +12,19 @@ import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
+from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Race, Results, advance
-from scalesearch.study.record import answered, newest_run, packed, read_record, write_rows
-from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification
+from scalesearch.study.record import (
+    answered,
+    hits,
+    newest_run,
+    packed,
+    read_record,
+    write_rows,
+)
+from scalesearch.study.row import Key, TrialResult
+from scalesearch.study.statistics import Bools
+from tests.study.contradictions import verified
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 Edit = Callable[[dict[str, Any]], object]
@@ -91,7 +101,7 @@ def sure(**changes: Any) -> Edit:
 CASES: dict[str, tuple[str, Edit, str]] = {
     "a mistyped status": ("rows.json", lambda v: v["rows"][3].update(status="dnoe"), r"rows\.json.*status"),
     "an accuracy of other predictions": ("rows.json", lambda v: v["rows"][2].update(top1=0.5), r"rows\.json.*top1"),
-    "hits of other predictions": ("rows.json", lambda v: v["rows"][2].update(correct=700), r"rows\.json.*correct"),
+    "hits of other predictions": ("rows.json", lambda v: v["rows"][2].update(correct=700), r"rows\.json.*top1"),
     "a score of another accuracy": ("rows.json", lambda v: v["rows"][2].update(score=7.5), r"rows\.json.*score"),
     "a candidate that is not there": ("rows.json", lambda v: v["rows"][-1].update(candidate=99), r"rows\.json.*99"),
     "another network": ("rows.json", lambda v: v["rows"][-1].update(digest="0" * 12), r"rows\.json.*digest"),
@@ -103,34 +113,34 @@ CASES: dict[str, tuple[str, Edit, str]] = {
     "a standing of an unknown candidate": ("winners.json", standing(0, name="c077"), r"winners\.json.*standings.*c077"),
     "a standing of another control": ("winners.json", standing(1, control="depth"), r"winners\.json.*standings.*c004"),
     "a standing twice": ("winners.json", lambda v: v["standings"].append(v["standings"][0]), r"winners\.json.*twice"),
-    "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners\.json: c004.*accuracy"),
+    "a standing's other accuracy": ("winners.json", standing(1, measured=0.03), r"winners.*c004\.measured.*0\.68"),
     "a score beside its interval": (
-        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"winners\.json: c004.*outside",
+        "winners.json", lambda v: v["standings"][1]["score"].update(value=0.9), r"standings\.c004\.score\.value.*0\.66",
     ),
-    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"winners\.json: c002.*go together"),
-    "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: c002.*go together"),
-    "probabilities of other sum": ("winners.json", standing(2, best=0.9), r"winners\.json.*add up to 1"),
-    "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: c000.*4 trainings"),
+    "unknown, yet decided": ("winners.json", standing(2, status="unknown"), r"standings\.c002\.status.*member"),
+    "more probable than certain": ("winners.json", standing(2, best=1.5), r"winners\.json: standings\.c002\.best"),
+    "probabilities of other sum": ("winners.json", standing(2, best=0.9), r"winners\.json: standings\.c002\.best"),
+    "seeds that nobody trained": ("winners.json", standing(0, seeds=4), r"winners\.json: standings\.c000\.seeds"),
     "a level of 7": ("winners.json", lambda v: v.update(level=7), r"winners\.json.*level"),
-    "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners.*a reason why"),
-    "a default beside a decision": ("winners.json", lambda v: v.update(rule="default"), r"winners.*a reason why"),
+    "a decision and a reason for none": ("winners.json", lambda v: v.update(undecided="why"), r"winners.*: undecided"),
+    "a default beside a decision": ("winners.json", lambda v: v.update(rule="default"), r"winners\.json: rule.*score"),
     "a choice by speed that is the best": ("winners.json", lambda v: v.update(rule="speed"), r"winners\.json.*rule"),
     "another best one": (
         "winners.json", lambda v: (v["certainty"].update(best="c000", equivalents=["c000", "c004"]),
-                                   v.update(rule="speed")), r"winners\.json.*certainty: best.*c004",
+                                   v.update(rule="speed")), r"winners\.json: certainty\.best.*c004",
     ),
     "equivalents without the best": ("winners.json", sure(equivalents=["c000"]), r"winners\.json.*equivalents"),
     "equivalents that nobody knows": ("winners.json", sure(equivalents=["c004", "c077"]), r"winners.*equivalents"),
     "a recommended one that is none of them": (
         "winners.json", sure(equivalents=["c001", "c000"]), r"winners\.json.*equivalents",
     ),
-    "a negative loss": ("winners.json", sure(loss=-0.1), r"winners\.json.*losses are negative"),
+    "a negative loss": ("winners.json", sure(loss=-0.1), r"winners\.json: certainty\.loss"),
     "a control that is none": ("winners.json", compared(0, dimension="width"), r"winners\.json.*comparisons"),
     "a gap of other parts": ("winners.json", compared(1, gap=-0.001), r"winners\.json.*gap"),
     "a cost that is not theirs": ("winners.json", compared(1, cost_ratio=1.5), r"winners\.json.*cost_ratio"),
     "a cost part of another cost": ("winners.json", compared(1, cost_part=0.5), r"winners\.json.*cost_part"),
     "a verdict beside its interval": ("winners.json", compared(1, verdict="won"), r"winners.*verdict.*not shown"),
-    "an interval beside its verdict": ("winners.json", compared(0, low=-0.1), r"winners.*verdict.*not shown"),
+    "an interval beside its verdict": ("winners.json", compared(0, low=-0.1), r"winners\.json: comparisons\[0\]\.low"),
     "not over, yet complete": ("winners.json", lambda v: v.update(complete=False), r"coefficients\.json.*complete"),
     "another winner": ("coefficients.json", lambda v: v.update(winner="c000"), r"coefficients\.json.*winner"),
     "an unknown winner": ("coefficients.json", lambda v: v.update(winner="c077"), r"coefficients\.json.*winner"),
@@ -162,20 +172,6 @@ def test_files_that_do_not_go_together_are_refused(run: Path, case: str) -> None
         read_record(run)
 
 
-def verified(run: Path) -> Path:
-    """A verification of the run at φ = 2, with predictions that were thrown."""
-    record = read_record(run)
-    plan, (answer, _) = record.plan, answered(record)
-    networks = scaled(plan, answer, record.enumeration.candidates, 2.0)
-    wanted, rng, at_phi = trials(plan, networks, 2, None), np.random.default_rng(0), Results()
-    for one in wanted:
-        at_phi.add(one.key, rng.random(plan.validation) < 0.5)
-    verification = compare_sizes(plan, answer.recommended, networks, 2.0, wanted, record.results, at_phi)
-    write_verification(folder_of(run, 2.0), verification)
-    assert read_record(run).verifications == (verification,)
-    return folder_of(run, 2.0) / "verify.json"
-
-
 VERIFICATIONS: dict[str, Edit] = {
     "a network of another search": lambda v: v["networks"][0].update(name="c077"),
     "a network twice": lambda v: v["networks"].append(v["networks"][0]),
@@ -194,9 +190,13 @@ VERIFICATIONS: dict[str, Edit] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("since", [False, True], ids=["", "searched on since"])
 @pytest.mark.parametrize("case", VERIFICATIONS)
-def test_a_verification_that_does_not_go_with_its_search_is_refused(run: Path, case: str) -> None:
-    edited(run, str(verified(run).relative_to(run)), VERIFICATIONS[case])
+def test_a_verification_that_does_not_go_with_its_search_is_refused(run: Path, case: str, since: bool) -> None:
+    file = str(verified(run).relative_to(run))
+    if since:
+        edited(run, file, lambda values: values.update(searched=9))
+    edited(run, file, VERIFICATIONS[case])
     with pytest.raises(UserError, match=r"verify\.json"):
         read_record(run)
 
@@ -230,26 +230,47 @@ def test_predictions_are_part_of_it(run: Path) -> None:
 
 
 def test_a_search_goes_on_while_it_is_read(run: Path) -> None:
-    """Rows are written before the answer: an answer may be older than the rows beside it."""
-    first, second = (row.score for row in read_record(run).rows if row.candidate == 3)
-    assert first != second
-    edited(run, "winners.json", standing(5, seeds=1, measured=first))
-    assert read_record(run).answer is not None
-    edited(run, "winners.json", standing(5, seeds=1, measured=second))  # whichever ended first
-    assert read_record(run).answer is not None
-    edited(run, "winners.json", standing(5, seeds=2))
-    with pytest.raises(UserError, match=r"winners\.json: c003.*accuracy"):
+    """Rows are written before the answer: an older answer is counted again from all of them."""
+    newer = read_record(run)
+    results, last = told(run), max(row.key for row in newer.rows)
+    older = Results()
+    for key, (right, soft) in results.items():
+        if key != last:
+            older.add(key, right, soft)
+    plan, candidates = newer.plan, newer.enumeration.candidates
+    race, takers = Race(plan.train.epochs, 0, further=3), field(plan, candidates)
+    answer = conclude(race, advance(race, takers, older), takers, candidates, older, measured_speeds(newer.rows))
+    assert answer is not None
+    assert not answer.complete
+    write_answer(run, answer, recommend(plan, answer, candidates, older, 1))
+    record = read_record(run)
+    assert record.answer is not None
+    assert record.answer.standings == answered(newer)[0].standings != answer.standings
+    assert not record.complete
+    edited(run, "coefficients.json", lambda values: values.update(done=12, total=13))
+    with pytest.raises(UserError, match=r"coefficients\.json: done.*12 trainings, but 11 rows"):
         read_record(run)
+
+
+def told(run: Path) -> dict[Key, tuple[Bools, Floats32]]:
+    """What the trainings of a run showed, from its files."""
+    known = {}
+    for row in read_record(run).rows:
+        found = hits(TrialResult(row, (run / "predictions" / f"{row.file}.npz").read_bytes()))
+        assert found is not None
+        known[row.key] = found
+    return known
 
 
 def test_at_every_moment_of_a_search(run: Path) -> None:
     """From the baseline's first training to the last further seed, what a search writes is read back."""
-    record = read_record(run)
+    record, known = read_record(run), told(run)
     plan, candidates, results = record.plan, record.enumeration.candidates, Results()
     race, takers, undecided = Race(plan.train.epochs, 0, further=3), field(plan, candidates), set[str]()
-    (run / "winners.json").unlink()
+    for name in ("winners.json", "coefficients.json"):
+        (run / name).unlink()
     while keys := advance(race, takers, results).wanted:
-        results.add(keys[0], record.results.seeds(keys[0][0], keys[0][2])[keys[0][1]])
+        results.add(keys[0], *known[keys[0]])
         rows = [row for row in record.rows if row.key in results]
         write_rows(run, rows, plan.digest)
         read_record(run)
@@ -267,9 +288,12 @@ def test_at_every_moment_of_a_search(run: Path) -> None:
 
 def test_no_answer_yet(run: Path) -> None:
     (run / "winners.json").unlink()
+    with pytest.raises(UserError, match=r"coefficients\.json: it is there without winners\.json"):
+        read_record(run)
+    (run / "coefficients.json").unlink()
     record = read_record(run)
     assert record.answer is None
-    with pytest.raises(UserError, match="no candidate has a result"):
+    with pytest.raises(UserError, match=r"winners\.json: there is no such file, though 11 trainings ended"):
         answered(record)
 
 
