@@ -11,7 +11,7 @@ import argparse
 import fnmatch
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.identify import Identified, identify
 from scalesearch.nets.modules import build
+from scalesearch.nets.publishers import told
 
 FAMILIES = (
     "efficientnet_*", "efficientnetv2_*", "tf_efficientnet*", "mobilenetv2_*", "mobilenetv3_*", "tf_mobilenetv3_*",
@@ -70,15 +71,6 @@ def facts_of(network: nn.Module) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def told(spec: NetSpec, facts: dict[str, Any]) -> NetSpec:
-    """The spec with what the peer says of itself."""
-    spec = replace(spec, padding=facts["padding"], batch_norm=replace(spec.batch_norm, eps=facts["eps"]))
-    if facts["activation"] is None:
-        return spec
-    stages = tuple(replace(stage, activation=None) for stage in spec.stages)
-    return replace(spec, activation=facts["activation"], stages=stages)
-
-
 @torch.inference_mode()
 def difference(peer: nn.Module, spec: NetSpec, found: Identified) -> float:
     """The largest of both sizes, as a share of the peer's largest logit."""
@@ -100,8 +92,15 @@ def judge(name: str, peer: nn.Module) -> Verdict:
         return Verdict(name, f"refused: {error.problem}")
     facts = facts_of(peer)
     how = found.known.name if found.same else f"{found.known.name}, another shape"
-    bare, with_facts = difference(peer, found.spec, found), difference(peer, told(found.spec, facts), found)
-    return Verdict(name, how, bare, with_facts, {"network": found.known.name, **facts})
+    spec = told(found.spec, facts["eps"], facts["padding"], facts["activation"])
+    bare, with_facts = difference(peer, found.spec, found), difference(peer, spec, found)
+    return Verdict(name, how, bare, with_facts, {"network": found.known.name, "params": body_params(peer), **facts})
+
+
+def body_params(peer: nn.Module) -> int:
+    """Numbers that a network learns, without its classifier."""
+    last = [module for module in peer.modules() if isinstance(module, nn.Linear)][-1]
+    return sum(p.numel() for p in peer.parameters()) - sum(p.numel() for p in last.parameters())
 
 
 def peers(only: str) -> Iterator[tuple[str, nn.Module]]:
@@ -141,6 +140,9 @@ def main() -> None:
             networks[name.removeprefix("timm:")] = verdict.facts
     if asked.table:
         weights = {name: facts for name, facts in preprocessing().items() if name.partition(".")[0] in networks}
+        for name, facts in networks.items():
+            tag = getattr(timm.get_pretrained_cfg(name), "tag", "")
+            facts["default"] = f"{name}.{tag}" if f"{name}.{tag}" in weights else ""
         content = {"timm": timm.__version__, "networks": networks, "weights": weights}
         asked.table.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 

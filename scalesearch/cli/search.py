@@ -107,6 +107,8 @@ def _introduce_search(job: "SearchJob") -> None:
     explain(f"Each is trained {plan.proxy.describe(baseline)}.")
     if plan.weights is not None:
         explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")
+    if job.assumed:
+        explain(f"Weights: {job.assumed}")
     explain(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
     detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
     detail(f"Training: {plan.train}")

@@ -28,6 +28,7 @@ from scalesearch.files import BoundedFile, require_regular, write_bytes
 from scalesearch.nets.checkpoints import SAFE_GLOBALS, Weights, weights_in
 from scalesearch.nets.identify import Identified, distance, identify, known_specs, listed, misfits
 from scalesearch.nets.modules import MBConvNet, build, empty_state
+from scalesearch.nets.publishers import TIMM, Published, fetched, known_network, published, require_params
 
 FORMAT = "scalesearch-network"
 FORMAT_VERSION = 1
@@ -213,6 +214,7 @@ class WeightSource:
         metadata: of a model file of ours, else what the publisher says: ``mean`` and ``std`` as JSON.
         licence: as the publisher states it, "" where nothing is known.
         assumed: what the file does not say and was taken from a known network; "" where nothing was.
+        stated: whether padding and eps are known from the user or the publisher, where they need not be the target's.
     """
 
     name: str
@@ -222,39 +224,84 @@ class WeightSource:
     metadata: Mapping[str, str]
     licence: str = ""
     assumed: str = ""
+    stated: bool = False
 
 
-def open_weights(named: str, target: NetSpec, padding: str | None = None) -> WeightSource:
+@dataclass(frozen=True)
+class Stated:
+    """What a user states of weights that tensors do not carry; None: as the publisher or the known network has it.
+
+    Args:
+        padding: of the convolutions ("same" for weights trained in TensorFlow); ``eps``: of the batch norms.
+        network: whose weights a file holds, such as "timm:tf_efficientnet_b0".
+    """
+
+    padding: Padding | None = None
+    eps: float | None = None
+    network: str | None = None
+
+
+def open_weights(named: str, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """What ``--weights`` means.
 
     Args:
         named: one of torchvision's enums ("EfficientNet_B0_Weights.IMAGENET1K_V1", or "efficientnet_b0" for its
-            default), "imagenet" for the one nearest to ``target``, a file, or a folder of files (the nearest again).
-        padding: how the source's convolutions were padded, where it is not as the known network's ("same" for weights
-            trained in TensorFlow); None: as known.
+            default), "imagenet" for the one nearest to ``target``, a network of timm's ("timm:tf_efficientnet_b0"), a
+            file, or a folder of files (the nearest again).
+        stated: of other people's weights; a model of ours says for itself.
 
     Raises:
         UserError: no such weights, no network to fetch them, or tensors of no known network.
     """
+    source = _opened(named, target, stated.network)
+    if source.metadata.get("format") == FORMAT or stated == Stated():
+        return source
+    if stated.padding not in (None, *get_args(Padding)):
+        known = " nor ".join(f'"{one}"' for one in get_args(Padding))
+        raise UserError("--source-padding", f'"{stated.padding}" is neither {known}.')
+    norm, spec = source.spec.batch_norm, source.spec
+    spec = replace(spec, batch_norm=replace(norm, eps=stated.eps or norm.eps), padding=stated.padding or spec.padding)
+    return replace(source, spec=spec, stated=True)
+
+
+def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
+    """The target with what is stated of the weights that it inherits: only so they compute what they did."""
+    if not source.stated:
+        return target
+    norm = replace(target.batch_norm, eps=source.spec.batch_norm.eps)
+    return replace(target, padding=source.spec.padding, batch_norm=norm)
+
+
+def _opened(named: str, target: NetSpec, network: str | None) -> WeightSource:
     path = Path(os.path.expanduser(named))
     if path.is_dir():
-        source = nearest_file(path, target)
-    elif path.suffix in SUFFIXES or path.is_file():
-        source = from_file(path, target)
-    else:
-        source = from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
-    if padding is None or source.metadata.get("format") == FORMAT:
-        return source
-    if padding not in get_args(Padding):
-        known = " nor ".join(f'"{one}"' for one in get_args(Padding))
-        raise UserError("--source-padding", f'"{padding}" is neither {known}.')
-    return replace(source, spec=replace(source.spec, padding=padding))  # type: ignore[arg-type]
+        return nearest_file(path, target)
+    if path.suffix in SUFFIXES or path.is_file():
+        if network is None or read_metadata(path).get("format") == FORMAT:
+            return from_file(path, target)
+        return from_publisher(published(network), str(path), read_weights(path))
+    if named.startswith(TIMM):
+        one = published(named)
+        return from_publisher(one, f"{TIMM}{one.name}", Weights(fetched(one)))
+    return from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
+
+
+def from_publisher(one: Published, name: str, read: Weights) -> WeightSource:
+    """A published network's weights, with what its publisher says of it.
+
+    Raises UserError where the tensors are not that network's.
+    """
+    found = identify(read.state, name, [known_network(one)])
+    require_params(one, found.state, name)
+    spec = replace(one.told(found.spec), name=one.name.partition(".")[0], resolution=one.resolution)
+    metadata = {"pixel_statistics": json.dumps({"mean": list(one.mean), "std": list(one.std)})}
+    return WeightSource(name, spec, found.state, digest(read.state), metadata, one.licence, read.said, stated=True)
 
 
 def from_file(path: Path, target: NetSpec) -> WeightSource:
     """A model of ours, or a state dict in torchvision's, timm's or efficientnet_pytorch's naming, of a known network or
     of ``target``."""
-    metadata = read_safetensors(path)[1] if path.suffix == ".safetensors" else {}
+    metadata = read_metadata(path)
     if metadata.get("format") == FORMAT:
         network, metadata = load_network(path)
         return WeightSource(str(path), network.spec, network.state_dict(), digest(read_state(path)), metadata)
@@ -262,6 +309,11 @@ def from_file(path: Path, target: NetSpec) -> WeightSource:
     found = identify(read.state, str(path), [target])
     said = "; ".join(text for text in (read.said, assumed(found)) if text)
     return WeightSource(str(path), found.spec, found.state, digest(read.state), metadata, assumed=said)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Of a safetensors file; of others nothing."""
+    return read_safetensors(path)[1] if path.suffix == ".safetensors" else {}
 
 
 def assumed(found: Identified) -> str:

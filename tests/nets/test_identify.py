@@ -92,7 +92,8 @@ def test_shapes_are_read_from_the_tensors(named: str) -> None:
 
 
 REFUSED = {
-    "resnet50d": "conv1.0.weight", "resnet50_gn": "resnet50's, but bn1.running_mean is missing", "efficientnet_b0_gn": "running_mean is missing",
+    "resnet50d": "conv1.0.weight", "resnet50_gn": "'s, but bn1.running_mean is missing",
+    "efficientnet_b0_gn": "running_mean is missing",
     "resnext50_32x4d": "is 128×4×3×3, not 128×128×3×3", "mixnet_s": "no known network",
     "mobilenetv3_rw": "se.conv_reduce.weight is 18×72×1×1, not 24×72×1×1", "seresnet18": "has no place",
 }  # fmt: skip
