@@ -74,7 +74,7 @@ NETWORKS = {
     "timm:mobilenetv3_small_050": ("mobilenet_v3_small", False), "timm:tinynet_e": ("efficientnet_b0", False),
     "timm:semnasnet_075": ("semnasnet", False), "timm:mnasnet_small": ("semnasnet", False),
     "timm:resnet26": ("resnet50", False), "timm:tf_efficientnetv2_b0": ("efficientnet_v2_s", False),
-    "timm:efficientnet_es": ("efficientnet_es", True), "timm:mobilenetv2_110d": ("mobilenet_v2", False),
+    "timm:mobilenetv2_110d": ("mobilenet_v2", False),
     "torchvision:mnasnet0_5": ("mnasnet1_0", False), "torchvision:mnasnet1_0": ("mnasnet1_0", True),
     "torchvision:efficientnet_v2_s": ("efficientnet_v2_s", True),
 }  # fmt: skip
