@@ -25,6 +25,7 @@ from scalesearch.api.options import (
     RemoveOptions,
     StrangersOptions,
     inherited,
+    stated,
     table_file,
     takes,
 )
@@ -75,7 +76,7 @@ from scalesearch.files import (
     write_json,
     write_text,
 )
-from scalesearch.nets.weights import open_weights
+from scalesearch.nets.weights import adopted, open_weights
 from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.training.device import choose_device
@@ -166,8 +167,8 @@ def _base(asked: FitOptions, device: torch.device) -> Base:
     spec, weights = replace(spec, resolution=asked.resolution or NETWORK_PX), inherited(asked.weights)
     if weights is None:
         return network_base(spec, None)
-    source = open_weights(weights, spec, asked.source_padding)
-    return network_base(spec if asked.source_padding is None else replace(spec, padding=source.spec.padding), source)
+    source = open_weights(weights, spec, stated(asked))
+    return network_base(adopted(spec, source), source)
 
 
 def _config(asked: FitOptions, inherits: bool) -> TrainConfig:

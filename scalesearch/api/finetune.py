@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
-from scalesearch.api.options import FinetuneOptions, inherited, path, room, takes
+from scalesearch.api.options import FinetuneOptions, inherited, path, room, stated, takes
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import Keeping, keep, make_room
@@ -22,7 +22,7 @@ from scalesearch.files import prepare as prepare_folder
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, class_names, load_network, open_weights
+from scalesearch.nets.weights import WeightSource, adopted, class_names, load_network, open_weights
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.table import table, table_html
@@ -230,9 +230,8 @@ def _start(asked: FinetuneOptions) -> tuple[Scaling, NetSpec, WeightSource | Non
         return scaling, spec, None, None
     needed, do = 2 * FLOAT * cost(spec).params, "Choose a smaller network."  # the weights are held twice
     require_memory(needed, f"--model {spec.name}", torch.device("cpu"), do)
-    source = open_weights(weights, spec, asked.source_padding)
-    if asked.source_padding is not None:
-        spec = replace(spec, padding=source.spec.padding)  # the same tensors; the function is only kept with it
+    source = open_weights(weights, spec, stated(asked))
+    spec = adopted(spec, source)
     return scaling, spec, source, inherit(source.spec, source.state, spec, seed=0)[1]
 
 

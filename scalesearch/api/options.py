@@ -10,17 +10,31 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import KW_ONLY, MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, Any, Literal, ParamSpec, Protocol, TypeVar, get_args, get_origin, get_type_hints
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    Literal,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from scalesearch.design.family import LARGEST
 from scalesearch.design.scaling import Coefficients, Rounding
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, LossName, Mining
 from scalesearch.study.config import LARGEST_BATCH, Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
+
+if TYPE_CHECKING:
+    from scalesearch.nets.weights import Stated
 
 Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
@@ -187,6 +201,26 @@ def table_file(value: Path | str | None) -> Path | None:
     return path(value)
 
 
+class OfWeights(Protocol):
+    """Options that state something of weights."""
+
+    @property
+    def source(self) -> str | None: ...
+
+    @property
+    def source_padding(self) -> Padding | None: ...
+
+    @property
+    def source_eps(self) -> float | None: ...
+
+
+def stated(asked: OfWeights) -> "Stated":
+    """What options state of weights."""
+    from scalesearch.nets.weights import Stated
+
+    return Stated(asked.source_padding, asked.source_eps, asked.source)
+
+
 def inherited(weights: Path | str | None) -> str | None:
     """What ``--weights`` names; None where nothing is inherited: left out, or "scratch"."""
     return None if weights is None or str(weights) == "scratch" else str(weights)
@@ -209,11 +243,18 @@ CacheSize = Annotated[float | str | None, Option(
     variable="SCALESEARCH_CACHE_SIZE")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
-    "network of torchvision's, a file, or a folder of files; new ones (scratch) if left out.", "Network",
+    "network of torchvision's, or of timm's as timm:NAME, a file, or a folder of files; new ones (scratch) if left "
+    "out.", "Network",
     shell="weights")]
-SourcePadding = Annotated[Literal["symmetric", "same"] | None, Option(
-    "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as the "
-    "weights say if left out.", "Network")]
+SourceNetwork = Annotated[str | None, Option(
+    "What network a file of weights is of, such as timm:tf_efficientnet_b0, whose padding, eps and normalisation are "
+    "known; if left out it is told by its tensors, which carry none of these.", "Network")]
+SourcePadding = Annotated[Padding | None, Option(
+    "How the network that the weights are from pads its images, such as same for weights from TensorFlow; as its "
+    "publisher or the known network has it if left out.", "Network")]
+SourceEps = Annotated[float | None, Option(
+    "Batch norms' eps of the network that the weights are from, such as 0.001; as its publisher or the known network "
+    "has it if left out.", "Network", minimum=1e-12, maximum=1)]
 Scheme = Literal["auto", "head", "tail", "full", "gradual"]  # a strategy, or auto: chosen
 Patience = Annotated[int, Option(
     "Stop after so many epochs without a better one, and keep the best; 0 trains to the end.", "Training",
@@ -343,7 +384,9 @@ class SearchOptions:
         "Images to train on: a folder, a CSV of files and labels, tar shards, Parquet files, a torchvision set such as "
         "cifar10, or glyphs, which are embedded.", "Data", shell="data")] = field(default="glyphs", kw_only=False)
     weights: Weights = None
+    source: SourceNetwork = None
     source_padding: SourcePadding = None
+    source_eps: SourceEps = None
     run: Annotated[Path | str | None, Option(
         "Folder that keeps the search; runs/SPACE-DATA-T if left out.", "Run and output", shell="runs")] = None
     step: Annotated[float | None, Option("Step of α, β and γ; the space's, usually 0.1, if left out.", "Grid",
@@ -463,7 +506,9 @@ class FinetuneOptions:
     _: KW_ONLY
     run: Run = None
     weights: Weights = None
+    source: SourceNetwork = None
     source_padding: SourcePadding = None
+    source_eps: SourceEps = None
     strategy: Annotated[Scheme, Option(
         "What is trained: head on a frozen body, tail (the last blocks, too), full (everything, the body more slowly), "
         "gradual (head, tail and everything in turn), or auto, which chooses by the amount of data.",
@@ -591,7 +636,9 @@ class FitOptions:
     weights: Annotated[str | Path | None, Option(
         "Weights that a network inherits, named as for finetune; scratch for new ones; face brings its own.", "Network",
         shell="weights")] = "imagenet"
+    source: SourceNetwork = None
     source_padding: SourcePadding = None
+    source_eps: SourceEps = None
     crop: Annotated[bool | None, Option(
         "Find the largest face on each photo and turn it upright first; for face alone if left out.", "Data",
         negative=True)] = None

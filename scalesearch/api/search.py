@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, room, seconds, takes
+from scalesearch.api.options import (
+    SearchOptions,
+    Tell,
+    VerifyOptions,
+    inherited,
+    macs,
+    path,
+    room,
+    seconds,
+    stated,
+    takes,
+)
 from scalesearch.api.price import Price, priced
 from scalesearch.api.result import SearchResult, searched
 from scalesearch.data.batches import steps_per_epoch
@@ -25,7 +36,7 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
-from scalesearch.nets.weights import open_weights
+from scalesearch.nets.weights import adopted, open_weights
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
@@ -75,6 +86,7 @@ class SearchJob:
     race: Race
     workers: Workers
     price: Price
+    assumed: str
     time_budget: float | None
     began: float
 
@@ -133,14 +145,14 @@ def prepare(asked: SearchOptions) -> SearchJob:
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
     source = open_data(str(asked.data), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
-    plan, parts = _plan(asked, source, target, where)
+    plan, parts, assumed = _plan(asked, source, target, where)
     race = _race(asked, plan, len(parts.train), budget)
     folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)
     candidates = plan.enumerate().candidates
     trials = [trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates))]
     workers = within_memory(workers, asked.jobs, plan.device, trials)
     parts, price = priced(parts, trials, folder, workers.jobs, room(asked.cache_size))
-    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, budget, began)
+    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, budget, began)
 
 
 def forecast(job: SearchJob) -> Forecast:
@@ -259,15 +271,13 @@ def usual_folder(space: str, data: str, target_macs: float | None, seed: int = 0
 
 def _plan(
     asked: SearchOptions, source: Source, target: float | None, where: str
-) -> tuple[SearchPlan, Dataset]:  # fmt: skip
-    """The plan of a search on a device, and its images."""
+) -> tuple[SearchPlan, Dataset, str]:  # fmt: skip
+    """The plan of a search on a device, its images, and what was assumed of its weights."""
     loaded, on_cpu = load_space(asked.space), where == "cpu"
     step = loaded.grid.step if asked.step is None else asked.step
     grid = Grid(step, loaded.grid.tolerance if asked.tolerance is None else asked.tolerance, loaded.grid.maximum)
     baseline = size_baseline(loaded, target, len(source.classes))
-    weights = _weights(asked, baseline)
-    if asked.source_padding is not None and weights is not None:
-        baseline = replace(baseline, padding=asked.source_padding)
+    baseline, weights, assumed = _weights(asked, baseline)
     available = len(dataset(source, 8).train)
     small = macs(asked.proxy_flops, "--proxy-flops")
     proxy = choose_proxy(baseline, available, not on_cpu, small, asked.proxy, asked.epochs, asked.images)
@@ -286,17 +296,20 @@ def _plan(
         target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
         validation=len(parts.validation), majority=parts.majority, proxy=proxy, train=train, device=where,
         weights=weights, threads=max(1, int(asked.cpus_per_trial)) if on_cpu else 1,
-    ), parts  # fmt: skip
+    ), parts, assumed  # fmt: skip
 
 
-def _weights(asked: SearchOptions, baseline: NetSpec) -> Inheritance | None:
-    """Opened once here, so that mistakes are said before anything is trained; a file's path is made absolute."""
-    named = inherited(asked.weights)
+def _weights(asked: SearchOptions, baseline: NetSpec) -> tuple[NetSpec, Inheritance | None, str]:
+    """The baseline as the weights compute, what it inherits, and what was assumed of that: opened once here, so that
+    mistakes are said before anything is trained; a file's path is made absolute."""
+    named, said = inherited(asked.weights), stated(asked)
     if named is None:
-        return None
-    source = open_weights(named, baseline, asked.source_padding)
+        return baseline, None, ""
+    source = open_weights(named, baseline, said)
     file = Path(source.name)
-    return Inheritance(str(file.resolve()) if file.exists() else source.name, asked.source_padding, source.digest)
+    name = str(file.resolve()) if file.exists() else source.name
+    weights = Inheritance(name, said.padding, source.digest, said.eps, said.network)
+    return adopted(baseline, source), weights, source.assumed
 
 
 def _largest_px(baseline: NetSpec, grid: Grid) -> int:

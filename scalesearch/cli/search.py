@@ -112,6 +112,8 @@ def _introduce_search(job: "SearchJob") -> None:
     explain(f"Each is trained {plan.proxy.describe(baseline)}.")
     if plan.weights is not None:
         explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")
+    if job.assumed:
+        explain(f"Weights: {job.assumed}")
     explain(
         f"Selection sees {plan.validation} validation images held out of train (a difference of two networks has a "
         f"standard error of about {100 * difference_error(plan.validation):.2g} points by them), never the test images."

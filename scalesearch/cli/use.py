@@ -91,6 +91,8 @@ def _introduce(job: "FinetuneJob") -> None:
 def _print_plan(source: "WeightSource", plan: "TransferPlan") -> None:
     """By parts of the network: how many tensors were copied, cut, widened or are fresh, and the share inherited."""
     show(plan.table(f"Weights from {source.name} ({source.spec.name})"), result=False)
+    if source.assumed:
+        explain(f"Weights: {source.assumed}")
     kept = "the function is kept" if plan.preserved else (
         f"the function is not kept: {_few(plan.losses)}; the rest is fitted to it on your images before training"
     )  # fmt: skip

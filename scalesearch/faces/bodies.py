@@ -35,7 +35,8 @@ from scalesearch.faces.model import (
 from scalesearch.faces.onnx_network import OnnxNetwork, files_beside, first_line
 from scalesearch.files import read_bytes, require_regular
 from scalesearch.nets.face_resnet import SIZE_PX, read_dlib
-from scalesearch.nets.weights import digest, listed, misfits, read_state
+from scalesearch.nets.identify import listed, misfits
+from scalesearch.nets.weights import digest, read_state
 from scalesearch.typed import parse
 
 CPU = torch.device("cpu")

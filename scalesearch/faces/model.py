@@ -23,8 +23,9 @@ from scalesearch.faces.detection import CLOSE_EYES, EYES, POINTS, Template
 from scalesearch.faces.photos import Chooser, Crowd, most_alike
 from scalesearch.files import PRIVATE, with_sorted_metadata, write_bytes
 from scalesearch.nets.face_resnet import DIMENSIONS, FaceResNet
+from scalesearch.nets.identify import listed, misfits
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import digest, listed, misfits, read_safetensors, require_version, spec_network
+from scalesearch.nets.weights import digest, read_safetensors, require_version, spec_network
 from scalesearch.training.device import autocast
 from scalesearch.training.evaluation import judging
 from scalesearch.training.model_file import statistics_of

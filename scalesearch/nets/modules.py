@@ -31,7 +31,9 @@ def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
     >>> same_padding(224, kernel=3, stride=2), same_padding(225, kernel=3, stride=2)
     ((0, 1), (1, 1))
     """
-    total = max(kernel - (size % stride or stride), 0)
+    total = kernel - 1 - (size - 1) % stride
+    if kernel < stride:
+        total = max(total, 0)
     return total // 2, total - total // 2
 
 
@@ -40,10 +42,12 @@ class SameConv2d(nn.Conv2d):
 
     def forward(self, input: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', ⌈H/stride⌉, ⌈W/stride⌉)."""
-        # int: while tracing, sizes are tensors, and the arithmetic on them would land in the graph
-        sides = zip(input.shape[-2:], self.kernel_size, self.stride, strict=True)
-        height, width = (same_padding(torch.sym_int(size), kernel, stride) for size, kernel, stride in sides)
-        return super().forward(F.pad(input, (*width, *height)))
+        # plain arithmetic on what comes in, so that a trace, a script and an exported program keep it
+        top, bottom = same_padding(input.shape[-2], self.kernel_size[0], self.stride[0])
+        left, right = same_padding(input.shape[-1], self.kernel_size[1], self.stride[1])
+        images = F.pad(input, [left, right, top, bottom])
+        result: Tensor = self._conv_forward(images, self.weight, self.bias)
+        return result
 
 
 def convolution(

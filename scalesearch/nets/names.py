@@ -1,30 +1,23 @@
-"""Tensor names of other implementations, computed from the spec, and whose network a state dict is.
+"""Tensor names of other implementations, computed from the spec.
 
 Canonical names are torchvision's EfficientNet's. A table maps module paths (``features.1.0.block.0.0``);
 a tensor's last part (``weight``, ``running_mean``, ``num_batches_tracked``, …) is the same everywhere.
 """
 
-import re
+import itertools
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
 
-from scalesearch.design.scaling import published_spec
-from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.layers import blocks, layers
-from scalesearch.nets.modules import empty_state
+from scalesearch.nets.layers import blocks
 from scalesearch.units import counted
 
 # "efficientnet_lite": EfficientNet's names with the squeeze-excitation's place in the block left empty
 Family = Literal["efficientnet", "efficientnet_lite", "mobilenet_v2", "mobilenet_v3", "mnasnet", "resnet"]
-
-WRAPPERS = re.compile(r"^(?:module\.|_orig_mod\.|model\.)+")  # left by DataParallel, torch.compile and Lightning
-BODY = ("features.", "blocks.", "_blocks.", "layer")
 
 
 def require_plain(spec: NetSpec, family: str) -> None:
@@ -142,24 +135,37 @@ TIMM_PLAIN = {**TIMM, "project": "conv_pw", "fused": "conv"}  # blocks without e
 def timm_names(spec: NetSpec) -> dict[str, str]:
     """{canonical module path: timm's}: blocks by stage and index from 0, layers by what they do.
 
-    ResNets have torchvision's names. Raises UserError for a hidden layer, which timm has in another shape.
+    ResNets have torchvision's names. A network with a hidden layer (MobileNetV3) has its head as one more stage of one
+    convolution, and the hidden layer as a 1×1 convolution on the pooled image.
     """
     if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
         return resnet_names(spec)
+    last, starts = f"features.{len(spec.stages) + 1}", timm_stages(spec)
+    names = {"features.0.0": "conv_stem", "features.0.1": "bn1", "classifier.1": "classifier"}
     if spec.head.hidden:
-        raise UserError(f"{spec.name}: head", f"timm has no name for a hidden layer, here of {spec.head.hidden}.")
-    last = len(spec.stages) + 1
-    names = {
-        "features.0.0": "conv_stem", "features.0.1": "bn1", f"features.{last}.0": "conv_head",
-        f"features.{last}.1": "bn2", "classifier.1": "classifier",
-    }  # fmt: skip
+        head = f"blocks.{starts[-1][0] + 1}.0"
+        names |= {f"{last}.0": f"{head}.conv", f"{last}.1": f"{head}.bn1", "hidden.0": "conv_head"}
+    else:
+        names |= {f"{last}.0": "conv_head", f"{last}.1": "bn2"}
     for block in blocks(spec):
-        foreign = f"blocks.{block.stage_number - 1}.{block.index}"
+        group, start = starts[block.stage_number - 1]
+        foreign = f"blocks.{group}.{start + block.index}"
         for layer in block.layers:
             names[f"{block.path}.{layer.path}"] = f"{foreign}.{(TIMM if block.expands else TIMM_PLAIN)[layer.role]}"
         for number, norm in enumerate((layer.norm for layer in block.layers if layer.norm), start=1):
             names[f"{block.path}.{norm}"] = f"{foreign}.bn{number}"
     return names
+
+
+def timm_stages(spec: NetSpec) -> list[tuple[int, int]]:
+    """Stage and index from 0 that each stage's first block has in timm. A stage that differs from the one before in its
+    expansion alone goes on with that one, whose depth is fixed."""
+    starts, following = [(0, 0)], (0, spec.stages[0].depth)
+    for before, stage in itertools.pairwise(spec.stages):
+        goes_on = not before.depth_scaled and before.width == stage.width and stage.stride == 1
+        starts.append(following if goes_on else (following[0] + 1, 0))
+        following = (starts[-1][0], starts[-1][1] + stage.depth)
+    return starts
 
 
 LUKEMELAS = {
@@ -218,83 +224,3 @@ def to_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -
         # torchvision's MNASNet refuses a state dict that does not carry its layout version
         renamed._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]
     return renamed
-
-
-def known_specs() -> Iterator[NetSpec]:
-    """The shipped baselines and their released members."""
-    for name in space_names():
-        space = load_space(name)
-        yield space.baseline
-        for member in space.published:
-            yield published_spec(space, member.name)
-
-
-def identify(state: Mapping[str, Tensor], where: str) -> tuple[NetSpec, dict[str, Tensor]]:
-    """The architecture of a state dict, and its tensors under canonical names.
-
-    Known are the shipped baselines and released members at any width, named as torchvision, timm or
-    efficientnet_pytorch name them. Strides, activation, padding and resolution are the known network's: they are not
-    in the tensors. A missing classifier counts as the known one's.
-
-    Raises UserError where nothing known has these tensors.
-    """
-    given = {WRAPPERS.sub("", name): tensor for name, tensor in state.items()}
-    modules = {name.rpartition(".")[0] for name in given}
-    fitting: list[tuple[NetSpec, dict[str, Tensor]]] = []
-    for known in known_specs():
-        paths = [path for layer in layers(known) for path in (layer.path, layer.norm) if path]
-        for naming in NAMINGS.values():
-            try:
-                names = naming(known)
-            except UserError:  # blocks that this naming has no words for
-                continue
-            expected = {path: names.get(path, path) for path in paths}
-            if not all(name in modules for path, name in expected.items() if not path.startswith("classifier")):
-                continue
-            renamed = dict(rename(given, {foreign: path for path, foreign in expected.items()}))
-            if any(name.startswith(BODY) and name.rpartition(".")[0] not in expected for name in renamed):
-                continue  # a deeper network's
-            spec = measured(known, renamed)
-            if spec is None:
-                continue
-            if spec == replace(known, classes=spec.classes, in_channels=spec.in_channels):
-                return spec, renamed
-            fitting.append((spec, renamed))
-    if fitting:
-        return fitting[0]
-    shown = ", ".join(list(given)[:3])
-    raise UserError(
-        where, f"it holds the tensors of no known network ({shown}, …). Known are EfficientNet, EfficientNet-Lite, "
-        "MobileNetV2, MobileNetV3 and ResNet, named as torchvision, timm or efficientnet_pytorch name them, and models "
-        "of scalesearch.",
-    )  # fmt: skip
-
-
-def measured(known: NetSpec, state: Mapping[str, Tensor]) -> NetSpec | None:
-    """``known`` with the widths that the tensors have; None where kernels, expansion or squeeze are not its own."""
-    widths: dict[int, int] = {}
-    weights = {layer: state.get(f"{layer.path}.weight") for layer in layers(known)}
-    if any(weight is not None and weight.ndim not in (2, 4) for weight in weights.values()):
-        return None
-    for layer, weight in weights.items():
-        if weight is not None and layer.closes:
-            widths[layer.stage] = len(weight)
-    stem, classifier = state.get("features.0.0.weight"), state.get("classifier.1.weight")
-    if stem is None or len(widths) < len(known.stages) or min(stem.shape[1], len(stem), *widths.values()) < 1:
-        return None
-    head, hidden = state.get(f"features.{len(known.stages) + 1}.0.weight"), state.get("hidden.0.weight")
-    spec = replace(
-        known,
-        stem=replace(known.stem, width=len(stem)),
-        stages=tuple(replace(stage, width=widths[number]) for number, stage in enumerate(known.stages, start=1)),
-        head=replace(known.head, width=_rows(head), hidden=_rows(hidden)),
-        in_channels=stem.shape[1],
-        classes=known.classes if classifier is None else len(classifier),
-    )
-    own = empty_state(spec)
-    fits = all(name not in own or tensor.shape == own[name].shape for name, tensor in state.items())
-    return spec if fits else None
-
-
-def _rows(weight: Tensor | None) -> int:
-    return 0 if weight is None else len(weight)

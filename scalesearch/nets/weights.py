@@ -5,7 +5,6 @@ import difflib
 import hashlib
 import io
 import json
-import math
 import os
 import re
 import struct
@@ -22,21 +21,21 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torchvision.models import get_model_weights, get_weight, list_models
+from torchvision.models import get_model, get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.files import BoundedFile, require_regular, with_sorted_metadata, write_bytes
+from scalesearch.nets.checkpoints import SAFE_GLOBALS, Weights, weights_in
+from scalesearch.nets.identify import Identified, distance, identify, known_specs, listed, misfits
 from scalesearch.nets.modules import MBConvNet, build, empty_state
-from scalesearch.nets.names import identify, known_specs
+from scalesearch.nets.publishers import TIMM, Published, fetched, known_network, published, require_params
 
 FORMAT = "scalesearch-network"
 FORMAT_VERSION = 1
 LARGEST_FILE = 64 << 30  # bytes: 4 billion parameters, optimizer and average beside them
 INFLATED = 10  # times its size: trained weights hardly shrink, and torch.save does not compress
 SHARED = 16  # times its size: tensors may share what is stored
-# a counter that only batch norm without momentum reads; old state dicts lack it
-COUNTER = "num_batches_tracked"
 VARIANCE = "running_var"
 WEIGHTS = ("weight", "bias", "running_mean", VARIANCE)
 PIXELS = "pixel_statistics"  # key of the metadata: how images were normalised
@@ -45,8 +44,8 @@ LEAST_DEVIATION, LARGEST_DEVIATION = 1e-9, 10.0
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
              "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "mobilenet_v3_large",
-             "mobilenet_v3_small", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152")  # fmt: skip
-OTHER_FAMILY = 1000.0  # networks without a kind of block in common
+             "mobilenet_v3_small", "mnasnet1_0", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
+             "wide_resnet50_2", "wide_resnet101_2", "efficientnet_v2_s", "efficientnet_v2_m")  # fmt: skip
 NEAREST = "imagenet"
 
 
@@ -217,16 +216,20 @@ def require_file(path: Path) -> None:
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file or of a torch state dict, on the CPU; runs no code from the file.
+    """The tensors of ``read_weights``."""
+    return read_weights(path).state
 
-    A checkpoint's ``state_dict`` or ``model`` entry is unwrapped. Raises UserError for anything else.
+
+def read_weights(path: Path) -> Weights:
+    """The tensors of a ``.safetensors`` file, or the weights in a file of torch's (``checkpoints.weights_in``), on the
+    CPU; runs no code from the file. Raises UserError for anything else.
     """
     if path.suffix == ".safetensors":
-        return read_safetensors(path)[0]
+        return Weights(read_safetensors(path)[0])
     require_file(path)
     _refuse_bomb(path)
     try:
-        with BoundedFile(path) as file:
+        with BoundedFile(path) as file, torch.serialization.safe_globals(SAFE_GLOBALS):
             content = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes lead torch's readers into errors of any kind
         raise UserError(
@@ -234,20 +237,10 @@ def read_state(path: Path) -> dict[str, Tensor]:
             "writes it. Files that hold whole objects can run code and are not opened.",
             do="Save the state dict alone.",
         ) from error  # fmt: skip
-    for key in ("state_dict", "model"):
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not content:
-        raise UserError(str(path), f"it holds a {type(content).__name__} and no tensors under names.")
-    unnamed = sum(not isinstance(name, str) for name in content)
-    if unnamed:
-        raise UserError(str(path), f"a state dict holds tensors under names, and {unnamed} entries have no name.")
-    foreign = [name for name, value in content.items() if not isinstance(value, Tensor)]
-    if foreign:
-        raise UserError(str(path), f"a state dict holds tensors alone, and these entries are none: {listed(foreign)}.")
-    require_stored(path, content)
-    require_sound(path, content)
-    return dict(content)
+    found = weights_in(content, str(path))
+    require_stored(path, found.state)
+    require_sound(path, found.state)
+    return found
 
 
 def require_stored(path: Path, state: Mapping[str, Tensor]) -> None:
@@ -284,29 +277,6 @@ def _refuse_bomb(path: Path) -> None:
         )  # fmt: skip
 
 
-def misfits(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> list[str]:
-    """One short text for each tensor that is missing, has another shape, or is not expected."""
-    problems = []
-    for name, tensor in expected.items():
-        if name not in state:
-            if not name.endswith(COUNTER):
-                problems.append(f"{name} is missing")
-        elif state[name].shape != tensor.shape:
-            problems.append(f"{name} is {shape(state[name])}, not {shape(tensor)}")
-    return problems + [f"{name} has no place" for name in state if name not in expected]
-
-
-def shape(tensor: Tensor) -> str:
-    """``32×3×3×3``; a single number has shape ``1``."""
-    return "×".join(map(str, tensor.shape)) or "1"
-
-
-def listed(items: Sequence[str], most: int = 5) -> str:
-    """The first few items, and how many there are in all where some are left out."""
-    more = f"; {len(items)} in all" if len(items) > most else ""
-    return "; ".join(items[:most]) + more
-
-
 @dataclass(frozen=True, eq=False)
 class WeightSource:
     """Trained weights and the network they belong to.
@@ -318,6 +288,8 @@ class WeightSource:
         digest: 12 hex digits of the tensors.
         metadata: of a model file of ours, else what the publisher says: ``mean`` and ``std`` as JSON.
         licence: as the publisher states it, "" where nothing is known.
+        assumed: what the file does not say and was taken from a known network; "" where nothing was.
+        stated: whether padding and eps are known from the user or the publisher, where they need not be the target's.
     """
 
     name: str
@@ -326,47 +298,110 @@ class WeightSource:
     digest: str
     metadata: Mapping[str, str]
     licence: str = ""
+    assumed: str = ""
+    stated: bool = False
 
 
-def open_weights(named: str, target: NetSpec, padding: str | None = None) -> WeightSource:
+@dataclass(frozen=True)
+class Stated:
+    """What a user states of weights that tensors do not carry; None: as the publisher or the known network has it.
+
+    Args:
+        padding: of the convolutions ("same" for weights trained in TensorFlow); ``eps``: of the batch norms.
+        network: whose weights a file holds, such as "timm:tf_efficientnet_b0".
+    """
+
+    padding: Padding | None = None
+    eps: float | None = None
+    network: str | None = None
+
+
+def open_weights(named: str, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """What ``--weights`` means.
 
     Args:
         named: one of torchvision's enums ("EfficientNet_B0_Weights.IMAGENET1K_V1", or "efficientnet_b0" for its
-            default), "imagenet" for the one nearest to ``target``, a file, or a folder of files (the nearest again).
-        padding: how the source's convolutions were padded, where it is not as the known network's ("same" for weights
-            trained in TensorFlow); None: as known.
+            default), "imagenet" for the one nearest to ``target``, a network of timm's ("timm:tf_efficientnet_b0"), a
+            file, or a folder of files (the nearest again).
+        stated: of other people's weights; a model of ours says for itself.
 
     Raises:
         UserError: no such weights, no network to fetch them, or tensors of no known network.
     """
+    source = _opened(named, target, stated.network)
+    if source.metadata.get("format") == FORMAT or stated == Stated():
+        return source
+    if stated.padding not in (None, *get_args(Padding)):
+        known = " nor ".join(f'"{one}"' for one in get_args(Padding))
+        raise UserError("--source-padding", f'"{stated.padding}" is neither {known}.')
+    norm, spec = source.spec.batch_norm, source.spec
+    spec = replace(spec, batch_norm=replace(norm, eps=stated.eps or norm.eps), padding=stated.padding or spec.padding)
+    return replace(source, spec=spec, stated=True)
+
+
+def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
+    """The target with what is stated of the weights that it inherits: only so they compute what they did."""
+    if not source.stated:
+        return target
+    norm = replace(target.batch_norm, eps=source.spec.batch_norm.eps)
+    return replace(target, padding=source.spec.padding, batch_norm=norm)
+
+
+def _opened(named: str, target: NetSpec, network: str | None) -> WeightSource:
     path = Path(os.path.expanduser(named))
     if path.is_dir():
-        source = nearest_file(path, target)
-    elif path.suffix in SUFFIXES or path.is_file():
-        source = from_file(path)
-    else:
-        source = from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
-    if padding is None or source.metadata.get("format") == FORMAT:
-        return source
-    if padding not in get_args(Padding):
-        known = " nor ".join(f'"{one}"' for one in get_args(Padding))
-        raise UserError("--source-padding", f'"{padding}" is neither {known}.')
-    return replace(source, spec=replace(source.spec, padding=padding))  # type: ignore[arg-type]
+        return nearest_file(path, target)
+    if path.suffix in SUFFIXES or path.is_file():
+        if network is None or read_metadata(path).get("format") == FORMAT:
+            return from_file(path, target)
+        return from_publisher(published(network), str(path), read_weights(path))
+    if named.startswith(TIMM):
+        one = published(named)
+        return from_publisher(one, f"{TIMM}{one.name}", Weights(fetched(one)))
+    return from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
 
 
-def from_file(path: Path) -> WeightSource:
-    """A model of ours, or a state dict in torchvision's, timm's or efficientnet_pytorch's naming."""
-    metadata: dict[str, str] = {}
+def from_publisher(one: Published, name: str, read: Weights) -> WeightSource:
+    """A published network's weights, with what its publisher says of it.
+
+    Raises UserError where the tensors are not that network's.
+    """
+    found = identify(read.state, name, [known_network(one)])
+    require_params(one, found.state, name)
+    spec = replace(one.told(found.spec), name=one.name.partition(".")[0], resolution=one.resolution)
+    metadata = {PIXELS: json.dumps({"mean": list(one.mean), "std": list(one.std)})}
+    return WeightSource(name, spec, found.state, digest(read.state), metadata, one.licence, read.said, stated=True)
+
+
+def from_file(path: Path, target: NetSpec) -> WeightSource:
+    """A model of ours, or a state dict in torchvision's, timm's or efficientnet_pytorch's naming, of a known network or
+    of ``target``."""
     if path.suffix == ".safetensors":
         state, metadata = read_safetensors(path)
+        read = Weights(state)
     else:
-        state = read_state(path)
+        read, metadata = read_weights(path), {}
     if metadata.get("format") == FORMAT:
         network, metadata = load_network(path)
-        return WeightSource(str(path), network.spec, network.state_dict(), digest(state), metadata)
-    spec, canonical = identify(state, str(path))
-    return WeightSource(str(path), spec, canonical, digest(state), metadata)
+        return WeightSource(str(path), network.spec, network.state_dict(), digest(read.state), metadata)
+    found = identify(read.state, str(path), [target])
+    said = "; ".join(text for text in (read.said, assumed(found)) if text)
+    return WeightSource(str(path), found.spec, found.state, digest(read.state), metadata, assumed=said)
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Of a safetensors file; of others nothing."""
+    return read_safetensors(path)[1] if path.suffix == ".safetensors" else {}
+
+
+def assumed(found: Identified) -> str:
+    """What a bare state dict does not say and was taken from a known network, as a sentence."""
+    spec = found.spec
+    shape = "of the shape of" if found.same else "nearest to those of"
+    return (
+        f"tensors named as {found.naming}'s, {shape} {found.known.name}, from which comes what tensors do not say: "
+        f"strides, activation {spec.activation}, padding {spec.padding}, eps {spec.batch_norm.eps:g}"
+    )
 
 
 def nearest_file(folder: Path, target: NetSpec) -> WeightSource:
@@ -375,7 +410,7 @@ def nearest_file(folder: Path, target: NetSpec) -> WeightSource:
     refused: list[str] = []
     for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
         try:
-            sources.append(from_file(path))
+            sources.append(from_file(path, target))
         except UserError as error:
             refused.append(f"{path.name}: {error.problem}")
     if not sources:
@@ -388,25 +423,6 @@ def nearest_published(target: NetSpec) -> str:
     """The name in torchvision of the published network most like ``target``."""
     known = [spec for spec in known_specs() if spec.name in PUBLISHED]
     return min(known, key=lambda spec: distance(spec, target)).name
-
-
-def distance(source: NetSpec, target: NetSpec) -> float:
-    """How much has to be changed: log ratios of widths and depths, kernels, squeeze, activation. 0: nothing."""
-    foreign = {stage.block for stage in source.stages}.isdisjoint(stage.block for stage in target.stages)
-    apart = OTHER_FAMILY if foreign else 0.0
-    if len(source.stages) != len(target.stages):
-        return apart + 100.0 + abs(len(source.stages) - len(target.stages))
-    total = apart + float(source.activation != target.activation) + float(source.padding != target.padding) / 2
-    total += abs(math.log(source.stem.width / target.stem.width)) + abs(
-        math.log(source.pooled_width / target.pooled_width)
-    )
-    for old, new in zip(source.stages, target.stages, strict=True):
-        total += abs(math.log(old.width / new.width)) + abs(math.log(old.depth / new.depth)) / 2
-        total += abs(old.kernel - new.kernel) / 4 + float(old.block != new.block) * 4
-        total += float((old.activation or source.activation) != (new.activation or target.activation)) / 2
-        total += float(old.squeeze != new.squeeze and old.se_ratio > 0 < new.se_ratio) / 2
-        total += abs(old.se_ratio - new.se_ratio) + abs(math.log(old.expand_ratio / new.expand_ratio))
-    return total
 
 
 def from_torchvision_enum(named: str) -> WeightSource:
@@ -425,9 +441,13 @@ def from_torchvision_enum(named: str) -> WeightSource:
             do=f'Did you mean "{near[0]}"?' if near else "",
         ) from None  # fmt: skip
     model = type(weights).__name__.removesuffix("_Weights").lower()
-    if model not in PUBLISHED:
+    try:
+        with torch.device("meta"):
+            identify(get_model(model, weights=None).state_dict(), named)  # before anything is fetched
+    except UserError as error:
         known = f"Known are weights of {', '.join(PUBLISHED)}, and files."
-        raise UserError("--weights", f'"{named}" is no network that this project can express. {known}')
+        problem = f'"{named}" is no network that this project can express: {error.problem}'
+        raise UserError("--weights", problem, do=known) from error
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
@@ -437,12 +457,11 @@ def from_torchvision_enum(named: str) -> WeightSource:
             f"--weights {named}", f"they cannot be fetched ({error}), and there is no file {file}.",
             do=f"Bring {weights.url} from a machine that is connected and put it there, or name it: --weights FILE.",
         ) from error  # fmt: skip
-    spec, canonical = identify(state, named)
-    preset = weights.transforms()
+    found, preset = identify(state, named), weights.transforms()
     metadata = {PIXELS: json.dumps({"mean": list(preset.mean), "std": list(preset.std)})}
-    spec = replace(spec, resolution=int(preset.crop_size[0]))
+    spec = replace(found.spec, resolution=int(preset.crop_size[0]))
     licence = "torchvision's weights: BSD-3-Clause code, trained on ImageNet (terms of ImageNet apply)"
-    return WeightSource(str(weights), spec, canonical, digest(state), metadata, licence)
+    return WeightSource(str(weights), spec, found.state, digest(state), metadata, licence)
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -14,7 +14,7 @@ from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_p
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
 from scalesearch.nets.measure import fvcore_count, latency
-from scalesearch.nets.weights import open_weights
+from scalesearch.nets.weights import Stated, open_weights
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measurement, Trial
 from scalesearch.training.checkpoint import epochs_begun
@@ -132,7 +132,8 @@ def _start(setting: Setting, trial: Trial, arrays: Images, device: torch.device,
     Raises UserError where the weights are not those that the search began with.
     """
     weights, spec, config = trial.weights, trial.proxy_spec, trial.train
-    source = None if weights is None else open_weights(weights.name, spec, weights.padding)
+    stated = Stated() if weights is None else Stated(weights.padding, weights.eps, weights.network)
+    source = None if weights is None else open_weights(weights.name, spec, stated)
     if source is not None and weights is not None and source.digest != weights.digest:
         changed = f"the tensors (digest {source.digest}) are not those that the search began with ({weights.digest})."
         raise UserError(weights.name, changed, do="Bring them back.")

@@ -13,7 +13,7 @@ from scalesearch.design.candidates import Candidate, Enumeration, enumerate_cand
 from scalesearch.design.cost import cost, score
 from scalesearch.design.scaling import Rounding, realised
 from scalesearch.design.space import Grid
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.posterior import Network
@@ -30,13 +30,15 @@ class Inheritance:
 
     Args:
         name: as ``nets.weights.open_weights`` takes it, so that workers can open it.
-        padding: the source's, where it is not as known.
+        padding, eps, network: what is stated of the source (``nets.weights.Stated``).
         digest: of its tensors.
     """
 
     name: str
-    padding: str | None
+    padding: Padding | None
     digest: str
+    eps: float | None = None
+    network: str | None = None
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class SearchPlan:
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
+        else:
+            later = {name for name in ("eps", "network") if values["weights"][name] is None}
+            values["weights"] = {name: value for name, value in values["weights"].items() if name not in later}
         if self.threads == 1:
             del values["threads"]
         return values

@@ -12,13 +12,15 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from benchmarks.peers.networks import judge
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
+from scalesearch.nets.identify import distance, identify
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import build
-from scalesearch.nets.names import identify, lukemelas_names, rename
-from scalesearch.nets.weights import distance, nearest_published, open_weights, save_network
+from scalesearch.nets.names import lukemelas_names, rename
+from scalesearch.nets.weights import nearest_published, open_weights, save_network
 from tests.nets.test_inherit import SMALL, trained
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -39,10 +41,10 @@ def randomised(network: nn.Module) -> nn.Module:
 
 
 def same_logits(peer: nn.Module, state: Mapping[str, Tensor], expected_name: str) -> None:
-    spec, canonical = identify(state, "weights")
-    assert spec.name == expected_name
-    network = build(spec, seed=0).eval()
-    network.load_state_dict(canonical, strict=False)
+    found = identify(state, "weights")
+    assert found.spec.name == expected_name
+    network = build(found.spec, seed=0).eval()
+    network.load_state_dict(found.state, strict=False)
     images = torch.randn(1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.allclose(network(images), peer(images), rtol=1e-3, atol=1e-4)
@@ -68,18 +70,63 @@ def test_timms_networks(name: str, expected: str) -> None:
     same_logits(peer, peer.state_dict(), expected)
 
 
+NETWORKS = {
+    "timm:mobilenetv3_small_050": ("mobilenet_v3_small", False), "timm:tinynet_e": ("efficientnet_b0", False),
+    "timm:semnasnet_075": ("semnasnet", False), "timm:mnasnet_small": ("semnasnet", False),
+    "timm:resnet26": ("resnet50", False), "timm:tf_efficientnetv2_b0": ("efficientnet_v2_s", False),
+    "timm:mobilenetv2_110d": ("mobilenet_v2", False),
+    "torchvision:mnasnet0_5": ("mnasnet1_0", False), "torchvision:mnasnet1_0": ("mnasnet1_0", True),
+    "torchvision:efficientnet_v2_s": ("efficientnet_v2_s", True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("named", NETWORKS)
+def test_shapes_are_read_from_the_tensors(named: str) -> None:
+    library, _, name = named.partition(":")
+    verdict = judge(named, timm.create_model(name) if library == "timm" else torchvision.models.get_model(name))
+    known, same = NETWORKS[named]
+    assert verdict.told is not None, verdict.read_as
+    assert verdict.told <= 1e-5
+    if named != "timm:mnasnet_small":  # nearest to several
+        assert verdict.read_as == (known if same else f"{known}, another shape")
+
+
+REFUSED = {
+    "resnet50d": "conv1.0.weight", "resnet50_gn": "'s, but bn1.running_mean is missing",
+    "efficientnet_b0_gn": "running_mean is missing",
+    "resnext50_32x4d": "is 128×4×3×3, not 128×128×3×3", "mixnet_s": "no known network",
+    "mobilenetv3_rw": "se.conv_reduce.weight is 18×72×1×1, not 24×72×1×1", "seresnet18": "has no place",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_expressed_is_refused_with_the_reason(name: str) -> None:
+    with pytest.raises(UserError) as caught:
+        identify(timm.create_model(name).state_dict(), "weights.pth")
+    assert REFUSED[name] in str(caught.value)
+
+
+def test_the_targets_own_network_is_tried_first() -> None:
+    own = replace(SMALL, stages=tuple(replace(stage, kernel=7, se_ratio=0.5) for stage in SMALL.stages), name="mine")
+    state = trained(own).state_dict()
+    found = identify(state, "weights", [own])
+    assert (found.spec, found.same) == (own, True)
+    wide = replace(load_space("wide_resnet50_2").baseline, classes=3, name="wide")
+    assert identify(build(wide, seed=0).state_dict(), "weights", [wide]).spec == wide
+
+
 def test_efficientnet_pytorchs_names_and_wrapped_ones() -> None:
     state = trained(replace(B0, classes=5)).state_dict()
     foreign = rename(state, lukemelas_names(B0))
     assert {"_conv_stem.weight", "_blocks.15._bn2.bias", "_blocks.1._se_expand.bias", "_fc.weight"} <= set(foreign)
-    spec, canonical = identify({f"module.{name}": tensor for name, tensor in foreign.items()}, "weights")
-    assert (spec.name, spec.classes) == ("efficientnet_b0", 5)
-    assert all(torch.equal(tensor, state[name]) for name, tensor in canonical.items())
+    found = identify(foreign, "weights")
+    assert (found.spec.name, found.spec.classes, found.naming) == ("efficientnet_b0", 5, "lukemelas")
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.state.items())
 
 
 def test_another_width_is_measured_from_the_shapes() -> None:
     peer = torchvision.models.mobilenet_v2(width_mult=0.5)
-    spec, _ = identify(peer.state_dict(), "weights")
+    spec = identify(peer.state_dict(), "weights").spec
     assert spec.stem.width == 16
     assert spec.widths == (8, 16, 16, 32, 48, 80, 160)
 

@@ -1,5 +1,6 @@
 """Built networks against torchvision, timm and hand-computed pads."""
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -8,12 +9,13 @@ import torchvision
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.layers import Conv2dSame
-from torch import nn
+from torch import Tensor, nn
+from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import StochasticDepth
 
 from scalesearch.design.scaling import published_spec
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.design.spec import NetSpec, Padding, Stage
 from scalesearch.nets.modules import SameConv2d, build, same_padding
 from tests.nets.specs import efficientnet_v2_s, images, randomise, tiny
 
@@ -150,3 +152,49 @@ def test_activation_is_the_specs_inside_squeeze_excitation_too(activation: str, 
 def test_other_input_channels_and_classes() -> None:
     spec = replace(tiny(), in_channels=1, classes=7, stages=(Stage(8, 1),))
     assert build(spec, seed=0).eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 7)
+
+
+def scripted(network: nn.Module, images: Tensor) -> nn.Module:
+    return torch.jit.script(network)
+
+
+def traced(network: nn.Module, images: Tensor) -> nn.Module:
+    return torch.jit.trace(network, images)
+
+
+def symbolic(network: nn.Module, images: Tensor) -> nn.Module:
+    return torch.fx.symbolic_trace(network)
+
+
+def exported(network: nn.Module, images: Tensor) -> nn.Module:
+    free = {0: torch.export.Dim.DYNAMIC, 2: torch.export.Dim.DYNAMIC, 3: torch.export.Dim.DYNAMIC}
+    return torch.export.export(network, (images,), dynamic_shapes=(free,)).module()
+
+
+@pytest.mark.filterwarnings("ignore")  # of torch about its own tracing and scripting
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+@pytest.mark.parametrize("made", [scripted, traced, symbolic, exported], ids=lambda made: made.__name__)
+def test_other_forms_of_a_network_compute_the_same_at_other_sizes(
+    made: Callable[[nn.Module, Tensor], nn.Module], padding: Padding
+) -> None:
+    spec = replace(tiny(), padding=padding, resolution=32)
+    network = build(spec, seed=0).eval()
+    with torch.inference_mode(False), torch.no_grad():
+        other = made(network, torch.randn(2, 3, 32, 32))
+        for height, width in ((32, 32), (36, 36), (33, 49)):
+            images = torch.randn(2, 3, height, width)
+            torch.testing.assert_close(other(images), network(images))
+
+
+@pytest.mark.parametrize("padding", ["symmetric", "same"])
+def test_features_can_be_taken_out(padding: Padding) -> None:
+    network = build(replace(tiny(), padding=padding), seed=0).eval()
+    features = create_feature_extractor(network, {"features.1": "early", "avgpool": "pooled"})
+    assert set(features(torch.randn(1, 3, 33, 32))) == {"early", "pooled"}
+
+
+@given(st.integers(1, 300), st.sampled_from([1, 3, 5, 7, 9]), st.integers(1, 8))
+def test_same_padding_is_tensorflows(size: int, kernel: int, stride: int) -> None:
+    out = -(-size // stride)
+    total = max((out - 1) * stride + kernel - size, 0)
+    assert same_padding(size, kernel, stride) == (total // 2, total - total // 2)

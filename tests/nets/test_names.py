@@ -22,7 +22,6 @@ from scalesearch.nets.names import (
     mobilenet_v3_names,
     rename,
     resnet_names,
-    timm_names,
     to_torchvision,
 )
 from tests.nets.specs import efficientnet_v2_s, images, mnasnet_b1, randomise, tiny, tiny_plain
@@ -136,8 +135,6 @@ def test_mnasnet_needs_one_bare_block_first(stages: tuple[Stage, ...]) -> None:
 def test_mobilenet_v3_names_need_a_hidden_layer() -> None:
     with pytest.raises(UserError, match="a head with a hidden layer"):
         mobilenet_v3_names(load_space("efficientnet_b0").baseline)
-    with pytest.raises(UserError, match="timm has no name for a hidden layer"):
-        timm_names(baseline("mobilenet_v3_small"))
 
 
 def test_resnet_names_need_resnet_blocks_and_no_head() -> None:

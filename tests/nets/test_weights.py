@@ -153,13 +153,6 @@ def test_file_without_a_spec_or_with_another_networks(saved: Path) -> None:
         load_network(saved)
 
 
-@pytest.mark.parametrize("wrap", [None, "state_dict", "model"])
-def test_read_state_of_torch_files(tmp_path: Path, wrap: str | None) -> None:
-    state = network().state_dict()
-    torch.save({wrap: state, "epoch": 3} if wrap else state, tmp_path / "net.pth")
-    assert equal_states(read_state(tmp_path / "net.pth"), state)
-
-
 def test_read_state_of_the_own_format(saved: Path) -> None:
     assert equal_states(read_state(saved), network().state_dict())
 
@@ -201,7 +194,7 @@ def test_read_state_of_damaged_files(tmp_path: Path, content: bytes) -> None:
 @pytest.mark.parametrize("content", [{}, [1, 2], {"epoch": 3, "lr": 0.1}, torch.zeros(2)])
 def test_read_state_of_files_without_named_tensors(tmp_path: Path, content: object) -> None:
     torch.save(content, tmp_path / "net.pth")
-    with pytest.raises(UserError, match=r"a state dict holds tensors|no tensors under names"):
+    with pytest.raises(UserError, match="no tensors under names"):
         read_state(tmp_path / "net.pth")
 
 
@@ -224,7 +217,7 @@ def test_a_zip_bomb_is_refused_by_what_it_declares(tmp_path: Path) -> None:
 
 def test_entries_under_no_name_are_refused(tmp_path: Path) -> None:
     torch.save({1: torch.zeros(1), ("a", 2): torch.zeros(1)}, tmp_path / "net.pt")
-    with pytest.raises(UserError, match="2 entries have no name"):
+    with pytest.raises(UserError, match=r"no tensors under names, only 1, \('a', 2\)"):
         read_state(tmp_path / "net.pt")
 
 

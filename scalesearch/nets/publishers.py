@@ -1,0 +1,119 @@
+"""What a publisher says of its weights and tensors do not: `timm.json` holds it for timm's networks and weights.
+
+The table is made, and its networks are held against timm's own logits, by ``benchmarks/peers/networks.py``.
+"""
+
+import contextlib
+import difflib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from torch import Tensor
+
+from scalesearch.design.spec import Activation, NetSpec, Padding
+from scalesearch.errors import UserError
+from scalesearch.nets.identify import known_specs
+
+TIMM = "timm:"
+NEAR = 3
+
+
+@dataclass(frozen=True)
+class Published:
+    """A network of a publisher's.
+
+    Args:
+        name: of the network and its weights, such as tf_efficientnet_b0.ns_jft_in1k.
+        known: the network of ours that it is, or is another shape of.
+        activation: None where it is that network's.
+        params: numbers that its body learns, without the classifier.
+        resolution: side in pixels that the weights are evaluated at.
+    """
+
+    name: str
+    known: str
+    eps: float
+    padding: Padding
+    activation: Activation | None
+    params: int
+    resolution: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    licence: str
+
+    def told(self, spec: NetSpec) -> NetSpec:
+        """The spec with what tensors do not say of it."""
+        return told(spec, self.eps, self.padding, self.activation)
+
+
+def told(spec: NetSpec, eps: float, padding: Padding, activation: Activation | None) -> NetSpec:
+    """The spec with these; an ``activation`` is everywhere the same."""
+    spec = replace(spec, padding=padding, batch_norm=replace(spec.batch_norm, eps=eps))
+    if activation is None:
+        return spec
+    stages = tuple(replace(stage, activation=None) for stage in spec.stages)
+    return replace(spec, activation=activation, stages=stages)
+
+
+@cache
+def _table() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(files("scalesearch.nets").joinpath("timm.json").read_text(encoding="utf-8"))
+    return content
+
+
+def published(named: str) -> Published:
+    """A network of timm's by its name with or without that of its weights, "timm:" before it.
+
+    Raises UserError for a name that is not in the table, with those nearest to it.
+    """
+    table, name = _table(), named.removeprefix(TIMM)
+    network = name.partition(".")[0]
+    weights = name if "." in name else table["networks"].get(network, {}).get("default", "")
+    if network not in table["networks"] or weights not in table["weights"]:
+        near = difflib.get_close_matches(name, [*table["networks"], *table["weights"]], NEAR)
+        problem = f'"{name}" is none of the networks of timm that this project can express, or of their weights.'
+        raise UserError(named, problem, do=f"Did you mean {' or '.join(near)}?" if near else "")
+    facts, of = table["networks"][network], table["weights"][weights]
+    return Published(
+        weights, facts["network"], facts["eps"], facts["padding"], facts["activation"], facts["params"],
+        of["resolution"], tuple(of["mean"]), tuple(of["std"]), of["licence"],
+    )  # fmt: skip
+
+
+def known_network(one: Published) -> NetSpec:
+    """The network of ours that a published one is, or is another shape of, with what tensors do not say."""
+    return one.told(next(spec for spec in known_specs() if spec.name == one.known))
+
+
+def require_params(one: Published, state: Mapping[str, Tensor], where: str) -> None:
+    """Raises UserError where canonical tensors are not as many numbers as the published body learns."""
+    learnt = sum(
+        tensor.numel() for name, tensor in state.items()
+        if not name.startswith("classifier.") and not name.endswith(("running_mean", "running_var", "tracked"))
+    )  # fmt: skip
+    if learnt != one.params:
+        problem = f"its body has {learnt} parameters, and that of timm's {one.name} has {one.params}."
+        raise UserError(where, problem, do="Name the network that the file is of.")
+
+
+def fetched(one: Published) -> dict[str, Tensor]:
+    """The weights, by timm, which downloads them. Raises UserError where it is not installed or cannot."""
+    named = f"{TIMM}{one.name}"
+    try:
+        import timm
+    except ImportError as error:
+        do = f"Run pip install timm, or bring the file: --weights FILE --source {named}"
+        raise UserError(named, "fetching timm's weights needs timm.", do=do) from error
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            state: dict[str, Tensor] = timm.create_model(one.name, pretrained=True).state_dict()
+    except Exception as error:  # the hub's library raises errors of its own and of those that it is built on
+        reason = str(error).partition("\n")[0].rstrip(".")
+        do = f"Bring the file from a machine that is connected: --weights FILE --source {named}"
+        raise UserError(named, f"timm cannot fetch these weights ({reason}).", do=do) from error
+    return state
