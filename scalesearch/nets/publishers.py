@@ -20,6 +20,7 @@ from scalesearch.errors import UserError
 from scalesearch.nets.identify import known_specs
 
 TIMM = "timm:"
+USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224}
 NEAR = 3
 
 
@@ -73,12 +74,13 @@ def published(named: str) -> Published:
     """
     table, name = _table(), named.removeprefix(TIMM)
     network = name.partition(".")[0]
-    weights = name if "." in name else table["networks"].get(network, {}).get("default", "")
-    if network not in table["networks"] or weights not in table["weights"]:
+    weights = name if "." in name else table["networks"].get(network, {}).get("default") or network
+    of = table["weights"].get(weights, USUAL if weights == network else None)  # timm has none for some networks
+    if network not in table["networks"] or of is None:
         near = difflib.get_close_matches(name, [*table["networks"], *table["weights"]], NEAR)
         problem = f'"{name}" is none of the networks of timm that this project can express, or of their weights.'
         raise UserError(named, problem, do=f"Did you mean {' or '.join(near)}?" if near else "")
-    facts, of = table["networks"][network], table["weights"][weights]
+    facts = table["networks"][network]
     return Published(
         weights, facts["network"], facts["eps"], facts["padding"], facts["activation"], facts["params"],
         of["resolution"], tuple(of["mean"]), tuple(of["std"]), of["licence"],
