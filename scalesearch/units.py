@@ -6,6 +6,7 @@ from scalesearch.errors import UserError
 
 MINUS = "−"
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
+BINARY = {"": 1.0, "k": 2.0**10, "m": 2.0**20, "g": 2.0**30, "t": 2.0**40}
 FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
 
@@ -29,6 +30,25 @@ def show_count(value: float, digits: int = 3) -> str:
         if abs(scaled) >= 1:
             return f"{scaled:.{max(digits, 6)}g}{unit}".replace("-", MINUS)
     return f"{value:.{digits}g}".replace("-", MINUS)
+
+
+def parse_bytes(text: str, option: str) -> float:
+    """Bytes from "50G", "500 MB", "1.5 TiB" or a plain number. Raises UserError naming ``option``."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*(?:([kmgt]?)(i?)b?)\s*", text.lower())
+    value = float(match[1]) * (BINARY if match[3] else FACTORS)[match[2]] if match else 0.0
+    if not 1 <= value < 1e18:
+        raise UserError(option, f'"{text}" is not a number of bytes such as 500M or 50G.')
+    return value
+
+
+def show_bytes(value: float) -> str:
+    """Some digits and a unit.
+
+    >>> [show_bytes(value) for value in (35_389_000_000, 999_600_000, 12_345, 0)]
+    ['35.4 GB', '1 GB', '12.3 kB', '0 B']
+    """
+    count = show_count(value)
+    return f"{count[:-1]} {count[-1]}B" if count[-1].isalpha() else f"{count} B"
 
 
 def show_number(value: float, style: str = "g") -> str:

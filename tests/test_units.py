@@ -5,7 +5,8 @@ import doctest
 import pytest
 
 from scalesearch import units
-from scalesearch.units import show_count, show_interval, show_percent
+from scalesearch.errors import UserError
+from scalesearch.units import parse_bytes, show_count, show_interval, show_percent
 
 
 def test_examples() -> None:
@@ -33,3 +34,16 @@ def test_percentages_of_exact_counts() -> None:
     assert show_percent(0.00704, 2) == "0.70 %"
     assert show_percent(-0.02, sign=True) == "−2.0 %"
     assert show_interval(0, 1) == "0.0–100.0 %"
+
+
+@pytest.mark.parametrize(
+    ("text", "bytes_"), [("50G", 50e9), ("1.5 TB", 1.5e12), ("500 mb", 5e8), ("1024", 1024), ("2GiB", 2**31)]
+)
+def test_bytes_are_read_as_people_write_them(text: str, bytes_: float) -> None:
+    assert parse_bytes(text, "--cache-size") == bytes_
+
+
+@pytest.mark.parametrize("text", ["", "G", "-5G", "5Gx", "0", "nan", "1e9G", "5 Gx"])
+def test_what_is_no_number_of_bytes(text: str) -> None:
+    with pytest.raises(UserError, match=r"--cache-size.*is not a number of bytes"):
+        parse_bytes(text, "--cache-size")

@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, table_file, takes
+from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, room, table_file, takes
 from scalesearch.data.dataset import dataset, open_data
+from scalesearch.data.keeping import keep, make_room
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import distinct, write_bytes, write_csv, write_json
@@ -91,6 +92,8 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
         open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links), network.spec.resolution
     )
     warn(parts.source.notes)
+    parts, keeping = keep(parts, (asked.part,), {network.spec.resolution}, room(asked.cache_size))
+    make_room(keeping)
     evaluation = evaluate_model(network, metadata, parts, asked.part, device)
     counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]

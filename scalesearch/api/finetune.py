@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
-from scalesearch.api.options import FinetuneOptions, inherited, path, takes
+from scalesearch.api.options import FinetuneOptions, inherited, path, room, takes
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.keeping import Keeping, keep, make_room
 from scalesearch.design.cost import cost
 from scalesearch.design.family import named_spec
 from scalesearch.design.spec import NetSpec
@@ -58,6 +59,7 @@ class FinetuneJob:
     plan: TransferPlan | None
     data: str
     parts: Dataset
+    keeping: Keeping
     choice: Choice
     recipe: Recipe
     folder: Path
@@ -137,6 +139,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     if given is None:
         raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
     parts = dataset(open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links), spec.resolution)
+    parts, keeping = keep(parts, tuple(parts.parts), {spec.resolution}, room(asked.cache_size))
     spec = replace(spec, classes=len(parts.classes))
     if source is not None:  # the classifier, too, where the source has just these classes
         same = class_names(dict(source.metadata)) == parts.classes
@@ -151,7 +154,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     validate(config)
     recipe = Recipe(config, augmentation(asked.augment, parts.source.flip), asked.balance, choice.reset_tail)
     folder = path(asked.out) or scaling.folder.parent / "models" / f"{spec.name}-{parts.source.name}"
-    return FinetuneJob(scaling, spec, source, plan, given, parts, choice, recipe, folder)
+    return FinetuneJob(scaling, spec, source, plan, given, parts, keeping, choice, recipe, folder)
 
 
 def transfer_plan(asked: FinetuneOptions) -> TransferPlan:
@@ -172,7 +175,7 @@ def run(job: FinetuneJob, device: torch.device, watcher: Watcher) -> FinetuneRes
     prepare_folder(job.folder)
     parts, recipe, folder, spec, source = job.parts, job.recipe, job.folder, job.spec, job.source
     with locked(folder) if ranks().first else contextlib.nullcontext():
-        read(parts, spec.resolution, watcher.reading)
+        read(job, watcher.reading)
         start = {"start": "scratch"} if source is None or job.plan is None else training.inherited(source, job.plan)
         origin = {
             **provenance(str(device)), "data_argument": argument(job.data), **start, "strategy_why": job.choice.why,
@@ -195,7 +198,7 @@ def find_lr(job: FinetuneJob, device: torch.device, reading: Callable[[int, int]
 
     _require_memory(job, device)
     prepare_folder(job.folder)
-    read(job.parts, job.spec.resolution, reading)
+    read(job, reading)
     start = training.starting(job.spec, job.parts, job.recipe, job.source, device)
     task = training.task_of(start, job.parts, job.recipe, device)
     curve = lr_range(start.network, task, job.recipe.config, device)
@@ -204,10 +207,11 @@ def find_lr(job: FinetuneJob, device: torch.device, reading: Callable[[int, int]
     return curve, file
 
 
-def read(parts: Dataset, resolution: int, reading: Callable[[int, int], None]) -> None:
+def read(job: FinetuneJob, reading: Callable[[int, int], None]) -> None:
     """Decodes all images, telling ``reading`` how many are done."""
-    for part in (parts.train, parts.validation, parts.test):
-        part.at(resolution, reading)
+    make_room(job.keeping)
+    for part in job.parts.parts.values():
+        part.at(job.spec.resolution, reading)
 
 
 def require_weights(strategy: str, inherits: bool) -> None:

@@ -19,13 +19,13 @@ from scalesearch.faces import FACE, LossName, Mining
 from scalesearch.study.config import Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
-from scalesearch.units import parse_duration, parse_flops
+from scalesearch.units import parse_bytes, parse_duration, parse_flops
 
 Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
     "Workers and machines", "Members", "Strangers", "Run and output",
 ]  # fmt: skip
-Unit = Literal["flops", "seconds"]  # read by ``macs`` and ``seconds``
+Unit = Literal["flops", "seconds", "bytes"]  # read by ``macs``, ``seconds`` and ``room``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
 Reading = Callable[[int, int], None]  # is told (done, total) while images are read
@@ -143,6 +143,11 @@ def seconds(value: float | str | None, option: str, example: str = "90s, 30m or 
     return parse_duration(value, option, f"a duration such as {example}") if isinstance(value, str) else value
 
 
+def room(value: float | str | None, option: str = "--cache-size") -> float | None:
+    """Bytes of a number or of text such as "50G". Raises UserError naming ``option``."""
+    return parse_bytes(value, option) if isinstance(value, str) else value
+
+
 def path(value: Path | str | None) -> Path | None:
     """A path, where one was given."""
     return None if value is None else Path(value)
@@ -171,6 +176,10 @@ SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, inste
 FollowLinks = Annotated[str | Path | None, Option(
     "Follow links in a folder of images that lead into this folder, links to folders, too; if left out only links to "
     "files that lie in the folder of images itself.", "Data")]
+CacheSize = Annotated[float | str | None, Option(
+    "Disk that decoded images may take, such as 50G; half of the room on the cache's disk if left out. Sizes that have "
+    "no room are decoded whenever they are used, to the same pixels.", "Memory and speed", unit="bytes",
+    variable="SCALESEARCH_CACHE_SIZE")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
     "network of torchvision's, a file, or a folder of files; new ones (scratch) if left out.", "Network",
@@ -352,6 +361,10 @@ class SearchOptions:
         "full-depth, in width and resolution; resolution, in pixels alone.", "Race and training")] = "family"
     images: Annotated[int | None, Option(
         "The most training images; 3200 on a CPU, all on a GPU if left out.", "Data", minimum=1)] = None
+    validation_error: Annotated[float | None, Option(
+        "Standard error, in points of accuracy, that validation images may leave in a difference of two networks, such "
+        "as 0.5: a sample of so many is used; all, at most about 25 000, if left out.", "Data", minimum=0.01,
+        maximum=10)] = None
     batch_size: Annotated[int | None, Option(
         "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Race and training", minimum=2)] = None
     lr: Annotated[float | None, Option(
@@ -368,6 +381,7 @@ class SearchOptions:
     retries: Retries = 3
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
+    cache_size: CacheSize = None
     tell: Tell | None = None
 
 
@@ -397,6 +411,7 @@ class VerifyOptions:
     retries: Retries = 3
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
+    cache_size: CacheSize = None
     tell: Tell | None = None
 
 
@@ -450,6 +465,7 @@ class FinetuneOptions:
     device: Device = "auto"
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
+    cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
         "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
     tell: Tell | None = None
@@ -466,6 +482,7 @@ class EvaluateOptions:
     device: Device = "auto"
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
+    cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
         "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
 

@@ -8,10 +8,14 @@ from math import sqrt
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, seconds, takes
+import torch
+
+from scalesearch.api.options import SearchOptions, Tell, VerifyOptions, inherited, macs, path, room, seconds, takes
+from scalesearch.api.price import Price, priced
 from scalesearch.api.result import SearchResult, searched
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.keeping import make_room
 from scalesearch.data.source import Source
 from scalesearch.design.budget import RESOLUTION_SLACK
 from scalesearch.design.candidates import Enumeration
@@ -35,8 +39,16 @@ from scalesearch.study.proxy import choose_proxy
 from scalesearch.study.race import TOLERANCE, Race, Results, exhaustive, outlook, usual
 from scalesearch.study.record import hits
 from scalesearch.study.row import BASELINE, Row
+from scalesearch.study.statistics import images_for
 from scalesearch.training.device import choose_device
-from scalesearch.training.memory import least_memory, require_workers, total_memory
+from scalesearch.training.memory import (
+    WORKER,
+    available_memory,
+    least_memory,
+    require_memory,
+    require_workers,
+    total_memory,
+)
 from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count, show_percent
 
@@ -52,7 +64,8 @@ EMA_DECAY = 0.99  # a training is judged in mid-course, where only averaged weig
 
 @dataclass(frozen=True, eq=False)
 class SearchJob:
-    """A search that could start: its plan, candidates and images, where it is kept, how it races, and within what."""
+    """A search that could start: its plan, candidates and images, where it is kept, how it races, within what, and what
+    it takes."""
 
     asked: SearchOptions
     plan: SearchPlan
@@ -61,6 +74,7 @@ class SearchJob:
     folder: Path
     race: Race
     workers: Workers
+    price: Price
     time_budget: float | None
     began: float
 
@@ -123,9 +137,10 @@ def prepare(asked: SearchOptions) -> SearchJob:
     race = _race(asked, plan, len(parts.train), budget)
     folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)
     candidates = plan.enumerate().candidates
-    trials = (trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates)))
-    workers = workers if asked.jobs else within_memory(workers, plan.device, trials)
-    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, budget, began)
+    trials = [trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates))]
+    workers = within_memory(workers, asked.jobs, plan.device, trials)
+    parts, price = priced(parts, trials, folder, workers.jobs, room(asked.cache_size))
+    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, budget, began)
 
 
 def forecast(job: SearchJob) -> Forecast:
@@ -146,6 +161,7 @@ def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> 
         return Forecast(before, rungs, None, 0.0)
     busy = os.getloadavg()[0] > BUSY * cores()
     timing = measure(pending, len(parts.train), len(parts.validation), side_by_side(job), plan.device, plan.threads)
+    timing = job.price.on_time(timing, plan.device)
     return Forecast(before, rungs, timing, timing.total(rungs), busy)
 
 
@@ -183,6 +199,7 @@ def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) ->
     facts = run_facts(job.enumeration, job.parts, plan.device, str(asked.data))
     agenda = RaceAgenda(plan, job.enumeration.candidates, job.race)
     within, told = bounded(job, listener, expected, asked.trials)
+    make_room(job.price.keeping)
     search(job.folder, agenda, job.parts, facts, job.workers, told, within, asked.storage)
     return searched(job.folder)
 
@@ -201,12 +218,23 @@ def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) 
     )
 
 
-def within_memory(workers: Workers, device: str, trials: Iterable[Trial]) -> Workers:
-    """As many at a time as half a GPU's memory holds, if each takes twice the least that the largest needs."""
-    if device == "cpu" or workers.kind == "ray":
+def within_memory(workers: Workers, asked: int | None, device: str, trials: Iterable[Trial]) -> Workers:
+    """As many at a time as are asked for, else as many as fit: as half a GPU's memory holds, if each takes twice the
+    least that the largest needs, or as many as this machine has memory for.
+
+    Raises:
+        UserError: not even one fits, or not as many as are asked for.
+    """
+    if workers.kind == "ray":
         return workers
     least = max(least_memory(one.proxy_spec, one.train) for one in trials)
-    return replace(workers, jobs=max(1, min(workers.jobs or 1, total_memory(device) // (4 * least))))
+    if device != "cpu":
+        fitting = total_memory(device) // (4 * least)
+        return workers if asked else replace(workers, jobs=max(1, min(workers.jobs or 1, fitting)))
+    cpu, each = torch.device(device), WORKER + least
+    jobs = asked or max(1, min(workers.jobs or 1, available_memory(cpu) // each))
+    require_memory(jobs * each, f"--jobs {jobs}", cpu, "Give fewer jobs, or lower --batch-size or --proxy-flops.")
+    return replace(workers, jobs=jobs)
 
 
 def _device(asked: SearchOptions) -> str:
@@ -252,7 +280,8 @@ def _plan(
         seed=asked.seed, body_lr_ratio=1.0 if weights is None else BODY_RATIO,
     )  # fmt: skip
     validate(train)
-    parts = dataset(source, _largest_px(proxy.baseline, grid), proxy.images)
+    enough = None if asked.validation_error is None else images_for(asked.validation_error / 100)
+    parts = dataset(source, _largest_px(proxy.baseline, grid), proxy.images, enough)
     return SearchPlan(
         space=loaded.name, baseline=baseline, grid=grid, rounding=asked.rounding,
         real_tolerance=asked.real_tolerance if asked.rounding == "budget" else None,

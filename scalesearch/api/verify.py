@@ -5,9 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scalesearch.api.options import VerifyOptions, path, seconds, takes
+from scalesearch.api.options import VerifyOptions, path, room, seconds, takes
+from scalesearch.api.price import Price, priced
 from scalesearch.api.search import Forecast, bounded, listener, timed, within_memory, workers_of
 from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.keeping import make_room
 from scalesearch.errors import UserError
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.verify import VerificationAgenda, recorded
@@ -38,6 +40,7 @@ class VerifyJob:
     epochs_at_one: int
     parts: Dataset
     workers: Workers
+    price: Price
     folder: Path
     time_budget: float | None
     began: float
@@ -83,13 +86,14 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     networks = scaled(plan, answer, candidates, asked.phi)
     wanted = trials(plan, networks, asked.seeds, asked.epochs)
     validate(wanted[0].train)
-    workers = workers if asked.jobs else within_memory(workers, plan.device, wanted)
+    workers, where = within_memory(workers, asked.jobs, plan.device, wanted), folder_of(folder, asked.phi)
+    images = _images(record, wanted, asked)
+    parts, price = priced(images, wanted, where, workers.jobs, room(asked.cache_size))
     scalable = [network.candidate for network in networks]
     return VerifyJob(
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),
         tuple(one.control for one in candidates if one not in scalable),
-        common_epochs(record.results, [one.index for one in scalable]), _images(record, wanted, asked),
-        workers, folder_of(folder, asked.phi), budget, began,
+        common_epochs(record.results, [one.index for one in scalable]), parts, workers, price, where, budget, began,
     )  # fmt: skip
 
 
@@ -114,6 +118,7 @@ def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) ->
     from scalesearch.reports.artefacts import write_transfer
 
     within, told = bounded(job, listener, expected)
+    make_room(job.price.keeping)
     verification = trained(job.record, job.agenda, job.parts, job.workers, told, within, job.asked.storage)
     write_transfer(job.folder, verification)
     return verification
@@ -124,7 +129,7 @@ def _images(record: Record, wanted: Sequence[Trial], asked: VerifyOptions) -> Da
     plan, given = record.plan, record.provenance.data_argument
     largest_px = max(one.proxy_spec.resolution for one in wanted)
     source = open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
-    parts = dataset(source, largest_px, plan.proxy.images)
+    parts = dataset(source, largest_px, plan.proxy.images, plan.validation)
     if parts.digest != plan.data_digest:
         again = "" if asked.skip_broken else " (with --skip-broken if the search had it)"
         problem = f"these are not the images that were searched on: digest {parts.digest}, not {plan.data_digest}."

@@ -21,6 +21,7 @@ from scalesearch.cli.shell import (
     show,
 )
 from scalesearch.design.cost import cost
+from scalesearch.study.statistics import difference_error
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
 if TYPE_CHECKING:
@@ -107,7 +108,10 @@ def _introduce_search(job: "SearchJob") -> None:
     explain(f"Each is trained {plan.proxy.describe(baseline)}.")
     if plan.weights is not None:
         explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")
-    explain(f"Selection sees {plan.validation} validation images held out of train, never the test images.")
+    explain(
+        f"Selection sees {plan.validation} validation images held out of train (a difference of two networks has a "
+        f"standard error of about {100 * difference_error(plan.validation):.2g} points by them), never the test images."
+    )
     detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
     detail(f"Training: {plan.train}")
 
@@ -125,6 +129,7 @@ def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings:
         long += f" on this machine alone ({side_by_side(job)} at a time)"
     busy = "; other programs kept this machine busy, so it may be less" if expected.busy else ""
     explain(f"Trainings: {trainings or 'none left'}{done}; {many} at a time: {long}{least}{bound}{busy}")
+    explain(f"Takes {job.price}")
     explain(f"Folder: {job.folder}")
 
 

@@ -82,6 +82,7 @@ def _introduce(job: "FinetuneJob") -> None:
     counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
     explain(f"{images.name}: {counted(len(parts.classes), 'class')}, {counts}")
     explain(f"Images of each class: {list_counts(class_counts(images))}")
+    explain(f"Takes {job.keeping}")
     if job.source is not None and job.plan is not None:
         _print_plan(job.source, job.plan)
     explain(f"Strategy: {choice.strategy}" + (f" ({choice.why})" if choice.why else ""))

@@ -1,19 +1,22 @@
-"""Decoded images as one read-only array on disk, checked when first opened, written whole or not at all."""
+"""Decoded images: one read-only array on disk, checked when first opened, written whole or not at all; or made anew
+each time they are asked for, where the array would be too large."""
 
+import contextlib
 import functools
 import os
 import shutil
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock
 
-from scalesearch.data.source import IntArray
+from scalesearch.data.source import IntArray, UnreadableImageError, broken_error
+from scalesearch.data.threads import in_order
 from scalesearch.errors import UserError
 
 Pixels = npt.NDArray[np.uint8]
@@ -24,15 +27,55 @@ _CHECKSUM_BYTES = 4  # CRC-32 of the pixels, after the end of the .npy data, whe
 _CHECKED_AT_ONCE = 1 << 24
 
 
+class Images(Protocol):
+    """Square images of one size and their labels, wherever the pixels come from; equal ones from everywhere."""
+
+    @property
+    def labels(self) -> IntArray:
+        """int64 [n]."""
+        ...
+
+    @property
+    def key(self) -> str:
+        """Names the content, whether it is kept or not."""
+        ...
+
+    @property
+    def folder(self) -> Path:
+        """Where this and other sizes of it are kept."""
+        ...
+
+    @property
+    def size_px(self) -> int:
+        """Side of the images in pixels."""
+        ...
+
+    @property
+    def name(self) -> Callable[[int], str]:
+        """Where an image comes from, by its row."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def one(self, row: int) -> Pixels:
+        """uint8 [size, size, 3]."""
+        ...
+
+    def batches(self, rows: Iterable[IntArray]) -> Iterator[Pixels]:
+        """uint8 [len(rows), size, size, 3] of each batch of rows. Raises UserError where an image cannot be had."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class ImageArrays:
     """``images``: uint8 [n, size, size, 3], read-only. ``labels``: int64 [n]. ``key`` names the content;
-    ``folder`` is where other sizes of it are kept."""
+    ``folder`` is where other sizes of it are kept; ``name`` says where an image comes from, by its row."""
 
     images: Pixels
     labels: IntArray
     key: str
     folder: Path
+    name: Callable[[int], str] = str
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -41,6 +84,54 @@ class ImageArrays:
     def size_px(self) -> int:
         """Side of the square images in pixels."""
         return int(self.images.shape[1])
+
+    def one(self, row: int) -> Pixels:
+        pixels: Pixels = self.images[row]
+        return pixels
+
+    def batches(self, rows: Iterable[IntArray]) -> Iterator[Pixels]:
+        return (self.images[batch] for batch in rows)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamedImages:
+    """Images that are made when they are asked for, by as many threads as there are cores, batches ahead of their use.
+
+    Args:
+        make: an image by its row, uint8 [size_px, size_px, 3]. Raises UnreadableImageError.
+        key, folder: of the array that they would be.
+        name: where an image comes from, by its row.
+    """
+
+    labels: IntArray
+    size_px: int
+    make: Callable[[int], Pixels]
+    key: str
+    folder: Path
+    name: Callable[[int], str] = str
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def one(self, row: int) -> Pixels:
+        return self.make(row)
+
+    def batches(self, rows: Iterable[IntArray]) -> Iterator[Pixels]:
+        try:
+            for made in in_order(self.make, (batch.tolist() for batch in rows), self.name):
+                yield np.stack(made)
+        except UnreadableImageError as error:
+            raise broken_error([error], len(self)) from error
+
+    @property
+    def path(self) -> Path:
+        """The file that the array would be."""
+        return self.folder / f"{self.key}.npy"
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Of the array."""
+        return len(self), self.size_px, self.size_px, 3
 
 
 def stored(path: Path, shape: tuple[int, int, int, int], make: Callable[[], Iterable[Pixels]]) -> Pixels:
@@ -74,7 +165,10 @@ def opened(path: Path, shape: tuple[int, int, int, int]) -> Pixels | None:
         images = np.lib.format.open_memmap(path, mode="r")  # refuses pickled objects
         if images.dtype != np.uint8 or images.shape != shape:
             return None
-        return images if _is_whole(path, file, images.offset, images.nbytes) else None
+        whole = _is_whole(path, file, images.offset, images.nbytes)
+        with contextlib.suppress(OSError):
+            os.utime(path.with_suffix(".lock"))  # says when the array was last used
+        return images if whole else None
     except OSError:
         if path.is_file():
             raise

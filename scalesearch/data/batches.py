@@ -1,7 +1,8 @@
 """Batches for the training loop: shuffled, augmented and normalised in whole-batch tensor operations."""
 
+import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 from torchvision.transforms import v2
 
-from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.arrays import ImageArrays, Images
 from scalesearch.data.source import IntArray
 from scalesearch.errors import UserError
 
@@ -56,10 +57,10 @@ class PixelStatistics:
 IMAGENET_STATISTICS = PixelStatistics(mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225))
 
 
-def pixel_statistics(arrays: ImageArrays) -> PixelStatistics:
+def pixel_statistics(arrays: Images) -> PixelStatistics:
     """Of up to 2048 images spread evenly over the arrays; a constant channel gets a deviation of 1."""
     rows = np.unique(np.linspace(0, len(arrays) - 1, _STATISTICS_IMAGES).astype(int))
-    pixels = arrays.images[rows].reshape(-1, 3).astype(np.float32) / 255
+    pixels = next(arrays.batches([rows])).reshape(-1, 3).astype(np.float32) / 255
     red, green, blue = pixels.mean(axis=0, dtype=np.float64).tolist()
     deviations = [float(value) or 1.0 for value in pixels.std(axis=0, dtype=np.float64)]
     return PixelStatistics((red, green, blue), (deviations[0], deviations[1], deviations[2]))
@@ -72,7 +73,7 @@ def steps_per_epoch(images: int, batch_size: int) -> int:
 
 
 def training_epochs(
-    arrays: ImageArrays,
+    arrays: Images,
     batch_size: int,
     *,
     seed: int,
@@ -99,17 +100,19 @@ def training_epochs(
     return epoch_of, steps_per_epoch(len(arrays), batch_size)
 
 
-def on_card(arrays: ImageArrays, device: torch.device) -> Batch | None:
+def on_card(arrays: Images, device: torch.device) -> Batch | None:
     """Images (uint8 [N, 3, S, S], channels_last) and labels in a GPU's memory, where they take at most 1/32 of what is
-    free; None on a CPU."""
-    if device.type != "cuda" or arrays.images.nbytes > _CARD_SHARE * torch.cuda.mem_get_info(device)[0]:
+    free; None on a CPU, and of images that are streamed."""
+    if device.type != "cuda" or not isinstance(arrays, ImageArrays):
+        return None
+    if arrays.images.nbytes > _CARD_SHARE * torch.cuda.mem_get_info(device)[0]:
         return None
     images = torch.from_numpy(np.array(arrays.images)).to(device).permute(0, 3, 1, 2)
     return images, torch.from_numpy(np.array(arrays.labels)).to(device)
 
 
 def training_batches(
-    arrays: ImageArrays | Batch,
+    arrays: Images | Batch,
     batches: int | Sequence[IntArray],
     *,
     seed: int,
@@ -134,17 +137,14 @@ def training_batches(
     if count < 2:
         raise UserError("training images", f"{count} is too few: batch norm needs at least 2.")
     generator = torch.Generator().manual_seed(_stream(seed, epoch))
-    for step, (chosen, cropped) in enumerate(_drawn(count, batches, augment, generator)):
-        rows, crops = _share_of(chosen, share), _share_of(cropped, share)
-        if isinstance(arrays, tuple):
-            rows = _moved(rows, device)
-            images, labels = arrays[0][rows], arrays[1][rows]
-        else:
-            images, labels = _rows_of(arrays, rows.numpy())
-            if augment.randaugment:
-                with random_state(seed, epoch, step, part):
-                    images = each(v2.RandAugment(magnitude=augment.randaugment), images)
-            images, labels = _moved(images, device), _moved(labels, device)
+    drawn = _drawn(count, batches, augment, generator)
+    shared = ((_share_of(rows, share), _share_of(crops, share)) for rows, crops in drawn)
+    for step, (whole, classes, crops) in enumerate(_had(arrays, shared, device)):
+        images, labels = whole, _moved(classes, device)
+        if augment.randaugment:
+            with random_state(seed, epoch, step, part):
+                images = each(v2.RandAugment(magnitude=augment.randaugment), images)
+        images = _moved(images, device)
         if device.type == "cpu":
             images = normalised(_cropped_one_by_one(images, crops), statistics)
         else:
@@ -155,14 +155,32 @@ def training_batches(
         yield images, labels
 
 
-def _rows_of(arrays: ImageArrays, rows: IntArray) -> Batch:
-    """Images uint8 [B, 3, S, S], channels_last, and labels of these rows."""
-    return torch.from_numpy(arrays.images[rows]).permute(0, 3, 1, 2), torch.from_numpy(arrays.labels[rows])
+def _rows_of(arrays: Images, batches: Iterable[IntArray]) -> Iterator[Batch]:
+    """Images uint8 [B, 3, S, S], channels_last, and labels of each batch of rows."""
+    asked, known = itertools.tee(batches)  # what streams works ahead
+    for pixels, rows in zip(arrays.batches(asked), known, strict=True):
+        yield torch.from_numpy(pixels).permute(0, 3, 1, 2), torch.from_numpy(arrays.labels[rows])
+
+
+def _had(
+    arrays: Images | Batch, drawn: Iterable[tuple[Tensor, Tensor]], device: torch.device
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Images, labels and crops of each batch of rows and crops; on the device where ``arrays`` are."""
+    if isinstance(arrays, tuple):
+        for rows, crops in drawn:
+            there = _moved(rows, device)
+            yield arrays[0][there], arrays[1][there], crops
+        return
+    asked, known = itertools.tee(drawn)
+    for (images, labels), (_, crops) in zip(_rows_of(arrays, (rows.numpy() for rows, _ in asked)), known, strict=True):
+        yield images, labels, crops
 
 
 def _moved(tensor: Tensor, device: torch.device) -> Tensor:
     """The tensor on the device. A host goes on at once, since a GPU reads page-locked memory by itself."""
-    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
+    if device.type != "cuda" or tensor.is_cuda:
+        return tensor
+    return tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _drawn(
@@ -216,12 +234,11 @@ def each(transform: v2.Transform, images: Tensor) -> Tensor:
 
 
 def evaluation_batches(
-    arrays: ImageArrays, batch_size: int, *, statistics: PixelStatistics, device: torch.device
+    arrays: Images, batch_size: int, *, statistics: PixelStatistics, device: torch.device
 ) -> Iterator[Batch]:
     """Every image once, in order, whole, with the short last batch; shapes as ``training_batches``."""
-    for start in range(0, len(arrays), batch_size):
-        rows = np.arange(start, min(start + batch_size, len(arrays)))
-        images, labels = _rows_of(arrays, rows)
+    starts = range(0, len(arrays), batch_size)
+    for images, labels in _rows_of(arrays, (np.arange(s, min(s + batch_size, len(arrays))) for s in starts)):
         yield normalised(_moved(images, device), statistics), _moved(labels, device)
 
 

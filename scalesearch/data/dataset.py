@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scalesearch.data.arrays import ImageArrays, Progress
-from scalesearch.data.cache import at_size, cached, master_size, resized, without_broken
+from scalesearch.data.arrays import ImageArrays, Images, Progress, StreamedImages
+from scalesearch.data.cache import cached, found, kept, master_size, streamed, streamed_at, without_broken
 from scalesearch.data.glyphs import glyph_source
 from scalesearch.data.named import NAMED_SETS, named_source
+from scalesearch.data.overlap import THUMBNAIL_PX
 from scalesearch.data.paths import is_pattern, source_at
 from scalesearch.data.places import datasets_folder, decoded_folder
 from scalesearch.data.source import IntArray, Source
@@ -28,24 +29,52 @@ SPLIT_SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """Some images of a source, decoded once at ``master_px`` and resized from there. Workers are sent it, and
-    with it the pixels of those torchvision sets that live in memory (CIFAR-10, MNIST)."""
+    """Some images of a source, decoded at ``master_px`` and resized from there. Workers are sent it, and with it the
+    pixels of those torchvision sets that live in memory (CIFAR-10, MNIST).
+
+    Args:
+        kept: sizes that are made once and kept in ``folder``, all if None; others are made as they are used, from the
+            master where that is kept, else from the files. The pixels are the same.
+    """
 
     source: Source
     indices: IntArray
     master_px: int
     folder: Path
+    kept: frozenset[int] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
 
-    def at(self, size_px: int, progress: Progress | None = None) -> ImageArrays:
+    def at(self, size_px: int, progress: Progress | None = None) -> Images:
         """The images as squares of ``size_px``. Raises UserError naming every image that cannot be decoded."""
-        if size_px != self.master_px:
-            kept = resized(self.source, self.indices, self.master_px, size_px, self.folder)
-            if kept is not None:
-                return kept
-        return at_size(cached(self.source, self.indices, self.master_px, self.folder, progress), size_px)
+        wanted, master = self.made(size_px), self.made(self.master_px)
+        there = found(wanted)
+        if there is not None:
+            return there
+        if size_px != self.master_px and self.keeps(self.master_px):
+            wanted = streamed_at(kept(master, progress), size_px)
+        elif not self.keeps(size_px):
+            self.thumbnails(progress)
+        return kept(wanted, progress) if self.keeps(size_px) else wanted
+
+    def made(self, size_px: int) -> StreamedImages:
+        """The images as squares of ``size_px``, decoded anew each time that they are asked for."""
+        master = streamed(self.source, self.indices, self.master_px, self.folder)
+        return master if size_px == self.master_px else streamed_at(master, size_px)
+
+    def thumbnails(self, progress: Progress | None = None) -> ImageArrays:
+        """The images in ``THUMBNAIL_PX``, decoded each for itself and kept: made once, it shows that all can be."""
+        return cached(self.source, self.indices, THUMBNAIL_PX, self.folder, progress)
+
+    def keeps(self, size_px: int) -> bool:
+        """Whether images of this size are kept."""
+        return self.kept is None or size_px in self.kept
+
+    def comparable(self, size_px: int) -> ImageArrays:
+        """What images are compared by: those of ``size_px``, or thumbnails where all of those would be decoded."""
+        images = self.at(size_px)
+        return images if isinstance(images, ImageArrays) else self.thumbnails()
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,6 +90,11 @@ class Dataset:
     def classes(self) -> tuple[str, ...]:
         """Class names by label."""
         return self.source.classes
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The three by name."""
+        return {"train": self.train, "validation": self.validation, "test": self.test}
 
     @property
     def majority(self) -> float:
@@ -115,18 +149,24 @@ def open_data(
     return without_broken(source, decoded_folder(), progress) if skip_broken else source
 
 
-def dataset(source: Source, largest_px: int, images: int | None = None) -> Dataset:
+def dataset(
+    source: Source, largest_px: int, images: int | None = None, validation: int | None = None
+) -> Dataset:  # fmt: skip
     """Splits a source and prepares its parts for sizes up to ``largest_px``.
 
     The split is seeded by a constant: every search and every fine-tuning on the same images sees the same parts.
 
     Args:
         images: training images to keep (a stratified sample); None keeps all.
+        validation: validation images to keep, likewise.
     """
     indices = split(source.labels, source.parts, SPLIT_SEED, VALIDATION, source.classes)
     train = indices.train
     if images is not None and images < len(train):
         train = sample(train, source.labels, images, SPLIT_SEED)
+    held_out = indices.validation
+    if validation is not None and validation < len(held_out):
+        held_out = sample(held_out, source.labels, max(validation, len(source.classes)), SPLIT_SEED)
     size, folder = master_size(source.native_px, largest_px), decoded_folder()
-    parts = (Part(source, chosen, size, folder) for chosen in (train, indices.validation, indices.test))
+    parts = (Part(source, chosen, size, folder) for chosen in (train, held_out, indices.test))
     return Dataset(source, *parts)

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from scalesearch.errors import ScaleSearchError
+from scalesearch.errors import ScaleSearchError, UserError
 
 IntArray = npt.NDArray[np.int64]
 PARTS = ("train", "val", "test", "")  # "" marks an image of a set without official parts
 _SAMPLED = 64
+BROKEN_SHOWN = 5
 
 
 class UnreadableImageError(ScaleSearchError):
@@ -25,6 +26,14 @@ class UnreadableImageError(ScaleSearchError):
 
     def __str__(self) -> str:
         return f"{self.path}: {self.reason}"
+
+
+def broken_error(broken: Sequence[UnreadableImageError], total: int) -> UserError:
+    """One message about all images that cannot be decoded, of ``total``."""
+    shown = "; ".join(str(error) for error in broken[:BROKEN_SHOWN])
+    rest = f"; and {len(broken) - BROKEN_SHOWN} more" if len(broken) > BROKEN_SHOWN else ""
+    problem = f"{len(broken)} of {total} cannot be decoded: {shown}{rest}."
+    return UserError("images", problem, do="Remove them, or leave them out with --skip-broken.")
 
 
 class Reader(Protocol):

@@ -11,6 +11,7 @@ from scalesearch.units import counted
 
 UNSPLIT_VALIDATION = 0.15
 UNSPLIT_TEST = 0.15
+MOST_VALIDATION, MOST_TEST = 25_000, 50_000  # images: as held out of ImageNet for EfficientNet; and its validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ def split(
 
     Official train, val and test are taken as they are. With train and one other part, that part is the test, and
     ``validation`` (a share of each class of train) is drawn from train. Without a second part: 70/15/15, stratified.
+    No more than about 25 000 images are drawn for validation and 50 000 for test.
     ``classes`` gives names for messages. Raises UserError where a class would be missing from a part.
     """
     if not 0 < validation < 1:
@@ -40,10 +42,13 @@ def split(
         result = Split(official["train"], official["val"], official["test"])
     elif len(official["val"]) or len(official["test"]):
         test = official["test"] if len(official["test"]) else official["val"]
-        chosen, rest = _per_class(labels, official["train"], (validation,), seed, classes)
+        share = min(validation, MOST_VALIDATION / len(official["train"]))
+        chosen, rest = _per_class(labels, official["train"], (share,), seed, classes)
         result = Split(rest, chosen, test)
     else:
-        shares = (UNSPLIT_VALIDATION, UNSPLIT_TEST)
+        shares = (
+            min(UNSPLIT_VALIDATION, MOST_VALIDATION / len(labels)), min(UNSPLIT_TEST, MOST_TEST / len(labels)),
+        )  # fmt: skip
         chosen, test, rest = _per_class(labels, everything, shares, seed, classes)
         result = Split(rest, chosen, test)
     _check_classes(labels, result, classes)

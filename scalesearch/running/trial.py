@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.arrays import Images
 from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
@@ -125,7 +125,7 @@ def _with_beats(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:
         yield batch
 
 
-def _start(setting: Setting, trial: Trial, arrays: ImageArrays, device: torch.device, paused: bool) -> Start:
+def _start(setting: Setting, trial: Trial, arrays: Images, device: torch.device, paused: bool) -> Start:
     """The network that the trial trains: from scratch, or inheriting; a paused one only needs its shape.
 
     Raises UserError where the weights are not those that the search began with.

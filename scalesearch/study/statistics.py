@@ -47,6 +47,7 @@ CARRIED_SDS = (0.002, 0.004, 0.008, 0.016, 0.032)  # of true scores within a siz
 CARRIED_DRAWS, CARRIED_FREEDOM = 4000, 6
 CORRELATIONS = tuple(-1 + (2 * place + 1) / 20 for place in range(20))  # middles of twenty equal parts
 VAGUE_MEAN = 0.3  # standard deviation of the prior of a size's mean
+DISAGREEMENT = 0.2  # of images, on which exactly one of two networks of a search is right
 TINY = 1e-12  # error of a gap that is the same on every image
 _AT_ONCE = 128  # draws made, and images summed, in one go
 
@@ -267,6 +268,17 @@ def wilson_interval(correct: float, total: float, level: float = LEVEL_95) -> In
     # at 0 and 1 they are equal but for the last binary digit
     low, high = max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)
     return Interval(share, min(share, low), max(share, high))
+
+
+def difference_error(images: int) -> float:
+    """Standard error that so many images leave in the difference of two networks' accuracies, if exactly one of the two
+    is right on a fifth of them."""
+    return math.sqrt(DISAGREEMENT / images)
+
+
+def images_for(error: float) -> int:
+    """How many images leave no more than that: the inverse of ``difference_error``."""
+    return math.ceil(round(DISAGREEMENT / error**2, 6))
 
 
 def accuracy_interval(correct: Bools) -> Interval:

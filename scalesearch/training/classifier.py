@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.arrays import Images
 from scalesearch.data.batches import (
     PixelStatistics,
     evaluation_batches,
@@ -190,7 +190,7 @@ def evaluate_model(
         theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
         problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
         raise UserError("--data", problem, do="Give the data that the model was trained for.")
-    arrays = {"train": data.train, "validation": data.validation, "test": data.test}[part].at(network.spec.resolution)
+    arrays = data.parts[part].at(network.spec.resolution)
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return evaluate(network, _whole(arrays, statistics_of(metadata), device))
 
@@ -209,5 +209,5 @@ def report(result: Evaluation) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _whole(arrays: ImageArrays, statistics: PixelStatistics, device: torch.device) -> Any:
+def _whole(arrays: Images, statistics: PixelStatistics, device: torch.device) -> Any:
     return evaluation_batches(arrays, EVALUATION_BATCH, statistics=statistics, device=device)

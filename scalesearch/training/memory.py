@@ -119,6 +119,12 @@ def least_memory(spec: NetSpec, config: TrainConfig) -> int:
     return FLOAT * ((copies + 1 + MOMENTS[config.optimizer]) * sizes.params + kept)
 
 
+def checkpoint_bytes(spec: NetSpec, config: TrainConfig) -> int:
+    """Of a file from which a training goes on: weights, their averages, and the optimizer's moments."""
+    copies = 1 + bool(config.ema_decay) + bool(config.patience)
+    return FLOAT * (copies + MOMENTS[config.optimizer]) * cost(spec).params
+
+
 def forward_memory(spec: NetSpec, batch_size: int) -> int:
     """Bytes that a batch takes on its way through a network at the least: the images and the largest output."""
     largest = max(operator.activations for operator in operators(spec))

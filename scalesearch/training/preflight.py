@@ -125,9 +125,9 @@ def check_memory(network: nn.Module, config: TrainConfig, resolution: int) -> It
 
 def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
     """Images of validation and test that the network is trained on."""
-    train = data.train.at(resolution)
+    train = data.train.comparable(resolution)
     for name, part in (("validation", data.validation), ("test", data.test)):
-        copies = overlap(train, part.at(resolution))
+        copies = overlap(train, part.comparable(resolution))
         if copies:
             name_of = data.source.describe
             pairs = "; ".join(

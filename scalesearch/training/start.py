@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from scalesearch.data.arrays import ImageArrays
+from scalesearch.data.arrays import Images
 from scalesearch.data.batches import Augment, PixelStatistics, pixel_statistics, training_batches
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.inherit import inherit
@@ -41,7 +41,7 @@ def settled(spec: NetSpec, steps: int) -> NetSpec:
 
 
 def start_of(
-    spec: NetSpec, source: WeightSource | None, arrays: ImageArrays, classes: tuple[str, ...], config: TrainConfig,
+    spec: NetSpec, source: WeightSource | None, arrays: Images, classes: tuple[str, ...], config: TrainConfig,
     steps_per_epoch: int, device: torch.device, *, repair: bool,
 ) -> Start:  # fmt: skip
     """As ``from_scratch`` where there is no source, else as ``from_source``, settled within the training."""
@@ -51,13 +51,13 @@ def start_of(
     return from_source(spec, source, arrays, classes, device, seed=config.seed, repair=repair)
 
 
-def from_scratch(spec: NetSpec, arrays: ImageArrays, seed: int) -> Start:
+def from_scratch(spec: NetSpec, arrays: Images, seed: int) -> Start:
     """A fresh network; images are normalised by their own statistics."""
     return Start(build(spec, seed=seed), pixel_statistics(arrays))
 
 
 def from_source(
-    spec: NetSpec, source: WeightSource, arrays: ImageArrays, classes: tuple[str, ...], device: torch.device, *,
+    spec: NetSpec, source: WeightSource, arrays: Images, classes: tuple[str, ...], device: torch.device, *,
     seed: int, repair: bool = True,
 ) -> Start:  # fmt: skip
     """A network that inherits, repaired on training images where it lost something; normalised as the source was.

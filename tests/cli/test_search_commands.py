@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -71,6 +72,34 @@ def test_dry_run_trains_nothing(cli: Cli, image_folder: MakeFolder, tmp_path: Pa
     assert ended.code == 0
     assert "c000" in ended.out
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_plan_says_what_it_takes_and_refuses_what_has_no_room(
+    cli: Cli, image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = ("grid", *SMALL, "--data", image_folder(), "--dry-run")
+    ended = cli(*asked, "--validation-error", "10")
+    assert re.search(r"Takes [\d.]+ [kM]B on disk for decoded images of [\d, ]+ px, made first in about ", ended.out)
+    assert re.search(r"at most [\d.]+ [kM]B for results and checkpoints; at least [\d.]+ MB of memory for", ended.out)
+    assert "standard error of about 18 points by them" in ended.out  # 6 validation images
+    little = cli(*asked, "--cache-size", "30k")
+    assert " px are made whenever they are used" in little.out
+    monkeypatch.setenv("SCALESEARCH_CACHE_SIZE", "30k")
+    assert " px are made whenever they are used" in cli(*asked).out
+    refused = cli(*asked, "--cache-size", "1k")
+    assert refused.code == 2
+    assert "--cache-size: 1 kB are too few for 34 images. Give at least 26.1 kB" in refused.err
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_search_of_streamed_images_is_the_same(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
+    asked = ("grid", *SMALL, "--data", image_folder(), "--yes", "--trials", "2", "--jobs", "1")
+    for name, size in (("a", "1G"), ("b", "30k")):
+        assert cli(*asked, "--run", name, "--cache-size", size).code == 0
+    rows = [json.loads((tmp_path / name / "rows.json").read_text())["rows"] for name in ("a", "b")]
+    measured = [[(row["candidate"], row["seed"], row["correct"], row["train_loss"]) for row in one] for one in rows]
+    assert measured[0] == measured[1]
+    assert len(measured[0]) == 2
 
 
 def test_paper_literal_rounding_says_how_unequal_it_is(cli: Cli, image_folder: MakeFolder) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from scalesearch.data import arrays, cache
+from scalesearch.data import arrays, cache, threads
 from scalesearch.data.cache import at_size, cached, master_size, without_broken
 from scalesearch.data.dataset import Part
 from scalesearch.data.folder import FolderReader, folder_source
@@ -206,7 +206,7 @@ def test_broken_images_can_be_left_out(source: Source, tmp_path: Path, monkeypat
     assert kept.notes[-1].startswith("2 broken images left out")
     assert kept.digest not in (source.digest, damaged.digest)
     assert cached(kept, everything(kept), 8, tmp_path / "cache").images.shape == (5, 8, 8, 3)
-    monkeypatch.setattr(cache, "_readable", None)  # what is broken is remembered
+    monkeypatch.setattr(cache, "_tried", None)  # what is broken is remembered
     assert without_broken(damaged, tmp_path / "cache").digest == kept.digest
 
 
@@ -262,7 +262,7 @@ def test_real_photos(real_data: Path, tmp_path: Path) -> None:
 def test_an_image_whose_disk_does_not_answer_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(cache, "HUNG_SECONDS", 0.1)
+    monkeypatch.setattr(threads, "HUNG_SECONDS", 0.1)
 
     def work(item: int) -> int:
         if item == 1:

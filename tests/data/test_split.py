@@ -105,3 +105,12 @@ def test_sample_bounds() -> None:
         with pytest.raises(UserError, match="sample size"):
             sample(np.arange(10), labels, count, 0)
     np.testing.assert_array_equal(sample(np.arange(10), labels, 10, 0), np.arange(10))
+
+
+def test_validation_and_test_stay_small_where_images_are_many() -> None:
+    labels = np.arange(400_000) % 10
+    unsplit = split(labels, [""] * len(labels), 0)
+    assert (len(unsplit.validation), len(unsplit.test), len(unsplit.train)) == (25_000, 50_000, 325_000)
+    official = ["train"] * 390_000 + ["test"] * 10_000
+    parts = split(labels, official, 0)
+    assert (len(parts.validation), len(parts.test), len(parts.train)) == (25_000, 10_000, 365_000)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from scalesearch.data.arrays import StreamedImages
 from scalesearch.data.batches import Augment, pixel_statistics
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.space import Grid, load_space
@@ -106,6 +107,16 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     assert recommendation.complete
     assert recommendation.winner == answer.recommended
     assert recommendation.coefficients.growth == 2.0
+
+
+def test_streamed_images_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
+    plan = make_plan(images)
+    parts = {name: replace(part, kept=frozenset(), folder=tmp_path / "c") for name, part in images.parts.items()}
+    within = replace(images, **parts)
+    streamed = run(tmp_path / "b", plan, within, bounds=Bounds(trainings=2))
+    sizes = {one.resolution for one in (plan.baseline, *(c.spec for c in plan.enumerate().candidates))}
+    assert all(isinstance(within.train.at(size), StreamedImages) for size in sizes)
+    assert measured(streamed) == measured(run(tmp_path / "a", plan, images, bounds=Bounds(trainings=2)))
 
 
 def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:

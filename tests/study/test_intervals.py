@@ -12,6 +12,8 @@ from scipy.stats import beta, betabinom
 from scalesearch.study.statistics import (
     Gain,
     design_effect,
+    difference_error,
+    images_for,
     intraclass_correlation,
     long_run_interval,
     next_interval,
@@ -128,3 +130,17 @@ def test_ways_that_never_differ_are_not_known_to_be_equal() -> None:
     assert (found.first.value, found.first.high) == (1.0, 1.0)
     assert found.first.low == pytest.approx(0.8316, abs=1e-4)  # scipy's binomtest(20, 20), exact
     assert found.difference.low == -found.difference.high < 0
+
+
+@pytest.mark.parametrize(("error", "images"), [(0.005, 8000), (0.003, 22_223), (0.1, 20)])
+def test_images_for_an_error_of_a_difference(error: float, images: int) -> None:
+    assert images_for(error) == images
+    assert difference_error(images) <= error < difference_error(images - 1)
+
+
+def test_the_error_of_a_difference_is_that_of_simulated_networks() -> None:
+    rng = np.random.default_rng(0)
+    first = rng.random((4000, 500)) < 0.7
+    flipped = rng.random(first.shape) < 0.2  # exactly one of the two is right
+    differences = (first ^ flipped).mean(axis=1) - first.mean(axis=1)
+    assert differences.std() == pytest.approx(difference_error(500), rel=0.1)
