@@ -62,13 +62,15 @@ def test_a_gpu_has_eight_trainings_at_a_time_or_as_many_as_half_its_memory_holds
     trials = [trial(job.plan, job.enumeration.candidates, (number, 0, 1)) for number in (-1, 0, 1)]
     least = max(least_memory(one.proxy_spec, one.train) for one in trials)
     monkeypatch.setattr("scalesearch.running.workers.cores", lambda: 16)
+    monkeypatch.setattr("scalesearch.running.workers.roomy_workers", lambda: 16)
+    monkeypatch.setattr("scalesearch.api.search.available_memory", lambda device: 10**12)
     assert (usual_jobs("cpu", 2), usual_jobs("cuda:0", 2)) == (8, 8)
     many = Workers(usual_jobs("cuda:0"))
     for share, jobs in ((100, 8), (20, 5), (4.1, 1), (2, 1)):
         monkeypatch.setattr("scalesearch.api.search.total_memory", lambda device, share=share: int(share * least))
-        assert search.within_memory(many, "cuda:0", trials).jobs == jobs
-        assert search.within_memory(many, "cpu", trials).jobs == 8
-        assert search.within_memory(Workers(None, "ray"), "cuda:0", trials).jobs is None
+        assert search.within_memory(many, None, "cuda:0", trials).jobs == jobs
+        assert search.within_memory(many, None, "cpu", trials).jobs == 8
+        assert search.within_memory(Workers(None, "ray"), None, "cuda:0", trials).jobs is None
 
 
 def prepared(images: Path, **given: object) -> search.SearchJob:
