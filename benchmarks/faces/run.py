@@ -53,7 +53,7 @@ from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per
 from scalesearch.machine import cores
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import open_weights
+from scalesearch.nets.weights import Stated, open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import design_effect, next_interval, recognition_gain
 from scalesearch.training.loop import Task, fit
@@ -130,7 +130,7 @@ def trained_face(model: FaceModel, people: Crowd, seed: int, loss: LossName, epo
 
 def lite0(weights: str, classes: int, seed: int, steps: int) -> MBConvNet:
     spec = replace(load_space("efficientnet_lite0").baseline, resolution=PIXELS, classes=classes, padding="same")
-    source = open_weights(weights, spec, "same")
+    source = open_weights(weights, spec, Stated("same"))
     network, plan = inherit(source.spec, source.state, settled(spec, steps), seed=seed)
     assert plan.coverage == 1.0
     return network

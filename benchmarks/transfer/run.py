@@ -27,7 +27,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.machine import cores
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.names import rename, timm_names
-from scalesearch.nets.weights import WeightSource, open_weights
+from scalesearch.nets.weights import Stated, WeightSource, open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import Task, fit
@@ -155,7 +155,7 @@ def run(job: Job, weights: str) -> dict[str, object]:
     torch.set_num_threads(1)
     began = time.perf_counter()
     name = Path(job.data).name
-    source = open_weights(weights, _lite0(weights, name), "same")
+    source = open_weights(weights, _lite0(weights, name), Stated("same"))
     base = replace(source.spec, resolution=PIXELS[name])
     spec = scale(base, PAPER, job.phi)
     images = open_data(job.data)

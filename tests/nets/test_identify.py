@@ -20,7 +20,7 @@ from scalesearch.nets.identify import distance, identify
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import build
 from scalesearch.nets.names import lukemelas_names, rename
-from scalesearch.nets.weights import nearest_published, open_weights, save_network
+from scalesearch.nets.weights import Stated, nearest_published, open_weights, save_network
 from tests.nets.test_inherit import SMALL, trained
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
@@ -176,7 +176,7 @@ def test_no_resnet_for_an_mbconv_network_whatever_its_number_of_stages() -> None
 
 def test_a_model_of_ours_brings_its_spec(tmp_path: Path) -> None:
     save_network(tmp_path / "model.safetensors", trained(SMALL), {"note": "x"}, classes=("a", "b", "c", "d"))
-    source = open_weights(str(tmp_path / "model.safetensors"), B0, padding="same")
+    source = open_weights(str(tmp_path / "model.safetensors"), B0, Stated("same"))
     assert source.spec == SMALL
     assert source.metadata["note"] == "x"
 
