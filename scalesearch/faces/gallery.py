@@ -402,6 +402,10 @@ def _check_threshold(known: Threshold, strangers: FloatArray, photos: int, peopl
     if (known.photos, known.people) != counted or known.photos != len(strangers):
         raise ValueError("a threshold on other strangers")
     place, effect = _place(known.photos, known.fpir), known.photos / known.effective
+    if known.people in (1, known.photos):  # who is on which photo is only known where all are one, or nobody is twice
+        own = np.arange(known.photos) * (known.people > 1)
+        if not abs(design_effect(strangers, own) - effect) <= DRAWN:
+            raise ValueError(f"threshold.effective {known.effective:g} is not what {known.people} people are worth")
     long_run = long_run_interval(place, known.photos, effect)
     further = next_interval(place, known.photos, effect, known.photos, effect)
     follows = {

@@ -35,6 +35,7 @@ from scalesearch.running.executor import (
 
 ANSWER_SECONDS = 30.0  # for a cluster to answer; where nothing listens, Ray itself goes on for more than two minutes
 BEAT_SECONDS = 5.0
+HEAD_SECONDS = 20.0  # without an answer of the cluster's head; Ray ends the process after 60
 LOOK_SECONDS = 1.0
 CANCEL_SECONDS = 10.0  # for Ray to end what it was told to end: a stopped process, or one without a machine, does not
 STORE_BYTES = 256 * 2**20  # of a local cluster: jobs and results are small; Ray's own default is 30 % of the memory
@@ -109,6 +110,7 @@ class OnRay(Generic[Job, Result]):
         with contextlib.ExitStack() as stack:
             if self._ours:
                 stack.callback(self._ray.shutdown)
+            self._head, self._head_seen = self._ray.get_runtime_context().gcs_address, time.monotonic()
             self._check_room()
             self._run = self._ray.put(run)
             self._pulse = self._started_pulse()
@@ -119,6 +121,8 @@ class OnRay(Generic[Job, Result]):
             stack.pop_all()
 
     def free(self) -> int:
+        if not self._head_answers():
+            return 0
         slots = max(self._slots(), self._slots_when_grown() or 0, 1)
         return max(0, min(slots, self._jobs or slots) - len(self._tasks))
 
@@ -198,6 +202,8 @@ class OnRay(Generic[Job, Result]):
         Ray itself goes on waiting for a task of a lost machine until the connection breaks. Time in which the pulse
         does not answer, or in which nobody asks, says nothing about the tasks.
         """
+        if not self._head_answers():
+            return
         heard = self._heard(0.0)
         if heard is None:
             return
@@ -209,6 +215,24 @@ class OnRay(Generic[Job, Result]):
                 self._end(task, DEATHS["NodeDiedError"])
             elif task.quiet > self._stalled_seconds:
                 self._end(task, f"it gave no sign of life for {self._stalled_seconds:g} s and was ended")
+
+    def _head_answers(self) -> bool:
+        """Whether the cluster's head can be reached; without it Ray's own calls do not come back.
+
+        Raises UserError where it has not been for too long: Ray would end this process, with a message of its own.
+        """
+        host, _, port = self._head.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=LOOK_SECONDS).close()
+        except OSError as error:
+            if time.monotonic() - self._head_seen > HEAD_SECONDS:
+                raise UserError(
+                    f"Ray cluster at {self._head}", f"its head has not answered for {HEAD_SECONDS:g} s ({error}).",
+                    do="Start the cluster again if it is one of yours; the same command continues.",
+                ) from None  # fmt: skip
+            return False
+        self._head_seen = time.monotonic()
+        return True
 
     def _end(self, task: _Task[Job], reason: str) -> None:
         if task.ended_for is None:

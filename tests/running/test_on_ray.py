@@ -1,6 +1,7 @@
 import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -301,6 +302,17 @@ def test_workers_that_never_begin_end_the_whole(make: Any, monkeypatch: pytest.M
     executor.submit(2)
     with pytest.raises(WorkerDiedError, match="2 in a row"):
         all_ended(executor, 1)
+
+
+def test_a_cluster_without_a_head_ends_in_one_message(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = make(double)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and nobody listens
+        executor._head = f"127.0.0.1:{closed.getsockname()[1]}"
+        assert executor.free() == 0
+        monkeypatch.setattr(on_ray, "HEAD_SECONDS", 0.5)
+        with pytest.raises(UserError, match=r"its head has not answered for 0\.5 s .* the same command continues"):
+            all_ended(executor, 1)
 
 
 def test_a_machine_that_dies_takes_its_jobs_along_and_one_that_joins_adds_slots(

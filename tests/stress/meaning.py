@@ -44,7 +44,7 @@ def _of_safetensors(*changes: Change) -> Callable[[random.Random, Sequence[bytes
 
 
 def _weights(tensors: Arrays) -> list[str]:
-    return sorted(name for name, tensor in tensors.items() if tensor.dtype.kind == "f" and tensor.size)
+    return sorted(name for name, tensor in tensors.items() if tensor.dtype.kind == "f" and tensor.ndim and tensor.size)
 
 
 def _not_finite(rng: random.Random, tensors: Arrays, metadata: dict[str, str]) -> None:
