@@ -179,8 +179,7 @@ def _takes(kind: Any, info: Any) -> str:
         return ""
     if get_origin(kind) is list:
         return "one or more"
-    low, high = getattr(info, "min", None), getattr(info, "max", None)
-    bounds = "" if low is None else f", {low:,} or more" if high is None else f", {low:,} to {high:,}"
+    bounds = f", {info.metavar.replace('..', ' to ')}" if info.metavar else ""
     return KINDS[kind] + bounds
 
 

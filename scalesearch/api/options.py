@@ -162,8 +162,9 @@ def check_bounds(asked: object) -> None:
     for one in options_of(type(asked)):
         value, option = getattr(asked, one.name), one.option
         if one.bounded and isinstance(value, int | float) and not option.minimum <= value <= option.maximum:
+            shown = f"{value:.12g}" if isinstance(value, float) else str(value)[:40]
             within = f"a number from {option.minimum:.12g} to {option.maximum:.12g}"
-            raise UserError(f"--{one.name.replace('_', '-')}", f"{str(value)[:40]} is not {within}.")
+            raise UserError(f"--{one.name.replace('_', '-')}", f"{shown} is not {within}.")
 
 
 def macs(value: float | str | None, option: str) -> float | None:
@@ -332,7 +333,7 @@ class ScaleOptions:
     space: Baseline = None
     phi: Annotated[float | None, Option(
         "How far to scale: any real φ, where 0 is the baseline and a negative one is smaller.", "Scaling",
-        minimum=-100, maximum=100)] = None
+        minimum=-300, maximum=300)] = None
     _: KW_ONLY
     flops: Annotated[float | str | None, Option(
         "Find the φ whose network costs this, such as 1.8G.", "Scaling", unit="flops")] = None

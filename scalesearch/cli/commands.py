@@ -86,9 +86,9 @@ def command(
 
 def _parameter(field: Field) -> inspect.Parameter:
     option = field.option
-    low, high = (option.minimum, option.maximum) if field.bounded else (None, None)
+    within = f"{option.minimum:.12g}..{option.maximum:.12g}" if field.bounded else None  # held by ``check_bounds``
     common: dict[str, Any] = {
-        "help": option.help, "min": low, "max": high, "rich_help_panel": option.panel or None,
+        "help": option.help, "metavar": within, "rich_help_panel": option.panel or None,
         "autocompletion": completion(option.shell) if option.shell else None, "envvar": option.variable or None,
     }  # fmt: skip
     kind = typed(field)

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import KW_ONLY, dataclass, fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import pytest
 import typer
@@ -108,7 +108,7 @@ def test_a_function_takes_an_options_dataclass_field_by_field() -> None:
         ask()  # type: ignore[call-arg]
 
 
-def test_a_command_is_typed_as_people_type(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_command_is_typed_as_people_type() -> None:
     heard: list[tuple[Asked, Terminal]] = []
 
     def show(asked: Asked, terminal: Terminal) -> None:
@@ -119,9 +119,8 @@ def test_a_command_is_typed_as_people_type(capsys: pytest.CaptureFixture[str]) -
     small.command()(command("ask", Asked, show, "json"))
     small(["there", "--size", "400M", "--no-crop", "-m", "4", "--json"], standalone_mode=False)
     assert heard == [(Asked("there", "400M", crop=False, many=4), Terminal(json=True))]
-    with pytest.raises(SystemExit):
+    with pytest.raises(UserError, match=r"--many: 10 is not a number from 1 to 9\."):
         small(["there", "--many", "10"])
-    assert "9" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("given", "macs"), [("400M", 4e8), (4e8, 4e8), (None, None)])
@@ -164,7 +163,6 @@ def test_type_checkers_know_every_option(tmp_path: Path) -> None:
 NUMBERS = [
     (name, field) for name, (callback, _) in ALL.items() for field in options_of(callback.options) if field.bounded
 ]
-ABSURD = ("nan", "1e20", "-7777777")
 
 
 @pytest.mark.parametrize(("name", "field"), NUMBERS, ids=lambda one: one if isinstance(one, str) else one.name)
@@ -182,12 +180,12 @@ def test_every_number_has_bounds_that_are_held(
             function_of(name)(**{**given, field.name: value})
     needed = [one for one in made.params if one.required]
     words = ["x" if one.param_type_name == "argument" else f"{one.opts[0]}=x" for one in needed]
-    for text in ABSURD:
-        monkeypatch.setattr(sys, "argv", ["scalesearch", *name.split(), *words, f"{option}={text}"])
-        with pytest.raises(SystemExit) as leaving:
-            run()
-        assert leaving.value.code == 2
-        assert option in capsys.readouterr().err
+    text = "nan" if float in (field.kind, *get_args(field.kind)) else "1" + 30 * "0"
+    monkeypatch.setattr(sys, "argv", ["scalesearch", *name.split(), *words, f"{option}={text}"])
+    with pytest.raises(SystemExit) as leaving:
+        run()
+    assert leaving.value.code == 2
+    assert f"Error: {option}: {text} is not a number from " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

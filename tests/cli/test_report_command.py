@@ -56,7 +56,8 @@ def test_several_searches_are_compared(cli: Cli, searched: Path, tmp_path: Path)
     assert "no run.json in elsewhere" in cli("report", searched, "elsewhere").err
 
 
-def test_paper_prints_and_explains(cli: Cli) -> None:
+def test_paper_prints_and_explains(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     ended = cli("paper")
     assert ended.code == 0, ended.err
     assert re.search(r"b4 +1.4 +1.8 +380 +19M +19,341,616 +19,341,616 +4.2B +4.394G +4.394G +\+4.6 %", ended.out)

@@ -219,7 +219,7 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     images = image_folder(images=60)
     command = [
         sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, *LEARNS, "--exhaustive",
-        "--seeds", "2", "--jobs", "2", "--data", str(images), "--run", "run",
+        "--seeds", "1", "--step", "1", "--jobs", "2", "--data", str(images), "--run", "run",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
@@ -347,7 +347,7 @@ def test_further_trainings_end_at_their_number_or_at_the_loss(cli: Cli, image_fo
 
 
 def test_a_call_of_one_training_leaves_the_rest_to_the_next(cli: Cli, image_folder: MakeFolder) -> None:
-    ended = cli("grid", *SMALL, "--data", image_folder(images=60), "--run", "run", "--trials", 1)
+    ended = cli("grid", *SMALL, "--data", image_folder(images=60), "--run", "run", "--trials", 1, *LEARNS)
     assert ended.code == 0, ended.err
     assert "No decision yet: no candidate has been trained to the end." in ended.out
     assert "The race is not over: the same command continues it." in ended.out

@@ -88,9 +88,7 @@ def test_weights_are_fetched_by_timm_or_it_is_said_how_to_bring_them(monkeypatch
         raise OSError("no route to host")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(
-        UserError, match=r"cannot fetch.*--weights FILE --source timm:efficientnet_b0\.ra"
-    ):
+    with pytest.raises(UserError, match=r"cannot fetch.*--weights FILE --source timm:efficientnet_b0\.ra"):
         open_weights("timm:efficientnet_b0", B0)
     monkeypatch.setattr(timm, "create_model", lambda name, pretrained: peer)
     source = open_weights("timm:efficientnet_b0", B0)

@@ -63,9 +63,9 @@ def test_a_terminal_of_80_characters_shows_whole_columns() -> None:
     for one in shown:
         console = Console(width=80, no_color=True)
         with console.capture() as captured:
-            console.print(render.terminal(one, 80))
+            console.print(render.terminal(render.fitted(one, 80)[0], 80))
         assert "…" not in captured.get()
-    assert "all triples α/β/γ" in render.fitted(shown[0], 300).columns
+    assert "all triples α/β/γ" in render.fitted(shown[0], 300)[0].columns
 
 
 def wide_tables() -> list[Table]:
@@ -81,10 +81,10 @@ def wide_tables() -> list[Table]:
 
 def test_no_number_is_cut_at_80_characters() -> None:
     for wide in wide_tables():
-        fitted = render.fitted(wide, 80)
+        fitted, _ = render.fitted(wide, 80)
         console = Console(width=80, color_system=None)
         with console.capture() as captured:
-            console.print(render.terminal(wide, 80))
+            console.print(render.terminal(fitted, 80))
         lines = captured.get().splitlines()
         assert max(map(len, lines)) <= 80
         assert "…" not in captured.get().replace("B0…B7", "").replace("0…7", ""), wide.caption

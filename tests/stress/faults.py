@@ -68,6 +68,7 @@ class Site:
     folder: Path
     data: Path
     jobs: int = 2
+    search: tuple[str, ...] = SEARCH
     expected: Any = None
     environment: dict[str, str] = field(default_factory=dict)
 
@@ -78,7 +79,7 @@ class Site:
         images = str(data or self.data)
         where = ("--jobs", str(self.jobs), "--data", images, "--run", str(run))
         entry = ["-c", f"{before}\nfrom scalesearch.cli.entry import run\nrun()"] if before else ["-m", "scalesearch"]
-        command = [sys.executable, *entry, *SEARCH, *where, *more]
+        command = [sys.executable, *entry, *self.search, *where, *more]
         environment = {
             **os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1",
             "SCALESEARCH_CACHE": str(self.folder / "cache"), **self.environment,
@@ -355,9 +356,9 @@ FAULTS: tuple[Callable[[Site], str], ...] = (
 )  # fmt: skip
 
 
-def site(folder: Path, jobs: int = 2) -> Site:
-    """A site with what an undisturbed search comes to."""
-    place = Site(folder, images(folder / "images"), jobs)
+def site(folder: Path, jobs: int = 2, *options: str) -> Site:
+    """A site with what an undisturbed search comes to; ``options`` of it go before the usual ones."""
+    place = Site(folder, images(folder / "images"), jobs, (*SEARCH, *options))
     ended = place.run(folder / "undisturbed")
     assert ended.code == 0, f"the undisturbed search fails: {ended.err[-500:]}"
     place.expected = comparable(folder / "undisturbed")

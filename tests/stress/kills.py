@@ -70,7 +70,7 @@ def searched(folder: Path, data: Path, jobs: int, storage: str | None, step: flo
     plan = SearchPlan(
         space="mbconv_small", baseline=baseline, grid=Grid(step, 0.2), rounding="budget", real_tolerance=None,
         target_macs=2e6, data=parts.source.name, data_digest=parts.digest, validation=len(parts.validation),
-        majority=parts.majority, proxy=Proxy(baseline, 4, len(parts.train)), device="cpu",
+        majority=0.0, proxy=Proxy(baseline, 4, 96), device="cpu",
         train=TrainConfig(epochs=4, batch_size=16, lr=3e-3, warmup_epochs=0, ema_decay=0.9),
     )  # fmt: skip
     listener = Listener(lambda *_: None, lambda *_: None, lambda text: print(text, flush=True))
@@ -103,7 +103,7 @@ class Disturbance:
 
 def disturb(
     folder: Path, data: Path, storage: str | None, kills: int, rng: random.Random, every_seconds: float,
-    count: Disturbance, step: float,
+    count: Disturbance, step: float, jobs: int,
 ) -> None:  # fmt: skip
     """Runs one search to its end, hitting it until ``kills`` kills are counted; two coordinators share a server."""
     began, coordinators = time.monotonic(), 2 if storage else 1
@@ -122,7 +122,7 @@ def disturb(
                         count.faults.append(f"a coordinator ended with {process.returncode}, see {log.name}")
                         return
             while len(running) < coordinators:
-                running.append(_coordinator(folder, data, storage, step, log))
+                running.append(_coordinator(folder, data, storage, step, jobs // coordinators, log))
             _wake(stopped)
             if time.monotonic() > next_hit and count.hits.total() < kills:
                 _hit(running, rng, stopped, count)
@@ -160,8 +160,11 @@ def step_clock(seed: int) -> None:
     atexit.register(lambda: print(f"the clock was set {len(steps)} times", flush=True))
 
 
-def _coordinator(folder: Path, data: Path, storage: str | None, step: float, log: Any) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "tests.stress.kills", "search", str(folder), str(data), storage or "", str(step)]
+def _coordinator(
+    folder: Path, data: Path, storage: str | None, step: float, jobs: int, log: Any
+) -> subprocess.Popen[bytes]:  # fmt: skip
+    given = map(str, (folder, data, storage or "", step, jobs))
+    command = [sys.executable, "-m", "tests.stress.kills", "search", *given]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
@@ -247,9 +250,12 @@ def storages(kind: str) -> Iterator[str | None]:
 
 
 def campaign(
-    folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0, step: float = 0.2
+    folder: Path, kind: str, kills: int, seed: int, every_seconds: float = 4.0, step: float = 0.2, jobs: int = JOBS
 ) -> Disturbance:
-    """As many searches, one after another, as it takes to count ``kills`` hits; each is checked."""
+    """As many searches, one after another, as it takes to count ``kills`` hits; each is checked.
+
+    ``jobs`` at a time, of all coordinators together.
+    """
     rng, count = random.Random(f"{kind}-{seed}"), Disturbance()
     data = images(folder / "images")
     searched(folder / "undisturbed", data, 1, None, step)
@@ -257,7 +263,7 @@ def campaign(
     while count.hits.total() < kills and not count.faults:
         run = folder / f"{kind}-{count.searches}"
         with storages(kind) as storage:
-            disturb(run, data, storage, kills, rng, every_seconds, count, step)
+            disturb(run, data, storage, kills, rng, every_seconds, count, step, jobs)
             if not count.faults:
                 check(run, expected, shown_in_optuna(run, storage), count)
     return count
@@ -265,10 +271,10 @@ def campaign(
 
 def main() -> None:
     if sys.argv[1:2] == ["search"]:
-        folder, data, storage, step = sys.argv[2:]
+        folder, data, storage, step, jobs = sys.argv[2:]
         if os.environ.get(CLOCK):
             step_clock(os.getpid())
-        searched(Path(folder), Path(data), JOBS // 2 if storage else JOBS, storage or None, float(step))
+        searched(Path(folder), Path(data), int(jobs), storage or None, float(step))
         return
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)

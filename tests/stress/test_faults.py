@@ -10,7 +10,8 @@ from tests.stress.faults import CannotInjectError, Site, full_disk, inject, serv
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Site:
-    return site(tmp_path_factory.mktemp("faults"), jobs=1)
+    """A search of the controls and the paper's triple alone, a seed each."""
+    return site(tmp_path_factory.mktemp("faults"), 1, "--step", "1", "--tolerance", "0.3", "--seeds", "1")
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ def test_a_search_that_is_killed_again_and_again_comes_to_the_same(kind: str, tm
         if postgres.binaries() is None:
             pytest.skip(postgres.REASON)
         pytest.importorskip("psycopg", reason="no driver for PostgreSQL (the extra [postgresql])")
-    count = campaign(tmp_path, kind, kills=4, seed=1, every_seconds=2.5, step=0.5)
+    count = campaign(tmp_path, kind, kills=2, seed=1, every_seconds=2.5, step=0.5, jobs=2)
     assert count.faults == []
     assert count.hits.total() >= 1
     assert count.searches == 1

@@ -38,8 +38,10 @@ FREE = {
     r"run\.json: seconds": "wall time of the calls; trainings run side by side, so their seconds bound it nowhere",
     r"run\.json: images\.test": "how many test images there are is known from elsewhere only where a member is tested",
     r"run\.json: source_digest": "of the images, which are elsewhere; models of other images are named as such",
-    r".*rows\.json: rows\[\d+\]\.(fvcore_total|train_loss|seconds|latency_ms|note|reason)":
+    r".*rows\.json: rows\[\d+\]\.(fvcore_total|train_loss|seconds|latency_ms|note|reason)( of a failed training)?":
         "measured once and kept nowhere else; times that the answer uses are held against it",
+    r".*rows\.json: rows\[\d+\]\.(seed|epochs) of a failed training":
+        "nothing is left of it but its row, and nothing follows from which of a network's trainings it was",
     r"winners\.json: (level|certainty\.tolerance)": "asked for on the command line; what follows from them is counted",
     r"coefficients\.json: total": "how long the race will be is asked for on the command line; only the end is known",
     r".*verify\.json: searched": "how far the search was then; it may have gone on since",
@@ -92,6 +94,7 @@ def mutations(run: Path) -> Iterator[Mutation]:
 def _of_json(file: str, values: Any) -> Iterator[Mutation]:
     for steps, value in _places(values):
         place = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
+        place += _of_failed(values, steps)
         for number, change in enumerate(_changes(value)):
             changed = change(value)
             if changed == value and type(changed) is type(value):
@@ -106,6 +109,12 @@ def _of_json(file: str, values: Any) -> Iterator[Mutation]:
                 (folder / file).write_text(json.dumps(whole))
 
             yield Mutation(file, place, number, apply)
+
+
+def _of_failed(values: Any, steps: tuple[Any, ...]) -> str:
+    """What is added to the place of a row's field where nothing but the row is left of the training."""
+    row = values["rows"][steps[1]] if steps[0] == "rows" and len(steps) == 3 else {}
+    return " of a failed training" if row.get("status") == "failed" else ""
 
 
 def _places(values: Any, steps: tuple[Any, ...] = ()) -> Iterator[tuple[tuple[Any, ...], Any]]:

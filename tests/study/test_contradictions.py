@@ -13,7 +13,7 @@ from scalesearch.study.record import read_record
 from tests.study.contradictions import Mutation, copied, mutations, shown
 from tests.study.runs import golden, ordered, undecided
 
-EVERY = 211  # of the mutations that a usual run tries; the slow one tries all
+EVERY = 401  # of the mutations that a usual run tries; the slow one tries all
 Make = Callable[[Path], Path]
 
 

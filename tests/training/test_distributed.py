@@ -11,8 +11,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.training import distributed
+from scalesearch.training.classifier import check_shares
 from scalesearch.training.distributed import Ranks, gathered, joined, mean, of_first, ranks
 from scalesearch.training.step import classification_loss
 from tests.training.toys import CPU, STEPS, ToyNet, fit, tensor_hash, toy_batches
@@ -109,3 +111,12 @@ def worker(folder: Path, strategy: str) -> None:
 
 if __name__ == "__main__":
     worker(Path(sys.argv[1]), sys.argv[2])
+
+
+def test_images_of_a_step_are_shared_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scalesearch.training.classifier.ranks", lambda: Ranks(0, 2))
+    check_shares(TrainConfig(epochs=1, batch_size=4))
+    for images in (2, 3, 5):
+        says = rf"{images} images cannot be shared by 2 processes: it takes a multiple of 2, at least 4\."
+        with pytest.raises(UserError, match=says):
+            check_shares(TrainConfig(epochs=1, batch_size=images))
