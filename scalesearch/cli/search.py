@@ -22,7 +22,6 @@ from scalesearch.cli.shell import (
 )
 from scalesearch.design.cost import cost
 from scalesearch.errors import pasted
-from scalesearch.study.statistics import difference_error
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
 if TYPE_CHECKING:
@@ -86,6 +85,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
     from scalesearch.data.source import class_counts
+    from scalesearch.study.statistics import difference_error
 
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
     for note in job.parts.source.notes:

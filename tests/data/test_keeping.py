@@ -3,6 +3,7 @@
 import contextlib
 import os
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -119,10 +120,8 @@ def test_an_image_that_breaks_while_it_is_streamed_stops_with_its_name(data: Dat
 
 def test_copies_are_found_where_images_are_streamed(tmp_path: Path) -> None:
     root = tmp_path / "set"
-    for part in ("train", "val", "test"):
-        for name in ("a", "b"):
-            for i in range(4):
-                save(root / part / name / f"{i}.png", noise(hash((part, name, i)) % 1000, 40, 40))
+    for number, (part, name, i) in enumerate(product(("train", "val", "test"), "ab", range(4))):
+        save(root / part / name / f"{i}.png", noise(100 + number, 40, 40))
     save(root / "train" / "a" / "copy.png", noise(7, 40, 40))
     save(root / "test" / "b" / "copy.png", noise(7, 40, 40))
     data = dataset(folder_source(root), 24)

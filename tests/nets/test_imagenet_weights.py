@@ -16,7 +16,7 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import Padding
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import open_weights, read_state
+from scalesearch.nets.weights import Stated, open_weights, read_state
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -35,7 +35,7 @@ PREPARE = v2.Compose(
 
 def mobilenet_v2(padding: str) -> MBConvNet:
     spec = replace(load_space("mobilenet_v2").baseline, padding=padding)
-    source = open_weights(str(DATA / "weights" / "mobilenet_v2_tfslim_in1k.pth"), spec, padding)
+    source = open_weights(str(DATA / "weights" / "mobilenet_v2_tfslim_in1k.pth"), spec, Stated(padding))
     network, plan = inherit(source.spec, source.state, spec, seed=0)
     assert all(row.how == "copied" for row in plan.tensors)
     assert plan.unused == ()
@@ -92,7 +92,7 @@ def test_mobilenet_v2_on_all_photos() -> None:
 )  # fmt: skip
 def test_a_backbone_leaves_only_the_classifier_fresh(file: str, space: str, padding: Padding) -> None:
     spec = replace(load_space(space).baseline, padding=padding)
-    source = open_weights(str(DATA / "weights" / file), spec, padding)
+    source = open_weights(str(DATA / "weights" / file), spec, Stated(padding))
     _, plan = inherit(source.spec, source.state, spec, seed=0)
     assert [row.name for row in plan.tensors if row.how != "copied"] == ["classifier.1.weight", "classifier.1.bias"]
     assert plan.exact

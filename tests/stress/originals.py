@@ -306,7 +306,7 @@ def write_run(folder: Path) -> dict[str, bytes]:
     for one in results():
         write_predictions(folder, one)
     write_rows(folder, rows, made.digest)
-    right, race, takers = read_results(folder, rows), Race(2, 0), field(made, candidates)
+    right, race, takers = read_results(folder, rows, made), Race(2, 0), field(made, candidates)
     state = advance(race, takers, right)
     answer = conclude(race, state, takers, candidates, right, measured_speeds(rows))
     assert answer is not None
