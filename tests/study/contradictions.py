@@ -192,7 +192,9 @@ def verified(run: Path) -> Path:
     """A verification of the run at φ = 2, with predictions that were thrown; its file."""
     record = read_record(run)
     plan, (answer, _) = record.plan, answered(record)
-    networks, folder = scaled(plan, answer, record.enumeration.candidates, 2.0), folder_of(run, 2.0)
+    judged = {one.name for one in answer.standings}
+    known = [one for one in record.enumeration.candidates if one.name in judged]
+    networks, folder = scaled(plan, answer, known, 2.0), folder_of(run, 2.0)
     wanted, rng, at_phi, rows = trials(plan, networks, 2, None), np.random.default_rng(0), Results(), []
     labels, candidates = known_labels(run), {one.candidate.index: one.candidate for one in networks}
     for one in wanted:
