@@ -98,7 +98,7 @@ def test_a_user_that_the_system_does_not_know(place: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("home", ["/nonexistent", "read-only"])
+@pytest.mark.parametrize("home", ["read-only", pytest.param("/nonexistent", marks=pytest.mark.slow)])
 def test_homes_that_cannot_be_written_to(place: Path, home: str) -> None:
     (place / "read-only" / ".cache" / "scalesearch").mkdir(parents=True)
     chosen = str(place / home) if home == "read-only" else home
@@ -119,6 +119,7 @@ def test_a_cache_that_cannot_be_written_to_is_one_sentence(place: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_little_shared_memory(place: Path) -> None:
     result = ended(place, SMALL_SHM, COMMANDS, SCALESEARCH_CACHE=str(place / "cache"))

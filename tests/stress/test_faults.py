@@ -14,9 +14,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Site:
     return site(tmp_path_factory.mktemp("faults"), 1, "--step", "1", "--tolerance", "0.3", "--seeds", "1")
 
 
-@pytest.mark.parametrize(
-    "fault", [full_disk, *(pytest.param(one, marks=pytest.mark.slow) for one in (terminated, server_crash))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", [full_disk, terminated, server_crash])
 def test_a_fault_ends_in_one_message_and_loses_nothing(fault: Callable[[Site], str], place: Site) -> None:
     if fault is server_crash and postgres.binaries() is None:
         pytest.skip(postgres.REASON)

@@ -8,7 +8,7 @@ from tests import postgres
 from tests.stress.kills import campaign
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("kind", ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def test_a_search_that_is_killed_again_and_again_comes_to_the_same(kind: str, tmp_path: Path) -> None:
     if kind == "postgresql":
         if postgres.binaries() is None:
