@@ -128,7 +128,10 @@ def _torchvision(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -
 
 
 def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
-    return _state(rename(network.state_dict(), timm_names(network.spec)), suffix, metadata)
+    state = rename(network.state_dict(), timm_names(network.spec))
+    if network.spec.head.hidden:  # a 1×1 convolution on the pooled image
+        state["conv_head.weight"] = state["conv_head.weight"][:, :, None, None]
+    return _state(state, suffix, metadata)
 
 
 def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
@@ -226,7 +229,10 @@ def _not_torchvisions(spec: NetSpec, why: str) -> UserError:
 
 def _load_timm(spec: NetSpec, path: Path) -> Network:
     network = build(spec, seed=1).eval()
-    network.load_state_dict(rename(_read_state(path), {foreign: own for own, foreign in timm_names(spec).items()}))
+    state = rename(_read_state(path), {foreign: own for own, foreign in timm_names(spec).items()})
+    if spec.head.hidden:
+        state["hidden.0.weight"] = state["hidden.0.weight"].flatten(1)
+    network.load_state_dict(state)
     return network
 
 

@@ -60,7 +60,8 @@ def test_torchvision_takes_found_members(phi: float, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "name"),
     [("efficientnet_b0", "efficientnet_b0"), ("efficientnet_lite0", "efficientnet_lite0"),
-     ("mobilenet_v2", "mobilenetv2_100"), ("resnet18", "resnet18"), ("resnet50", "resnet50")],
+     ("mobilenet_v2", "mobilenetv2_100"), ("resnet18", "resnet18"), ("resnet50", "resnet50"),
+     ("mobilenet_v3_large", "mobilenetv3_large_100"), ("mobilenet_v3_small", "mobilenetv3_small_100")],
 )  # fmt: skip
 def test_timms_own_networks_take_it(space: str, name: str, tmp_path: Path) -> None:
     spec, peer = spec_of(space), timm.create_model(name)
