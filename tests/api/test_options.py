@@ -147,6 +147,7 @@ tau = scalesearch.verify(result.folder, phi=3, storage=None).tau
 """
 
 
+@pytest.mark.slow
 def test_type_checkers_know_every_option(tmp_path: Path) -> None:
     def checked(script: str) -> subprocess.CompletedProcess[str]:
         (tmp_path / "script.py").write_text(script)

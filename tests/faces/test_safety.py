@@ -26,7 +26,7 @@ from tests.faces.conftest import MakePeople, write_people
 from tests.faces.toys import CARD, DIMENSIONS, tiny_embedder
 
 __all__ = ["cli"]
-PAIRS = 50
+PAIRS = 20
 FORK = multiprocessing.get_context("fork")  # a hundred processes in a second: torch is imported already
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # from Python 3.12 on
 
@@ -132,7 +132,7 @@ def released(barrier: Barrier, job: Callable[[], object]) -> None:
     job()
 
 
-def test_fifty_who_come_and_fifty_who_go_at_once_lose_nobody(tmp_path: Path) -> None:
+def test_twenty_who_come_and_twenty_who_go_at_once_lose_nobody(tmp_path: Path) -> None:
     """Each process takes the whole command: photos read, embedded, the gallery read, changed and written."""
     body, path = tmp_path / "m.safetensors", tmp_path / "g.safetensors"
     digest = save_model(body, tiny_embedder(), CARD, crop=False, trained_on=(), facts={})

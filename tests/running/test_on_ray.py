@@ -239,6 +239,7 @@ def test_workers_that_cannot_load_the_code_are_the_users_to_mend(make: Any) -> N
         all_ended(executor, 1)
 
 
+@pytest.mark.slow
 def test_a_coordinator_that_closes_or_is_killed_leaves_no_task_on_the_cluster(cluster: Any, tmp_path: Path) -> None:
     script = (
         "import functools, pathlib, sys\n"
@@ -315,6 +316,7 @@ def test_a_cluster_without_a_head_ends_in_one_message(make: Any, monkeypatch: py
             all_ended(executor, 1)
 
 
+@pytest.mark.slow
 def test_a_machine_that_dies_takes_its_jobs_along_and_one_that_joins_adds_slots(
     make: Any, cluster: Any, tmp_path: Path
 ) -> None:
