@@ -213,19 +213,21 @@ def resume(path: Path, training: Training, steps_per_epoch: int) -> CheckpointSt
 
 def _state(header: Mapping[str, Any], tensors: Mapping[str, Tensor], training: Training, steps: int) -> CheckpointState:
     """What a checkpoint holds besides the moving parts. Raises ValueError, TypeError or KeyError where damaged."""
-    history = tuple(EpochRecord(**record) for record in header["history"])
+    written, left, random = header["history"], header.get("begun"), part(tensors, "random.")
+    if not isinstance(written, list) or not (written or left) or (left is None) == bool(random):
+        raise ValueError("it does not say how far the training went")
+    history = tuple(EpochRecord(**record) for record in written)
     if [record.epoch for record in history] != list(range(len(history))) or len(history) > training.config.epochs:
         raise ValueError("a history of other epochs")
     for record in history:
         if not all(map(is_number, (record.train_loss, record.lr, record.seconds, *record.metrics.values()))):
             raise ValueError(f"a record of epoch {record.epoch} without numbers")
-    left = header.get("begun")
-    if not left:
+    if left is None:
         return CheckpointState(history, part(tensors, "best.") or None)
     losses, best = tuple(left["losses"]), part(tensors, "best.") or None
     if not (0 < len(losses) < steps and all(map(is_number, (*losses, left["seconds"])))):
         raise ValueError("an epoch begun with other steps")
-    return CheckpointState(history, best, OpenEpoch(losses, left["seconds"], part(tensors, "random.")))
+    return CheckpointState(history, best, OpenEpoch(losses, left["seconds"], random))
 
 
 def _check_tensors(tensors: Mapping[str, Tensor], training: Training) -> None:

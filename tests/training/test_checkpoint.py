@@ -329,6 +329,8 @@ WEIGHT = "features.0.weight"
         {"header": {"history": [{"epoch": 0}]}},
         {"header": {"history": [{"epoch": 7, "train_loss": 1.0, "lr": 1.0, "seconds": 1.0}]}},
         {"header": {"history": 3}},
+        {"header": {"history": {}}},
+        {"header": {"history": []}},
         {"header": {"begun": {"losses": ["x"], "seconds": 1.0}}},
         {"header": {"begun": {"losses": [1.0] * 1000, "seconds": 1.0}}},
         {"drop": f"network.{WEIGHT}"},
