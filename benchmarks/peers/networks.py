@@ -1,10 +1,10 @@
 """Every network of timm's and torchvision's related families: is it expressed, and are its logits the same?
 
-    python -m benchmarks.peers.networks [--only PATTERN] [--table FILE]
+    python -m benchmarks.peers.networks [--only PATTERN] [--table FILE] [--report reports/peers/networks.md]
 
 Each peer is built with random weights, its state dict is read as a bare one would be, and what tensors do not say
 (activation, padding, eps) is taken from the peer itself; then both compute logits at two sizes. ``--table`` writes what
-was found of timm's to a JSON file: `scalesearch/nets/timm.json` was made so. Half an hour on 2 cores.
+was found of timm's to a JSON file, such as `scalesearch/nets/timm.json`; ``--report`` writes the table that is printed.
 """
 
 import argparse
@@ -125,26 +125,56 @@ def preprocessing() -> dict[str, dict[str, Any]]:
     return found
 
 
+def lines(verdicts: list[Verdict]) -> Iterator[str]:
+    """The report, in Markdown."""
+    yield "# Networks of timm and torchvision, read from their bare tensors\n"
+    yield (
+        f"`python -m benchmarks.peers.networks` (timm {timm.__version__}, torchvision {torchvision.__version__}, torch "
+        f"{torch.__version__}), random weights. Largest difference of logits at {SIZES[0]} and {SIZES[1]} px, as a share of "
+        "the largest logit: as bare tensors are read, and with the peer's own activation, padding and eps.\n"
+    )
+    yield "| network | read as | bare | told |\n|---|---|--:|--:|"
+    for one in verdicts:
+        numbers = [f"{value:.0e}" if value is not None else "" for value in (one.bare, one.told)]
+        yield f"| {one.name} | {one.read_as} | {numbers[0]} | {numbers[1]} |"
+    read = [one for one in verdicts if one.told is not None]
+    same = [one for one in read if one.told is not None and one.told <= SAME]
+    bare = sum(one.bare is not None and one.bare <= SAME for one in same)
+    others = ", ".join(one.name for one in read if one not in same) or "none"
+    yield (
+        f"\n{len(same)} are equal once told ({bare} as bare tensors, too), {len(verdicts) - len(read)} are refused. Read as "
+        f"another network, of which no tensor tells: {others}."
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="*")
     parser.add_argument("--table", type=Path)
+    parser.add_argument("--report", type=Path)
     asked = parser.parse_args()
-    networks: dict[str, Any] = {}
-    print("| network | read as | bare | told activation, padding, eps |\n|---|---|--:|--:|")
+    verdicts = []
     for name, peer in peers(asked.only):
-        verdict = judge(name, peer)
-        numbers = [f"{value:.0e}" if value is not None else "" for value in (verdict.bare, verdict.told)]
-        print(f"| {name} | {verdict.read_as} | {' | '.join(numbers)} |", flush=True)
-        if name.startswith("timm:") and verdict.told is not None and verdict.told <= SAME:
-            networks[name.removeprefix("timm:")] = verdict.facts
+        verdicts.append(judge(name, peer))
+        print(f"{name}: {verdicts[-1].read_as}, {verdicts[-1].told}", flush=True)
+    if asked.report:
+        asked.report.parent.mkdir(parents=True, exist_ok=True)
+        asked.report.write_text("\n".join(lines(verdicts)) + "\n")
     if asked.table:
-        weights = {name: facts for name, facts in preprocessing().items() if name.partition(".")[0] in networks}
-        for name, facts in networks.items():
-            tag = getattr(timm.get_pretrained_cfg(name), "tag", "")
-            facts["default"] = f"{name}.{tag}" if f"{name}.{tag}" in weights else ""
-        content = {"timm": timm.__version__, "networks": networks, "weights": weights}
-        asked.table.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
+        asked.table.write_text(json.dumps(table(verdicts), indent=1, sort_keys=True) + "\n")
+
+
+def table(verdicts: list[Verdict]) -> dict[str, Any]:
+    """What tensors do not say of timm's networks that are expressed, and the preprocessing of their weights."""
+    networks = {
+        one.name.removeprefix("timm:"): dict(one.facts or {})
+        for one in verdicts if one.name.startswith("timm:") and one.told is not None and one.told <= SAME
+    }  # fmt: skip
+    weights = {name: facts for name, facts in preprocessing().items() if name.partition(".")[0] in networks}
+    for name, facts in networks.items():
+        tag = getattr(timm.get_pretrained_cfg(name), "tag", "")
+        facts["default"] = f"{name}.{tag}" if f"{name}.{tag}" in weights else ""
+    return {"timm": timm.__version__, "networks": networks, "weights": weights}
 
 
 if __name__ == "__main__":

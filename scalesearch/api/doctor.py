@@ -4,7 +4,6 @@ import importlib
 import os
 import platform
 import re
-import shutil
 import tempfile
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from scalesearch.data.places import CACHE_VARIABLE, cache_root, nearest
+from scalesearch.data.places import CACHE_VARIABLE, cache_root, free_bytes, nearest
 from scalesearch.machine import affine_cores, cores, memory_limit, quota_cores
 from scalesearch.running.provenance import hardware
 from scalesearch.running.workers import usual_jobs
@@ -134,16 +133,12 @@ def _used() -> dict[str, str]:
 def _folder(path: Path) -> str:
     """Where it is, how much it holds, how much room there is."""
     size = f"{gigabytes(_size(path))}, " if path.is_dir() else "not there yet, "
-    return f"{path} ({size}{gigabytes(_free(path))} free on its disk)"
+    return f"{path} ({size}{gigabytes(free_bytes(path))} free on its disk)"
 
 
 def _size(folder: Path) -> int:
     paths = (os.path.join(root, name) for root, _, names in os.walk(folder) for name in names)
     return sum(os.path.getsize(path) for path in paths if os.path.exists(path))
-
-
-def _free(path: Path) -> int:
-    return shutil.disk_usage(nearest(path)).free
 
 
 def _unwritable(path: Path) -> list[str]:
@@ -154,8 +149,8 @@ def _unwritable(path: Path) -> list[str]:
             pass
     except OSError as error:
         return [f"{path} cannot be written to ({error.strerror}: {there}). Give yourself the right to, or another."]
-    if _free(path) < LEAST_DISK:
-        return [f"{path} has {gigabytes(_free(path))} free. Make room, or set {CACHE_VARIABLE} to a larger disk."]
+    if free_bytes(path) < LEAST_DISK:
+        return [f"{path} has {gigabytes(free_bytes(path))} free. Make room, or set {CACHE_VARIABLE} to a larger disk."]
     return []
 
 

@@ -202,26 +202,6 @@ def table_file(value: Path | str | None) -> Path | None:
     return path(value)
 
 
-class OfWeights(Protocol):
-    """Options that state something of weights."""
-
-    @property
-    def source(self) -> str | None: ...
-
-    @property
-    def source_padding(self) -> Padding | None: ...
-
-    @property
-    def source_eps(self) -> float | None: ...
-
-
-def stated(asked: OfWeights) -> "Stated":
-    """What options state of weights."""
-    from scalesearch.nets.weights import Stated
-
-    return Stated(asked.source_padding, asked.source_eps, asked.source)
-
-
 def inherited(weights: Path | str | None) -> str | None:
     """What ``--weights`` names; None where nothing is inherited: left out, or "scratch"."""
     return None if weights is None or str(weights) == "scratch" else str(weights)
@@ -812,3 +792,10 @@ class FaceEvaluateOptions:
     device: Device = "auto"
     reading: Reading | None = None
 # fmt: on
+
+
+def stated(asked: SearchOptions | FinetuneOptions | FitOptions) -> "Stated":
+    """What options state of the weights that they name."""
+    from scalesearch.nets.weights import Stated
+
+    return Stated(asked.source_padding, asked.source_eps, asked.source)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scalesearch.data.dataset import Dataset
-from scalesearch.data.keeping import Keeping, free_bytes, keep
+from scalesearch.data.keeping import Keeping, keep
+from scalesearch.data.places import free_bytes
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
 from scalesearch.running.estimate import Timing
@@ -23,7 +24,7 @@ class Price:
 
     Args:
         keeping: of its images.
-        results: bytes of checkpoints and results in its folder, at the most.
+        results: bytes of checkpoints and results in its folder, about: if the training of each network is paused once.
         memory: bytes that a training takes at the least; ``jobs`` run at a time, None: as a cluster decides.
     """
 
@@ -46,18 +47,18 @@ class Price:
     def __str__(self) -> str:
         many = "each training" if self.jobs in (None, 1) else f"each of {self.jobs} trainings at a time"
         return (
-            f"{self.keeping}; at most {show_bytes(self.results)} for results and checkpoints; at least "
+            f"{self.keeping}; about {show_bytes(self.results)} for results and checkpoints; at least "
             f"{show_bytes(self.memory)} of memory for {many}"
         )
 
 
 def priced(
-    parts: Dataset, trials: Sequence[Trial], folder: Path, jobs: int | None, room: float | None
+    parts: Dataset, trials: Sequence[Trial], trainings: int, folder: Path, jobs: int | None, room: float | None
 ) -> tuple[Dataset, Price]:
     """The price of a job, and its images with those kept that there is room for; writes nothing.
 
     Args:
-        trials: a training of each network.
+        trials: a training of each network; ``trainings``: how many there will be in all.
         jobs: at a time; None: as a cluster decides.
         room: bytes that decoded images may take; half of the disk's room if None.
 
@@ -67,8 +68,8 @@ def priced(
     sizes = {one.proxy_spec.resolution for one in trials}
     within, keeping = keep(parts, ("train", "validation"), sizes, room)
     dearest = max(trials, key=lambda one: least_memory(one.proxy_spec, one.train))
-    predictions = PREDICTION * len(parts.validation)
-    results = sum(checkpoint_bytes(one.proxy_spec, one.train) + 2 * predictions for one in trials)
+    paused = sum(checkpoint_bytes(one.proxy_spec, one.train) for one in trials)
+    results = paused + PREDICTION * len(parts.validation) * trainings
     free = free_bytes(folder)
     if results > free:
         problem = f"results and checkpoints may take {show_bytes(results)}, and {show_bytes(free)} are free there."

@@ -47,7 +47,7 @@ from scalesearch.study.answer import field
 from scalesearch.study.config import TrainConfig, validate
 from scalesearch.study.plan import Inheritance, SearchPlan, Trial, trial
 from scalesearch.study.proxy import choose_proxy
-from scalesearch.study.race import TOLERANCE, Race, Results, exhaustive, outlook, usual
+from scalesearch.study.race import ORDER_SEEDS, TOLERANCE, Race, Results, exhaustive, outlook, usual
 from scalesearch.study.record import hits
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import images_for
@@ -151,7 +151,8 @@ def prepare(asked: SearchOptions) -> SearchJob:
     candidates = plan.enumerate().candidates
     trials = [trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates))]
     workers = within_memory(workers, asked.jobs, plan.device, trials)
-    parts, price = priced(parts, trials, folder, workers.jobs, room(asked.cache_size))
+    trainings = len(trials) * (race.seeds + ORDER_SEEDS * bool(race.order)) + (race.further or 0)
+    parts, price = priced(parts, trials, trainings, folder, workers.jobs, room(asked.cache_size))
     return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, budget, began)
 
 

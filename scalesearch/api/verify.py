@@ -91,7 +91,7 @@ def prepare(asked: VerifyOptions) -> VerifyJob:
     validate(wanted[0].train)
     workers, where = within_memory(workers, asked.jobs, plan.device, wanted), folder_of(folder, asked.phi)
     images = _images(record, wanted, asked)
-    parts, price = priced(images, wanted, where, workers.jobs, room(asked.cache_size))
+    parts, price = priced(images, wanted[: len(networks)], len(wanted), where, workers.jobs, room(asked.cache_size))
     scalable = [network.candidate for network in networks]
     return VerifyJob(
         asked, record, VerificationAgenda(plan, asked.phi, networks, wanted),

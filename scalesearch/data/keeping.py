@@ -1,7 +1,6 @@
 """Which sizes of a set's images are kept on disk, and which are made as they are used: what a bound allows."""
 
 import contextlib
-import shutil
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from scalesearch.data.dataset import Dataset, Part
 from scalesearch.data.overlap import THUMBNAIL_PX
+from scalesearch.data.places import free_bytes
 from scalesearch.data.source import UnreadableImageError, sampled
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
@@ -137,13 +137,6 @@ def _held(folder: Path) -> list[tuple[float, Path, int]]:
             lock = path.with_suffix(".lock")
             held.append(((lock if lock.exists() else path).stat().st_mtime, path, path.stat().st_size))
     return held
-
-
-def free_bytes(folder: Path) -> int:
-    """Bytes, on the disk where the folder is or will be."""
-    while not folder.exists():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free
 
 
 def _seconds_per_image(part: Part, size_px: int) -> float:

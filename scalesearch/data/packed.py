@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +25,7 @@ from scalesearch.data.formats import formats
 from scalesearch.data.image import deep_bits, read_rgb, short_side
 from scalesearch.data.labels import labelled, parts_of
 from scalesearch.data.listing import LeftOut, Reason, identity_of, notes
-from scalesearch.data.places import nearest, packed_folder
+from scalesearch.data.places import free_bytes, packed_folder
 from scalesearch.data.source import PARTS, Source, UnreadableImageError, median_short_side, sampled
 from scalesearch.errors import UserError
 from scalesearch.files import PRIVATE, atomic, write_bytes
@@ -237,7 +236,7 @@ def _gone_through(path: Path, items: Items, copy: Path, size: int) -> Index:
 
 def _begun(path: Path, copy: Path, size: int, stack: contextlib.ExitStack) -> BinaryIO:
     """The file for the bytes that are copied out. Raises UserError where there is too little room."""
-    free = shutil.disk_usage(nearest(copy.parent)).free
+    free = free_bytes(copy.parent)
     if free < size:
         room = f"{size / 1e9:.1f} GB, and {free / 1e9:.1f} are free"
         problem = f"its images have to be copied to {copy.parent} once, which takes {room}."

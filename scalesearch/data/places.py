@@ -1,6 +1,7 @@
 """Where things are kept between calls, unless a run names its own folder."""
 
 import os
+import shutil
 import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
@@ -15,6 +16,11 @@ def cache_root() -> Path:
     named = os.environ.get(CACHE_VARIABLE)
     folder = os.path.expanduser(named or HOME_CACHE)  # pathlib raises where there is no home
     return Path(folder) if named or _writable(folder) else _temporary()
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that are free on the disk where a folder is or will be."""
+    return shutil.disk_usage(nearest(path)).free
 
 
 def nearest(path: Path) -> Path:

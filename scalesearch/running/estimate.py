@@ -32,7 +32,7 @@ class Timing:
     """Seconds of the parts of a search, with as many trainings side by side as it will have.
 
     Args:
-        start: of the worker processes, once.
+        start: before the first training, once: of the worker processes, and of images that have to be read.
         fixed: of a training besides its steps (building, counting, on a GPU the first step).
         points: (multiply-adds, seconds of a step) of the networks measured, cheapest first.
         images, validation: of each training and of each evaluation; ``batch_size``: of a step.

@@ -80,7 +80,7 @@ def test_a_plan_says_what_it_takes_and_refuses_what_has_no_room(
     asked = ("grid", *SMALL, "--data", image_folder(), "--dry-run")
     ended = cli(*asked, "--validation-error", "10")
     assert re.search(r"Takes [\d.]+ [kM]B on disk for decoded images of [\d, ]+ px", ended.out)
-    assert re.search(r"at most [\d.]+ [kM]B for results and checkpoints; at least [\d.]+ MB of memory for", ended.out)
+    assert re.search(r"about [\d.]+ [kM]B for results and checkpoints; at least [\d.]+ MB of memory for", ended.out)
     assert "standard error of about 18 points by them" in ended.out  # 6 validation images
     little = cli(*asked, "--cache-size", "30k")
     assert " px are made whenever they are used" in little.out
