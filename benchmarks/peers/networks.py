@@ -130,8 +130,8 @@ def lines(verdicts: list[Verdict]) -> Iterator[str]:
     yield "# Networks of timm and torchvision, read from their bare tensors\n"
     yield (
         f"`python -m benchmarks.peers.networks` (timm {timm.__version__}, torchvision {torchvision.__version__}, torch "
-        f"{torch.__version__}), random weights. Largest difference of logits at {SIZES[0]} and {SIZES[1]} px, as a share of "
-        "the largest logit: as bare tensors are read, and with the peer's own activation, padding and eps.\n"
+        f"{torch.__version__}), random weights. Largest difference of logits at {SIZES[0]} and {SIZES[1]} px, as a share "
+        "of the largest logit: as bare tensors are read, and with the peer's own activation, padding and eps.\n"
     )
     yield "| network | read as | bare | told |\n|---|---|--:|--:|"
     for one in verdicts:
@@ -142,8 +142,8 @@ def lines(verdicts: list[Verdict]) -> Iterator[str]:
     bare = sum(one.bare is not None and one.bare <= SAME for one in same)
     others = ", ".join(one.name for one in read if one not in same) or "none"
     yield (
-        f"\n{len(same)} are equal once told ({bare} as bare tensors, too), {len(verdicts) - len(read)} are refused. Read as "
-        f"another network, of which no tensor tells: {others}."
+        f"\n{len(same)} are equal once told ({bare} as bare tensors, too), {len(verdicts) - len(read)} are refused. "
+        f"Read as another network, of which no tensor tells: {others}."
     )
 
 
