@@ -130,8 +130,8 @@ def lines(verdicts: list[Verdict]) -> Iterator[str]:
     yield "# Networks of timm and torchvision, read from their bare tensors\n"
     yield (
         f"`python -m benchmarks.peers.networks` (timm {timm.__version__}, torchvision {torchvision.__version__}, torch "
-        f"{torch.__version__}), random weights. Largest difference of logits at {SIZES[0]} and {SIZES[1]} px, as a share "
-        "of the largest logit: as bare tensors are read, and with the peer's own activation, padding and eps.\n"
+        f"{torch.__version__}), random weights. Largest difference of logits at {SIZES[0]} and {SIZES[1]} px, as a "
+        "share of the largest logit: as bare tensors are read, and with the peer's own activation, padding and eps.\n"
     )
     yield "| network | read as | bare | told |\n|---|---|--:|--:|"
     for one in verdicts:

@@ -29,6 +29,7 @@ from scalesearch.api.options import (
     table_file,
     takes,
 )
+from scalesearch.data.listing import warn
 from scalesearch.design.family import named_spec
 from scalesearch.design.scaling import PAPER
 from scalesearch.design.space import load_space
@@ -168,6 +169,8 @@ def _base(asked: FitOptions, device: torch.device) -> Base:
     if weights is None:
         return network_base(spec, None)
     source = open_weights(weights, spec, stated(asked))
+    if source.assumed:
+        warn([f"weights: {source.assumed}"])
     return network_base(adopted(spec, source), source)
 
 

@@ -328,7 +328,7 @@ def open_weights(named: str, target: NetSpec, stated: Stated = Stated()) -> Weig
     Raises:
         UserError: no such weights, no network to fetch them, or tensors of no known network.
     """
-    source = _opened(named, target, stated.network)
+    source = _opened(named, target, stated)
     if source.metadata.get("format") == FORMAT or stated == Stated():
         return source
     if stated.padding not in (None, *get_args(Padding)):
@@ -347,14 +347,18 @@ def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
     return replace(target, padding=source.spec.padding, batch_norm=norm)
 
 
-def _opened(named: str, target: NetSpec, network: str | None) -> WeightSource:
+def _opened(named: str, target: NetSpec, stated: Stated) -> WeightSource:
     path = Path(os.path.expanduser(named))
+    is_file = not path.is_dir() and (path.suffix in SUFFIXES or path.is_file())
+    if stated.network is not None and not is_file:
+        problem = f"{named} is no file, and only of a file it has to be said what network it is of."
+        raise UserError(f"--source {stated.network}", problem, do="Leave it out, or name a file with --weights.")
     if path.is_dir():
-        return nearest_file(path, target)
-    if path.suffix in SUFFIXES or path.is_file():
-        if network is None or read_metadata(path).get("format") == FORMAT:
-            return from_file(path, target)
-        return from_publisher(published(network), str(path), read_weights(path))
+        return nearest_file(path, target, stated)
+    if is_file:
+        if stated.network is None or read_metadata(path).get("format") == FORMAT:
+            return from_file(path, target, stated)
+        return from_publisher(published(stated.network), str(path), read_weights(path))
     if named.startswith(TIMM):
         one = published(named)
         return from_publisher(one, f"{TIMM}{one.name}", Weights(fetched(one)))
@@ -373,9 +377,9 @@ def from_publisher(one: Published, name: str, read: Weights) -> WeightSource:
     return WeightSource(name, spec, found.state, digest(read.state), metadata, one.licence, read.said, stated=True)
 
 
-def from_file(path: Path, target: NetSpec) -> WeightSource:
+def from_file(path: Path, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """A model of ours, or a state dict in torchvision's, timm's or efficientnet_pytorch's naming, of a known network or
-    of ``target``."""
+    of ``target``; what is ``stated`` is not assumed."""
     if path.suffix == ".safetensors":
         state, metadata = read_safetensors(path)
         read = Weights(state)
@@ -385,7 +389,7 @@ def from_file(path: Path, target: NetSpec) -> WeightSource:
         network, metadata = load_network(path)
         return WeightSource(str(path), network.spec, network.state_dict(), digest(read.state), metadata)
     found = identify(read.state, str(path), [target])
-    said = "; ".join(text for text in (read.said, assumed(found)) if text)
+    said = "; ".join(text for text in (read.said, assumed(found, stated)) if text)
     return WeightSource(str(path), found.spec, found.state, digest(read.state), metadata, assumed=said)
 
 
@@ -394,23 +398,25 @@ def read_metadata(path: Path) -> dict[str, str]:
     return read_safetensors(path)[1] if path.suffix == ".safetensors" else {}
 
 
-def assumed(found: Identified) -> str:
-    """What a bare state dict does not say and was taken from a known network, as a sentence."""
+def assumed(found: Identified, stated: Stated) -> str:
+    """What a bare state dict does not say, nobody stated, and was taken from a known network, as a sentence."""
     spec = found.spec
     shape = "of the shape of" if found.same else "nearest to those of"
+    padding = "" if stated.padding else f", padding {spec.padding}"
+    eps = "" if stated.eps else f", eps {spec.batch_norm.eps:g}"
     return (
         f"tensors named as {found.naming}'s, {shape} {found.known.name}, from which comes what tensors do not say: "
-        f"strides, activation {spec.activation}, padding {spec.padding}, eps {spec.batch_norm.eps:g}"
+        f"strides, activation {spec.activation}{padding}{eps}"
     )
 
 
-def nearest_file(folder: Path, target: NetSpec) -> WeightSource:
+def nearest_file(folder: Path, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """Of a folder's files the one whose network is most like ``target``. Raises UserError where none is known."""
     sources: list[WeightSource] = []
     refused: list[str] = []
     for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
         try:
-            sources.append(from_file(path, target))
+            sources.append(from_file(path, target, stated))
         except UserError as error:
             refused.append(f"{path.name}: {error.problem}")
     if not sources:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.checkpoints import weights_in
-from scalesearch.nets.weights import open_weights, read_weights
+from scalesearch.nets.weights import Stated, open_weights, read_weights
 from tests.nets.test_inherit import SMALL, trained
 
 B0 = load_space("efficientnet_b0").baseline
@@ -73,6 +73,8 @@ def test_what_tensors_do_not_say_is_said(state: dict[str, Tensor], tmp_path: Pat
         f"tensors named as efficientnet's, of the shape of {SMALL.name}, from which comes what tensors do not say: "
         "strides, activation silu, padding symmetric, eps 1e-05"
     )
+    stated = open_weights(str(tmp_path / "net.pth"), SMALL, Stated("same", 1e-3))
+    assert stated.assumed.endswith("what tensors do not say: strides, activation silu")
 
 
 def test_two_dicts_without_a_usual_name_are_refused(state: dict[str, Tensor]) -> None:

@@ -96,6 +96,12 @@ def test_weights_are_fetched_by_timm_or_it_is_said_how_to_bring_them(monkeypatch
     assert (source.spec.stages, source.licence) == (B0.stages, "apache-2.0")
 
 
+@pytest.mark.parametrize("named", ["imagenet", "efficientnet_b0", "timm:efficientnet_b0", "."])
+def test_a_source_is_of_a_file(named: str) -> None:
+    with pytest.raises(UserError, match=r"--source timm:efficientnet_b0: .* is no file"):
+        open_weights(named, B0, Stated(network="timm:efficientnet_b0"))
+
+
 def test_networks_without_weights_of_their_own_can_be_named() -> None:
     one = published("timm:mnasnet_050")
     assert (one.name, one.resolution) == ("mnasnet_050", 224)
