@@ -31,14 +31,17 @@ class Ended:
     out: str
     err: str
 
-    def complaint(self) -> str:
-        """What is wrong with this as a refusal: "" for one clear message and exit code 2."""
+    def complaint(self, *words: str) -> str:
+        """What is wrong with this as a refusal: "" for one clear message with these words, and exit code 2."""
         if self.code != 2:
             return f"exit code {self.code} instead of 2: {self.out[-200:]} {self.err[-600:]}"
         if "Traceback" in self.err + self.out:
             return f"a traceback: {self.err[-600:]}"
         messages = [line for line in self.err.splitlines() if line.startswith(("Error: ", "Usage: "))]
-        return "" if len(messages) == 1 else f"{len(messages)} messages: {self.err[-600:]}"
+        if len(messages) != 1:
+            return f"{len(messages)} messages: {self.err[-600:]}"
+        missing = [word for word in words if word not in messages[0]]
+        return f"without {missing}: {messages[0]}" if missing else ""
 
 
 def call(*arguments: object) -> Ended:

@@ -25,6 +25,7 @@ from typing import Any
 
 from tests import postgres
 from tests.stress import commands
+from tests.stress.commands import Ended
 from tests.stress.kills import ROOT, comparable, images
 
 SEARCH = (
@@ -38,27 +39,6 @@ RESTARTS = 4  # of the server, in one search
 
 class CannotInjectError(Exception):
     """This machine does not let us (no root, no PostgreSQL)."""
-
-
-@dataclass
-class CommandResult:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    def complaint(self, *words: str) -> str:
-        """What is wrong with this as the end of a fault: "" for one clear message with these words and exit code 2."""
-        if self.code != 2:
-            return f"exit code {self.code} instead of 2: {self.err[-300:]}"
-        if "Traceback" in self.err + self.out:
-            return f"a traceback: {self.err[-300:]}"
-        lines = [line for line in self.err.splitlines() if line.startswith("Error: ")]
-        if len(lines) != 1:
-            return f"{len(lines)} messages: {self.err[-300:]}"
-        missing = [word for word in words if word not in lines[0]]
-        return f"without {missing}: {lines[0]}" if missing else ""
 
 
 @dataclass
@@ -94,10 +74,10 @@ class Site:
             **popen,
         )
 
-    def run(self, run: Path, *more: str, **popen: Any) -> CommandResult:
+    def run(self, run: Path, *more: str, **popen: Any) -> Ended:
         process = self.start(run, *more, **popen)
         out, err = process.communicate(timeout=300)
-        return CommandResult(process.returncode, out, err)
+        return Ended(process.returncode, out, err)
 
     def mended(self, run: Path, *more: str) -> str:
         """What is wrong after the same command has run again without the fault; "" for nothing."""
@@ -162,13 +142,13 @@ def full_disk_of_writers(site: Site) -> str:
         return "; ".join(wrong)
 
 
-def _written(place: Path, writer: commands.Writer) -> CommandResult:
+def _written(place: Path, writer: commands.Writer) -> Ended:
     ended = subprocess.run(
         [sys.executable, "-m", "scalesearch", *writer.arguments], cwd=place, capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SCALESEARCH_CACHE": str(place / "cache")}, timeout=300,
         check=False,
     )  # fmt: skip
-    return CommandResult(ended.returncode, ended.stdout, ended.stderr)
+    return Ended(ended.returncode, ended.stdout, ended.stderr)
 
 
 def _fill(ballast: Path, left: int) -> None:
@@ -206,7 +186,7 @@ def disk_fills_later(site: Site) -> str:
         first_row(disk / "run", process)
         _fill(disk / "ballast", 0)
         out, err = process.communicate(timeout=300)
-        wrong = CommandResult(process.returncode, out, err).complaint(str(disk))
+        wrong = Ended(process.returncode, out, err).complaint(str(disk))
         (disk / "ballast").unlink()
         return wrong or site.mended(disk / "run")
 
@@ -254,7 +234,7 @@ def images_gone(site: Site) -> str:
     run = site.folder / "imageless"
     process = site.start(run, data=moving / "images")
     out, err = process.communicate(timeout=300)
-    wrong = CommandResult(process.returncode, out, err).complaint("no such folder")
+    wrong = Ended(process.returncode, out, err).complaint("no such folder")
     return wrong or site.mended(run)
 
 
@@ -335,7 +315,7 @@ def server_full(site: Site) -> str:
         first_row(run, process)
         server.sql("ALTER SYSTEM SET default_transaction_read_only = on; SELECT pg_reload_conf()")
         out, err = process.communicate(timeout=300)
-        wrong = CommandResult(process.returncode, out, err).complaint("read-only")
+        wrong = Ended(process.returncode, out, err).complaint("read-only")
         server.sql("SET default_transaction_read_only = off; ALTER SYSTEM RESET default_transaction_read_only")
         server.sql("SELECT pg_reload_conf()")
         return wrong or site.mended(run, "--storage", server.url)

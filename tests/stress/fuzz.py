@@ -20,7 +20,7 @@ import time
 import traceback
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -66,6 +66,17 @@ class Tally:
 def content(targets: Mapping[str, Target], name: str, originals: list[bytes], seed: int, number: int) -> bytes:
     """The bytes of an input: a function of seed, target and number alone."""
     return targets[name].mutation(random.Random(f"{seed} {name} {number}"), originals)
+
+
+def accepting(target: Target, folder: Path) -> tuple[Sequence[bytes], Feed, Path]:
+    """A target's originals, what reads them, and the file that it reads: it holds the first, which is accepted."""
+    places = [folder / name for name in ("made", "work")]
+    for place in places:
+        place.mkdir()
+    originals, feed, path = target.originals(places[0]), target.feeder(places[1]), folder / f"input{target.suffix}"
+    path.write_bytes(originals[0])
+    assert judge(feed, path, 0) == ("accepted", "")
+    return originals, feed, path
 
 
 def judge(feed: Feed, path: Path, seconds: float = SECONDS) -> tuple[str, str]:

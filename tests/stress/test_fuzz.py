@@ -13,13 +13,7 @@ INPUTS = 6  # a target; make stress tries thousands
 @pytest.mark.parametrize("name", TARGETS)
 def test_bad_files_end_in_success_or_one_clear_error(name: str, tmp_path: Path) -> None:
     """In this process, without limits: the campaign has them."""
-    target = TARGETS[name]
-    (tmp_path / "made").mkdir()
-    (tmp_path / "work").mkdir()
-    originals, feed = list(target.originals(tmp_path / "made")), target.feeder(tmp_path / "work")
-    path = tmp_path / f"input{target.suffix}"
-    path.write_bytes(originals[0])
-    assert fuzz.judge(feed, path, 0) == ("accepted", "")
+    originals, feed, path = fuzz.accepting(TARGETS[name], tmp_path)
     for number in range(INPUTS):
         path.write_bytes(fuzz.content(TARGETS, name, originals, 0, number))
         assert path.read_bytes() == fuzz.content(TARGETS, name, originals, 0, number)

@@ -13,13 +13,7 @@ SAMPLE = ("predict", "evaluate", "resume", "faces identify", "faces list", "fami
 
 @pytest.mark.parametrize("name", SAMPLE)
 def test_wrong_files_are_refused_or_do_not_matter(name: str, tmp_path: Path) -> None:
-    target = MEANING[f"meaning, {name}"]
-    (tmp_path / "made").mkdir()
-    (tmp_path / "work").mkdir()
-    originals, feed = list(target.originals(tmp_path / "made")), target.feeder(tmp_path / "work")
-    path = tmp_path / f"input{target.suffix}"
-    path.write_bytes(originals[0])
-    assert fuzz.judge(feed, path, 0) == ("accepted", "")
+    originals, feed, path = fuzz.accepting(MEANING[f"meaning, {name}"], tmp_path)
     refused = 0
     for number in range(INPUTS):
         path.write_bytes(fuzz.content(MEANING, f"meaning, {name}", originals, 0, number))
@@ -31,13 +25,7 @@ def test_wrong_files_are_refused_or_do_not_matter(name: str, tmp_path: Path) -> 
 
 def test_a_silent_wrong_result_would_be_found(tmp_path: Path) -> None:
     """Another network's weights are right for any reader; the oracle still sees that they come to other numbers."""
-    target = MEANING["meaning, predict"]
-    (tmp_path / "made").mkdir()
-    (tmp_path / "work").mkdir()
-    (original,), feed = target.originals(tmp_path / "made"), target.feeder(tmp_path / "work")
-    path = tmp_path / "input.safetensors"
-    path.write_bytes(original)
-    assert fuzz.judge(feed, path, 0) == ("accepted", "")
+    (original,), feed, path = fuzz.accepting(MEANING["meaning, predict"], tmp_path)
     path.write_bytes(original[:-4] + b"\x00\x00\xc8\x42")  # the last number is 100
     kind, message = fuzz.judge(feed, path, 0)
     assert kind == "finding"
