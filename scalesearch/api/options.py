@@ -34,7 +34,7 @@ from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
 
 if TYPE_CHECKING:
-    from scalesearch.nets.weights import Stated
+    from scalesearch.nets.sources import Stated
 
 Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
@@ -796,6 +796,6 @@ class FaceEvaluateOptions:
 
 def stated(asked: SearchOptions | FinetuneOptions | FitOptions) -> "Stated":
     """What options state of the weights that they name."""
-    from scalesearch.nets.weights import Stated
+    from scalesearch.nets.sources import Stated
 
     return Stated(asked.source_padding, asked.source_eps, asked.source)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.api.finetune import FinetuneJob
+    from scalesearch.nets.sources import WeightSource
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weights import WeightSource
 
 SHOWN = 20  # predictions
 FEW = 4  # names of tensors

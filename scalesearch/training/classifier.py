@@ -22,8 +22,9 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_json, write_text
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.sources import WeightSource
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, class_names, save_network
+from scalesearch.nets.weights import class_names, save_network
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks

@@ -16,7 +16,8 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import Padding
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import Stated, open_weights, read_state
+from scalesearch.nets.sources import Stated, open_weights
+from scalesearch.nets.weights import read_state
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(

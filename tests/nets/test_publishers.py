@@ -15,7 +15,8 @@ from scalesearch.errors import UserError
 from scalesearch.nets import publishers
 from scalesearch.nets.identify import Identified
 from scalesearch.nets.publishers import known_network, published
-from scalesearch.nets.weights import PIXELS, Stated, adopted, open_weights
+from scalesearch.nets.sources import Stated, adopted, open_weights
+from scalesearch.nets.weights import PIXELS
 
 B0 = load_space("efficientnet_b0").baseline
 TABLE = publishers._table()
