@@ -582,6 +582,8 @@ class ExportOptions:
     )] = "onnx"
     _: KW_ONLY
     out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+    dynamic_size: Annotated[bool, Option(
+        "Images of any height and width, not only batches of any size (onnx, torch-export).")] = False
 
 
 @dataclass(frozen=True)

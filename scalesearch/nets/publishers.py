@@ -5,6 +5,7 @@ The table is made, and its networks are held against timm's own logits, by ``ben
 
 import contextlib
 import difflib
+import importlib.util
 import io
 import json
 from collections.abc import Mapping
@@ -87,6 +88,11 @@ def published(named: str) -> Published:
     )  # fmt: skip
 
 
+def named_networks() -> list[Published]:
+    """Every network of the table, with its usual weights."""
+    return [published(name) for name in _table()["networks"]]
+
+
 def known_network(one: Published) -> NetSpec:
     """The network of ours that a published one is, or is another shape of, with what tensors do not say."""
     return one.told(next(spec for spec in known_specs() if spec.name == one.known))
@@ -94,23 +100,31 @@ def known_network(one: Published) -> NetSpec:
 
 def require_params(one: Published, state: Mapping[str, Tensor], where: str) -> None:
     """Raises UserError where canonical tensors are not as many numbers as the published body learns."""
-    learnt = sum(
+    if (found := body_params(state)) != one.params:
+        problem = f"its body has {found} parameters, and that of timm's {one.name} has {one.params}."
+        raise UserError(where, problem, do="Name the network that the file is of.")
+
+
+def body_params(state: Mapping[str, Tensor]) -> int:
+    """Numbers that a network learns, without its classifier, from canonical tensors."""
+    return sum(
         tensor.numel() for name, tensor in state.items()
         if not name.startswith("classifier.") and not name.endswith(("running_mean", "running_var", "tracked"))
     )  # fmt: skip
-    if learnt != one.params:
-        problem = f"its body has {learnt} parameters, and that of timm's {one.name} has {one.params}."
-        raise UserError(where, problem, do="Name the network that the file is of.")
+
+
+def require_timm(where: str, otherwise: str = "") -> None:
+    """Raises UserError where timm is not installed; ``otherwise`` says what else can be done."""
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(where, "it needs timm, which is not installed.", do=f"Run pip install timm{otherwise}.")
 
 
 def fetched(one: Published) -> dict[str, Tensor]:
     """The weights, by timm, which downloads them. Raises UserError where it is not installed or cannot."""
     named = f"{TIMM}{one.name}"
-    try:
-        import timm
-    except ImportError as error:
-        do = f"Run pip install timm, or bring the file: --weights FILE --source {named}"
-        raise UserError(named, "fetching timm's weights needs timm.", do=do) from error
+    require_timm(named, f", or bring the file: --weights FILE --source {named}")
+    import timm
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             state: dict[str, Tensor] = timm.create_model(one.name, pretrained=True).state_dict()
