@@ -83,7 +83,12 @@ def difference(peer: nn.Module, network: nn.Module) -> float:
     largest = 0.0
     for size in SIZES:
         images = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(size))
-        wanted = peer(images)
+        try:
+            wanted = peer(images)
+        except RuntimeError:  # timm's blurred strides and shortcuts disagree at odd sizes
+            if size % 2 == 0:
+                raise
+            continue
         largest = max(largest, float((network(images) - wanted).abs().max() / wanted.abs().max()))
     return largest
 

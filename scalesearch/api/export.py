@@ -5,8 +5,9 @@ from pathlib import Path
 
 from torch import nn
 
-from scalesearch.api.evaluate import file_of
+from scalesearch.api.evaluate import file_of, trained
 from scalesearch.api.options import ExportOptions, path, takes
+from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
 from scalesearch.nets.export import export as write
@@ -40,9 +41,12 @@ def export(asked: ExportOptions) -> ExportResult:
         UserError: no such model, or a format that cannot hold it.
     """
     model = file_of(asked.model)
-    network, metadata = load_network(model)
+    network, metadata, assumed = trained(asked)
+    warn((assumed,) if assumed else ())
     out, resolution = path(asked.out), network.spec.resolution
-    file = out or model.with_name(f"{model.stem}-{asked.format}{SUFFIX[asked.format]}")
+    file = out or (model.with_name(model.stem) if model.is_file() else Path(network.spec.name))
+    if out is None:
+        file = file.with_name(f"{file.name}-{asked.format}{SUFFIX[asked.format]}")
     said = {key: metadata[key] for key in ("classes", PIXELS) if key in metadata}
     difference = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
     pixels = statistics_of(metadata)

@@ -8,6 +8,7 @@ import difflib
 import importlib.util
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,9 +20,11 @@ from torch import Tensor
 from scalesearch.design.spec import Activation, NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.nets.identify import known_specs
+from scalesearch.nets.weights import INTERPOLATION, RESIZE
 
 TIMM = "timm:"
-USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224}
+USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224,
+         "crop": 0.875, "interpolation": "bicubic"}  # fmt: skip
 NEAR = 3
 
 
@@ -34,7 +37,8 @@ class Published:
         known: the network of ours that it is, or is another shape of.
         activation: None where it is that network's.
         params: numbers that its body learns, without the classifier.
-        resolution: side in pixels that the weights are evaluated at.
+        resolution: side in pixels that the weights are evaluated at, cut from an image whose short side was resized to
+            ``resize_px``.
     """
 
     name: str
@@ -46,7 +50,14 @@ class Published:
     resolution: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize_px: int
+    interpolation: str
     licence: str
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """How images are prepared, as the metadata of a model file have it."""
+        return {"mean": self.mean, "std": self.std, RESIZE: self.resize_px, INTERPOLATION: self.interpolation}
 
     def told(self, spec: NetSpec) -> NetSpec:
         """The spec with what tensors do not say of it."""
@@ -84,7 +95,8 @@ def published(named: str) -> Published:
     facts = table["networks"][network]
     return Published(
         weights, facts["network"], facts["eps"], facts["padding"], facts["activation"], facts["params"],
-        of["resolution"], tuple(of["mean"]), tuple(of["std"]), of["licence"],
+        of["resolution"], tuple(of["mean"]), tuple(of["std"]), math.floor(of["resolution"] / of["crop"]),
+        of["interpolation"], of["licence"],
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import urllib.error
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,20 +14,32 @@ from typing import get_args
 
 import torch
 from torch import Tensor
-from torchvision.models import get_model, get_model_weights, get_weight, list_models
+from torchvision.models import ResNet18_Weights, get_model, get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.nets.checkpoints import Weights
-from scalesearch.nets.identify import Identified, distance, identify, known_specs
+from scalesearch.nets.identify import Identified, distance, identify, known_specs, listed, misfits
+from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.publishers import TIMM, Published, fetched, known_network, published, require_params
-from scalesearch.nets.weights import FORMAT, PIXELS, digest, load_network, read_metadata, read_safetensors, read_weights
+from scalesearch.nets.weights import (
+    FORMAT,
+    INTERPOLATION,
+    PIXELS,
+    RESIZE,
+    digest,
+    load_network,
+    read_metadata,
+    read_safetensors,
+    read_weights,
+)
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
              "efficientnet_b5", "efficientnet_b6", "efficientnet_b7", "mobilenet_v2", "mobilenet_v3_large",
              "mobilenet_v3_small", "mnasnet1_0", "resnet18", "resnet34", "resnet50", "resnet101", "resnet152",
              "wide_resnet50_2", "wide_resnet101_2", "efficientnet_v2_s", "efficientnet_v2_m")  # fmt: skip
+IN1K = "in1k"  # ends the names of timm's weights that were last trained on ImageNet-1k
 NEAREST = "imagenet"
 
 
@@ -92,12 +105,40 @@ def open_weights(named: str, target: NetSpec, stated: Stated = Stated()) -> Weig
     return replace(source, spec=spec, stated=True)
 
 
+def trained_network(named: str, stated: Stated = Stated()) -> tuple[MBConvNet, dict[str, str], str]:
+    """A network as it was trained, in evaluation mode on the CPU, what its file or its publisher says (metadata), and
+    what was assumed of it.
+
+    Args:
+        named: as ``open_weights`` takes it, but one network, not the nearest of several.
+
+    Raises:
+        UserError: as ``open_weights``; weights without a classifier.
+    """
+    source = open_weights(named, next(known_specs()), stated)
+    network = build(source.spec, seed=0).eval()
+    if missing := misfits(network.state_dict(), source.state):
+        problem = f"these are the weights of a body, which names no classes ({listed(missing)})."
+        raise UserError(named, problem, do="Fine-tune them: scalesearch finetune --weights.")
+    network.load_state_dict(dict(source.state), strict=False)
+    return network, dict(source.metadata), source.assumed
+
+
 def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
     """The target with what is stated of the weights that it inherits: only so they compute what they did."""
     if not source.stated:
         return target
     norm = replace(target.batch_norm, eps=source.spec.batch_norm.eps)
     return replace(target, padding=source.spec.padding, batch_norm=norm)
+
+
+def imagenet_names(spec: NetSpec) -> dict[str, str]:
+    """As metadata: ImageNet's class names, of a network that has as many; two that are shared carry their number."""
+    names = ResNet18_Weights.DEFAULT.meta["categories"]
+    if spec.classes != len(names):
+        return {}
+    twice = {name for name, count in Counter(names).items() if count > 1}
+    return {"classes": json.dumps([f"{name} {i}" if name in twice else name for i, name in enumerate(names)])}
 
 
 def _opened(named: str, target: NetSpec, stated: Stated) -> WeightSource:
@@ -126,7 +167,7 @@ def from_publisher(one: Published, name: str, read: Weights) -> WeightSource:
     found = identify(read.state, name, [known_network(one)])
     require_params(one, found.state, name)
     spec = replace(one.told(found.spec), name=one.name.partition(".")[0], resolution=one.resolution)
-    metadata = {PIXELS: json.dumps({"mean": list(one.mean), "std": list(one.std)})}
+    metadata = {PIXELS: json.dumps(one.pixels), **(imagenet_names(spec) if one.name.endswith(IN1K) else {})}
     return WeightSource(name, spec, found.state, digest(read.state), metadata, one.licence, read.said, stated=True)
 
 
@@ -190,8 +231,8 @@ def from_torchvision_enum(named: str) -> WeightSource:
     except (ValueError, AttributeError, KeyError):
         near = difflib.get_close_matches(named.lower().split("_weights")[0], names, 1)
         raise UserError(
-            "--weights", f'"{named}" is neither a file, a folder of files, "{NEAREST}" nor a name of torchvision such '
-            "as efficientnet_b0 or EfficientNet_B0_Weights.IMAGENET1K_V1.",
+            named, f'it is neither a file, a folder of files, "{NEAREST}" nor a name of torchvision such as '
+            "efficientnet_b0 or EfficientNet_B0_Weights.IMAGENET1K_V1.",
             do=f'Did you mean "{near[0]}"?' if near else "",
         ) from None  # fmt: skip
     model = type(weights).__name__.removesuffix("_Weights").lower()
@@ -200,19 +241,23 @@ def from_torchvision_enum(named: str) -> WeightSource:
             identify(get_model(model, weights=None).state_dict(), named)  # before anything is fetched
     except UserError as error:
         known = f"Known are weights of {', '.join(PUBLISHED)}, and files."
-        problem = f'"{named}" is no network that this project can express: {error.problem}'
-        raise UserError("--weights", problem, do=known) from error
+        problem = f"it is no network that this project can express: {error.problem}"
+        raise UserError(named, problem, do=known) from error
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             state = weights.get_state_dict(progress=False, check_hash=True)
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(
-            f"--weights {named}", f"they cannot be fetched ({error}), and there is no file {file}.",
+            named, f"they cannot be fetched ({error}), and there is no file {file}.",
             do=f"Bring {weights.url} from a machine that is connected and put it there, or name it: --weights FILE.",
         ) from error  # fmt: skip
     found, preset = identify(state, named), weights.transforms()
-    metadata = {PIXELS: json.dumps({"mean": list(preset.mean), "std": list(preset.std)})}
+    pixels = {
+        "mean": preset.mean, "std": preset.std, RESIZE: preset.resize_size[0],
+        INTERPOLATION: preset.interpolation.value,
+    }  # fmt: skip
+    metadata = {PIXELS: json.dumps(pixels), **imagenet_names(found.spec)}
     spec = replace(found.spec, resolution=int(preset.crop_size[0]))
     licence = "torchvision's weights: BSD-3-Clause code, trained on ImageNet (terms of ImageNet apply)"
     return WeightSource(str(weights), spec, found.state, digest(state), metadata, licence)

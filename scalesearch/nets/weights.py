@@ -30,6 +30,9 @@ SHARED = 16  # times its size: tensors may share what is stored
 VARIANCE = "running_var"
 WEIGHTS = ("weight", "bias", "running_mean", VARIANCE)
 PIXELS = "pixel_statistics"  # key of the metadata: how images were normalised
+RESIZE, INTERPOLATION = "resize_px", "interpolation"  # keys of these: how the publisher cuts images
+INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
+LARGEST_SIDE = 8192
 CHANNELS = 3
 LEAST_DEVIATION, LARGEST_DEVIATION = 1e-9, 10.0
 
@@ -124,6 +127,19 @@ def pixel_numbers(
         return mean, std
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
         raise UserError(f"{where}: {PIXELS}", f"the pixel statistics are damaged ({error}).") from None
+
+
+def framing_values(metadata: Mapping[str, str], where: str | Path = "model file") -> tuple[int, str] | None:
+    """The short side in pixels that images are resized to before a square is cut from their centre, and how.
+
+    None where a file's metadata hold none. Raises UserError where they are damaged."""
+    if pixel_numbers(metadata, where) is None or RESIZE not in (values := json.loads(metadata[PIXELS])):
+        return None
+    side, how = values[RESIZE], values.get(INTERPOLATION)
+    if not (isinstance(side, int) and 1 <= side <= LARGEST_SIDE and how in INTERPOLATIONS):
+        problem = f"images cannot be resized to {side!r} px by {how!r} interpolation."
+        raise UserError(f"{where}: {PIXELS}", problem, do=f"Known are {', '.join(INTERPOLATIONS)}.")
+    return side, how
 
 
 def unsound(state: Mapping[str, Tensor]) -> str:
