@@ -1,24 +1,26 @@
 """Every command once, on tiny inputs made here, by the installed scalesearch and what it finds installed beside it.
 
-``python -m tests.smoke`` needs nothing but the package itself: so it is run with the lowest versions that
+``python -m tests.smoke FOLDER`` needs nothing but the package itself: so it is run with the lowest versions that
 pyproject.toml allows, by the newest Python, and without any extra (``.ci/versions``). What an extra is missing for must
 be refused in a sentence; everything else must end well, and have written what it says.
 """
 
+import argparse
 import contextlib
 import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
+import torchvision
 from PIL import Image
 
 from tests.postgres import binaries, server
@@ -63,7 +65,7 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
         Step("family --published", says="b7"),
         Step("scale --space efficientnet_b0 --phi 1.5 --alpha 1.2 --beta 1.1 --gamma 1.15 --out spec.json",
              writes="spec.json"),
-        Step("grid --space mbconv_small --images 640 --dry-run", says="glyphs"),
+        Step(f"grid {SEARCH} --images 640 --dry-run", says="glyphs"),
     ),
     "search": (
         Step(f"grid {SEARCH} --data images --jobs 2 --run run", writes="run/winners.json", says="Use depth"),
@@ -92,9 +94,8 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
         Step(f"export {MODEL} --format onnx --dynamic-size --out y.onnx", extra="export", writes="y.onnx"),
         Step(f"export {MODEL} --format torch-export --out x.pt2", writes="x.pt2"),
         Step(f"export {MODEL} --format torch-export --dynamic-size --out y.pt2", writes="y.pt2"),
-        Step(f"export {MODEL} --format torchvision --out x.safetensors", writes="x.safetensors"),
-        Step("export timm.pth --source timm:mobilenetv2_100 --format timm --out timm.safetensors", extra="timm",
-             writes="timm.safetensors"),
+        Step("export mobilenet.pth --format torchvision --out x.safetensors", writes="x.safetensors"),
+        Step("export mobilenet.pth --format timm --out y.safetensors", extra="timm", writes="y.safetensors"),
     ),
     "faces": (
         Step("faces enroll people --strangers others --no-crop --fpir 0.2 --gallery gallery.safetensors",
@@ -104,7 +105,7 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
              extra="faces", writes="who.html"),
         Step("faces identify people --gallery gallery.safetensors --json", extra="faces"),
         Step("faces verify people/person000/0.png people/person001/0.png --no-crop", extra="faces"),
-        Step("faces strangers people --no-crop --gallery gallery.safetensors --out unknown", extra="faces"),
+        Step("faces strangers others --no-crop --gallery gallery.safetensors --out unknown", extra="faces"),
         Step("faces evaluate people --no-crop --strangers others --fpir 0.2", extra="faces"),
         Step("faces remove person000 --gallery gallery.safetensors", extra="faces"),
         Step("faces fit --model mbconv_small --weights scratch --data people --resolution 24 --epochs 1 --people 3 "
@@ -116,6 +117,7 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
 
 def prepare(folder: Path, extras: frozenset[str]) -> None:
     """Writes what the commands are given: images in two classes, people and strangers, files that extras read."""
+    folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
 
     def picture(path: Path, channel: int) -> None:
@@ -142,11 +144,7 @@ def prepare(folder: Path, extras: frozenset[str]) -> None:
         import pillow_heif
 
         pillow_heif.from_pillow(Image.new("RGB", (64, 64), "red")).save(folder / "photo.heic")
-    if "timm" in extras:
-        import timm
-        import torch
-
-        torch.save(timm.create_model("mobilenetv2_100").state_dict(), folder / "timm.pth")
+    torch.save(torchvision.models.mobilenet_v2().state_dict(), folder / "mobilenet.pth")
     shutil.copy(Path(__file__).parent / "user_script.py", folder)
 
 
@@ -171,10 +169,10 @@ def run(step: Step, folder: Path, extras: frozenset[str], environment: Mapping[s
     return f"{', '.join(wrong)}\n{ended.stdout[-600:]}\n{ended.stderr[-3000:]}" if wrong else ""
 
 
-def chain(name: str, folder: Path, extras: frozenset[str], environment: Mapping[str, str]) -> list[str]:
-    """Runs the steps of a chain, one after the other, and says of each how it ended; returns those that failed."""
+def chain(steps: Iterable[Step], folder: Path, extras: frozenset[str], environment: Mapping[str, str]) -> list[str]:
+    """Runs steps one after the other, and says of each how it ended; returns those that failed."""
     failed = []
-    for step in CHAINS[name]:
+    for step in steps:
         if step.extra == "postgresql" and "SMOKE_POSTGRESQL" not in environment and step.extra in extras:
             print(f"skipped: {step.words}: no PostgreSQL server here", flush=True)
             continue
@@ -188,25 +186,29 @@ def chain(name: str, folder: Path, extras: frozenset[str], environment: Mapping[
     return failed
 
 
-def main() -> int:
+def main(folder: Path, extras_alone: bool) -> int:
     """Runs as many chains at a time as there are cores; the exit code says whether all steps ended as they should."""
     extras = frozenset(
         name for name, modules in EXTRAS.items() if all(importlib.util.find_spec(module) for module in modules)
     )
     print(f"Python {sys.version.split()[0]}, with {', '.join(sorted(extras)) or 'no extras'}", flush=True)
-    with tempfile.TemporaryDirectory() as name, contextlib.ExitStack() as stack:
-        folder = Path(name)
+    chains = [[step for step in steps if step.extra or not extras_alone] for steps in CHAINS.values()]
+    with contextlib.ExitStack() as stack:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "SCALESEARCH_CACHE": str(folder / "cache")}
         if "postgresql" in extras and binaries() is not None:
             environment["SMOKE_POSTGRESQL"] = stack.enter_context(server()).url
         prepare(folder, extras)
-        with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-            failed = [
-                one for ended in pool.map(lambda one: chain(one, folder, extras, environment), CHAINS) for one in ended
-            ]
-    print(f"{sum(map(len, CHAINS.values())) - len(failed)} passed, {len(failed)} failed")
+        pool = stack.enter_context(ThreadPoolExecutor(len(os.sched_getaffinity(0))))
+        failed = [
+            one for ended in pool.map(lambda one: chain(one, folder, extras, environment), chains) for one in ended
+        ]
+    print(f"{sum(map(len, chains)) - len(failed)} ended as they should, {len(failed)} did not: {'; '.join(failed)}")
     return bool(failed)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where it works; its files stay")
+    parser.add_argument("--extras-alone", action="store_true", help="what was refused in a first run in FOLDER")
+    asked = parser.parse_args()
+    sys.exit(main(asked.folder.resolve(), asked.extras_alone))
