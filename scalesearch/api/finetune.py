@@ -10,6 +10,7 @@ import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
 from scalesearch.api.options import FinetuneOptions, inherited, path, room, stated, takes
+from scalesearch.api.tracking import followed
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import Keeping, keep, make_room
@@ -23,6 +24,7 @@ from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import WeightSource, adopted, class_names, load_network, open_weights
+from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.table import table, table_html
@@ -50,6 +52,7 @@ class FinetuneJob:
         data: as it was given; ``parts``: its images.
         choice: the strategy with its reason.
         folder: where the model is kept.
+        logs: that it is written into, too.
     """
 
     scaling: Scaling
@@ -62,6 +65,7 @@ class FinetuneJob:
     choice: Choice
     recipe: Recipe
     folder: Path
+    logs: tuple[Destination, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -132,6 +136,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     Raises:
         UserError: an option that cannot be used.
     """
+    logs = destinations(asked.log)
     scaling, spec, source, plan = _start(asked)
     require_weights(asked.strategy, source is not None)
     given = str(asked.data) if asked.data else scaling.data
@@ -153,7 +158,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     validate(config)
     recipe = Recipe(config, augmentation(asked.augment, parts.source.flip), asked.balance, choice.reset_tail)
     folder = path(asked.out) or scaling.folder.parent / "models" / f"{spec.name}-{parts.source.name}"
-    return FinetuneJob(scaling, spec, source, plan, given, parts, keeping, choice, recipe, folder)
+    return FinetuneJob(scaling, spec, source, plan, given, parts, keeping, choice, recipe, folder, logs)
 
 
 def transfer_plan(asked: FinetuneOptions) -> TransferPlan:
@@ -186,7 +191,9 @@ def run(job: FinetuneJob, device: torch.device, watcher: Watcher) -> FinetuneRes
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.problem, do=finding.do)
             watcher.tell(f"WARNING ({finding.check}): {finding}")
-        metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
+        with followed(job, watcher, origin) as (watcher, end):
+            metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
+            end(metrics)
     return FinetuneResult(folder / MODEL_FILE, metrics)
 
 

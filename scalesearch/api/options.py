@@ -246,6 +246,9 @@ Ema = Annotated[float, Option(
 TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
 Run = Annotated[Path | str | None, Option(
     "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
+Logs = Annotated[Sequence[str] | str | None, Option(
+    "Write a log that other programs show, too: tensorboard, mlflow or wandb, as KIND:PLACE where it goes elsewhere "
+    "than into the job's own folder; may be given several times.", "Run and output")]
 TIME_BUDGET = "Time that this call may take, such as 30m or 2h; no limit if left out."
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
@@ -442,6 +445,7 @@ class SearchOptions:
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
+    log: Logs = None
     tell: Tell | None = None
 
 
@@ -536,6 +540,7 @@ class FinetuneOptions:
     cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
         "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
+    log: Logs = None
     tell: Tell | None = None
 
 

@@ -35,12 +35,13 @@ class Listener:
     """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
 
     ``total`` is what the trainings come to if no tolerance is met before; ``note`` is told of workers that die and the
-    like.
+    like, ``results`` of results as they are taken in, first of those that are recorded already.
     """
 
     reading: Callable[[int, int], None]
     finished: Callable[[Row, int, int], None]
     note: Callable[[str], None] = lambda text: None
+    results: Callable[[Sequence[TrialResult]], None] = lambda results: None
 
 
 class Agenda(Protocol):
@@ -139,6 +140,7 @@ class Trainings:
             self.results.add(one.row.key, *(hits(one) or (None,)))
             self.rows.append(one.row)
         self.rows.sort(key=lambda row: row.key)
+        self._listener.results(finished)
 
     def look(self) -> None:
         """Asks what is wanted now; its images are decoded once, before workers ask for them."""

@@ -130,6 +130,7 @@ def finetune(
 
     def finish(_: History, last: EpochRecord, folder: Path) -> dict[str, Any]:
         test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
+        watcher.judged(test)
         metadata = metadata_of(statistics, str(provenance.get("data_argument", "")))
         save_network(folder / MODEL_FILE, network, metadata, data.classes)
         values = {
