@@ -53,7 +53,7 @@ from scalesearch.faces.train import FACE_AUGMENT, FaceRecipe, batches, steps_per
 from scalesearch.machine import cores
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import Stated, open_weights
+from scalesearch.nets.sources import Stated, open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import design_effect, next_interval, recognition_gain
 from scalesearch.training.loop import Task, fit

@@ -27,7 +27,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.machine import cores
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.names import rename, timm_names
-from scalesearch.nets.weights import Stated, WeightSource, open_weights
+from scalesearch.nets.sources import Stated, WeightSource, open_weights
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluation import evaluate
 from scalesearch.training.loop import Task, fit

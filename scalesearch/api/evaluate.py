@@ -7,15 +7,29 @@ from typing import Any
 
 import torch
 
-from scalesearch.api.options import EvaluateOptions, PredictOptions, SavedModel, room, table_file, takes
-from scalesearch.data.dataset import dataset, open_data
+from scalesearch.api.options import (
+    EvaluateOptions,
+    ExportOptions,
+    PredictOptions,
+    SavedModel,
+    room,
+    stated,
+    table_file,
+    takes,
+)
+from scalesearch.data.arrays import Images
+from scalesearch.data.dataset import dataset, open_data, whole
+from scalesearch.data.image import Framing
 from scalesearch.data.keeping import keep, make_room
 from scalesearch.data.listing import warn
+from scalesearch.data.source import Source
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import distinct, together, write_bytes, write_csv, write_json
-from scalesearch.nets.weights import class_names, load_network
+from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.sources import trained_network
+from scalesearch.nets.weights import class_names
 from scalesearch.table import table, table_html
-from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report
+from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report, require_classes
 from scalesearch.training.device import choose_device
 from scalesearch.training.evaluation import (
     Calibration,
@@ -26,7 +40,7 @@ from scalesearch.training.evaluation import (
     predictions,
 )
 from scalesearch.training.memory import forward_memory, require_memory
-from scalesearch.training.model_file import DATA, statistics_of
+from scalesearch.training.model_file import DATA, framing_of, statistics_of
 from scalesearch.units import show_interval, show_percent
 
 ALL_CLASSES = 50  # up to so many a CSV has a column for each
@@ -74,7 +88,7 @@ class EvaluationResult:
     def _repr_html_(self) -> str:
         v = self.values
         interval = f"95 % interval {show_interval(v['low'], v['high'])}"
-        title = f"{show_percent(v['top1'])} of {v['images']} {self.part} images, {interval}"
+        title = f"{show_percent(v['top1'])} of {v['images']} images ({self.part}), {interval}"
         return table_html(table(title, ("class", "images", "accuracy"), self.rows()))
 
 
@@ -85,24 +99,44 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     Raises:
         UserError: no such model, or data of other classes.
     """
-    network, metadata = load_network(file_of(asked.model))
+    network, metadata, assumed = trained(asked)
     name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
-    parts = dataset(
-        open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links), network.spec.resolution
-    )
-    warn(parts.source.notes)
-    parts, keeping = keep(parts, (asked.part,), {network.spec.resolution}, room(asked.cache_size))
-    make_room(keeping)
-    evaluation = evaluate_model(network, metadata, parts, asked.part, device)
-    counts = confusion(evaluation.labels, evaluation.predictions, len(parts.classes))
+    source = open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
+    taken = require_classes(metadata, source, network.spec.classes)
+    warn((*source.notes, *(text for text in (assumed, taken) if text)))
+    size_px = network.spec.resolution
+    images = _images(source, asked, size_px, framing_of(metadata, size_px, asked.crop_pct, asked.interpolation))
+    evaluation = evaluate_model(network, metadata, images, device)
+    counts = confusion(evaluation.labels, evaluation.predictions, len(source.classes))
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
     reliability = calibration(evaluation.labels == evaluation.predictions, evaluation.probabilities)
-    per_class = dict(zip(parts.classes, shares, strict=True))
-    result = EvaluationResult(asked.part, report(evaluation), parts.classes, counts.tolist(), per_class, reliability)
+    per_class = dict(zip(source.classes, shares, strict=True))
+    result = EvaluationResult(asked.part, report(evaluation), source.classes, counts.tolist(), per_class, reliability)
     if asked.out is not None:
         _write_evaluation(Path(asked.out), result)
     return result
+
+
+def trained(asked: EvaluateOptions | PredictOptions | ExportOptions) -> tuple[MBConvNet, dict[str, str], str]:
+    """The network that is asked for, what its file or publisher says of it, and what was assumed of it.
+
+    Raises UserError for no such model.
+    """
+    return trained_network(str(file_of(asked.model)), stated(asked))
+
+
+def _images(source: Source, asked: EvaluateOptions, size_px: int, framing: Framing | None) -> Images:
+    """Those of the part, cut as the model's publisher does."""
+    if asked.part == "all":
+        part = whole(source, size_px)
+        return part.made(size_px) if framing is None else part.framed(size_px, framing)
+    parts = dataset(source, size_px)
+    if framing is not None:
+        return parts.parts[asked.part].framed(size_px, framing)
+    parts, keeping = keep(parts, (asked.part,), {size_px}, room(asked.cache_size))
+    make_room(keeping)
+    return parts.parts[asked.part].at(size_px)
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
@@ -151,14 +185,17 @@ def predict(asked: PredictOptions) -> list[Prediction]:
         UserError: no such model, or no image there.
     """
     out = table_file(asked.out)
-    network, metadata = load_network(file_of(asked.model))
+    network, metadata, assumed = trained(asked)
+    warn((assumed,) if assumed else ())
     classes = class_names(metadata) or tuple(map(str, range(network.spec.classes)))
     top = None if out is not None and out.suffix == ".csv" and len(classes) <= ALL_CLASSES else asked.top
     given = [asked.images] if isinstance(asked.images, str | Path) else asked.images
     files, device = image_files([str(one) for one in given], asked.follow_links), choose_device(asked.device)
     _require_memory(network.spec, min(asked.batch_size, len(files)), device)
     named = []
-    for file, probabilities, error in predictions(network, statistics_of(metadata), files, asked.batch_size, device):
+    statistics = statistics_of(metadata)
+    framing = framing_of(metadata, network.spec.resolution, asked.crop_pct, asked.interpolation)
+    for file, probabilities, error in predictions(network, statistics, files, asked.batch_size, device, framing):
         named.append(_prediction(file, probabilities, error, classes, top))
         if asked.reading:
             asked.reading(len(named), len(files))

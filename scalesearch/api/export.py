@@ -5,14 +5,16 @@ from pathlib import Path
 
 from torch import nn
 
-from scalesearch.api.evaluate import file_of
+from scalesearch.api.evaluate import file_of, trained
 from scalesearch.api.options import ExportOptions, path, takes
+from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
 from scalesearch.nets.export import export as write
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
+from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
 from scalesearch.training.model_file import statistics_of
 
@@ -20,7 +22,7 @@ from scalesearch.training.model_file import statistics_of
 @dataclass(frozen=True)
 class ExportResult:
     """A file for other programs: it takes RGB images of ``resolution`` px, 0 to 1, less ``mean`` and over ``std``;
-    its logits differ from the model's by ``largest_difference`` at most."""
+    its logits differ from the model's by ``largest_difference`` at most. ``code`` loads it, where one line does."""
 
     file: Path
     format: str
@@ -28,6 +30,7 @@ class ExportResult:
     resolution: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    code: str = ""
 
 
 @takes(ExportOptions)
@@ -38,13 +41,17 @@ def export(asked: ExportOptions) -> ExportResult:
         UserError: no such model, or a format that cannot hold it.
     """
     model = file_of(asked.model)
-    network, metadata = load_network(model)
+    network, metadata, assumed = trained(asked)
+    warn((assumed,) if assumed else ())
     out, resolution = path(asked.out), network.spec.resolution
-    file = out or model.with_name(f"{model.stem}-{asked.format}{SUFFIX[asked.format]}")
+    file = out or (model.with_name(model.stem) if model.is_file() else Path(network.spec.name))
+    if out is None:
+        file = file.with_name(f"{file.name}-{asked.format}{SUFFIX[asked.format]}")
     said = {key: metadata[key] for key in ("classes", PIXELS) if key in metadata}
-    difference = write(network, file, asked.format, {**said, "resolution": str(resolution)})
+    difference = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
     pixels = statistics_of(metadata)
-    return ExportResult(file, asked.format, difference, resolution, pixels.mean, pixels.std)
+    code = timm_call(network.spec).code(file) if asked.format == "timm" else ""
+    return ExportResult(file, asked.format, difference, resolution, pixels.mean, pixels.std, code)
 
 
 def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:

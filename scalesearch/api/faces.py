@@ -77,7 +77,7 @@ from scalesearch.files import (
     write_json,
     write_text,
 )
-from scalesearch.nets.weights import adopted, open_weights
+from scalesearch.nets.sources import adopted, open_weights
 from scalesearch.running.provenance import provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.training.device import choose_device

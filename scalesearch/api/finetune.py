@@ -22,8 +22,9 @@ from scalesearch.files import locked, write_bytes
 from scalesearch.files import prepare as prepare_folder
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.sources import WeightSource, adopted, open_weights
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, adopted, class_names, load_network, open_weights
+from scalesearch.nets.weights import class_names, load_network
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate

@@ -34,7 +34,7 @@ from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
 
 if TYPE_CHECKING:
-    from scalesearch.nets.weights import Stated
+    from scalesearch.nets.sources import Stated
 
 Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
@@ -227,6 +227,11 @@ Weights = Annotated[str | Path | None, Option(
     "network of torchvision's, or of timm's as timm:NAME, a file, or a folder of files; new ones (scratch) if left "
     "out.", "Network",
     shell="weights")]
+CropPct = Annotated[float | None, Option(
+    "Share of an image's short side that is cut from its centre, such as 0.875; as the weights' publisher evaluates, "
+    "or the whole side, if left out.", minimum=0.1, maximum=1)]
+Interpolated = Annotated[Literal["bicubic", "bilinear", "lanczos", "nearest"] | None, Option(
+    "How images are resized; as the weights' publisher evaluates, or bicubic, if left out.")]
 SourceNetwork = Annotated[str | None, Option(
     "What network a file of weights is of, such as timm:tf_efficientnet_b0, whose padding, eps and normalisation are "
     "known; if left out it is told by its tensors, which carry none of these.", "Network")]
@@ -279,7 +284,9 @@ Gamma = Annotated[float | None, Option(f"Factor of the resolution per φ, {SEARC
 HowRounded = Annotated[Rounding | None, Option(
     "How layers and channels are rounded: budget meets the wanted FLOPs, efficientnet does as the released family; as "
     "in the search, or else budget, if left out.", "Scaling")]
-ModelFile = Annotated[SavedModel | Path | str, Option("A model.safetensors that finetune wrote.", argument=True)]
+ModelFile = Annotated[SavedModel | Path | str, Option(
+    "A model.safetensors that finetune wrote, or published weights with their classifier, named as for finetune "
+    "--weights.", argument=True)]
 Body = Annotated[Path | str, Option(
     "What makes a face into numbers: face, which comes with the extra faces, or a file: a model of faces fit, or the "
     "card (.toml) of another network.", "Members")]
@@ -551,7 +558,13 @@ class EvaluateOptions:
     model: ModelFile
     data: Data = None
     _: KW_ONLY
-    part: Annotated[Literal["test", "validation", "train"], Option("Part of the images to evaluate on.")] = "test"
+    part: Annotated[Literal["test", "validation", "train", "all"], Option(
+        "Part of the images to evaluate on.")] = "test"
+    crop_pct: CropPct = None
+    interpolation: Interpolated = None
+    source: SourceNetwork = None
+    source_padding: SourcePadding = None
+    source_eps: SourceEps = None
     device: Device = "auto"
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
@@ -573,6 +586,11 @@ class PredictOptions:
     batch_size: Annotated[int, Option("Images that go through the network at a time.",
         minimum=1, maximum=LARGEST_BATCH)] = 64
     follow_links: FollowLinks = None
+    crop_pct: CropPct = None
+    interpolation: Interpolated = None
+    source: SourceNetwork = None
+    source_padding: SourcePadding = None
+    source_eps: SourceEps = None
     device: Device = "auto"
     reading: Reading | None = None
 
@@ -587,6 +605,11 @@ class ExportOptions:
     )] = "onnx"
     _: KW_ONLY
     out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+    source: SourceNetwork = None
+    source_padding: SourcePadding = None
+    source_eps: SourceEps = None
+    dynamic_size: Annotated[bool, Option(
+        "Images of any height and width, not only batches of any size (onnx, torch-export).")] = False
 
 
 @dataclass(frozen=True)
@@ -799,8 +822,10 @@ class FaceEvaluateOptions:
 # fmt: on
 
 
-def stated(asked: SearchOptions | FinetuneOptions | FitOptions) -> "Stated":
+def stated(
+    asked: SearchOptions | FinetuneOptions | FitOptions | EvaluateOptions | PredictOptions | ExportOptions,
+) -> "Stated":
     """What options state of the weights that they name."""
-    from scalesearch.nets.weights import Stated
+    from scalesearch.nets.sources import Stated
 
     return Stated(asked.source_padding, asked.source_eps, asked.source)

@@ -37,7 +37,7 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
-from scalesearch.nets.weights import adopted, open_weights
+from scalesearch.nets.sources import adopted, open_weights
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener

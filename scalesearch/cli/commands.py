@@ -30,7 +30,7 @@ def offered(kind: Shell) -> Iterable[str]:
 
             return SET_NAMES
         case "weights":
-            from scalesearch.nets.weights import NEAREST, PUBLISHED
+            from scalesearch.nets.sources import NEAREST, PUBLISHED
 
             return (NEAREST, *PUBLISHED)
         case "runs":

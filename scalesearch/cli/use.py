@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.api.finetune import FinetuneJob
+    from scalesearch.nets.sources import WeightSource
     from scalesearch.nets.transfer_plan import TransferPlan
-    from scalesearch.nets.weights import WeightSource
 
 SHOWN = 20  # predictions
 FEW = 4  # names of tensors
@@ -143,8 +143,9 @@ def _find_lr(job: "FinetuneJob", where: "torch.device", json: bool) -> None:
 
 
 def _say_accuracy(values: dict[str, Any], part: str = "test") -> None:
+    whose = f"all {values['images']} images" if part == "all" else f"{values['images']} {part} images"
     say(
-        f"Accuracy on {values['images']} {part} images: {show_percent(values['top1'])} (95 % interval "
+        f"Accuracy on {whose}: {show_percent(values['top1'])} (95 % interval "
         f"{show_interval(values['low'], values['high'])}), top-5 {show_percent(values['top5'])}"
     )
 
@@ -167,8 +168,18 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)
-    predict, export = pasted("scalesearch", "predict", model, "IMAGES"), pasted("scalesearch", "export", model)
+    predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked))
+    export = pasted("scalesearch", "export", model, *_again(asked, AGAIN[:3]))
     explain(f"Next: {predict}; {export} --format onnx")
+
+
+AGAIN = ("source", "source_padding", "source_eps", "crop_pct", "interpolation")
+
+
+def _again(asked: EvaluateOptions | PredictOptions, names: Sequence[str] = AGAIN) -> list[str]:
+    """What was told of the weights and of how images are cut, as it is typed."""
+    given = {f"--{name.replace('_', '-')}": getattr(asked, name) for name in names}
+    return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
 
 def predict(asked: PredictOptions, terminal: Terminal) -> None:
@@ -201,8 +212,8 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}")
     else:
-        words = ("scalesearch", "predict", evaluation.file_of(asked.model), "IMAGES", "--out", "predictions.csv")
-        explain(f"All classes and files: {pasted(*words)}")
+        words = ("scalesearch", "predict", evaluation.file_of(asked.model), "IMAGES", *_again(asked))
+        explain(f"All classes and files: {pasted(*words, '--out', 'predictions.csv')}")
 
 
 def export(asked: ExportOptions, terminal: Terminal) -> None:
@@ -218,7 +229,7 @@ def export(asked: ExportOptions, terminal: Terminal) -> None:
         return
     say(f"Written: {result.file} (run and compared: logits differ by {result.largest_difference:.1e} at most)")
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (result.mean, result.std))
-    explain(
-        f"It takes RGB images of {result.resolution}×{result.resolution} px, 0 to 1, normalised by mean {mean} and "
-        f"standard deviation {std}"
-    )
+    size = f"{result.resolution}×{result.resolution} px" + (" and of other sizes" if asked.dynamic_size else "")
+    explain(f"It takes RGB images of {size}, 0 to 1, normalised by mean {mean} and standard deviation {std}")
+    if result.code:
+        explain(f"Load it with {result.code}")

@@ -11,7 +11,7 @@ import PIL
 from PIL import Image
 
 from scalesearch.data.arrays import ImageArrays, Images, Pixels, Progress, StreamedImages, opened, stored
-from scalesearch.data.image import square
+from scalesearch.data.image import Framing, framed, square
 from scalesearch.data.source import BROKEN_SHOWN, IntArray, Source, UnreadableImageError, broken_error, choose
 from scalesearch.data.threads import in_order
 from scalesearch.errors import UserError
@@ -28,6 +28,11 @@ _FORMAT = 1
 _DECODING = 2  # changes with what a file is decoded to, or with which can be
 
 _Done = TypeVar("_Done")
+
+
+def least_px(size_px: int, framing: Framing | None) -> int:
+    """The smallest side that a JPEG may be decoded to; 0, its own, where a publisher's pixels are wanted."""
+    return DRAFT_OVERSIZE * size_px if framing is None else 0
 
 
 def master_size(native_px: int, largest_px: int) -> int:
@@ -53,13 +58,19 @@ def at_size(master: Images, size_px: int, progress: Progress | None = None) -> I
     return kept(streamed_at(master, size_px), progress)
 
 
-def streamed(source: Source, indices: IntArray, size_px: int, folder: Path) -> StreamedImages:
+def streamed(
+    source: Source, indices: IntArray, size_px: int, folder: Path, framing: Framing | None = None
+) -> StreamedImages:
     """The images ``indices`` as centred squares of ``size_px``, decoded whenever they are asked for."""
     rows = hashlib.sha256(indices.tobytes()).hexdigest()
-    key = _key("decoded", _DECODING, source.digest, PIL.__version__, rows, size_px)
+    cut = [] if framing is None else [framing.resize_px, framing.interpolation]
+    key, least = (
+        _key("decoded", _DECODING, source.digest, PIL.__version__, rows, size_px, *cut),
+        least_px(size_px, framing),
+    )
 
     def make(row: int) -> Pixels:
-        return square(source.read(int(indices[row]), DRAFT_OVERSIZE * size_px), size_px)
+        return framed(source.read(int(indices[row]), least), size_px, framing)
 
     return StreamedImages(
         source.labels[indices], size_px, make, key, folder, lambda row: source.describe(int(indices[row]))

@@ -12,6 +12,7 @@ import numpy as np
 from scalesearch.data.arrays import ImageArrays, Images, Progress, StreamedImages
 from scalesearch.data.cache import cached, found, kept, master_size, streamed, streamed_at, without_broken
 from scalesearch.data.glyphs import glyph_source
+from scalesearch.data.image import Framing
 from scalesearch.data.named import NAMED_SETS, named_source
 from scalesearch.data.overlap import THUMBNAIL_PX
 from scalesearch.data.paths import is_pattern, source_at
@@ -62,6 +63,10 @@ class Part:
         """The images as squares of ``size_px``, decoded anew each time that they are asked for."""
         master = streamed(self.source, self.indices, self.master_px, self.folder)
         return master if size_px == self.master_px else streamed_at(master, size_px)
+
+    def framed(self, size_px: int, framing: Framing) -> StreamedImages:
+        """The images as the publisher of weights cuts them, decoded as they are used and not kept."""
+        return streamed(self.source, self.indices, size_px, self.folder, framing)
 
     def thumbnails(self, progress: Progress | None = None) -> ImageArrays:
         """The images in ``THUMBNAIL_PX``, decoded each for itself and kept: made once, it shows that all can be."""
@@ -147,6 +152,11 @@ def open_data(
     """
     source = open_source(data, follow_links)
     return without_broken(source, decoded_folder(), progress) if skip_broken else source
+
+
+def whole(source: Source, largest_px: int) -> Part:
+    """All images of a source, of whatever part."""
+    return Part(source, np.arange(len(source)), master_size(source.native_px, largest_px), decoded_folder())
 
 
 def dataset(

@@ -5,7 +5,8 @@ import io
 import os
 import stat
 import struct
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,7 @@ from scalesearch.data.formats import HEIC_EXTRA, SNIFFED, format_of, formats
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
 
+Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
 _WHITE = (255, 255, 255, 255)
 _SIXTEEN_BIT_MAX = 65535
 _JPEGS = ("JPEG", "MPO")
@@ -119,6 +121,25 @@ def square(image: Image.Image, size_px: int) -> npt.NDArray[np.uint8]:
     """The largest centred square, resized (bicubic, antialiased) to [size_px, size_px, 3] uint8."""
     fitted = ImageOps.fit(image, (size_px, size_px), Image.Resampling.BICUBIC)
     return np.asarray(fitted, dtype=np.uint8)
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How a square is cut as the publisher of weights does: the short side is resized to ``resize_px``, then the square
+    is cut from the centre."""
+
+    resize_px: int
+    interpolation: Interpolation = "bicubic"
+
+
+def framed(image: Image.Image, size_px: int, framing: Framing | None) -> npt.NDArray[np.uint8]:
+    """[size_px, size_px, 3] uint8, by torchvision's functions; without a framing the largest square, as ``square``."""
+    if framing is None:
+        return square(image, size_px)
+    from torchvision.transforms import InterpolationMode, functional
+
+    resized = functional.resize(image, [framing.resize_px], InterpolationMode(framing.interpolation))
+    return np.asarray(functional.center_crop(resized, [size_px]), dtype=np.uint8)
 
 
 def pixel_digest(image: npt.NDArray[np.uint8]) -> str:

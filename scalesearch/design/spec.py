@@ -7,6 +7,7 @@ built from them. ``Shape`` is the few numbers of a spec that scaling changes.
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
@@ -134,6 +135,11 @@ class NetSpec:
     def pooled_width(self) -> int:
         """Channels that are pooled: the head's, or the last stage's where there is none."""
         return self.head.width or self.stages[-1].width
+
+    @property
+    def reduction(self) -> int:
+        """The image's side over that of the last map; odd rests round up."""
+        return self.stem.reduction * math.prod(stage.stride for stage in self.stages)
 
     @property
     def digest(self) -> str:

@@ -26,8 +26,8 @@ from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import PRIVATE, write_bytes
 from scalesearch.nets.face_resnet import FaceResNet
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.sources import WeightSource
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import EpochRecord, History, Watcher
 from scalesearch.training.job import MODEL_FILE, carry_out, claim, continues

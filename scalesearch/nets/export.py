@@ -10,7 +10,8 @@ from typing import Literal
 import safetensors.torch
 import torch
 from torch import Tensor, nn
-from torchvision.models.efficientnet import EfficientNet, MBConvConfig
+from torchvision.models.efficientnet import EfficientNet, FusedMBConvConfig, MBConvConfig
+from torchvision.models.mnasnet import MNASNet
 from torchvision.models.mobilenetv2 import MobileNetV2
 from torchvision.models.mobilenetv3 import InvertedResidualConfig, MobileNetV3
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
@@ -18,61 +19,105 @@ from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 from scalesearch.design.spec import RESNET_BLOCKS, NetSpec, expanded_width
 from scalesearch.errors import UserError
 from scalesearch.files import atomic, with_sorted_metadata
-from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.names import Family, rename, timm_names, to_torchvision
+from scalesearch.nets.modules import MBConvNet, empty_state
+from scalesearch.nets.names import Family, to_torchvision
+from scalesearch.nets.timm_model import timm_call, timm_state
 
 Network = Callable[[Tensor], Tensor]
 Format = Literal["onnx", "torch-export", "torchvision", "timm"]
 SUFFIX = {"onnx": ".onnx", "torch-export": ".pt2", "torchvision": ".safetensors", "timm": ".safetensors"}
+STATE_DICTS = ("torchvision", "timm")
+MNASNET_ALPHAS = (0.5, 0.75, 1.0, 1.3)
 BASE_WIDTH = 64  # of a ResNet's first stage in torchvision
-TOLERANCE = 1e-3  # of the logits' largest value
-CHECKED_BATCHES = (1, 3)
+# of the largest logit: a state dict is run by the same operators of torch, a graph by others
+TOLERANCE: dict[Format, float] = {"onnx": 1e-4, "torch-export": 1e-4, "torchvision": 1e-5, "timm": 1e-5}
 
 
-def export(network: MBConvNet, path: Path, format: Format, metadata: Mapping[str, str]) -> float:
+def export(
+    network: MBConvNet, path: Path, format: Format, metadata: Mapping[str, str], dynamic_size: bool = False
+) -> float:
     """Writes the network, in eval mode on the CPU, for a program that does not know this project.
 
     - "onnx": a graph with any batch size; needs the extra ``export``.
     - "torch-export": a ``torch.export`` program with any batch size.
     - "torchvision", "timm": a state dict under their names, as safetensors or, by suffix, a torch file.
 
-    The file is read back and run on random images, by torchvision's module for "torchvision" and by ours after renaming
-    for "timm" (which need not be installed); it only appears where it gives the network's logits.
+    The file is read back and run on random images: a state dict by torchvision's or timm's own model, which must be
+    there and take every tensor, at three sizes. It only appears where it gives the network's logits.
 
     Args:
         metadata: class names and normalisation, written beside the tensors where the format has a place for them.
+        dynamic_size: whether a graph or program takes images of any height and width; run at three sizes, too.
 
     Returns:
         the largest difference of a logit.
 
     Raises:
-        UserError: another format's names cannot hold these blocks, the extra is missing, or the logits differ.
+        UserError: the other library has no model of these blocks, a package is missing, or the logits differ.
     """
+    if dynamic_size and format in STATE_DICTS:
+        raise UserError("--dynamic-size", f"a state dict, as --format {format} writes it, fits images of any size.")
     network.eval()
     encode, load = WAYS[format]
-    worst = 0.0
-    content = encode(network, path.suffix, metadata)  # in memory: what writes by itself crashes on a full disk
+    content = encode(network, path.suffix, metadata, dynamic_size)  # in memory: not all writers survive a full disk
     with atomic(path) as temporary:
         temporary.write_bytes(content)
         written = load(network.spec, temporary)
-        for batch in CHECKED_BATCHES:
-            images = _images(network.spec, batch)
-            with torch.inference_mode():
-                expected, logits = network(images), written(images)
-            difference = float((logits - expected).abs().max())
-            if not difference <= TOLERANCE * max(1.0, float(expected.abs().max())):
-                problem = f"read back, it gives logits that differ by {difference:.2g} from the network's own."
-                raise UserError(str(path), problem)
-            worst = max(worst, difference)
-    return worst
+        shapes = _shapes(network.spec, dynamic_size or format in STATE_DICTS)
+        return max(_difference(network, written, shape, TOLERANCE[format], path) for shape in shapes)
 
 
-def _images(spec: NetSpec, batch: int) -> Tensor:
+def _shapes(spec: NetSpec, any_size: bool) -> list[tuple[int, int, int]]:
+    """Batch, height and width of the images that a file is run on."""
+    resolution = spec.resolution
+    own = [(1, resolution, resolution), (3, resolution, resolution)]
+    larger, smaller = resolution * 9 // 8 + 1, max(resolution * 7 // 8, spec.reduction + 1)
+    return [*own, (2, larger, larger), (2, smaller, resolution + 1)] if any_size else own
+
+
+@torch.inference_mode()
+def _difference(
+    network: MBConvNet, written: Network, shape: tuple[int, int, int], tolerance: float, path: Path
+) -> float:
+    """The largest of a logit, on images of one shape. Raises UserError where it is too large."""
+    images = _images(network.spec, *shape)
+    expected, logits = network(images), written(images)
+    difference = float((logits - expected).abs().max())
+    if not difference <= tolerance * float(expected.abs().max()):
+        size = f"{shape[1]}×{shape[2]} px"
+        problem = f"read back, it gives logits that differ by {difference:.2g} from the network's own on {size}."
+        raise UserError(str(path), problem)
+    return difference
+
+
+def _images(spec: NetSpec, batch: int, height: int, width: int) -> Tensor:
     generator = torch.Generator().manual_seed(0)
-    return torch.randn(batch, spec.in_channels, spec.resolution, spec.resolution, generator=generator)
+    return torch.randn(batch, spec.in_channels, height, width, generator=generator)
 
 
-def _onnx(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
+def _traced(network: MBConvNet, dynamic_size: bool) -> torch.export.ExportedProgram:
+    """The network's graph with any batch size and, if asked, any height and width above its reduction.
+
+    Raises UserError where no size that it is used at lies above: torch fixes the size of a map of one pixel.
+    """
+    spec, batch = network.spec, torch.export.Dim("batch")
+    if not dynamic_size:
+        return torch.export.export(
+            network, (_images(spec, 2, spec.resolution, spec.resolution),), dynamic_shapes=({0: batch},)
+        )
+    if spec.resolution <= spec.reduction:
+        own, least = spec.resolution, spec.reduction + 1
+        problem = f"at the network's {own} px its last map is one pixel, whose size torch fixes; it needs {least} px."
+        raise UserError("--dynamic-size", problem, do="Leave it out.")
+    height, width = (torch.export.Dim(name, min=spec.reduction + 1) for name in ("height", "width"))
+    traced_px = max(spec.resolution, 2 * spec.reduction + 1)
+    return torch.export.export(
+        network, (_images(spec, 2, traced_px, traced_px + 1),), dynamic_shapes=({0: batch, 2: height, 3: width},),
+        prefer_deferred_runtime_asserts_over_guards=True,
+    )  # fmt: skip
+
+
+def _onnx(network: MBConvNet, suffix: str, metadata: Mapping[str, str], dynamic_size: bool) -> bytes:
     try:
         import onnx
         import onnxruntime  # noqa: F401 (needed to check what was written)
@@ -80,11 +125,8 @@ def _onnx(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes
     except ImportError as error:
         problem = f"it needs onnx, onnxscript and onnxruntime, and there is no package {error.name}."
         raise UserError("--format onnx", problem, do="Run pip install 'scalesearch[export]'.") from None
-    batch = torch.export.Dim("batch")
-    program = torch.onnx.export(
-        network, (_images(network.spec, 2),), input_names=["images"], output_names=["logits"], dynamo=True,
-        dynamic_shapes=({0: batch},), verbose=False,
-    )  # fmt: skip
+    traced = _traced(network, dynamic_size)
+    program = torch.onnx.export(traced, input_names=["images"], output_names=["logits"], dynamo=True, verbose=False)
     assert program is not None
     model = program.model_proto
     for key, value in metadata.items():
@@ -100,38 +142,42 @@ def _load_onnx(spec: NetSpec, path: Path) -> Network:
     return lambda images: torch.from_numpy(session.run(["logits"], {"images": images.numpy()})[0])
 
 
-def _program(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
-    batch = torch.export.Dim("batch")
-    program = torch.export.export(network, (_images(network.spec, 2),), dynamic_shapes=({0: batch},))
+def _program(network: MBConvNet, suffix: str, metadata: Mapping[str, str], dynamic_size: bool) -> bytes:
+    program = _traced(network, dynamic_size)
     content = io.BytesIO()
     torch.export.save(program, content, extra_files={"metadata.json": json.dumps(dict(metadata))})
     return content.getvalue()
 
 
 def _load_program(spec: NetSpec, path: Path) -> Network:
-    return torch.export.load(path).module()
+    return torch.export.load(io.BytesIO(path.read_bytes())).module()
 
 
 def torchvision_family(spec: NetSpec) -> Family:
-    """Whose names a spec's blocks have in torchvision: MobileNetV2's for plain ReLU6 blocks, else EfficientNet's."""
+    """Whose names a spec's blocks have in torchvision: MobileNetV2's for plain ReLU6 blocks, MnasNet's for ReLU, else
+    EfficientNet's."""
     if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
         return "resnet"
     if spec.head.hidden:
         return "mobilenet_v3"
     plain = all(not stage.se_ratio and stage.block == "mbconv" for stage in spec.stages)
+    if plain and spec.activation == "relu":
+        return "mnasnet"
     return "mobilenet_v2" if plain and spec.activation == "relu6" and spec.padding == "symmetric" else "efficientnet"
 
 
-def _torchvision(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
-    state = to_torchvision(network.spec, network.state_dict(), torchvision_family(network.spec))
+def _torchvision(network: MBConvNet, suffix: str, metadata: Mapping[str, str], dynamic_size: bool) -> bytes:
+    family = torchvision_family(network.spec)
+    if family == "mnasnet" and suffix == ".safetensors":
+        problem = "torchvision's MnasNet asks for a version beside the tensors, for which safetensors has no place."
+        raise UserError("--format torchvision", problem, do="Give --out a name that ends in .pth.")
+    state = to_torchvision(network.spec, network.state_dict(), family)
     return _state(state, suffix, metadata)
 
 
-def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str]) -> bytes:
-    state = rename(network.state_dict(), timm_names(network.spec))
-    if network.spec.head.hidden:  # a 1×1 convolution on the pooled image
-        state["conv_head.weight"] = state["conv_head.weight"][:, :, None, None]
-    return _state(state, suffix, metadata)
+def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str], dynamic_size: bool) -> bytes:
+    timm_call(network.spec)  # refused before anything is written
+    return _state(timm_state(network.spec, network.state_dict()), suffix, metadata)
 
 
 def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
@@ -139,7 +185,7 @@ def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
         return with_sorted_metadata(safetensors.torch.save(tensors, dict(metadata)))
     content = io.BytesIO()
-    torch.save(dict(state), content)
+    torch.save(state, content)  # a dict of torch's own may carry a version
     return content.getvalue()
 
 
@@ -172,23 +218,38 @@ def torchvision_module(spec: NetSpec) -> nn.Module:
         raise _not_torchvisions(spec, f"whose stem has kernel {spec.stem.kernel} and stride {spec.stem.stride}")
     if torchvision_family(spec) == "mobilenet_v3":
         return _mobilenet_v3(spec, norm)
+    if torchvision_family(spec) == "mnasnet":
+        return _mnasnet(spec)
     if torchvision_family(spec) == "mobilenet_v2":
         settings = [[stage.expand_ratio, stage.width, stage.depth, stage.stride] for stage in spec.stages]
         mobile: nn.Module = MobileNetV2(
             spec.classes, 1.0, settings, round_nearest=1, dropout=spec.dropout, norm_layer=norm
         )
         return mobile
-    if spec.activation != "silu" or any(s.se_ratio != 0.25 or s.block != "mbconv" for s in spec.stages):
+    squeezes = {"mbconv": 0.25, "fused_mbconv": 0.0}
+    if spec.activation != "silu" or any(stage.se_ratio != squeezes.get(stage.block) for stage in spec.stages):
         raise _not_torchvisions(spec, "whose blocks are not EfficientNet's")
     widths = (spec.stem.width, *spec.widths)
     rows = [
-        MBConvConfig(s.expand_ratio, s.kernel, s.stride, width_in, s.width, s.depth)
+        (MBConvConfig if s.block == "mbconv" else FusedMBConvConfig)(
+            s.expand_ratio, s.kernel, s.stride, width_in, s.width, s.depth
+        )
         for s, width_in in zip(spec.stages, widths, strict=False)
     ]
     peer: nn.Module = EfficientNet(
         rows, spec.dropout, spec.drop_path, spec.classes, norm_layer=norm, last_channel=spec.head.width
     )
     return peer
+
+
+def _mnasnet(spec: NetSpec) -> nn.Module:
+    """torchvision's MnasNet takes nothing but a multiplier of its widths, and counts on batch norm's usual eps."""
+    for alpha in MNASNET_ALPHAS if spec.batch_norm.eps == 1e-5 else ():
+        peer: nn.Module = MNASNet(alpha, spec.classes, spec.dropout)
+        names = to_torchvision(spec, empty_state(spec), "mnasnet")
+        if [t.shape for t in peer.state_dict().values()] == [t.shape for t in names.values()]:
+            return peer
+    raise _not_torchvisions(spec, "which is none of its MnasNets")
 
 
 def _mobilenet_v3(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
@@ -228,12 +289,7 @@ def _not_torchvisions(spec: NetSpec, why: str) -> UserError:
 
 
 def _load_timm(spec: NetSpec, path: Path) -> Network:
-    network = build(spec, seed=1).eval()
-    state = rename(_read_state(path), {foreign: own for own, foreign in timm_names(spec).items()})
-    if spec.head.hidden:
-        state["hidden.0.weight"] = state["hidden.0.weight"].flatten(1)
-    network.load_state_dict(state)
-    return network
+    return timm_call(spec).model(path)
 
 
 def _read_state(path: Path) -> dict[str, Tensor]:
@@ -243,7 +299,8 @@ def _read_state(path: Path) -> dict[str, Tensor]:
     return state
 
 
-Encode = Callable[[MBConvNet, str, Mapping[str, str]], bytes]  # of a network, the file's suffix, metadata
+# of a network, the file's suffix, metadata, and whether height and width are free
+Encode = Callable[[MBConvNet, str, Mapping[str, str], bool], bytes]
 WAYS: dict[Format, tuple[Encode, Callable[[NetSpec, Path], Network]]] = {
     "onnx": (_onnx, _load_onnx),
     "torch-export": (_program, _load_program),

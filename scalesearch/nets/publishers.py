@@ -5,8 +5,10 @@ The table is made, and its networks are held against timm's own logits, by ``ben
 
 import contextlib
 import difflib
+import importlib.util
 import io
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,9 +20,11 @@ from torch import Tensor
 from scalesearch.design.spec import Activation, NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.nets.identify import known_specs
+from scalesearch.nets.weights import INTERPOLATION, RESIZE
 
 TIMM = "timm:"
-USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224}
+USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224,
+         "crop": 0.875, "interpolation": "bicubic"}  # fmt: skip
 NEAR = 3
 
 
@@ -33,7 +37,8 @@ class Published:
         known: the network of ours that it is, or is another shape of.
         activation: None where it is that network's.
         params: numbers that its body learns, without the classifier.
-        resolution: side in pixels that the weights are evaluated at.
+        resolution: side in pixels that the weights are evaluated at, cut from an image whose short side was resized to
+            ``resize_px``.
     """
 
     name: str
@@ -45,7 +50,14 @@ class Published:
     resolution: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    resize_px: int
+    interpolation: str
     licence: str
+
+    @property
+    def pixels(self) -> dict[str, Any]:
+        """How images are prepared, as the metadata of a model file have it."""
+        return {"mean": self.mean, "std": self.std, RESIZE: self.resize_px, INTERPOLATION: self.interpolation}
 
     def told(self, spec: NetSpec) -> NetSpec:
         """The spec with what tensors do not say of it."""
@@ -83,8 +95,14 @@ def published(named: str) -> Published:
     facts = table["networks"][network]
     return Published(
         weights, facts["network"], facts["eps"], facts["padding"], facts["activation"], facts["params"],
-        of["resolution"], tuple(of["mean"]), tuple(of["std"]), of["licence"],
+        of["resolution"], tuple(of["mean"]), tuple(of["std"]), math.floor(of["resolution"] / of["crop"]),
+        of["interpolation"], of["licence"],
     )  # fmt: skip
+
+
+def named_networks() -> list[Published]:
+    """Every network of the table, with its usual weights."""
+    return [published(name) for name in _table()["networks"]]
 
 
 def known_network(one: Published) -> NetSpec:
@@ -94,23 +112,31 @@ def known_network(one: Published) -> NetSpec:
 
 def require_params(one: Published, state: Mapping[str, Tensor], where: str) -> None:
     """Raises UserError where canonical tensors are not as many numbers as the published body learns."""
-    learnt = sum(
+    if (found := body_params(state)) != one.params:
+        problem = f"its body has {found} parameters, and that of timm's {one.name} has {one.params}."
+        raise UserError(where, problem, do="Name the network that the file is of.")
+
+
+def body_params(state: Mapping[str, Tensor]) -> int:
+    """Numbers that a network learns, without its classifier, from canonical tensors."""
+    return sum(
         tensor.numel() for name, tensor in state.items()
         if not name.startswith("classifier.") and not name.endswith(("running_mean", "running_var", "tracked"))
     )  # fmt: skip
-    if learnt != one.params:
-        problem = f"its body has {learnt} parameters, and that of timm's {one.name} has {one.params}."
-        raise UserError(where, problem, do="Name the network that the file is of.")
+
+
+def require_timm(where: str, otherwise: str = "") -> None:
+    """Raises UserError where timm is not installed; ``otherwise`` says what else can be done."""
+    if importlib.util.find_spec("timm") is None:
+        raise UserError(where, "it needs timm, which is not installed.", do=f"Run pip install timm{otherwise}.")
 
 
 def fetched(one: Published) -> dict[str, Tensor]:
     """The weights, by timm, which downloads them. Raises UserError where it is not installed or cannot."""
     named = f"{TIMM}{one.name}"
-    try:
-        import timm
-    except ImportError as error:
-        do = f"Run pip install timm, or bring the file: --weights FILE --source {named}"
-        raise UserError(named, "fetching timm's weights needs timm.", do=do) from error
+    require_timm(named, f", or bring the file: --weights FILE --source {named}")
+    import timm
+
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             state: dict[str, Tensor] = timm.create_model(one.name, pretrained=True).state_dict()

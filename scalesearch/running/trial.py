@@ -14,7 +14,7 @@ from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_p
 from scalesearch.data.dataset import Part
 from scalesearch.errors import UserError
 from scalesearch.nets.measure import fvcore_count, latency
-from scalesearch.nets.weights import Stated, open_weights
+from scalesearch.nets.sources import Stated, open_weights
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measurement, Trial
 from scalesearch.training.checkpoint import epochs_begun

@@ -29,8 +29,8 @@ class Inheritance:
     """What every network of a search inherits from.
 
     Args:
-        name: as ``nets.weights.open_weights`` takes it, so that workers can open it.
-        padding, eps, network: what is stated of the source (``nets.weights.Stated``).
+        name: as ``nets.sources.open_weights`` takes it, so that workers can open it.
+        padding, eps, network: what is stated of the source (``nets.sources.Stated``).
         digest: of its tensors.
     """
 

@@ -17,13 +17,15 @@ from scalesearch.data.batches import (
     training_epochs,
 )
 from scalesearch.data.dataset import Dataset
+from scalesearch.data.source import Source
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import write_json, write_text
 from scalesearch.nets.modules import MBConvNet
+from scalesearch.nets.sources import WeightSource
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, class_names, save_network
+from scalesearch.nets.weights import FORMAT, class_names, save_network
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.statistics import wilson_interval
 from scalesearch.training.distributed import ranks
@@ -178,23 +180,28 @@ def inherited(source: WeightSource, plan: TransferPlan) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def evaluate_model(
-    network: MBConvNet, metadata: dict[str, str], data: Dataset, part: str, device: torch.device
-) -> Evaluation:
-    """Judges a loaded model on a part ("train", "validation", "test") of a data set.
-
-    Raises UserError where the model's classes are not the data's.
-    """
-    known = class_names(metadata)
-    if known != data.classes:
-        theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
-        problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
-        raise UserError("--data", problem, do="Give the data that the model was trained for.")
-    arrays = data.parts[part].at(network.spec.resolution)
+def evaluate_model(network: MBConvNet, metadata: dict[str, str], arrays: Images, device: torch.device) -> Evaluation:
+    """Judges a loaded model on images of its classes."""
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     evaluation = evaluate(network, _whole(arrays, statistics_of(metadata), device))
     require_finite(evaluation.probabilities)
     return evaluation
+
+
+def require_classes(metadata: dict[str, str], source: Source, outputs: int) -> str:
+    """What is assumed of the data's classes: "" for a model of ours, which names them; published weights are taken to
+    have them in the order of their names.
+
+    Raises UserError where the model's classes are not the data's.
+    """
+    known, ours = class_names(metadata), metadata.get("format") == FORMAT
+    if known == source.classes:
+        return ""
+    theirs = f"the {len(source.classes)} classes of {source.name} ({_few(source.classes)})"
+    if ours or len(source.classes) != outputs:
+        problem = f"{theirs} are not the {outputs} of the model" + (f" ({_few(known)})." if known else ".")
+        raise UserError("--data", problem, do="Give the data that the model was trained for.")
+    return f"{theirs} are taken for the model's outputs in this order" + (f" ({_few(known)})" if known else "")
 
 
 def _few(names: tuple[str, ...]) -> str:

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scalesearch.data.batches import PixelStatistics, normalised
-from scalesearch.data.cache import DRAFT_OVERSIZE
+from scalesearch.data.cache import least_px
 from scalesearch.data.formats import shown_endings
-from scalesearch.data.image import read_rgb, square
+from scalesearch.data.image import Framing, framed, read_rgb
 from scalesearch.data.listing import listed, notes, require_readable, root_of, warn
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.errors import UserError
@@ -200,15 +200,20 @@ def image_files(inputs: Sequence[str], follow_links: str | Path | None = None) -
 
 
 def predictions(
-    network: MBConvNet, statistics: PixelStatistics, files: Sequence[str], batch_size: int, device: torch.device
+    network: MBConvNet,
+    statistics: PixelStatistics,
+    files: Sequence[str],
+    batch_size: int,
+    device: torch.device,
+    framing: Framing | None = None,
 ) -> Iterator[tuple[str, npt.NDArray[np.float32] | None, str]]:
     """Of each file in order: its name, probabilities float32 (classes,) or None, and why it could not be read.
 
-    Images are cut, resized and normalised as for training and evaluation."""
+    Images are cut and resized as for training and evaluation, or as ``framing`` says."""
     network.to(device=device, memory_format=torch.channels_last).eval()  # type: ignore[call-overload]
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
-        read = [_read(file, network.spec.resolution) for file in chunk]
+        read = [_read(file, network.spec.resolution, framing) for file in chunk]
         pixels = [item for item in read if not isinstance(item, str)]
         shares = iter(_probabilities(network, statistics, np.stack(pixels), device) if pixels else ())
         for file, item in zip(chunk, read, strict=True):
@@ -216,9 +221,9 @@ def predictions(
             yield file, known, error
 
 
-def _read(file: str, size_px: int) -> npt.NDArray[np.uint8] | str:
+def _read(file: str, size_px: int, framing: Framing | None) -> npt.NDArray[np.uint8] | str:
     try:
-        return square(read_rgb(file, DRAFT_OVERSIZE * size_px), size_px)
+        return framed(read_rgb(file, least_px(size_px, framing)), size_px, framing)
     except UnreadableImageError as error:
         return error.reason
 

@@ -1,12 +1,14 @@
 """What a model file says besides its weights, and the model card beside it."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
-from scalesearch.nets.weights import PIXELS, pixel_numbers
+from scalesearch.data.image import Framing, Interpolation
+from scalesearch.nets.weights import PIXELS, framing_values, pixel_numbers
 from scalesearch.units import show_count, show_interval, show_percent
 
 DATA = "data_argument"  # what was given as --data
@@ -24,6 +26,26 @@ def statistics_of(metadata: Mapping[str, str]) -> PixelStatistics:
         return IMAGENET_STATISTICS
     mean, std = numbers
     return PixelStatistics((mean[0], mean[1], mean[2]), (std[0], std[1], std[2]))
+
+
+def framing_of(
+    metadata: Mapping[str, str], size_px: int, crop_pct: float | None = None, interpolation: Interpolation | None = None
+) -> Framing | None:
+    """How images are cut to ``size_px``: as the publisher of the weights does, but for what is given; None: the largest
+    square.
+
+    Args:
+        crop_pct: share of the short side that is cut from the centre.
+
+    Raises:
+        UserError: damaged metadata.
+    """
+    published = framing_values(metadata)
+    if published is None and crop_pct is None and interpolation is None:
+        return None
+    side, how = published or (size_px, "bicubic")
+    side = side if crop_pct is None else math.floor(size_px / crop_pct)
+    return Framing(side, interpolation or cast(Interpolation, how))
 
 
 SETTINGS = ("strategy", "epochs", "batch_size", "optimizer", "lr", "body_lr_ratio", "label_smoothing", "seed")

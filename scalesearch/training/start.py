@@ -11,8 +11,9 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.reconstruct import images_needed, reconstruct
+from scalesearch.nets.sources import WeightSource
 from scalesearch.nets.transfer_plan import TransferPlan
-from scalesearch.nets.weights import WeightSource, class_names
+from scalesearch.nets.weights import class_names
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.model_file import statistics_of
 

@@ -85,7 +85,7 @@ def test_the_tail_can_be_new_and_classes_balanced(cli: Cli, image_folder: MakeFo
     assert "another training" in refused.err
 
 
-@pytest.mark.parametrize(("space", "place"), [("resnet18", "timm"), ("mobilenet_v3_small", "torch-export")])
+@pytest.mark.parametrize(("space", "place"), [("resnet18", "onnx"), ("mobilenet_v3_small", "torch-export")])
 def test_a_smaller_member_of_another_family_inherits_and_is_exported(
     cli: Cli, image_folder: MakeFolder, space: str, place: str
 ) -> None:

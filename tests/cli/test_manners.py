@@ -112,7 +112,7 @@ def test_quiet_training_shows_no_epochs(cli: Cli, image_folder: MakeFolder) -> N
     assert [line.split()[0] for line in ended.out.splitlines() if not line.startswith("WARNING")] == [
         "Accuracy", "Model:",
     ]  # fmt: skip
-    exported = cli("export", "m/model.safetensors", "--format", "timm", "--json")
+    exported = cli("export", "m/model.safetensors", "--format", "torch-export", "--json")
     values = json.loads(exported.out)
     assert Path(values["file"]).is_file()
     assert values["resolution"] == 16

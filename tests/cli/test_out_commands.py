@@ -5,7 +5,10 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
+import torchvision
 from PIL import Image
+from torchvision.models import ResNet18_Weights
 
 from scalesearch.units import show_percent
 from tests.cli.conftest import Cli
@@ -73,19 +76,58 @@ def test_nothing_to_predict_is_said(cli: Cli, model: Path, arguments: tuple[str,
     assert message in ended.err
 
 
-@pytest.mark.parametrize("format", ["torch-export", "timm"])
-def test_export_writes_a_file_that_was_run(cli: Cli, model: Path, format: str) -> None:
-    ended = cli("export", model, "--format", format)
+def test_export_writes_a_file_that_was_run(cli: Cli, model: Path) -> None:
+    ended = cli("export", model, "--format", "torch-export", "--out", "any_name")
     assert ended.code == 0, ended.err
     assert "run and compared" in ended.out
-    assert any(path.name.startswith(f"model-{format}") for path in Path("m").iterdir())
+    assert Path("any_name").is_file()
 
 
-def test_torchvision_has_no_module_for_this_one(cli: Cli, model: Path) -> None:
-    ended = cli("export", model, "--format", "torchvision", "--out", "x.safetensors")
+@pytest.mark.parametrize(("format", "kind"), [("torchvision", "module"), ("timm", "model")])
+def test_other_libraries_have_nothing_for_this_one(cli: Cli, model: Path, format: str, kind: str) -> None:
+    ended = cli("export", model, "--format", format, "--out", "x.safetensors")
     assert ended.code == 2
-    assert "torchvision has no module for" in ended.err
+    assert f"{format} has no {kind} " in ended.err
     assert not Path("x.safetensors").exists()
+
+
+def test_published_weights_are_used_as_they_are(
+    cli: Cli, image_folder: MakeFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Their outputs are the data's classes in order; images are cut as their publisher does."""
+    images = image_folder(classes=3)
+    peer = torchvision.models.resnet18(num_classes=3).eval()
+    torch.save(peer.state_dict(), "published.pth")
+    told = ("--source", "timm:resnet18.tv_in1k")
+    evaluated = cli("evaluate", "published.pth", "--data", images, "--part", "all", *told, "--json")
+    assert "are taken for the model's outputs in this order" in caplog.text
+    prepare, right, files = ResNet18_Weights.IMAGENET1K_V1.transforms(), 0, sorted(images.rglob("*.png"))
+    predicted = json.loads(cli("predict", "published.pth", images, *told, "--json").out)
+    for file, row in zip(files, predicted, strict=True):
+        with Image.open(file) as image, torch.inference_mode():
+            shares = peer(prepare(image.convert("RGB"))[None]).softmax(1)[0]
+        assert row["probability"] == pytest.approx(float(shares.max()), abs=1e-4)
+        right += int(shares.argmax()) == int(file.parent.name.removeprefix("class"))
+    values = json.loads(evaluated.out)
+    assert (values["images"], values["correct"]) == (len(files), right)
+    whole = json.loads(cli("predict", "published.pth", images, *told, "--crop-pct", 1, "--json").out)
+    assert whole[0]["probability"] != predicted[0]["probability"]
+    assert "run and compared" in cli("export", "published.pth", "--format", "torchvision", *told).out
+    assert Path("published-torchvision.safetensors").is_file()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [({"num_classes": 4}, "are not the 4 of the model"), ({"num_classes": 3, "body": True}, "which names no classes")],
+)
+def test_published_weights_that_cannot_be_evaluated(
+    cli: Cli, image_folder: MakeFolder, weights: dict[str, int], message: str
+) -> None:
+    state = torchvision.models.resnet18(num_classes=weights["num_classes"]).state_dict()
+    torch.save({name: value for name, value in state.items() if "body" not in weights or "fc" not in name}, "w.pth")
+    ended = cli("evaluate", "w.pth", "--data", image_folder(classes=3))
+    assert ended.code == 2
+    assert message in ended.err
 
 
 def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:

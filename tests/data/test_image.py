@@ -1,18 +1,21 @@
 """Every kind of image file becomes upright 8-bit RGB, or one clear error."""
 
 import io
+import math
 import os
 import struct
 import zlib
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from PIL import Image
+from timm.data import create_transform
 from torchvision.transforms import v2
 
 from scalesearch.data.folder import folder_source
-from scalesearch.data.image import deep_bits, read_rgb, short_side, square, to_rgb
+from scalesearch.data.image import Framing, Interpolation, deep_bits, framed, read_rgb, short_side, square, to_rgb
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
 from tests.data.pictures import noise, save
@@ -254,3 +257,21 @@ def test_a_file_is_not_asked_for_more_than_it_has(tmp_path: Path) -> None:
         assert file.read(1 << 60) == b""
         file.seek(1)
         assert file.read() == b"bcdef"
+
+
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+@pytest.mark.parametrize("size", [(256, 256), (300, 201), (91, 200)], ids=str)
+def test_a_publishers_cut_is_timms_pixel_for_pixel(size: tuple[int, int], interpolation: Interpolation) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (*size[::-1], 3), dtype=np.uint8))
+    for crop_pct in (0.875, 0.9, 1.0):
+        peer = create_transform(
+            (3, 64, 64), interpolation=interpolation, crop_pct=crop_pct, mean=(0, 0, 0), std=(1, 1, 1)
+        )
+        wanted = (peer(image) * 255).round().byte().permute(1, 2, 0).numpy()
+        ours = framed(image, 64, Framing(math.floor(64 / crop_pct), interpolation))
+        np.testing.assert_array_equal(ours, wanted)
+
+
+def test_without_a_publisher_the_largest_square_is_cut() -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 70, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(framed(image, 32, None), square(image, 32))

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.checkpoints import weights_in
-from scalesearch.nets.weights import Stated, open_weights, read_weights
+from scalesearch.nets.sources import Stated, open_weights
+from scalesearch.nets.weights import read_weights
 from tests.nets.test_inherit import SMALL, trained
 
 B0 = load_space("efficientnet_b0").baseline

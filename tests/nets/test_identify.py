@@ -20,7 +20,8 @@ from scalesearch.nets.identify import distance, identify
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import build
 from scalesearch.nets.names import lukemelas_names, rename
-from scalesearch.nets.weights import Stated, nearest_published, open_weights, save_network
+from scalesearch.nets.sources import Stated, nearest_published, open_weights
+from scalesearch.nets.weights import save_network
 from tests.nets.test_inherit import SMALL, trained
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))

@@ -12,11 +12,13 @@ from timm.layers import Conv2dSame
 from torch import nn
 from torchvision.transforms import v2
 
+from scalesearch.api.evaluate import evaluate
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import Padding
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.weights import Stated, open_weights, read_state
+from scalesearch.nets.sources import Stated, open_weights
+from scalesearch.nets.weights import read_state
 
 DATA = Path(os.environ.get("SCALESEARCH_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 pytestmark = pytest.mark.skipif(
@@ -83,6 +85,9 @@ def test_mobilenet_v2_on_all_photos() -> None:
     assert sum(same) == pytest.approx(877, abs=5)
     assert sum(symmetric) == pytest.approx(796, abs=8)
     assert same == right_answers(peer_mobilenet_v2(), every=1)
+    asked = {"source": "timm:mobilenetv2_100", "source_padding": "same", "part": "all", "device": "cpu"}
+    weights, photos = DATA / "weights" / "mobilenet_v2_tfslim_in1k.pth", DATA / "imagenet_sample" / "all"
+    assert evaluate(weights, photos, **asked).values["correct"] == sum(same)
 
 
 @pytest.mark.parametrize(

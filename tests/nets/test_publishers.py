@@ -9,13 +9,14 @@ import pytest
 import timm
 import torch
 
-from benchmarks.peers.networks import FAMILIES, body_params, difference, facts_of, preprocessing, randomised
+from benchmarks.peers.networks import FAMILIES, body_params, difference, facts_of, loaded, preprocessing, randomised
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets import publishers
 from scalesearch.nets.identify import Identified
 from scalesearch.nets.publishers import known_network, published
-from scalesearch.nets.weights import PIXELS, Stated, adopted, open_weights
+from scalesearch.nets.sources import Stated, adopted, open_weights
+from scalesearch.nets.weights import PIXELS
 
 B0 = load_space("efficientnet_b0").baseline
 TABLE = publishers._table()
@@ -46,9 +47,9 @@ def test_a_named_file_computes_what_timm_computes(name: str, tmp_path: Path) -> 
     torch.save(peer.state_dict(), tmp_path / "net.pth")
     source = open_weights(str(tmp_path / "net.pth"), B0, Stated(network=f"timm:{name}"))
     found = Identified(source.spec, source.spec, dict(source.state), "timm")
-    assert difference(peer, source.spec, found) <= 1e-6
+    assert difference(peer, loaded(source.spec, found)) <= 1e-6
     bare = open_weights(str(tmp_path / "net.pth"), B0)
-    assert difference(peer, bare.spec, found) > 1e-4
+    assert difference(peer, loaded(bare.spec, found)) > 1e-4
     assert bare.assumed.startswith("tensors named as timm's, ")
     assert (source.stated, bare.stated, source.assumed) == (True, False, "")
 

@@ -14,7 +14,7 @@ from scalesearch import __version__
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.weights import load_network, read_state, save_network
+from scalesearch.nets.weights import PIXELS, framing_values, load_network, read_state, save_network
 from tests.nets.specs import images, randomise, tiny
 
 
@@ -40,6 +40,19 @@ def metadata_of(spec: NetSpec) -> dict[str, str]:
 
 def equal_states(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    "values", [{"resize_px": 0, "interpolation": "bicubic"}, {"resize_px": 256}, {"resize_px": 2.5},
+               {"resize_px": 256, "interpolation": "cubic"}, {"resize_px": 10**9, "interpolation": "bilinear"}],
+)  # fmt: skip
+def test_a_cut_that_cannot_be_is_refused(values: dict[str, object]) -> None:
+    known = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    assert framing_values({PIXELS: json.dumps(known)}) is None
+    whole = known | {"resize_px": 256, "interpolation": "bilinear"}
+    assert framing_values({PIXELS: json.dumps(whole)}) == (256, "bilinear")
+    with pytest.raises(UserError, match="images cannot be resized"):
+        framing_values({PIXELS: json.dumps(known | values)})
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -17,7 +17,8 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.files import locked
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.weights import open_weights, save_network
+from scalesearch.nets.sources import open_weights
+from scalesearch.nets.weights import save_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.optuna_view import open_study

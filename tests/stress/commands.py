@@ -88,7 +88,6 @@ WRITERS: Mapping[str, Writer] = {
     ),
     "export torchvision": Writer(
         ("export", "model.safetensors", "--format", "torchvision", "--out", "x.safetensors"), ("x.safetensors",)),
-    "export timm": Writer(("export", "model.safetensors", "--format", "timm", "--out", "x.pth"), ("x.pth",)),
     "report": Writer(("report", "run", "--out", "report"), ("report",)),
     "comparison": Writer(("report", "run", "run2", "--out", "comparison"), ("comparison",)),
     "evaluate": Writer(("evaluate", "model.safetensors", "--data", "images", "--out", "evaluation"), ("evaluation",)),

@@ -143,7 +143,8 @@ def _model(folder: Path) -> Feed:
 def _weights(folder: Path) -> Feed:
     """As ``--weights`` opens it: whose tensors they are, and a network that inherits."""
     from scalesearch.nets.inherit import inherit
-    from scalesearch.nets.weights import class_names, open_weights
+    from scalesearch.nets.sources import open_weights
+    from scalesearch.nets.weights import class_names
     from scalesearch.training.model_file import statistics_of
     from tests.stress.originals import small_spec
 

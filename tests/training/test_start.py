@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from scalesearch.data.arrays import ImageArrays
 from scalesearch.data.batches import Augment
 from scalesearch.design.scaling import PAPER, scale
-from scalesearch.nets.weights import WeightSource
+from scalesearch.nets.sources import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.recipe import Recipe, augmentation, choose_strategy
 from scalesearch.training.start import from_scratch, from_source, settled
