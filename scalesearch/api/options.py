@@ -224,8 +224,8 @@ CacheSize = Annotated[float | str | None, Option(
     variable="SCALESEARCH_CACHE_SIZE")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
-    "network of torchvision's, or of timm's as timm:NAME, a file, or a folder of files; new ones (scratch) if left "
-    "out.", "Network",
+    "network of torchvision's, or of timm's as timm:NAME, a file, a folder of files or of the Hugging Face Hub; new "
+    "ones (scratch) if left out.", "Network",
     shell="weights")]
 CropPct = Annotated[float | None, Option(
     "Share of an image's short side that is cut from its centre, such as 0.875; as the weights' publisher evaluates, "
@@ -600,11 +600,13 @@ class ExportOptions:
     """Which model is written, and for whom."""
 
     model: ModelFile
-    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm"], Option(
-        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm."
+    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm", "hub"], Option(
+        "What is written: an ONNX graph, a torch.export program, weights under the names of torchvision or timm, or "
+        "the folder that the Hugging Face Hub keeps."
     )] = "onnx"
     _: KW_ONLY
-    out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+    out: Annotated[Path | str | None, Option(
+        "The file to write, or hub's folder; one beside the model if left out.")] = None
     source: SourceNetwork = None
     source_padding: SourcePadding = None
     source_eps: SourceEps = None

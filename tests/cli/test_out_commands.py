@@ -137,3 +137,19 @@ def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
     assert "From scratch." in card
     assert "class0, class1" in card
     assert "scalesearch finetune" in card
+
+
+def test_a_folder_for_the_hub_is_read_back(cli: Cli, model: Path, image_folder: MakeFolder) -> None:
+    ended = cli("export", model, "--format", "hub")
+    assert ended.code == 0, ended.err
+    folder = model.with_name("model-hub")
+    assert f"Written: {folder}" in ended.out
+    assert "scalesearch.load_model(" in ended.out
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: scalesearch\n")
+    assert "## Accuracy" in card  # of the model's own card
+    images = sorted(image_folder("others", classes=1).rglob("*.png"))[:3]
+    rows = [json.loads(cli("predict", one, *images, "--json").out) for one in (model, folder)]
+    assert rows[0] == rows[1]
+    assert cli("export", model, "--format", "hub", "--dynamic-size", "--out", "again").code == 2
+    assert not Path("again").exists()
