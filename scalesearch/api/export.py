@@ -7,6 +7,7 @@ from torch import nn
 
 from scalesearch.api.evaluate import file_of, trained
 from scalesearch.api.options import ExportOptions, path, takes
+from scalesearch.data.image import Framing
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
@@ -16,13 +17,19 @@ from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
 from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
-from scalesearch.training.model_file import statistics_of
+from scalesearch.training.model_file import framing_of, statistics_of
 
 
 @dataclass(frozen=True)
 class ExportResult:
     """A file for other programs: it takes RGB images of ``resolution`` px, 0 to 1, less ``mean`` and over ``std``;
-    its logits differ from the model's by ``largest_difference`` at most. ``code`` loads it, where one line does."""
+    its logits differ from the model's by ``largest_difference`` at most.
+
+    Args:
+        resize_px: short side that an image is resized to before its central square is cut; the whole square if equal to
+            ``resolution``. Both are resized by ``interpolation``.
+        code: loads it, where one line does.
+    """
 
     file: Path
     format: str
@@ -30,6 +37,8 @@ class ExportResult:
     resolution: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_px: int
+    interpolation: str
     code: str = ""
 
 
@@ -49,9 +58,12 @@ def export(asked: ExportOptions) -> ExportResult:
         file = file.with_name(f"{file.name}-{asked.format}{SUFFIX[asked.format]}")
     said = {key: metadata[key] for key in ("classes", PIXELS) if key in metadata}
     difference = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
-    pixels = statistics_of(metadata)
+    pixels, framing = statistics_of(metadata), framing_of(metadata, resolution) or Framing(resolution)
     code = timm_call(network.spec).code(file) if asked.format == "timm" else ""
-    return ExportResult(file, asked.format, difference, resolution, pixels.mean, pixels.std, code)
+    return ExportResult(
+        file, asked.format, difference, resolution, pixels.mean, pixels.std, framing.resize_px, framing.interpolation,
+        code,
+    )  # fmt: skip
 
 
 def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:
