@@ -3,6 +3,7 @@
 import contextlib
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
@@ -71,19 +72,35 @@ def read_mlflow(folder: Path) -> dict[str, dict[str, Any]]:
     return runs
 
 
-def read_wandb(folder: Path) -> dict[str, dict[str, Any]]:
-    """Every offline run below a folder, by the records that ``wandb sync`` would send."""
+def records(file: Path) -> list[Any]:
+    """Of an offline run: its service writes the last of them a moment after the run was finished."""
     from wandb.proto import wandb_internal_pb2
     from wandb.sdk.internal.datastore import DataStore
 
+    for _ in range(300):
+        store, read = DataStore(), []
+        store.open_for_scan(str(file))
+        try:
+            while (content := store.scan_data()) is not None:
+                read.append(wandb_internal_pb2.Record())
+                read[-1].ParseFromString(content)
+        except AssertionError:  # a block that is not whole yet
+            read.clear()
+        finally:
+            store.close()
+        if any(one.WhichOneof("record_type") == "exit" for one in read):
+            return read
+        time.sleep(0.1)
+    raise AssertionError(f"{file} was not finished")
+
+
+def read_wandb(folder: Path) -> dict[str, dict[str, Any]]:
+    """Every offline run below a folder, by the records that ``wandb sync`` would send."""
     runs: dict[str, dict[str, Any]] = {}
     for file in sorted(folder.rglob("run-*.wandb")):
-        store, points = DataStore(), dict[str, list[tuple[int, float]]]()
-        store.open_for_scan(str(file))
+        points: dict[str, list[tuple[int, float]]] = {}
         name, parameters, final = "", {}, {}
-        while (content := store.scan_data()) is not None:
-            record = wandb_internal_pb2.Record()
-            record.ParseFromString(content)
+        for record in records(file):
             match record.WhichOneof("record_type"):
                 case "run":
                     name = record.run.display_name or name
@@ -97,7 +114,6 @@ def read_wandb(folder: Path) -> dict[str, dict[str, Any]]:
                 case "summary":
                     final |= {"/".join(one.nested_key) or one.key: json.loads(one.value_json)
                               for one in record.summary.update}  # fmt: skip
-        store.close()
         images = list(file.parent.rglob("*.png"))
         ends = {key: [(0, value)] for key, value in final.items() if key.startswith(FINAL)}
         shown = name if name not in runs else str(file)

@@ -7,6 +7,7 @@ from torch import nn
 
 from scalesearch.api.evaluate import file_of, trained
 from scalesearch.api.options import ExportOptions, path, takes
+from scalesearch.data.image import Framing
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
@@ -19,14 +20,19 @@ from scalesearch.nets.names import to_torchvision as renamed
 from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
 from scalesearch.training.classifier import CARD_FILE
-from scalesearch.training.model_file import HOLDS, statistics_of
+from scalesearch.training.model_file import HOLDS, framing_of, statistics_of
 
 
 @dataclass(frozen=True)
 class ExportResult:
     """A file, or a folder, for other programs: it takes RGB images of ``resolution`` px, 0 to 1, less ``mean`` and over
-    ``std``; its logits differ from the model's by ``largest_difference`` at most. ``code`` loads it, where one line
-    does."""
+    ``std``; its logits differ from the model's by ``largest_difference`` at most.
+
+    Args:
+        resize_px: short side that an image is resized to before its central square is cut; the whole square if equal to
+            ``resolution``. Both are resized by ``interpolation``.
+        code: loads it, where one line does.
+    """
 
     file: Path
     format: str
@@ -34,6 +40,8 @@ class ExportResult:
     resolution: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_px: int
+    interpolation: str
     code: str = ""
 
 
@@ -52,7 +60,7 @@ def export(asked: ExportOptions) -> ExportResult:
     if out is None:
         file = file.with_name(f"{file.name}-{asked.format}{SUFFIX.get(asked.format, '')}")
     said = {key: metadata[key] for key in ("classes", PIXELS) if key in metadata}
-    pixels = statistics_of(metadata)
+    pixels, framing = statistics_of(metadata), framing_of(metadata, resolution) or Framing(resolution)
     if asked.format == "hub":
         if asked.dynamic_size:
             raise UserError("--dynamic-size", "a folder of the Hub holds a network for images of any size.")
@@ -63,7 +71,9 @@ def export(asked: ExportOptions) -> ExportResult:
     else:
         worst = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
         code = timm_call(network.spec).code(file) if asked.format == "timm" else ""
-    return ExportResult(file, asked.format, worst, resolution, pixels.mean, pixels.std, code)
+    return ExportResult(
+        file, asked.format, worst, resolution, pixels.mean, pixels.std, framing.resize_px, framing.interpolation, code
+    )
 
 
 def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:

@@ -110,9 +110,7 @@ class Forecast:
 def grid(asked: SearchOptions) -> SearchResult:
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
 
-    With several ``jobs`` Python starts processes that import the calling script again: call this under
-    ``if __name__ == "__main__":`` there, as always with processes (a notebook needs no such thing). ``tell`` is told of
-    each training; ``tell=print`` shows progress.
+    ``tell`` is told of each training; ``tell=print`` shows progress. Worker processes do not import the calling script.
 
     Raises:
         UserError: an option that cannot be used, or a folder that holds another search.

@@ -193,7 +193,7 @@ def _hit(
 
 def _is_worker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any("spawn_main" in part for part in process.cmdline())
+        return any("running.processes import work" in part for part in process.cmdline())
     return False
 
 
