@@ -15,7 +15,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import prepare, read_json, together, write_bytes, write_json, write_text
 from scalesearch.nets.export import TOLERANCE, difference, shapes, state_content
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.publishers import TIMM, USUAL, Published, published
+from scalesearch.nets.publishers import TIMM, USUAL, Published, known_network, published
 from scalesearch.nets.timm_model import RGB, TimmCall, timm_call, timm_state
 from scalesearch.nets.weights import (
     PIXELS,
@@ -80,6 +80,7 @@ def read_hub(folder: Path) -> HubNetwork | Path | None:
     try:
         one = _made(published(f"{TIMM}{architecture}"), arguments, file)
         one, said = _prepared(one, pretrained)
+        NetSpec.from_dict(replace(known_network(one), resolution=one.resolution).to_dict(), str(file))  # within bounds
     except (TypeError, ValueError, KeyError, OverflowError, IndexError) as error:
         raise UserError(str(file), f"{WHAT} should be here, but it is damaged ({error!r}).") from None
     labels = config.get("label_names", pretrained.get("label_names"))

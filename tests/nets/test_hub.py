@@ -92,6 +92,8 @@ def test_a_folder_of_another_preprocessing_is_read_as_it_says(tmp_path: Path) ->
      ({"model_args": [1]}, "a table should be here"),
      ({"pretrained_cfg": {"crop_pct": "wide"}}, "damaged"),
      ({"pretrained_cfg": {"input_size": 7}}, "damaged"),
+     ({"pretrained_cfg": {"input_size": [3, 10**9, 10**9]}}, "resolution: 1000000000 is not a whole number"),
+     ({"model_args": {"bn_eps": -1}}, "batch_norm.eps: -1"),
      ({"label_names": ["one"]}, "1 label_names are not those of a network of 3"),
      ({"label_names": ["a", "a", "b"]}, "the name of two classes"),
      ({"label_names": {"0": "a", "2": "b"}}, "class names are damaged")],
