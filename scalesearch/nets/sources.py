@@ -7,7 +7,7 @@ import json
 import os
 import urllib.error
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -117,6 +117,10 @@ def trained_network(named: str, stated: Stated = Stated()) -> tuple[MBConvNet, d
     Raises:
         UserError: as ``open_weights``; weights without a classifier.
     """
+    path = Path(os.path.expanduser(named))
+    several = path.is_dir() and len(list(_weight_files(path))) != 1
+    if not named.strip() or named == NEAREST or several:
+        raise UserError(named or "MODEL", "this is not one network.", do="Name its file, or published weights.")
     source = open_weights(named, next(known_specs()), stated)
     network = build(source.spec, seed=0).eval()
     if missing := misfits(network.state_dict(), source.state):
@@ -219,11 +223,15 @@ def assumed(found: Identified, stated: Stated) -> str:
     )
 
 
+def _weight_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
 def nearest_file(folder: Path, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """Of a folder's files the one whose network is most like ``target``. Raises UserError where none is known."""
     sources: list[WeightSource] = []
     refused: list[str] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
+    for path in sorted(_weight_files(folder)):
         try:
             sources.append(from_file(path, target, stated))
         except UserError as error:

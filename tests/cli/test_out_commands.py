@@ -130,6 +130,13 @@ def test_published_weights_that_cannot_be_evaluated(
     assert message in ended.err
 
 
+@pytest.mark.parametrize("model", ["", "imagenet", "."])
+def test_what_is_not_one_network_is_not_evaluated(cli: Cli, image_folder: MakeFolder, model: str) -> None:
+    ended = cli("evaluate", model, "--data", image_folder())
+    assert ended.code == 2
+    assert "not one network" in ended.err
+
+
 def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
     card = Path("m/model_card.md").read_text()
     metrics = json.loads(Path("m/metrics.json").read_text())
