@@ -205,7 +205,7 @@ def _open(storage: Storage, plan: SearchPlan, phi: float) -> tuple[optuna.Study,
 
 
 def _earlier_name(storage: Storage, plan: SearchPlan, phi: float) -> str:
-    """Of the study that 0.1.0 and earlier wrote, a trial a rung and all figures in one attribute."""
+    """Of the study that earlier commits wrote: a trial a rung, all figures in one attribute."""
     return "scalesearch" + (f"-{plan.digest}" + ("" if phi == 1 else f"-phi{phi:g}") if storage.shared else "")
 
 
