@@ -185,6 +185,9 @@ def evaluate_model(
     Raises UserError where the model's classes are not the data's.
     """
     known = class_names(metadata)
+    if not known:
+        do = "Evaluate the file that finetune wrote; predict gives its outputs by number."
+        raise UserError("model", "it names no classes, so nothing says which of its outputs is which.", do=do)
     if known != data.classes:
         theirs = f"the {len(data.classes)} classes of {data.source.name} ({_few(data.classes)})"
         problem = f"{theirs} are not the {len(known)} of the model ({_few(known)})."
