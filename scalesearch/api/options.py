@@ -361,6 +361,8 @@ class FamilyOptions:
     largest: Annotated[int, Option(
         "φ of the largest member; the smallest has 0.", "Scaling", minimum=0, maximum=20)] = LARGEST
     published: Annotated[bool, Option("Show the members that the space's authors released instead.", "Scaling")] = False
+    out: Annotated[Path | str | None, Option(
+        "Folder for the networks' specs; the family's own if left out.", "Run and output")] = None
 
 
 @dataclass(frozen=True, kw_only=True)

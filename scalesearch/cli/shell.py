@@ -85,8 +85,8 @@ def console() -> Any:
 
 
 def print_json(values: Any) -> None:
-    """One JSON document on standard output."""
-    text = json.dumps(values, indent=2, ensure_ascii=False)
+    """One JSON document on standard output, as ``files.write_json`` writes them: NaN is no JSON."""
+    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
     print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
 
 

@@ -48,6 +48,7 @@ class Agenda(Protocol):
     """What is to be trained, and what becomes of results. Asked again after each result."""
 
     plan: SearchPlan
+    phi: float  # at which the networks are trained
 
     def wanted(self, results: Results) -> Sequence[Trial]:
         """The trainings without a result, most wanted first."""
@@ -108,9 +109,7 @@ def carry_out(
         KeyboardInterrupt: what is done is kept, what was running is run again next time.
     """
     plan = agenda.plan
-    window = Window(
-        ledger.storage, f"scalesearch-{ledger.run}" if ledger.storage.shared else "scalesearch", listener.note
-    )
+    window = Window(ledger.storage, plan, agenda.phi, listener.note)
     trainings = Trainings(folder, agenda, data, listener, window)
     trainings.take(ledger.finished())
     setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
@@ -185,7 +184,7 @@ class Trainings:
             return
         write_rows(self._folder, self.rows, self._agenda.plan.digest)
         self._agenda.conclude(self._folder, self.results, self.rows)
-        self._window.show(self.rows)
+        self._window.show(self.rows, over=not self._wanted)
         self._copied = time.monotonic()
 
     def _checkpoint(self, name: str, seed: int, epochs: int) -> Path:

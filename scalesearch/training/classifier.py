@@ -197,6 +197,9 @@ def require_classes(metadata: dict[str, str], source: Source, outputs: int) -> s
     known, ours = class_names(metadata), metadata.get("format") == FORMAT
     if known == source.classes:
         return ""
+    if ours and not known:
+        do = "Evaluate the file that finetune wrote; predict gives its outputs by number."
+        raise UserError("model", "it names no classes, so nothing says which of its outputs is which.", do=do)
     theirs = f"the {len(source.classes)} classes of {source.name} ({_few(source.classes)})"
     if ours or len(source.classes) != outputs:
         problem = f"{theirs} are not the {outputs} of the model" + (f" ({_few(known)})." if known else ".")
