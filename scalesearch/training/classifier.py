@@ -201,6 +201,9 @@ def require_classes(metadata: dict[str, str], source: Source, outputs: int) -> s
         do = "Evaluate the file that finetune wrote; predict gives its outputs by number."
         raise UserError("model", "it names no classes, so nothing says which of its outputs is which.", do=do)
     theirs = f"the {len(source.classes)} classes of {source.name} ({_few(source.classes)})"
+    if sorted(known) == sorted(source.classes):
+        problem = f"{theirs} are those of the model in another order ({_few(known)})."
+        raise UserError("--data", problem, do="Name the folders so that they sort as the model has them.")
     if ours or len(source.classes) != outputs:
         problem = f"{theirs} are not the {outputs} of the model" + (f" ({_few(known)})." if known else ".")
         raise UserError("--data", problem, do="Give the data that the model was trained for.")
