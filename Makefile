@@ -38,6 +38,7 @@ lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --strict tests/user_script.py
 	$(BIN)/lint-imports
 
 .venv/ready-docs: .venv/ready

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-NUMBER = re.compile(r"[−+-]?\d[\d.,]*(–[\d.,]+)?( ?(%|[kMGTBs]|×))?|–")
+NUMBER = re.compile(r"[−+-]?\d[\d.,]*([–-][\d.,]+)?( ?(%|[kMGTBs]|[×x]))?|[–-]")  # as spelled in ASCII, too
 
 
 @dataclass(frozen=True)

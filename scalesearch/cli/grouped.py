@@ -8,6 +8,8 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from scalesearch.cli.spelling import spelled
+
 OTHER = "Options"
 EVERYWHERE = {"-q": "--quiet", "--quiet": "--quiet", "-v": "--verbose", "--verbose": "--verbose"}
 
@@ -48,6 +50,10 @@ class Command(TyperCommand):
                 error.message += f" Did you mean '{near[0]}'?"
             raise
 
+    def get_help(self, ctx: Any) -> str:
+        """As click makes it, spelled as standard output can hold it: click writes UTF-8 to a stream of ASCII."""
+        return spelled(super().get_help(ctx))
+
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Arguments, then each panel."""
         records: list[tuple[str | None, tuple[str, str]]] = []
@@ -64,6 +70,10 @@ class Command(TyperCommand):
 
 class Group(TyperGroup):
     """A group whose commands are listed by panel."""
+
+    def get_help(self, ctx: Any) -> str:
+        """As of ``Command``."""
+        return spelled(super().get_help(ctx))
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         """Each panel with its commands and the first line of their help."""

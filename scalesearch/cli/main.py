@@ -1,6 +1,5 @@
 """The ``scalesearch`` command: the list of its commands, and how errors end."""
 
-import io
 import os
 import sys
 
@@ -23,6 +22,7 @@ from scalesearch.cli import design, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.cli.interruption import interruptible
+from scalesearch.cli.spelling import spell_streams
 from scalesearch.data.places import lend_home
 from scalesearch.errors import RunInterruptedError, ScaleSearchError, UserError
 
@@ -103,9 +103,7 @@ def main(
 
 def run() -> None:
     """The command line in this process. Exit codes: 0 done, 1 our fault, 2 the input's, 130 interrupted."""
-    for stream in (sys.stdout, sys.stderr):  # a terminal or pipe without Greek letters gets "?" for them
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+    spell_streams()
     lend_home(os.environ)
     try:
         with interruptible():
@@ -123,5 +121,5 @@ def run() -> None:
 
 def _end(message: str, code: int) -> None:
     if os.environ.get("RANK", "0") == "0":  # of several processes that train together the first one speaks
-        typer.echo(message, err=True)
+        print(message, file=sys.stderr)
     sys.exit(code)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from scalesearch.cli.spelling import holds_everything, spelled_table
 from scalesearch.errors import printable
 from scalesearch.units import show_percent, show_seconds
 
@@ -85,8 +86,9 @@ def console() -> Any:
 
 
 def print_json(values: Any) -> None:
-    """One JSON document on standard output, as ``files.write_json`` writes them: NaN is no JSON."""
-    text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False)
+    """One JSON document on standard output, as ``files.write_json`` writes them: NaN is no JSON. Where the encoding lacks
+    letters, they are JSON's escapes."""
+    text = json.dumps(values, indent=2, ensure_ascii=not holds_everything(sys.stdout), allow_nan=False)
     print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
 
 
@@ -96,7 +98,7 @@ def show(table: "Table", result: bool = True) -> None:
 
     if result or not asked_quiet():
         screen = console()
-        table, left_out = fitted(table, screen.width)
+        table, left_out = fitted(spelled_table(table), screen.width)
         screen.print(terminal(table, screen.width))
         if left_out:
             wider = "a wider terminal" if sys.stdout.isatty() else "a larger COLUMNS"

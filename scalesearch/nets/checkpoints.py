@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 from scalesearch.errors import UserError
 
-# What training scripts keep beside the weights: torch's reader builds these and nothing else.
-SAFE_GLOBALS = [
-    argparse.Namespace, np.dtype, np._core.multiarray.scalar,  # type: ignore[attr-defined]
+# What training scripts keep beside the weights: torch's reader builds these and nothing else. A file names the maker of
+# NumPy's scalars as the NumPy that wrote it did, 1 or 2.
+_SCALAR: Any = np.float64(0).__reduce__()[0]
+SAFE_GLOBALS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace, np.dtype, (_SCALAR, "numpy.core.multiarray.scalar"), (_SCALAR, "numpy._core.multiarray.scalar"),
     *(type(np.dtype(name)) for name in ("float16", "float32", "float64", "int32", "int64", "bool")),
 ]  # fmt: skip
 # Names that weights go by, the best first: averaged ones are those that a training script evaluates.

@@ -265,15 +265,6 @@ def test_a_batch_systems_signal_while_estimating_is_one_sentence(image_folder: M
     assert (process.returncode, errors.strip()) == (130, str(RunInterruptedError()))
 
 
-def test_a_stream_without_greek_letters_is_written_to_all_the_same() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "scalesearch", "paper"], capture_output=True, check=False,
-        env={**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(Path(__file__).parents[2])},
-    )  # fmt: skip
-    assert ended.returncode == 0, ended.stderr
-    assert b"?" in ended.stdout
-
-
 def test_libraries_keep_things_beside_ours_where_the_home_cannot_be_written_to(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -1,6 +1,9 @@
 """Weights as training scripts leave them: found, unwrapped, and said which were taken."""
 
 import argparse
+import io
+import re
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -92,6 +95,21 @@ def test_a_backbone_keeps_its_own_prefix(tmp_path: Path) -> None:
     body = {name: tensor for name, tensor in trained(B0).state_dict().items() if name.startswith("features.")}
     torch.save(body, tmp_path / "net.pth")
     assert open_weights(str(tmp_path / "net.pth"), SMALL).spec.name == "efficientnet_b0"
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_scalars_of_either_numpy_are_read(core: str, state: dict[str, Tensor], tmp_path: Path) -> None:
+    """NumPy 2 renamed the module that a pickled scalar names; either NumPy reads both."""
+    written, renamed = io.BytesIO(), tmp_path / "net.pth"
+    torch.save({"state_dict": state, "best": np.float64(0.5)}, written)
+    with zipfile.ZipFile(written) as read, zipfile.ZipFile(renamed, "w") as write:
+        for name in read.namelist():
+            content = read.read(name)
+            if name.endswith("data.pkl"):
+                content = re.sub(rb"numpy\._?core\.", f"numpy.{core}.".encode(), content)
+                assert f"numpy.{core}.multiarray".encode() in content
+            write.writestr(name, content)
+    assert open_weights(str(renamed), SMALL).spec == SMALL
 
 
 def test_whole_networks_are_still_refused(tmp_path: Path) -> None:
