@@ -15,6 +15,7 @@ halving) or with the best trial's (Wilcoxon, threshold), each without the others
 comparisons made, and they end a trial for good; the race (``study.race``) asks which training tells most.
 """
 
+import contextlib
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -42,6 +43,7 @@ NOTE = (
     "half as much and does not compete, and what the race did not train to the end."
 )
 Place = tuple[int, int, int]  # candidate, seed, epochs of a full training: what a trial is of
+NOWHERE = (-2, -1, 0)
 
 
 class Window:
@@ -76,22 +78,37 @@ class Window:
                     return
                 self._write(trials(self._plan, rows, over))
         except Exception as error:  # SQLAlchemy, sqlite3, alembic and Optuna each raise their own kinds here
-            self._opened = None  # another coordinator may have written it anew
+            self._opened = None
             self._note(f"The Optuna study lags behind ({(str(error) or repr(error)).splitlines()[0]}); "
                        "the results are kept.")  # fmt: skip
             self._note = lambda text: None
 
     def _write(self, wanted: Mapping[Place, FrozenTrial]) -> None:
-        study, kept = self._opened = self._opened or _open(self._storage, self._plan, self._phi)
-        shown = _shown(study)
-        stale = [place for place in wanted if place in shown and _stale(shown[place], wanted[place])]
+        """Other coordinators may have heard of more, or of other trainings: nothing that is shown is taken back."""
+        study, kept = self._current()
+        before = study.get_trials()
+        shown = {place: one for one in before if (place := _place(one)) is not None}
+        stale = {place: wanted[place] for place in wanted if place in shown and _further(wanted[place], shown[place])}
         if any(shown[place].state.is_finished() for place in stale):  # Optuna changes none of these
+            for place, one in stale.items():
+                one.datetime_start = shown[place].datetime_start
             optuna.delete_study(study_name=study.study_name, storage=kept)
-            study, kept = self._opened = _open(self._storage, self._plan, self._phi)
-            shown, stale = {}, []
-        for place in stale:
-            _extend(kept, shown[place], wanted[place])
+            study, kept = self._current()
+            study.add_trials([stale.get(_place(one) or NOWHERE, one) for one in before])
+        else:
+            for place, one in stale.items():
+                _extend(kept, shown[place], one)
         study.add_trials([one for place, one in wanted.items() if place not in shown])
+
+    def _current(self) -> tuple[optuna.Study, RDBStorage]:
+        """The study, opened again where it was written anew."""
+        if self._opened is not None:
+            study, kept = self._opened
+            with contextlib.suppress(KeyError):
+                if kept.get_study_id_from_name(study.study_name) == study._study_id:
+                    return self._opened
+        self._opened = _open(self._storage, self._plan, self._phi)
+        return self._opened
 
 
 def study_name(plan: SearchPlan, phi: float = 1.0) -> str:
@@ -151,20 +168,19 @@ def _trial(
     return trial
 
 
-def _stale(shown: FrozenTrial, wanted: FrozenTrial) -> bool:
-    """Whether a trial must change; one that was pruned stays so until it has really gone on."""
-    ended = wanted.state.is_finished() and shown.state != wanted.state
-    return ended or shown.intermediate_values != wanted.intermediate_values
+def _further(wanted: FrozenTrial, shown: FrozenTrial) -> bool:
+    """Whether a trial has gone on since it was shown; one that was pruned stays so until its training really has."""
+    order = (TrialState.RUNNING, TrialState.PRUNED)
+    ranks = [order.index(one.state) if one.state in order else len(order) for one in (wanted, shown)]
+    return ranks[0] > ranks[1] or bool(wanted.intermediate_values.keys() - shown.intermediate_values.keys())
 
 
-def _shown(study: optuna.Study) -> dict[Place, FrozenTrial]:
-    """The trials of a study by what they are of; others may have added some of their own."""
-    attributes = ((one, one.user_attrs) for one in study.get_trials(deepcopy=False))
-    return {
-        (told["candidate"], told["seed"], told["full_epochs"]): one
-        for one, told in attributes
-        if told.keys() >= {"candidate", "seed", "full_epochs"}
-    }
+def _place(trial: FrozenTrial) -> Place | None:
+    """What a trial is of; None for one that somebody else added."""
+    told = trial.user_attrs
+    if not told.keys() >= {"candidate", "seed", "full_epochs"}:
+        return None
+    return told["candidate"], told["seed"], told["full_epochs"]
 
 
 def _extend(kept: RDBStorage, shown: FrozenTrial, wanted: FrozenTrial) -> None:

@@ -88,8 +88,32 @@ def test_what_goes_on_after_it_was_pruned_stays_one_trial(open_storage: OpenStor
     assert [state for _, _, state, _ in shown(open_storage(), plan)] == ["PRUNED", "PRUNED"]
     Window(open_storage(), plan, 1.0, never).show([*rows, line(0, FULL, 0.6)])
     assert shown(open_storage(), plan) == [
-        ("c000", 0, "COMPLETE", {2: 0.2, FULL: 0.6}), ("c001", 0, "RUNNING", {2: 0.3})
+        ("c000", 0, "COMPLETE", {2: 0.2, FULL: 0.6}), ("c001", 0, "PRUNED", {2: 0.3})
     ]  # fmt: skip
+
+
+def test_a_coordinator_that_heard_of_less_takes_nothing_back(open_storage: OpenStorage, plan: SearchPlan) -> None:
+    rung, whole, others = line(0, 2, 0.2), line(0, FULL, 0.6), [line(1, 2, 0.3), line(2, FULL, 0.5)]
+    ahead, behind = (Window(open_storage(), plan, 1.0, never) for _ in range(2))
+    behind.show([rung])
+    study = open_study(open_storage(), plan)
+    study.add_trial(optuna.trial.create_trial(value=0.1, user_attrs={"mine": 1}))
+    ahead.show([rung, whole, *others], over=True)
+    behind.show([rung, *others])
+    expected = [("c000", "COMPLETE"), (None, "COMPLETE"), ("c001", "PRUNED"), ("c002", "COMPLETE")]
+
+    def told() -> list[tuple[str | None, str]]:
+        trials = open_study(open_storage(), plan).trials
+        return [(one.user_attrs.get("name"), one.state.name) for one in trials]
+
+    assert told() == expected
+    began = open_study(open_storage(), plan).trials[2].datetime_start
+    behind.show([rung, *others, line(1, FULL, 0.7)])  # a pruned one went on: written anew, with all that was there
+    expected[2] = ("c001", "COMPLETE")
+    assert told() == expected
+    assert open_study(open_storage(), plan).trials[2].datetime_start == began
+    ahead.show([rung, whole, *others, line(3, FULL, 0.4)])  # which had the study open that is gone
+    assert told() == [*expected, ("c003", "COMPLETE")]
 
 
 def test_parameters_are_the_coefficients_in_the_grid_s_range(open_storage: OpenStorage, plan: SearchPlan) -> None:
