@@ -277,11 +277,14 @@ def read_bytes(path: Path, what: str, most: int = LARGEST_WHOLE) -> bytes:
         raise UserError(str(path), f"{what} cannot be read ({error.strerror or error}).") from None
 
 
-def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -> dict[str, Any]:
+def unpack_arrays(
+    content: bytes, names: Sequence[str], where: str, what: str, optional: Sequence[str] = ()
+) -> dict[str, Any]:  # fmt: skip
     """Arrays of numbers from the bytes of an ``.npz`` file, never unpickled.
 
     Args:
         where: the file that they came from; ``what`` names it in the error.
+        optional: names of those that may be missing.
 
     Raises:
         UserError: damaged, too large once it is unpacked, or without one of ``names``.
@@ -294,7 +297,7 @@ def unpack_arrays(content: bytes, names: Sequence[str], where: str, what: str) -
         if declared > LARGEST_ARRAYS:
             raise ValueError(f"{declared / 1e6:.0f} MB once unpacked")
         with np.load(io.BytesIO(content), allow_pickle=False) as kept:
-            arrays = {name: kept[name] for name in names}
+            arrays = {name: kept[name] for name in (*names, *(one for one in optional if one in kept))}
         if not all(isinstance(array, np.ndarray) for array in arrays.values()):  # an entry that is none is bytes
             raise ValueError("entries that are no arrays")
         return arrays

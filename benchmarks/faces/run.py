@@ -144,7 +144,8 @@ class Features(nn.Module):
         self.network = network
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(self.network.forward_features(images), dim=1)
+        network = self.network
+        return functional.normalize(network.forward_head(network.forward_features(images), pre_logits=True), dim=1)
 
 
 def vectors(network: nn.Module, people: Crowd) -> EmbeddingSet:

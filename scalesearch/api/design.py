@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, macs, path, seconds, takes
 from scalesearch.design.cost import cost
-from scalesearch.design.family import LARGEST, Member, member, member_row, write_spec
+from scalesearch.design.family import LARGEST, Member, Origin, member, member_row, replaced, write_spec
 from scalesearch.design.scaling import (
     PAPER,
     Coefficients,
@@ -38,7 +38,7 @@ USUAL_SPACE = "efficientnet_b0"
 @dataclass(frozen=True)
 class Scaling:
     """A baseline and how to scale it; ``origin`` says in words where that is from, ``folder`` is where specs go,
-    ``data`` what a search was given (None: nothing was searched)."""
+    ``data`` what a search was given (None: nothing was searched), ``searched`` whether it chose how to scale."""
 
     baseline: NetSpec
     coefficients: Coefficients
@@ -46,6 +46,12 @@ class Scaling:
     origin: str
     folder: Path
     data: str | None = None
+    searched: bool = False
+
+    @property
+    def stated(self) -> Origin:
+        """For the files of members."""
+        return Origin(f"{self.coefficients} ({self.rounding} rounding)", self.searched)
 
     def member(self, phi: float) -> Member:
         """The member at a real φ. Raises UserError where it is too large to build."""
@@ -53,32 +59,42 @@ class Scaling:
 
     def family(self, largest: int = LARGEST) -> "Family":
         """φ = 0 to ``largest``. Raises UserError on absurd sizes."""
-        return Family(self.baseline.name, tuple(map(self.member, range(largest + 1))), self.origin, self.folder)
+        members = tuple(map(self.member, range(largest + 1)))
+        return Family(self.baseline.name, members, self.origin, self.folder, self.stated)
 
 
 @dataclass(frozen=True)
 class ScaledMember:
-    """A member with the scaling that it is of; ``file`` is where its spec goes, ``latency`` what was measured."""
+    """A member with the scaling that it is of; ``file`` is where its spec goes, ``named`` whether it was asked to go
+    there, ``latency`` what was measured."""
 
     scaling: Scaling
     member: Member
     file: Path
+    named: bool = False
     latency: "Latency | None" = None
 
-    def write(self) -> None:
-        """Writes the spec, which ``finetune --model`` takes."""
-        write_spec(self.file, self.member.spec)
+    def write(self) -> str:
+        """Writes the spec, which ``finetune --model`` takes; what a search had scaled by before, if that was there.
+
+        Raises UserError where the family's folder, if no file was named, holds another network of that name.
+        """
+        spec, origin, do = self.member.spec, self.scaling.stated, "Name another file with --out, or delete this one."
+        before = "" if self.named else replaced(self.file, spec, origin, do)
+        write_spec(self.file, spec, origin)
+        return before
 
 
 @dataclass(frozen=True)
 class Family:
-    """The members of a family by name: ``family["b3"].spec``; ``origin`` says what they are scaled by, ``name`` of
-    which baseline, ``folder`` is where specs go."""
+    """The members of a family by name: ``family["b3"].spec``; ``origin`` says what they are scaled by, ``stated`` the
+    same for their files, ``name`` of which baseline, ``folder`` is where specs go."""
 
     name: str
     members: tuple[Member, ...]
     origin: str
     folder: Path
+    stated: Origin
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
@@ -103,10 +119,18 @@ class Family:
         """A row a member, as plain values; φ is None for a released one, which is no φ of any formula."""
         return [{**member_row(one), "phi": None if math.isnan(one.phi) else one.phi} for one in self.members]
 
-    def write(self) -> None:
-        """Writes each member's spec, which ``finetune --model`` takes."""
-        for one in self.members:
-            write_spec(self.folder / f"{one.name}.json", one.spec)
+    def write(self) -> str:
+        """Writes each member's spec, which ``finetune --model`` takes; what a search had scaled by before, if those
+        were there.
+
+        Raises UserError, before it writes any, where the folder holds another network of such a name.
+        """
+        do = "Name another folder with --out, or delete this family."
+        files = {self.folder / f"{one.name}.json": one.spec for one in self.members}
+        before = [replaced(file, spec, self.stated, do) for file, spec in files.items()]
+        for file, spec in files.items():
+            write_spec(file, spec, self.stated)
+        return next(filter(None, before), "")
 
     def _repr_html_(self) -> str:
         from scalesearch.reports import tables
@@ -145,8 +169,12 @@ def family(asked: FamilyOptions) -> Family:
         UserError: a network too large to build, or a space without released members.
     """
     if asked.published:
+        if asked.out is not None:
+            do = "Leave it out, and train by name: finetune --model efficientnet_b3."
+            raise UserError("--out", "released members are shown, not written.", do=do)
         return _published(asked.space or USUAL_SPACE)
-    return _scaling(asked).family(asked.largest)
+    whole, out = _scaling(asked).family(asked.largest), path(asked.out)
+    return whole if out is None else replace(whole, folder=out)
 
 
 def member_of(asked: ScaleOptions) -> ScaledMember:
@@ -165,7 +193,7 @@ def member_of(asked: ScaleOptions) -> ScaledMember:
         phi = round(meet(chosen.baseline, chosen.coefficients, target, chosen.rounding).phi, 4)
     assert phi is not None  # one of the three was given
     item = chosen.member(phi)
-    return ScaledMember(chosen, item, out or chosen.folder / f"{item.name}.json", latency)
+    return ScaledMember(chosen, item, out or chosen.folder / f"{item.name}.json", out is not None, latency)
 
 
 def _scaling(asked: ScaleOptions | FamilyOptions) -> Scaling:
@@ -183,7 +211,8 @@ def _published(space: NetSpec | str) -> Family:
     members = tuple(
         Member(one, math.nan, replace(spec, name=one), cost(spec).macs / base) for one, spec in specs.items()
     )
-    return Family(name, members, "released, rounded by hand", Path("family") / name)
+    origin = "released, rounded by hand"
+    return Family(name, members, origin, Path("family") / name, Origin(origin))
 
 
 def choose_scaling(
@@ -224,7 +253,8 @@ def searched_scaling(record: "Record", given: Coefficients | None = None, roundi
     if given:
         origin = f"Coefficients given: {given}; baseline of {folder}"
     coefficients, data = given or chosen.coefficients, record.provenance.data_argument
-    return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data)
+    own = given is None and rounding in (None, chosen.rounding)
+    return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data, own)
 
 
 def _given(alpha: float | None, beta: float | None, gamma: float | None) -> Coefficients | None:

@@ -7,22 +7,32 @@ from torch import nn
 
 from scalesearch.api.evaluate import file_of, trained
 from scalesearch.api.options import ExportOptions, path, takes
+from scalesearch.data.image import Framing
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
+from scalesearch.errors import UserError
 from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
 from scalesearch.nets.export import export as write
+from scalesearch.nets.hub import write_hub
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
 from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
-from scalesearch.training.model_file import statistics_of
+from scalesearch.training.classifier import CARD_FILE
+from scalesearch.training.model_file import HOLDS, framing_of, statistics_of
 
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A file for other programs: it takes RGB images of ``resolution`` px, 0 to 1, less ``mean`` and over ``std``;
-    its logits differ from the model's by ``largest_difference`` at most. ``code`` loads it, where one line does."""
+    """A file, or a folder, for other programs: it takes RGB images of ``resolution`` px, 0 to 1, less ``mean`` and over
+    ``std``; its logits differ from the model's by ``largest_difference`` at most.
+
+    Args:
+        resize_px: short side that an image is resized to before its central square is cut; the whole square if equal to
+            ``resolution``. Both are resized by ``interpolation``.
+        code: loads it, where one line does.
+    """
 
     file: Path
     format: str
@@ -30,6 +40,8 @@ class ExportResult:
     resolution: int
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
+    resize_px: int
+    interpolation: str
     code: str = ""
 
 
@@ -46,12 +58,22 @@ def export(asked: ExportOptions) -> ExportResult:
     out, resolution = path(asked.out), network.spec.resolution
     file = out or (model.with_name(model.stem) if model.is_file() else Path(network.spec.name))
     if out is None:
-        file = file.with_name(f"{file.name}-{asked.format}{SUFFIX[asked.format]}")
+        file = file.with_name(f"{file.name}-{asked.format}{SUFFIX.get(asked.format, '')}")
     said = {key: metadata[key] for key in ("classes", PIXELS) if key in metadata}
-    difference = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
-    pixels = statistics_of(metadata)
-    code = timm_call(network.spec).code(file) if asked.format == "timm" else ""
-    return ExportResult(file, asked.format, difference, resolution, pixels.mean, pixels.std, code)
+    pixels, framing = statistics_of(metadata), framing_of(metadata, resolution) or Framing(resolution)
+    if asked.format == "hub":
+        if asked.dynamic_size:
+            raise UserError("--dynamic-size", "a folder of the Hub holds a network for images of any size.")
+        card = model.with_name(CARD_FILE)
+        text = card.read_text(encoding="utf-8") if model.is_file() and card.is_file() else ""
+        text = text.replace(f" {HOLDS}", "")  # the folder shares it out among its files
+        worst, code = write_hub(network, file, metadata, text)
+    else:
+        worst = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)
+        code = timm_call(network.spec).code(file) if asked.format == "timm" else ""
+    return ExportResult(
+        file, asked.format, worst, resolution, pixels.mean, pixels.std, framing.resize_px, framing.interpolation, code
+    )
 
 
 def build(spec: NetSpec, seed: int | None = None) -> MBConvNet:

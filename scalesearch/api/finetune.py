@@ -10,6 +10,7 @@ import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
 from scalesearch.api.options import FinetuneOptions, inherited, path, room, stated, takes
+from scalesearch.api.tracking import followed
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import Keeping, keep, make_room
@@ -24,6 +25,7 @@ from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.sources import WeightSource, adopted, open_weights
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import class_names, load_network
+from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.study.config import Strategy, TrainConfig, validate
 from scalesearch.table import table, table_html
@@ -51,6 +53,7 @@ class FinetuneJob:
         data: as it was given; ``parts``: its images.
         choice: the strategy with its reason.
         folder: where the model is kept.
+        logs: that it is written into, too.
     """
 
     scaling: Scaling
@@ -63,6 +66,7 @@ class FinetuneJob:
     choice: Choice
     recipe: Recipe
     folder: Path
+    logs: tuple[Destination, ...] = ()
 
     @property
     def steps(self) -> int:
@@ -133,6 +137,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     Raises:
         UserError: an option that cannot be used.
     """
+    logs = destinations(asked.log)
     scaling, spec, source, plan = _start(asked)
     require_weights(asked.strategy, source is not None)
     given = str(asked.data) if asked.data else scaling.data
@@ -154,7 +159,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     validate(config)
     recipe = Recipe(config, augmentation(asked.augment, parts.source.flip), asked.balance, choice.reset_tail)
     folder = path(asked.out) or scaling.folder.parent / "models" / f"{spec.name}-{parts.source.name}"
-    return FinetuneJob(scaling, spec, source, plan, given, parts, keeping, choice, recipe, folder)
+    return FinetuneJob(scaling, spec, source, plan, given, parts, keeping, choice, recipe, folder, logs)
 
 
 def transfer_plan(asked: FinetuneOptions) -> TransferPlan:
@@ -187,7 +192,9 @@ def run(job: FinetuneJob, device: torch.device, watcher: Watcher) -> FinetuneRes
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.problem, do=finding.do)
             watcher.tell(f"WARNING ({finding.check}): {finding}")
-        metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
+        with followed(job, watcher, origin) as (watcher, end):
+            metrics = training.finetune(begun, parts, recipe, folder, device, watcher, origin)
+            end(metrics)
     return FinetuneResult(folder / MODEL_FILE, metrics)
 
 

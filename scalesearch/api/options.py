@@ -224,8 +224,8 @@ CacheSize = Annotated[float | str | None, Option(
     variable="SCALESEARCH_CACHE_SIZE")]
 Weights = Annotated[str | Path | None, Option(
     "Weights to inherit, whatever their width and depth: imagenet (the nearest that torchvision has, downloaded), a "
-    "network of torchvision's, or of timm's as timm:NAME, a file, or a folder of files; new ones (scratch) if left "
-    "out.", "Network",
+    "network of torchvision's, or of timm's as timm:NAME, a file, a folder of files or of the Hugging Face Hub; new "
+    "ones (scratch) if left out.", "Network",
     shell="weights")]
 CropPct = Annotated[float | None, Option(
     "Share of an image's short side that is cut from its centre, such as 0.875; as the weights' publisher evaluates, "
@@ -251,6 +251,9 @@ Ema = Annotated[float, Option(
 TableFile = Annotated[Path | str | None, Option("A .csv or .json file to write; a table is printed if left out.")]
 Run = Annotated[Path | str | None, Option(
     "Folder of the search; the newest under runs/ if left out.", "Run and output", shell="runs")]
+Logs = Annotated[Sequence[str] | str | None, Option(
+    "Write a log that other programs show, too: tensorboard, mlflow or wandb, as KIND:PLACE where it goes elsewhere "
+    "than into the job's own folder; may be given several times.", "Run and output")]
 TIME_BUDGET = "Time that this call may take, such as 30m or 2h; no limit if left out."
 Jobs = Annotated[int | None, Option(
     "Trainings at a time; if left out as many as there are cores, on a GPU at most 8 and as many as half its memory "
@@ -358,6 +361,8 @@ class FamilyOptions:
     largest: Annotated[int, Option(
         "φ of the largest member; the smallest has 0.", "Scaling", minimum=0, maximum=20)] = LARGEST
     published: Annotated[bool, Option("Show the members that the space's authors released instead.", "Scaling")] = False
+    out: Annotated[Path | str | None, Option(
+        "Folder for the networks' specs; the family's own if left out.", "Run and output")] = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -449,6 +454,7 @@ class SearchOptions:
     skip_broken: SkipBroken = False
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
+    log: Logs = None
     tell: Tell | None = None
 
 
@@ -543,6 +549,7 @@ class FinetuneOptions:
     cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
         "Folder for the model; RUN/models/MODEL-DATA if left out.", "Run and output")] = None
+    log: Logs = None
     tell: Tell | None = None
 
 
@@ -595,11 +602,13 @@ class ExportOptions:
     """Which model is written, and for whom."""
 
     model: ModelFile
-    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm"], Option(
-        "What is written: an ONNX graph, a torch.export program, or weights under the names of torchvision or timm."
+    format: Annotated[Literal["onnx", "torch-export", "torchvision", "timm", "hub"], Option(
+        "What is written: an ONNX graph, a torch.export program, weights under the names of torchvision or timm, or "
+        "the folder that the Hugging Face Hub keeps."
     )] = "onnx"
     _: KW_ONLY
-    out: Annotated[Path | str | None, Option("The file to write; one beside the model if left out.")] = None
+    out: Annotated[Path | str | None, Option(
+        "The file to write, or hub's folder; one beside the model if left out.")] = None
     source: SourceNetwork = None
     source_padding: SourcePadding = None
     source_eps: SourceEps = None

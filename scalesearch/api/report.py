@@ -6,7 +6,8 @@ from typing import Any
 
 from scalesearch.api.options import ReportOptions, path, takes
 from scalesearch.errors import UserError
-from scalesearch.reports.published import FormulaMember, ReleasedMember
+from scalesearch.reports.published import FormulaMember, PaperCount, ReleasedMember
+from scalesearch.reports.scaled import ScaledNetwork
 from scalesearch.study.record import newest_run, read_record
 
 
@@ -35,27 +36,34 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
 
 @dataclass(frozen=True)
 class PaperFigures:
-    """The published family beside ours: as ``released``, by the ``formula``, and what differs, in words."""
+    """The published family beside ours, as ``released`` and by the ``formula``, and other networks ``scaled`` by one
+    dimension and by all; ``notes`` and ``reasons`` say what differs in the family and in these."""
 
     released: tuple[ReleasedMember, ...]
     formula: tuple[FormulaMember, ...]
     notes: list[str]
+    scaled: tuple[ScaledNetwork, ...]
+    reasons: list[str]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON, with how far each figure of a released member is from the paper's."""
-        released = [
-            asdict(one) | {
-                name: {**asdict(figure), "difference": figure.difference, "agrees": figure.agrees}
-                for name, figure in (("params", one.params), ("flops", one.flops))
-            }
-            for one in self.released
-        ]  # fmt: skip
-        return {"released": released, "formula": [asdict(one) for one in self.formula], "notes": self.notes}
+        released = [asdict(one) | {"params": _figure(one.params), "flops": _figure(one.flops)} for one in self.released]
+        scaled = [asdict(one) | {"flops": one.flops and _figure(one.flops)} for one in self.scaled]
+        formula = [asdict(one) for one in self.formula]
+        return {
+            "released": released, "formula": formula, "notes": self.notes, "scaled": scaled, "reasons": self.reasons
+        }  # fmt: skip
+
+
+def _figure(one: PaperCount) -> dict[str, Any]:
+    return {**asdict(one), "difference": one.difference, "agrees": one.agrees}
 
 
 def paper() -> PaperFigures:
-    """Rebuilds the published family, B0…B7 as released and φ = 0…7 of the formula, beside the paper's figures."""
+    """Rebuilds the published family, B0…B7 as released and φ = 0…7 of the formula, and the networks that the paper
+    scales by one dimension and by all (tables 3 and 7), beside the paper's figures."""
     from scalesearch.reports.published import derived, explanations, released
+    from scalesearch.reports.scaled import reasons, scaled
 
-    family, formula = released(), derived()
-    return PaperFigures(family, formula, explanations(family, formula))
+    family, formula, others = released(), derived(), scaled()
+    return PaperFigures(family, formula, explanations(family, formula), others, reasons(others))

@@ -24,6 +24,7 @@ from scalesearch.api.options import (
 )
 from scalesearch.api.price import Price, priced
 from scalesearch.api.result import SearchResult, searched
+from scalesearch.api.tracking import SearchLog
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import make_room
@@ -37,6 +38,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
 from scalesearch.nets.sources import adopted, open_weights
+from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
@@ -89,6 +91,7 @@ class SearchJob:
     assumed: str
     time_budget: float | None
     began: float
+    logs: tuple[Destination, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -107,9 +110,7 @@ class Forecast:
 def grid(asked: SearchOptions) -> SearchResult:
     """Searches α, β, γ by racing the grid's networks; called again, it continues where it was.
 
-    With several ``jobs`` Python starts processes that import the calling script again: call this under
-    ``if __name__ == "__main__":`` there, as always with processes (a notebook needs no such thing). ``tell`` is told of
-    each training; ``tell=print`` shows progress.
+    ``tell`` is told of each training; ``tell=print`` shows progress. Worker processes do not import the calling script.
 
     Raises:
         UserError: an option that cannot be used, or a folder that holds another search.
@@ -140,7 +141,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     Raises:
         UserError: an option that cannot be used.
     """
-    began = time.monotonic()
+    began, logs = time.monotonic(), destinations(asked.log)
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
@@ -153,7 +154,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     workers = within_memory(workers, asked.jobs, plan.device, trials)
     trainings = len(trials) * (race.seeds + ORDER_SEEDS * bool(race.order)) + (race.further or 0)
     parts, price = priced(parts, trials, trainings, folder, workers.jobs, room(asked.cache_size))
-    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, budget, began)
+    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, budget, began, logs)
 
 
 def forecast(job: SearchJob) -> Forecast:
@@ -213,8 +214,12 @@ def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) ->
     agenda = RaceAgenda(plan, job.enumeration.candidates, job.race)
     within, told = bounded(job, listener, expected, asked.trials)
     make_room(job.price.keeping)
+    log = SearchLog(job, listener.note)
+    told = replace(told, results=log.heard)
     search(job.folder, agenda, job.parts, facts, job.workers, told, within, asked.storage)
-    return searched(job.folder)
+    result = searched(job.folder)
+    log.end(result)
+    return result
 
 
 def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) -> Workers:

@@ -55,8 +55,7 @@ class VerifyJob:
 def verify(asked: VerifyOptions) -> Verification:
     """Trains the recommended network, others and the controls at another φ: do those that won at φ = 1 win again?
 
-    Called again, it continues; more ``seeds`` add to what is there. With several ``jobs`` call it under
-    ``if __name__ == "__main__":``, as ``grid``. ``tell`` is told of each training.
+    Called again, it continues; more ``seeds`` add to what is there. ``tell`` is told of each training.
 
     Raises:
         UserError: no search there, its images have changed, or an option that cannot be used.

@@ -61,6 +61,7 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
     """
     result = member_of(asked)
     item, timing = result.member, result.latency
+    before = result.write()
     detail(f"Digest {item.spec.digest}, rounding {result.scaling.rounding}")
     if terminal.json:
         timed = {} if timing is None else {
@@ -73,9 +74,8 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
         _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
         if timing is not None:
             say(f"{timing.seconds * 1e3:.3g} ms ({timing})")
-    result.write()
     if not terminal.json:
-        say(f"Written: {result.file}")
+        say(f"Written: {result.file}{_instead(before)}")
         explain(f"Train it: {pasted('scalesearch', 'finetune', '--model', result.file, '--data', 'PATH')}")
 
 
@@ -93,8 +93,7 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
       scalesearch family --published
     """
     result = designs.family(**vars(asked))
-    if not asked.published:
-        result.write()
+    before = "" if asked.published else result.write()
     if terminal.json:
         print_json({"coefficients": result.origin, "members": result.rows()})
         return
@@ -107,10 +106,14 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
         return
     explain(result.origin)
     show(tables.family(result.members, caption=f"Family of {result.name}"))
-    say(f"Written: {result.folder}/b0.json to b{len(result) - 1}.json")
+    say(f"Written: {result.folder}/b0.json to b{len(result) - 1}.json{_instead(before)}")
     searched = asked.space is None and asked.alpha is None and asked.rounding is None
     model = ["b1", *of_run(asked.run)] if searched else [result.folder / "b1.json", "--data", "PATH"]
     explain(f"Next: {pasted('scalesearch', 'finetune', '--model', *model)}")
+
+
+def _instead(before: str) -> str:
+    return f", instead of what this search gave before: {before}" if before else ""
 
 
 def _print_spec(title: str, spec: NetSpec) -> None:

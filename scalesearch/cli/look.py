@@ -34,8 +34,9 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
 def paper(_: NoOptions, terminal: Terminal) -> None:
     """Rebuild the published family, and put the paper's and torchvision's figures beside ours.
 
-    Two families: B0…B7 as released, with multipliers rounded by hand, and φ = 0…7 of the formula. FLOPs are
-    multiply-adds of convolution and linear operators.
+    Two families: B0…B7 as released, with multipliers rounded by hand, and φ = 0…7 of the formula. Then MobileNets,
+    ResNet-50 and B0 scaled by depth, width or resolution alone, and by all three. FLOPs are multiply-adds of
+    convolution and linear operators.
 
     Example: scalesearch paper
     """
@@ -50,6 +51,9 @@ def paper(_: NoOptions, terminal: Terminal) -> None:
     show(tables.formula(figures.formula))
     for note in figures.notes:
         say(f"- {note}")
+    show(tables.scaled_networks(figures.scaled))
+    for reason in figures.reasons:
+        say(f"- {reason}")
 
 
 def doctor(_: NoOptions, terminal: Terminal) -> None:

@@ -86,8 +86,10 @@ def console() -> Any:
 
 
 def print_json(values: Any) -> None:
-    """One JSON document on standard output; where its encoding lacks letters, they are JSON's escapes."""
-    text = json.dumps(values, indent=2, ensure_ascii=not holds_everything(sys.stdout))
+    """One JSON document on standard output, as ``files.write_json`` writes them: NaN is no JSON.
+
+    Letters that the output's encoding lacks are JSON's escapes."""
+    text = json.dumps(values, indent=2, ensure_ascii=not holds_everything(sys.stdout), allow_nan=False)
     print(text.encode("utf-8", "backslashreplace").decode())  # a file's name may hold what no encoding does
 
 

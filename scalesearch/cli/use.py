@@ -230,6 +230,7 @@ def export(asked: ExportOptions, terminal: Terminal) -> None:
     say(f"Written: {result.file} (run and compared: logits differ by {result.largest_difference:.1e} at most)")
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (result.mean, result.std))
     size = f"{result.resolution}×{result.resolution} px" + (" and of other sizes" if asked.dynamic_size else "")
-    explain(f"It takes RGB images of {size}, 0 to 1, normalised by mean {mean} and standard deviation {std}")
+    how = f"short side resized to {result.resize_px} px, {result.interpolation} and antialiased; cropped at the centre"
+    explain(f"It takes RGB images of {size} ({how}), 0 to 1, normalised by mean {mean} and standard deviation {std}")
     if result.code:
         explain(f"Load it with {result.code}")

@@ -3,7 +3,7 @@
 import difflib
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
+from scalesearch.units import show_count
 
 LARGEST = 6
 SPEC_FORMAT = 1
@@ -59,10 +60,37 @@ def member_row(item: Member) -> dict[str, Any]:
     }
 
 
-def write_spec(path: Path, spec: NetSpec) -> Path:
+@dataclass(frozen=True)
+class Origin:
+    """What a member was scaled by, in words, and whether a search chose that; a file of a spec says it."""
+
+    scaled: str
+    searched: bool = False
+
+
+def write_spec(path: Path, spec: NetSpec, origin: Origin | None = None) -> Path:
     """A network's spec as JSON, which ``--model`` takes."""
-    write_json(path, {"format": SPEC_FORMAT, "spec": spec.to_dict()})
+    write_json(path, {"format": SPEC_FORMAT, "spec": spec.to_dict(), **(asdict(origin) if origin else {})})
     return path
+
+
+def replaced(path: Path, spec: NetSpec, origin: Origin, do: str) -> str:
+    """What the network was scaled by that a file holds and ``spec`` would replace; "" where it holds none, or this one.
+
+    A search that goes on replaces what it gave before.
+
+    Raises:
+        UserError: the file holds what a search did not give, or is no spec; ``do`` says what else can be done.
+    """
+    if not path.exists() or (held := read_spec(path)) == spec:
+        return ""
+    values = read_json(path, "a network's spec")
+    other = values["scaled"] if isinstance(values.get("scaled"), str) else "coefficients that it does not state"
+    if not (origin.searched and values.get("searched") is True):
+        sizes = [show_count(cost(one).macs) for one in (held, spec)]
+        problem = f"it holds {held.name} by {other}: {sizes[0]} FLOPs; {spec.name} by {origin.scaled}, {sizes[1]} FLOPs"
+        raise UserError(str(path), f"{problem}, would replace it.", do=do)
+    return other
 
 
 def read_spec(path: Path) -> NetSpec:

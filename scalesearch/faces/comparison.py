@@ -8,7 +8,7 @@ import numpy as np
 from scalesearch.errors import UserError
 from scalesearch.faces.gallery import squared
 from scalesearch.faces.model import Card, EmbeddingSet, FloatArray
-from scalesearch.faces.protocols import all_pairs
+from scalesearch.faces.protocols import all_pairs, limit_at
 
 Verdict = Literal["one person", "two people", "undecided"]
 FAR = 0.001  # share of the pairs of two people that may be taken for one person
@@ -62,8 +62,8 @@ def fitted_limit(strangers: EmbeddingSet, far: float) -> PairLimit:
         problem = f"it takes photos of two people or more, and there are those of {people}."
         raise UserError("--strangers", problem)
     pairs = all_pairs(vectors, labels)
-    two = np.sort(pairs.distances[~pairs.same])
-    limit = float(two[min(len(two) - 1, int(far * len(two) + 1e-9))])
+    two = pairs.distances[~pairs.same]
+    limit = limit_at(two, far)
     one = pairs.distances[pairs.same]
     return PairLimit(
         limit, far, "strangers", len(two), people, int((two < limit).sum()), len(one), int((one < limit).sum())

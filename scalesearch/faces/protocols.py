@@ -33,11 +33,22 @@ CURVE_POINTS = 200
 
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """Pairs of photos: squared ``distances`` float32 (n,); who is on them, ``first`` and ``second`` int64 (n,)."""
+    """Pairs of photos: squared ``distances`` float32 (n,); who is on them, ``first`` and ``second`` int64 (n,).
+
+    Raises UserError for distances that are no finite numbers, or of other numbers of photos.
+    """
 
     distances: FloatArray
     first: IntArray
     second: IntArray
+
+    def __post_init__(self) -> None:
+        shapes = [one.shape for one in (self.distances, self.first, self.second)]
+        if len(shapes[0]) != 1 or len(set(shapes)) > 1:
+            raise UserError("pairs", f"distances and people have the shapes {shapes}, which should be one (n,).")
+        lost = int((~np.isfinite(self.distances)).sum())
+        if lost:
+            raise UserError("pairs", f"{lost} of {counted(len(self.distances), 'distance')} are no finite numbers.")
 
     @property
     def same(self) -> BoolArray:
@@ -59,25 +70,37 @@ def all_pairs(embeddings: FloatArray, labels: IntArray) -> Pairs:
     return Pairs(np.clip(2 - 2 * products, 0, 4), labels[left], labels[right])
 
 
+def both_kinds(pairs: Pairs) -> tuple[FloatArray, FloatArray]:
+    """Distances of the pairs of one person, and of those of two, neither empty. Raises UserError otherwise."""
+    same = pairs.same
+    if not same.any() or same.all():
+        problem = f"it takes both, but {int(same.sum())} pairs are of one person and {int((~same).sum())} of two."
+        raise UserError("verification", problem)
+    return pairs.distances[same], pairs.distances[~same]
+
+
 def rates(pairs: Pairs) -> tuple[Floats, Floats]:
-    """False-accept and true-accept rate (n,) as the threshold passes one pair after the other."""
+    """False-accept and true-accept rate (n,) as the threshold passes one pair after the other.
+
+    Raises UserError without pairs of both kinds, as all of these figures do.
+    """
+    positive, negative = both_kinds(pairs)
     same = pairs.same[np.argsort(pairs.distances, kind="stable")]
-    return np.cumsum(~same) / max(1, int((~same).sum())), np.cumsum(same) / max(1, int(same.sum()))
+    return np.cumsum(~same) / len(negative), np.cumsum(same) / len(positive)
 
 
 def auc(pairs: Pairs) -> float:
     """Probability that a pair of one person lies nearer than a pair of two; ties count half."""
-    negative = np.sort(pairs.distances[~pairs.same])
-    positive = pairs.distances[pairs.same]
+    positive, negative = both_kinds(pairs)
+    negative = np.sort(negative)
     below, upto = (np.searchsorted(negative, positive, side) for side in ("left", "right"))
     return float(1 - ((below + upto) / 2).mean() / len(negative))
 
 
 def tar_at(pairs: Pairs, far: float) -> float:
     """Share of the pairs of one person nearer than the ⌊far·n⌋ + 1-th nearest of the n pairs of two."""
-    negative = np.sort(pairs.distances[~pairs.same])
-    limit = negative[min(len(negative) - 1, int(far * len(negative) + 1e-9))]
-    return float((pairs.distances[pairs.same] < limit).mean())
+    positive, negative = both_kinds(pairs)
+    return float((positive < limit_at(negative, far)).mean())
 
 
 def fold_accuracy(pairs: Pairs, folds: IntArray) -> tuple[float, float]:
@@ -87,7 +110,13 @@ def fold_accuracy(pairs: Pairs, folds: IntArray) -> tuple[float, float]:
 
     Args:
         folds: int64 (n,), the fold of each pair.
+
+    Raises:
+        UserError: fewer than two folds, or not one for each pair.
     """
+    if len(np.unique(folds)) < 2 or folds.shape != pairs.distances.shape:
+        problem = f"{len(pairs.distances)} pairs have {len(folds)} marks of {counted(len(np.unique(folds)), 'fold')}"
+        raise UserError("verification", f"{problem}; it takes one for each pair, of two folds at least.")
     accuracies = []
     for fold in np.unique(folds):
         held = folds == fold
@@ -121,10 +150,15 @@ def tpir(right: BoolArray, distances: FloatArray, limit: float) -> float:
     return float((right & (distances < limit)).mean()) if len(right) else float("nan")
 
 
-def limit_at(stranger_distances: FloatArray, fpir: float) -> float:
-    """The distance below which the share ``fpir`` of these very photos lies, at most."""
+def limit_at(stranger_distances: FloatArray, share: float) -> float:
+    """The distance below which this share of these very distances lies, at most: the ⌊share·n⌋ + 1-th nearest.
+
+    Raises UserError for a share outside 0 to 1, and without distances.
+    """
+    if not (len(stranger_distances) and 0 <= share <= 1):
+        raise UserError("rate", f"{share:g} of {counted(len(stranger_distances), 'distance')} cannot be accepted.")
     ordered = np.sort(stranger_distances)
-    return float(ordered[min(len(ordered) - 1, int(fpir * len(ordered) + 1e-9))])
+    return float(ordered[min(len(ordered) - 1, int(share * len(ordered) + 1e-9))])
 
 
 @dataclass(frozen=True, eq=False)
@@ -306,10 +340,8 @@ def read_pairs(path: Path, files: dict[str, int], option: str = "--pairs") -> tu
 
 def verification(pairs: Pairs, folds: IntArray | None = None, seed: int = 0) -> dict[str, Any]:
     """Accuracy over ten folds, AUC, true-accept rates with intervals, of pairs."""
+    both_kinds(pairs)
     same = pairs.same
-    if not same.any() or same.all():
-        problem = f"it takes both, but {int(same.sum())} pairs are of one person and {int((~same).sum())} of two."
-        raise UserError("verification", problem)
     given = folds is not None and len(np.unique(folds)) > 1 and folds.min() >= 0
     accuracy, error = fold_accuracy(pairs, folds if given and folds is not None else random_folds(same, seed))
     draws = PAIR_DRAWS if len(same) <= MOST_PAIRS else FEW_DRAWS
@@ -327,16 +359,17 @@ def verification(pairs: Pairs, folds: IntArray | None = None, seed: int = 0) -> 
 def roc_curve(pairs: Pairs) -> dict[str, list[float]]:
     """True against false accepts, thinned to 200 points spread over powers of ten."""
     far, tar = rates(pairs)
-    negatives = int((~pairs.same).sum())
+    negatives = len(both_kinds(pairs)[1])
     places = np.unique(np.searchsorted(far, np.geomspace(1 / negatives, 1, CURVE_POINTS)).clip(max=len(far) - 1))
     return {"far": far[places].tolist(), "tar": tar[places].tolist()}
 
 
 def histogram(pairs: Pairs, bins: int = 40) -> dict[str, list[float]]:
     """Share of the pairs of one person and of two in each of ``bins`` bins of squared distance, 0 to 4."""
+    both_kinds(pairs)
     edges = np.linspace(0, max(2.0, float(pairs.distances.max())), bins + 1)
     shares = {}
     for name, chosen in (("same", pairs.same), ("different", ~pairs.same)):
         counts, _ = np.histogram(pairs.distances[chosen], edges)
-        shares[name] = (counts / max(1, counts.sum())).tolist()
+        shares[name] = (counts / counts.sum()).tolist()
     return {"edges": edges.tolist(), **shares}

@@ -63,11 +63,11 @@ def export(
     with atomic(path) as temporary:
         temporary.write_bytes(content)
         written = load(network.spec, temporary)
-        shapes = _shapes(network.spec, dynamic_size or format in STATE_DICTS)
-        return max(_difference(network, written, shape, TOLERANCE[format], path) for shape in shapes)
+        tried = shapes(network.spec, dynamic_size or format in STATE_DICTS)
+        return max(difference(network, written, shape, TOLERANCE[format], path) for shape in tried)
 
 
-def _shapes(spec: NetSpec, any_size: bool) -> list[tuple[int, int, int]]:
+def shapes(spec: NetSpec, any_size: bool) -> list[tuple[int, int, int]]:
     """Batch, height and width of the images that a file is run on."""
     resolution = spec.resolution
     own = [(1, resolution, resolution), (3, resolution, resolution)]
@@ -76,18 +76,18 @@ def _shapes(spec: NetSpec, any_size: bool) -> list[tuple[int, int, int]]:
 
 
 @torch.inference_mode()
-def _difference(
+def difference(
     network: MBConvNet, written: Network, shape: tuple[int, int, int], tolerance: float, path: Path
 ) -> float:
     """The largest of a logit, on images of one shape. Raises UserError where it is too large."""
     images = _images(network.spec, *shape)
     expected, logits = network(images), written(images)
-    difference = float((logits - expected).abs().max())
-    if not difference <= tolerance * float(expected.abs().max()):
+    largest = float((logits - expected).abs().max())
+    if not largest <= tolerance * float(expected.abs().max()):
         size = f"{shape[1]}×{shape[2]} px"
-        problem = f"read back, it gives logits that differ by {difference:.2g} from the network's own on {size}."
+        problem = f"read back, it gives logits that differ by {largest:.2g} from the network's own on {size}."
         raise UserError(str(path), problem)
-    return difference
+    return largest
 
 
 def _images(spec: NetSpec, batch: int, height: int, width: int) -> Tensor:
@@ -172,15 +172,16 @@ def _torchvision(network: MBConvNet, suffix: str, metadata: Mapping[str, str], d
         problem = "torchvision's MnasNet asks for a version beside the tensors, for which safetensors has no place."
         raise UserError("--format torchvision", problem, do="Give --out a name that ends in .pth.")
     state = to_torchvision(network.spec, network.state_dict(), family)
-    return _state(state, suffix, metadata)
+    return state_content(state, suffix, metadata)
 
 
 def _timm(network: MBConvNet, suffix: str, metadata: Mapping[str, str], dynamic_size: bool) -> bytes:
     timm_call(network.spec)  # refused before anything is written
-    return _state(timm_state(network.spec, network.state_dict()), suffix, metadata)
+    return state_content(timm_state(network.spec, network.state_dict()), suffix, metadata)
 
 
-def _state(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
+def state_content(state: Mapping[str, Tensor], suffix: str, metadata: Mapping[str, str]) -> bytes:
+    """The bytes of a file of tensors: safetensors, which alone holds the metadata, or by another suffix torch's."""
     if suffix == ".safetensors":
         tensors = {name: tensor.contiguous() for name, tensor in state.items()}
         return with_sorted_metadata(safetensors.torch.save(tensors, dict(metadata)))

@@ -69,14 +69,19 @@ class FaceResNet(nn.Module):
         self.classifier: nn.Module = nn.Linear(width_in, dimensions, bias=False)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """(N, 3, H, W) → what the last layer reads, (N, 256)."""
+        """(N, 3, H, W) → the map that is pooled, (N, 256, h, w)."""
         features: Tensor = self.features(images)
-        return features.mean((2, 3))
+        return features
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """That map → (N, dimensions), or with ``pre_logits`` what the last layer reads, (N, 256)."""
+        pooled = x.mean((2, 3))
+        outputs: Tensor = pooled if pre_logits else self.classifier(pooled)
+        return outputs
 
     def forward(self, images: Tensor) -> Tensor:
         """(N, 3, H, W) → (N, dimensions)."""
-        outputs: Tensor = self.classifier(self.forward_features(images))
-        return outputs
+        return self.forward_head(self.forward_features(images))
 
 
 def read_dlib(path: Path) -> dict[str, Tensor]:

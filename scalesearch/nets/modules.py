@@ -12,6 +12,7 @@ from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 from scalesearch.design.blocks import LINEAR, BlockLayer, block_layers
 from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, NetSpec, Stage, shortcut_of
+from scalesearch.nets.recompute import recomputed
 
 # In place only where the gradient can be had from the output: SiLU and Hardswish need their input, so in place they
 # would first copy it (a tenth of a training step on a CPU).
@@ -152,35 +153,102 @@ def stages(spec: NetSpec) -> Iterator[nn.Sequential]:
 class MBConvNet(nn.Module):
     """Stem, stages, head, average pooling, hidden layer, classifier; head and hidden layer where the spec has them.
 
-    ``spec`` is the architecture it was built from.
+    ``spec`` is the architecture it was built from. Methods and attributes that timm's networks have, too, mean the
+    same: ``num_classes``, ``num_features`` (channels of ``forward_features``), ``head_hidden_size`` (width of what the
+    classifier reads), ``feature_info``.
     """
 
     def __init__(self, spec: NetSpec) -> None:
         super().__init__()
         self.spec = spec
         pooled, hidden = spec.pooled_width, spec.head.hidden
+        self.num_classes, self.num_features, self.head_hidden_size = spec.classes, pooled, hidden or pooled
+        self.feature_info, self.grad_checkpointing = feature_info(spec), False
         self.features = nn.Sequential(stem(spec), *stages(spec))
         if spec.head.width:
             self.features.append(convolution(spec, spec.widths[-1], spec.head.width))
-        self.avgpool = nn.AdaptiveAvgPool2d(1)
+        self.avgpool: nn.Module = nn.AdaptiveAvgPool2d(1)
+        self.flatten: nn.Module = nn.Flatten()
         self.hidden = nn.Sequential()
         if hidden:
             self.hidden.extend([nn.Linear(pooled, hidden), ACTIVATIONS[spec.activation]()])
-        self.classifier = nn.Sequential(
-            nn.Dropout(spec.dropout, inplace=True), nn.Linear(hidden or pooled, spec.classes)
-        )
+        self.classifier = nn.Sequential(nn.Dropout(spec.dropout), nn.Linear(self.head_hidden_size, spec.classes))
         for module in self.modules():
             initialise(module)
 
     def forward_features(self, images: Tensor) -> Tensor:
-        """Images (N, in_channels, H, W), any H and W → what the classifier reads (N, hidden or pooled width)."""
-        features: Tensor = self.hidden(torch.flatten(self.avgpool(self.features(images)), 1))
-        return features
+        """Images (N, in_channels, H, W), any H and W → the map that is pooled (N, num_features, h, w)."""
+        if torch.jit.is_scripting() or not self.grad_checkpointing:  # type: ignore[attr-defined]
+            features: Tensor = self.features(images)
+            return features
+        return self._recomputed(images)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """What ``forward_features`` gives → logits (N, classes), or with ``pre_logits`` what the classifier reads,
+        (N, head_hidden_size), dropout done."""
+        pooled: Tensor = self.hidden(self.flatten(self.avgpool(x)))
+        result: Tensor = self.classifier[0](pooled) if pre_logits else self.classifier(pooled)
+        return result
 
     def forward(self, images: Tensor) -> Tensor:
         """Images (N, in_channels, H, W), any H and W → logits (N, classes)."""
-        logits: Tensor = self.classifier(self.forward_features(images))
-        return logits
+        return self.forward_head(self.forward_features(images))
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer that makes logits; an identity where ``reset_classifier(0)`` took it away."""
+        layer: nn.Module = self.classifier[-1]
+        return layer
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new classifier, and ``spec`` with its classes.
+
+        Args:
+            num_classes: 0 takes the classifier away, so that the network gives what it would read; ``spec``, which must
+                have a class, then stays, and such a network cannot be saved as a model.
+            global_pool: "avg"; "", with 0 classes and no hidden layer, gives the map unpooled; None keeps what is.
+
+        Raises:
+            ValueError: another pooling, or none before a linear layer.
+        """
+        unpooled = isinstance(self.avgpool, nn.Identity) if global_pool is None else not global_pool
+        if global_pool not in (None, "avg", "") or (unpooled and (num_classes or self.spec.head.hidden)):
+            raise ValueError(f"global_pool {global_pool!r}: it is avg, or with 0 classes and no hidden layer ''")
+        like = next(self.parameters())
+        self.avgpool = nn.Identity() if unpooled else nn.AdaptiveAvgPool2d(1)
+        self.flatten = nn.Identity() if unpooled else nn.Flatten()
+        layer: nn.Module = nn.Identity()
+        if num_classes:
+            self.spec = replace(self.spec, classes=num_classes)
+            layer = nn.Linear(self.head_hidden_size, num_classes, device=like.device, dtype=like.dtype)
+            initialise(layer)
+        self.classifier = nn.Sequential(nn.Dropout(self.spec.dropout), layer).train(self.training)
+        self.num_classes = num_classes
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Whether blocks, stem and head are ``recomputed`` in training, which takes less memory and more time."""
+        self.grad_checkpointing = enable
+
+    @torch.jit.unused
+    def _recomputed(self, images: Tensor) -> Tensor:
+        for part in self.features:
+            blocks: list[nn.Module] = [module for module in part.children() if isinstance(module, Repeated)]
+            for module in blocks or [part]:
+                images = recomputed(module, module.forward, images)
+        return images
+
+
+def feature_info(spec: NetSpec) -> list[dict[str, int | str]]:
+    """Of each size of map, from the largest, the last module that makes it before the head, as timm lists them:
+    ``stage`` (0: the stem), ``num_chs`` (channels), ``reduction`` (the image's side over the map's), ``module``."""
+    rows = {spec.stem.stride: (0, spec.stem.width, "features.0.2" if spec.stem.max_pool else "features.0")}
+    reduction = spec.stem.reduction
+    for number, stage in enumerate(spec.stages, start=1):
+        reduction *= stage.stride
+        rows[reduction] = (number, stage.width, f"features.{number}")
+    return [
+        {"stage": stage, "num_chs": width, "reduction": reduction, "module": module}
+        for reduction, (stage, width, module) in rows.items()
+    ]
 
 
 def initialise(module: nn.Module) -> None:

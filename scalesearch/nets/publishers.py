@@ -23,7 +23,7 @@ from scalesearch.nets.identify import known_specs
 from scalesearch.nets.weights import INTERPOLATION, RESIZE
 
 TIMM = "timm:"
-USUAL = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224,
+USUAL: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "licence": "", "resolution": 224,
          "crop": 0.875, "interpolation": "bicubic"}  # fmt: skip
 NEAR = 3
 

@@ -7,7 +7,7 @@ import json
 import os
 import urllib.error
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
@@ -19,10 +19,12 @@ from torchvision.models import ResNet18_Weights, get_model, get_model_weights, g
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.nets.checkpoints import Weights
+from scalesearch.nets.hub import HubNetwork, read_hub
 from scalesearch.nets.identify import Identified, distance, identify, known_specs, listed, misfits
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.publishers import TIMM, Published, fetched, known_network, published, require_params
 from scalesearch.nets.weights import (
+    CHANNELS,
     FORMAT,
     INTERPOLATION,
     PIXELS,
@@ -88,7 +90,7 @@ def open_weights(named: str, target: NetSpec, stated: Stated = Stated()) -> Weig
     Args:
         named: one of torchvision's enums ("EfficientNet_B0_Weights.IMAGENET1K_V1", or "efficientnet_b0" for its
             default), "imagenet" for the one nearest to ``target``, a network of timm's ("timm:tf_efficientnet_b0"), a
-            file, or a folder of files (the nearest again).
+            file, a folder as the Hugging Face Hub keeps it, or a folder of files (the nearest again).
         stated: of other people's weights; a model of ours says for itself.
 
     Raises:
@@ -115,6 +117,10 @@ def trained_network(named: str, stated: Stated = Stated()) -> tuple[MBConvNet, d
     Raises:
         UserError: as ``open_weights``; weights without a classifier.
     """
+    path = Path(os.path.expanduser(named))
+    several = path.is_dir() and len(list(_weight_files(path))) != 1
+    if not named.strip() or named == NEAREST or several:
+        raise UserError(named or "MODEL", "this is not one network.", do="Name its file, or published weights.")
     source = open_weights(named, next(known_specs()), stated)
     network = build(source.spec, seed=0).eval()
     if missing := misfits(network.state_dict(), source.state):
@@ -148,7 +154,10 @@ def _opened(named: str, target: NetSpec, stated: Stated) -> WeightSource:
         problem = f"{named} is no file, and only of a file it has to be said what network it is of."
         raise UserError(f"--source {stated.network}", problem, do="Leave it out, or name a file with --weights.")
     if path.is_dir():
-        return nearest_file(path, target, stated)
+        hub = read_hub(path)
+        if isinstance(hub, HubNetwork):
+            return from_hub(hub, str(path))
+        return nearest_file(path, target, stated) if hub is None else from_file(hub, target)
     if is_file:
         if stated.network is None or read_metadata(path).get("format") == FORMAT:
             return from_file(path, target, stated)
@@ -159,16 +168,31 @@ def _opened(named: str, target: NetSpec, stated: Stated) -> WeightSource:
     return from_torchvision_enum(nearest_published(target) if named == NEAREST else named)
 
 
-def from_publisher(one: Published, name: str, read: Weights) -> WeightSource:
-    """A published network's weights, with what its publisher says of it.
+def from_publisher(one: Published, name: str, read: Weights, *, reshaped: bool = False) -> WeightSource:
+    """A published network's weights, with what its publisher says of it; ``reshaped``: of another shape.
 
     Raises UserError where the tensors are not that network's.
     """
     found = identify(read.state, name, [known_network(one)])
-    require_params(one, found.state, name)
+    if not reshaped:
+        require_params(one, found.state, name)
     spec = replace(one.told(found.spec), name=one.name.partition(".")[0], resolution=one.resolution)
     metadata = {PIXELS: json.dumps(one.pixels), **(imagenet_names(spec) if one.name.endswith(IN1K) else {})}
     return WeightSource(name, spec, found.state, digest(read.state), metadata, one.licence, read.said, stated=True)
+
+
+def from_hub(hub: HubNetwork, name: str) -> WeightSource:
+    """A network of timm's as a folder of the Hub keeps it. Raises UserError where tensors or names are not its own."""
+    one, read = hub.published, read_weights(hub.weights)
+    source = from_publisher(one, name, read, reshaped=hub.reshaped)
+    metadata = dict(source.metadata) if len(one.mean) == CHANNELS else {}
+    if hub.classes:
+        if len(hub.classes) != source.spec.classes:
+            problem = f"{len(hub.classes)} label_names are not those of a network of {source.spec.classes} classes."
+            raise UserError(f"{name}: config.json", problem)
+        metadata["classes"] = json.dumps(hub.classes)
+    said = "; ".join(text for text in (source.assumed, hub.said) if text)
+    return replace(source, metadata=metadata, assumed=said)
 
 
 def from_file(path: Path, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
@@ -199,11 +223,15 @@ def assumed(found: Identified, stated: Stated) -> str:
     )
 
 
+def _weight_files(folder: Path) -> Iterator[Path]:
+    return (path for path in folder.iterdir() if path.suffix in SUFFIXES)
+
+
 def nearest_file(folder: Path, target: NetSpec, stated: Stated = Stated()) -> WeightSource:
     """Of a folder's files the one whose network is most like ``target``. Raises UserError where none is known."""
     sources: list[WeightSource] = []
     refused: list[str] = []
-    for path in sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES):
+    for path in sorted(_weight_files(folder)):
         try:
             sources.append(from_file(path, target, stated))
         except UserError as error:

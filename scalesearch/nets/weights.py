@@ -27,6 +27,7 @@ FORMAT_VERSION = 1
 LARGEST_FILE = 64 << 30  # bytes: 4 billion parameters, optimizer and average beside them
 INFLATED = 10  # times its size: trained weights hardly shrink, and torch.save does not compress
 SHARED = 16  # times its size: tensors may share what is stored
+LARGEST_VALUE = 1e15  # a flipped bit of the exponent makes a weight of 0.1 one of 1e18 or 1e37
 VARIANCE = "running_var"
 WEIGHTS = ("weight", "bias", "running_mean", VARIANCE)
 PIXELS = "pixel_statistics"  # key of the metadata: how images were normalised
@@ -143,8 +144,8 @@ def framing_values(metadata: Mapping[str, str], where: str | Path = "model file"
 
 
 def unsound(state: Mapping[str, Tensor]) -> str:
-    """What no training leaves in its tensors: values that are not finite, a variance below 0, weights that are no
-    floating-point numbers. The first of it as "NAME: …", "" where there is nothing."""
+    """What no training leaves in its tensors: values that are not finite or beyond 1e15, a variance below 0, weights
+    that are no floating-point numbers. The first of it as "NAME: …", "" where there is nothing."""
     for name, tensor in state.items():
         kind = name.rpartition(".")[2]
         if not tensor.is_floating_point():
@@ -154,6 +155,8 @@ def unsound(state: Mapping[str, Tensor]) -> str:
         values = tensor.float() if tensor.element_size() < 2 else tensor  # few operators know the smallest type
         if bad := int((~torch.isfinite(values)).sum()):
             return f"{name}: {bad} of {tensor.numel()} values are not finite"
+        if values.numel() and (largest := float(values.abs().max())) > LARGEST_VALUE:
+            return f"{name}: a value of {largest:.2g} is no trained weight's"
         if kind == VARIANCE and (values < 0).any():
             return f"{name}: a variance is below 0"
     return ""

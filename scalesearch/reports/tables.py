@@ -11,6 +11,7 @@ from scalesearch.design.family import Member, member_row
 from scalesearch.design.scaling import PAPER
 from scalesearch.reports import words
 from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
+from scalesearch.reports.scaled import ScaledNetwork
 from scalesearch.study.answer import Answer, Standing
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.row import Row
@@ -314,6 +315,29 @@ def formula(members: Sequence[FormulaMember]) -> Table:
     ]  # fmt: skip
     columns = ("φ", "px", "params", "FLOPs", "× φ = 0", "2^φ", "(αβ²γ²)^φ")
     return table(f"φ = 0…7 by the formula ({PAPER})", columns, rows)
+
+
+def scaled_networks(networks: Sequence[ScaledNetwork]) -> Table:
+    """Networks scaled by one dimension and by all, as the paper has them and as we count them."""
+    rows = [
+        (
+            one.network, "–" if one.by == "baseline" else one.by, "/".join(f"{factor:g}" for factor in one.factors),
+            one.resolution or "–", f"{one.top1} %", f"{one.printed}B", *_counted(one),
+        )
+        for one in networks
+    ]  # fmt: skip
+    columns = (
+        "network", "scaled", "depth/width/px", "px", "top-1", "FLOPs: paper", "ours", "ours/paper", "× baseline"
+    )  # fmt: skip
+    caption = "Scaled networks: the paper (arXiv:1905.11946, tables 3 and 7), our count"
+    return table(caption, columns, rows, optional=("px", "depth/width/px"))
+
+
+def _counted(one: ScaledNetwork) -> tuple[str, str, str]:
+    if one.flops is None or one.ratio is None:
+        return "–", "not here", "–"
+    agreement = "rounds" if one.flops.agrees else show_percent(one.flops.difference, sign=True)
+    return f"{one.flops.counted / 1e9:.3f}G", agreement, f"{one.ratio:.2f}"
 
 
 def dropped(triples: Sequence[DroppedTriple]) -> Table:

@@ -159,7 +159,7 @@ class Campaign:
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
         else:
             failed = bool(outcome.measurement.reason)
-            content = b"" if failed else packed(outcome.labels, outcome.predictions, outcome.soft)
+            content = b"" if failed else packed(outcome.labels, outcome.predictions, outcome.soft, outcome.losses)
             self._store(one, claim, outcome.measurement, content)
         del self._running[one.key]
 

@@ -35,18 +35,20 @@ class Listener:
     """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
 
     ``total`` is what the trainings come to if no tolerance is met before; ``note`` is told of workers that die and the
-    like.
+    like, ``results`` of results as they are taken in, first of those that are recorded already.
     """
 
     reading: Callable[[int, int], None]
     finished: Callable[[Row, int, int], None]
     note: Callable[[str], None] = lambda text: None
+    results: Callable[[Sequence[TrialResult]], None] = lambda results: None
 
 
 class Agenda(Protocol):
     """What is to be trained, and what becomes of results. Asked again after each result."""
 
     plan: SearchPlan
+    phi: float  # at which the networks are trained
 
     def wanted(self, results: Results) -> Sequence[Trial]:
         """The trainings without a result, most wanted first."""
@@ -107,9 +109,7 @@ def carry_out(
         KeyboardInterrupt: what is done is kept, what was running is run again next time.
     """
     plan = agenda.plan
-    window = Window(
-        ledger.storage, f"scalesearch-{ledger.run}" if ledger.storage.shared else "scalesearch", listener.note
-    )
+    window = Window(ledger.storage, plan, agenda.phi, listener.note)
     trainings = Trainings(folder, agenda, data, listener, window)
     trainings.take(ledger.finished())
     setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
@@ -139,6 +139,7 @@ class Trainings:
             self.results.add(one.row.key, *(hits(one) or (None,)))
             self.rows.append(one.row)
         self.rows.sort(key=lambda row: row.key)
+        self._listener.results(finished)
 
     def look(self) -> None:
         """Asks what is wanted now; its images are decoded once, before workers ask for them."""
@@ -183,7 +184,7 @@ class Trainings:
             return
         write_rows(self._folder, self.rows, self._agenda.plan.digest)
         self._agenda.conclude(self._folder, self.results, self.rows)
-        self._window.show(self.rows)
+        self._window.show(self.rows, over=not self._wanted)
         self._copied = time.monotonic()
 
     def _checkpoint(self, name: str, seed: int, epochs: int) -> Path:

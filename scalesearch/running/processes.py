@@ -2,17 +2,24 @@
 
 A worker may be killed at any moment without harm to the others: there is no lock or queue that it could take along.
 Everything that might block on a worker (starting it, sending, receiving) is done by a thread of its own.
+
+Workers are plain subprocesses, not multiprocessing's, which import the script that called this again: what that script
+does at its top level is done once. A forked copy of a process that runs threads may hang.
 """
 
 import contextlib
+import json
 import math
-import multiprocessing
 import os
 import queue
+import select
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any, Generic
 
@@ -21,15 +28,18 @@ from scalesearch.running.executor import STALLED_SECONDS, Beat, Death, FailedSta
 
 BEAT_SECONDS = 1.0
 START_SECONDS = 120.0  # at least, for a process to load its libraries on a machine that has much else to do
-SPAWN = multiprocessing.get_context("spawn")  # a forked copy of a process that runs threads may hang
+CODE = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from scalesearch.running.processes import work; work(int(sys.argv[2]))"
+)  # a worker's program, given this process's path and the number of its pipe's end
 
 
 @dataclass(eq=False)
 class _Worker(Generic[Job]):
-    """A process, our end of its pipe, and the job that it has."""
+    """A process (None before it is started), our end of its pipe, and the job that it has."""
 
-    process: Any
     pipe: Connection
+    process: subprocess.Popen[bytes] | None = None
     inbox: "queue.SimpleQueue[Job | None]" = field(default_factory=queue.SimpleQueue)
     job: Job | None = None
     begun: bool = False
@@ -39,7 +49,7 @@ class _Worker(Generic[Job]):
 
 
 class Processes(Generic[Job, Result]):
-    """``workers`` spawned processes. ``run`` and jobs are pickled; ``run`` once for each process.
+    """``workers`` processes. ``run`` and jobs are pickled; ``run`` once for each process.
 
     Args:
         stalled_seconds: without a sign of life, after which a worker that has a job is killed.
@@ -71,18 +81,16 @@ class Processes(Generic[Job, Result]):
     def close(self) -> None:
         for worker in self._workers:
             worker.inbox.put(None)
-            if worker.job is not None and worker.process.pid is not None:  # it has nobody to answer to
+            if worker.job is not None and worker.process is not None:  # it has nobody to answer to
                 worker.process.kill()
         for worker in self._workers:
-            if worker.process.pid is not None:
-                worker.process.join(5)
-                worker.process.kill()
+            if worker.process is not None:
+                _ended(worker.process)
         self._workers = []
 
     def _new(self) -> _Worker[Job]:
-        ours, theirs = SPAWN.Pipe()
-        process = SPAWN.Process(target=_work, args=(theirs, self._run), daemon=True)
-        worker: _Worker[Job] = _Worker(process, ours)
+        ours, theirs = Pipe()
+        worker: _Worker[Job] = _Worker(ours)
         self._workers.append(worker)
         threading.Thread(target=self._serve, args=(worker, theirs), daemon=True).start()
         return worker
@@ -102,7 +110,7 @@ class Processes(Generic[Job, Result]):
         now = time.monotonic()
         for worker in self._workers:
             limit = self._stalled_seconds if worker.begun else max(self._stalled_seconds, START_SECONDS)
-            if worker.job is not None and now - worker.heard > limit and worker.process.pid is not None:
+            if worker.job is not None and now - worker.heard > limit and worker.process is not None:
                 worker.stalled = True
                 worker.process.kill()
 
@@ -111,8 +119,10 @@ class Processes(Generic[Job, Result]):
         # inherited: Ctrl-C is the coordinator's to handle, workers must not see it even while they start
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            worker.process.start()
+            command = [sys.executable, "-c", CODE, json.dumps(sys.path), str(theirs.fileno())]
+            worker.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
             theirs.close()
+            worker.pipe.send(self._run)
             while (job := worker.inbox.get()) is not None:
                 worker.begun = False
                 worker.pipe.send(job)
@@ -120,7 +130,7 @@ class Processes(Generic[Job, Result]):
         except (EOFError, OSError) as error:  # the pipe's other end is gone, or no process could be started
             worker.gone = True
             self._ended.put((worker, Death(self._epitaph(worker, error), worker.begun)))
-        except Exception as error:  # a job that cannot be pickled
+        except Exception as error:  # what cannot be pickled
             worker.gone = True
             self._ended.put((worker, error))
         finally:
@@ -128,17 +138,25 @@ class Processes(Generic[Job, Result]):
             worker.pipe.close()
 
     def _epitaph(self, worker: _Worker[Job], error: Exception) -> str:
-        if worker.process.pid is None:
+        if worker.process is None:
             return f"no worker process could be started ({error})"
+        code = _ended(worker.process)
         if worker.stalled:
             return f"its worker process gave no sign of life for {self._stalled_seconds:g} s and was killed"
-        worker.process.join(5)
-        code = worker.process.exitcode
-        if code is not None and code < 0:
+        if code < 0:
             name = signal.Signals(-code).name
             hint = ", most often because memory ran out" if -code == signal.SIGKILL else ""
             return f"its worker process was ended by {name}{hint}"
         return f"its worker process ended with exit code {code}"
+
+
+def _ended(process: subprocess.Popen[bytes]) -> int:
+    """The exit code of a process that is about to end, or is made to."""
+    try:
+        return process.wait(5)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        return process.wait()
 
 
 def _listen(worker: _Worker[Any]) -> Any:
@@ -151,10 +169,12 @@ def _listen(worker: _Worker[Any]) -> Any:
             return content
 
 
-def _work(pipe: Connection, run: Run[Any, Any]) -> None:
+def work(pipe_number: int) -> None:
     """A worker's life; it ends without a word when there is nobody to answer to."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    pipe = Connection(pipe_number)
+    threading.Thread(target=_end_with_parent, args=(pipe_number,), daemon=True).start()
     with contextlib.suppress(EOFError, ConnectionError):
+        run: Run[Any, Any] = pipe.recv()
         while True:
             job = pipe.recv()
             beat = _beating(pipe)
@@ -177,9 +197,9 @@ def _beating(pipe: Connection) -> Beat:
     return beat
 
 
-def _end_with_parent() -> None:
-    """A killed coordinator takes its workers along."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with_parent(pipe_number: int) -> None:
+    """A killed coordinator takes its workers along: the other end of their pipe is gone."""
+    ended = select.poll()
+    ended.register(pipe_number, 0)  # nothing but that
+    ended.poll()
+    os._exit(1)

@@ -26,6 +26,8 @@ from scalesearch.study.row import Row, TrialResult
 class RaceAgenda:
     """The agenda of a search (``carry_out.Agenda``): its race."""
 
+    phi = 1.0
+
     def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], race: Race) -> None:
         self.plan, self._candidates, self._race = plan, candidates, race
         self._field = field(plan, candidates)

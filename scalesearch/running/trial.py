@@ -20,7 +20,7 @@ from scalesearch.study.plan import Measurement, Trial
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluation import Evaluation, evaluate
-from scalesearch.training.history import Watcher
+from scalesearch.training.history import History, Watcher
 from scalesearch.training.loop import NonFiniteLoss, Task, fit
 from scalesearch.training.memory import TooLittleMemory
 from scalesearch.training.start import Start, start_of
@@ -54,12 +54,13 @@ class Assignment:
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """Measurements, and each validation image's label, prediction (int64) and soft score (float32, see
-    ``evaluation.Evaluation``), all empty for a failed trial."""
+    ``evaluation.Evaluation``), and each epoch's training loss, all empty for a failed trial."""
 
     measurement: Measurement
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     soft: NDArray[np.float32]
+    losses: tuple[float, ...] = ()
 
 
 def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
@@ -73,7 +74,7 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     count = fvcore_count(job.trial.spec)
     nothing, notes = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32)), list[str]()
     try:
-        evaluation, loss, earlier = _train(setting, job, beat, notes.append)
+        evaluation, history, earlier = _train(setting, job, beat, notes.append)
     # torch raises RuntimeError for much of its own
     except (NonFiniteLoss, FloatingPointError, TooLittleMemory, RuntimeError) as error:
         reason = str(error).splitlines()[0]
@@ -85,16 +86,17 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
     full = job.trial.until == job.trial.train.epochs  # who is trained to the end may be recommended
     passes = latency(job.trial.spec, 1, torch.device(setting.device), LATENCY_PASSES) if full else None
     measurement = Measurement(
-        count.macs, count.total, correct, len(labels), loss, seconds, note=notes[-1] if notes else "",
+        count.macs, count.total, correct, len(labels), history[-1].train_loss, seconds, note=notes[-1] if notes else "",
         latency_ms=1e3 * passes.seconds if passes else None,
     )  # fmt: skip
-    return Outcome(measurement, labels, predictions, evaluation.soft)
+    losses = tuple(record.train_loss for record in history)
+    return Outcome(measurement, labels, predictions, evaluation.soft, losses)
 
 
 def _train(
     setting: Setting, job: Assignment, beat: Beat, note: Callable[[str], None]
-) -> tuple[Evaluation, float, float]:
-    """The evaluation, the last epoch's loss, and the seconds of training that an interrupted process had done.
+) -> tuple[Evaluation, History, float]:
+    """The evaluation, the record of each epoch, and the seconds of training that an interrupted process had done.
 
     Raises NonFiniteLoss, and FloatingPointError where the trained network's outputs are not finite.
     """
@@ -117,7 +119,7 @@ def _train(
     evaluation = evaluate(network, _with_beats(batches, beat), precision=config.precision)
     if not np.isfinite(evaluation.soft).all():
         raise FloatingPointError(f"outputs after epoch {len(history)} are not finite; a smaller --lr may help")
-    return evaluation, history[-1].train_loss, max(0.0, earlier)
+    return evaluation, history, max(0.0, earlier)
 
 
 def _with_beats(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:

@@ -413,14 +413,33 @@ def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
     return tuple(sorted(parse_rows(lines, str(path)), key=lambda row: row.key))
 
 
-def packed(labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32) -> bytes:
-    """Label, prediction and soft score of each validation image as an ``.npz``, so that anybody can recompute."""
+def packed(
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32, losses: Sequence[float] = ()
+) -> bytes:  # fmt: skip
+    """Label, prediction and soft score of each validation image as an ``.npz``, so that anybody can recompute, and the
+    training loss of each epoch."""
     content = io.BytesIO()
+    extra: dict[str, Any] = {"losses": np.array(losses, np.float64)} if losses else {}
     np.savez_compressed(
         content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16),
-        soft=soft.astype(np.float16),
+        soft=soft.astype(np.float16), **extra,
     )  # fmt: skip
     return content.getvalue()
+
+
+def losses(result: TrialResult, where: str = "the ledger") -> tuple[float, ...]:
+    """The training loss of each epoch; none of a failed training, or one of an earlier version.
+
+    Raises UserError, naming ``where`` they are from, for what cannot be those.
+    """
+    if result.row.status == "failed":
+        return ()
+    kept = unpack_arrays(result.predictions, (), where, "the predictions of a training", ("losses",)).get("losses")
+    if kept is None:
+        return ()
+    if kept.shape != (result.row.epochs,) or kept.dtype.kind != "f" or not np.isfinite(kept).all():
+        raise UserError(where, f"losses should be {result.row.epochs} numbers, one for each epoch.", do=MEND)
+    return tuple(kept.tolist())
 
 
 def hits(result: TrialResult, where: str = "the ledger") -> tuple[Bools, Floats32] | None:
@@ -430,11 +449,11 @@ def hits(result: TrialResult, where: str = "the ledger") -> tuple[Bools, Floats3
     """
     if result.row.status == "failed":
         return None
-    labels, predictions, soft = _unpacked(result, where)
+    labels, predictions, soft = unpacked(result, where)
     return np.asarray(labels == predictions), soft
 
 
-def _unpacked(result: TrialResult, where: str) -> tuple[Ints, Ints, Floats32]:
+def unpacked(result: TrialResult, where: str = "the ledger") -> tuple[Ints, Ints, Floats32]:
     """Label, prediction and soft score of each image. Raises UserError for what cannot be those."""
     what = "the predictions of a training"
     arrays = unpack_arrays(result.predictions, ("labels", "predictions", "soft"), where, what)
@@ -469,7 +488,7 @@ def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results
             continue
         path = _predictions_file(folder, row)
         require_regular(path, "the predictions of a training")
-        of, predictions, soft = _unpacked(TrialResult(row, path.read_bytes()), str(path))
+        of, predictions, soft = unpacked(TrialResult(row, path.read_bytes()), str(path))
         labels = of if labels is None else labels
         if not np.array_equal(of, labels):
             raise UserError(f"{path}: labels", "they are not those of the other trainings.", do=MEND)

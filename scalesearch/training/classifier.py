@@ -132,6 +132,7 @@ def finetune(
 
     def finish(_: History, last: EpochRecord, folder: Path) -> dict[str, Any]:
         test = evaluate(network, _whole(data.test.at(spec.resolution), statistics, device), precision=config.precision)
+        watcher.judged(test)
         metadata = metadata_of(statistics, str(provenance.get("data_argument", "")))
         save_network(folder / MODEL_FILE, network, metadata, data.classes)
         values = {
@@ -196,7 +197,13 @@ def require_classes(metadata: dict[str, str], source: Source, outputs: int) -> s
     known, ours = class_names(metadata), metadata.get("format") == FORMAT
     if known == source.classes:
         return ""
+    if ours and not known:
+        do = "Evaluate the file that finetune wrote; predict gives its outputs by number."
+        raise UserError("model", "it names no classes, so nothing says which of its outputs is which.", do=do)
     theirs = f"the {len(source.classes)} classes of {source.name} ({_few(source.classes)})"
+    if sorted(known) == sorted(source.classes):
+        problem = f"{theirs} are those of the model in another order ({_few(known)})."
+        raise UserError("--data", problem, do="Name the folders so that they sort as the model has them.")
     if ours or len(source.classes) != outputs:
         problem = f"{theirs} are not the {outputs} of the model" + (f" ({_few(known)})." if known else ".")
         raise UserError("--data", problem, do="Give the data that the model was trained for.")

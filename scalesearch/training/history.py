@@ -3,7 +3,10 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from scalesearch.training.evaluation import Evaluation
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Watcher:
         epoch: each new record, once the checkpoint, if due, is written.
         note: a line about what changed on the way, such as that memory ran out and a step's images now go through in
             more parts; where it is None, that is an error.
+        past: the records that a checkpoint holds, before the first new one.
+        judged: what the trained network says about the test images.
     """
 
     reading: Callable[[int, int], None] = nothing
@@ -66,6 +71,8 @@ class Watcher:
     step: Callable[[int, int], None] = nothing
     epoch: Callable[[EpochRecord], None] = nothing
     note: Callable[[str], None] | None = None
+    past: Callable[[History], None] = nothing
+    judged: Callable[["Evaluation"], None] = nothing
 
     def tell(self, text: str) -> None:
         """A line for whom it may concern."""

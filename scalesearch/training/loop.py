@@ -97,6 +97,7 @@ def fit(
     parts = Parts(config.accumulate, most, watcher.note)
     run = RecordedGradients(training) if recordable(training, task.loss) else gradients
     keeper = Keeper(checkpoint, training, task.steps)
+    watcher.past(keeper.state.history)
     last = min(until or config.epochs, config.epochs)
     with (
         torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),

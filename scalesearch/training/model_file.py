@@ -48,6 +48,7 @@ def framing_of(
     return Framing(side, interpolation or cast(Interpolation, how))
 
 
+HOLDS = "`model.safetensors` holds weights, architecture, class names and normalisation."
 SETTINGS = ("strategy", "epochs", "batch_size", "optimizer", "lr", "body_lr_ratio", "label_smoothing", "seed")
 
 
@@ -69,7 +70,7 @@ def model_card(metrics: Mapping[str, Any]) -> str:
         f"test images of {metrics['data']}, which no choice was made on.",
         "## Network",
         f"{show_count(metrics['macs'])} multiply-adds and {show_count(metrics['params'])} parameters at "
-        f"{metrics['resolution']} px. `model.safetensors` holds weights, architecture, class names and normalisation.",
+        f"{metrics['resolution']} px. {HOLDS}",
         "## Start",
         _start(metrics),
         "## Training",

@@ -6,6 +6,7 @@ import pytest
 from scalesearch.design.cost import part_table
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
+from scalesearch.files import write_json
 from scalesearch.units import parse_flops, show_count, show_seconds
 from tests.cli.conftest import Cli
 
@@ -139,3 +140,54 @@ def test_a_spec_that_could_not_be_read_back_is_not_written(cli: Cli) -> None:
     assert ended.code == 2
     assert "b1.toml does not end in .json" in ended.err
     assert not Path("b1.toml").exists()
+
+
+def test_other_coefficients_do_not_replace_a_member(cli: Cli) -> None:
+    first = ("scale", "--space", "resnet50", "--phi", 1)
+    others = ("--alpha", 1.4, "--beta", 1.1, "--gamma", 1.1)
+    file = Path("family/resnet50/b1.json")
+    assert cli(*first).code == 0
+    kept = file.read_bytes()
+    assert cli(*first).code == 0  # the same again
+    ended = cli(*first, *others)
+    assert ended.code == 2
+    assert ended.out == ""
+    assert (
+        f"{file}: it holds b1 by α 1.2, β 1.1, γ 1.15 (budget rounding): 7.85G FLOPs; b1 by α 1.4, β 1.1, γ 1.1 "
+        "(budget rounding), 8.36G FLOPs, would replace it. Name another file with --out, or delete this one."
+    ) in ended.err
+    assert cli(*first, "--rounding", "efficientnet").code == 2
+    assert file.read_bytes() == kept
+    assert cli(*first, *others, "--out", "other.json").code == 0
+    assert cli(*first, "--out", "other.json").code == 0  # the very file that was named, as with every command
+    assert Path("other.json").read_bytes() == kept
+
+
+def test_a_family_is_written_whole_or_not_at_all(cli: Cli) -> None:
+    """b0 is the same whatever the coefficients; b1 would be another."""
+    assert cli("family", "--space", "resnet50", "--largest", 2).code == 0
+    folder = Path("family/resnet50")
+    kept = {path.name: path.read_bytes() for path in folder.iterdir()}
+    others = ("family", "--space", "resnet50", "--alpha", 1.4, "--beta", 1.1, "--gamma", 1.1)
+    ended = cli(*others)
+    assert ended.code == 2
+    assert "b1.json: it holds b1 by α 1.2, β 1.1, γ 1.15" in ended.err
+    assert "Name another folder with --out" in ended.err
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == kept
+    ended = cli(*others, "--out", "deeper", "--largest", 1)
+    assert ended.code == 0, ended.err
+    assert "Written: deeper/b0.json to b1.json" in ended.out
+    assert "finetune --model deeper/b1.json" in ended.out + ended.err
+    assert sorted(path.name for path in Path("deeper").iterdir()) == ["b0.json", "b1.json"]
+    assert cli("family", "--published", "--out", "deeper").code == 2
+
+
+def test_a_member_of_an_earlier_version_is_not_replaced_either(cli: Cli) -> None:
+    file = Path("family/efficientnet_b0/b1.json")
+    file.parent.mkdir(parents=True)
+    write_json(file, {"format": 1, "spec": load_space("mbconv_small").baseline.to_dict()})
+    ended = cli("scale", "--phi", 1)
+    assert ended.code == 2
+    assert "by coefficients that it does not state: 6.81M FLOPs; b1 by α 1.2" in ended.err
+    file.write_text("{}")
+    assert "it is not a network's spec" in cli("scale", "--phi", 1).err

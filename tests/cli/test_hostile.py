@@ -134,3 +134,11 @@ def test_names_of_files_are_printed_without_what_a_terminal_would_obey(cli: Cli)
         assert "\x1b" not in ended.out
     rows = json.loads(ended.out)
     assert [bool(row["error"]) for row in rows] == [False, True]
+
+
+def test_a_model_without_class_names_is_not_evaluated(cli: Cli, image_folder: MakeFolder) -> None:
+    save_network(Path("m.safetensors"), build(tiny(), seed=0), {"pixel_statistics": '{"mean": [0.5, 0.5, 0.5], '
+                 '"std": [0.2, 0.2, 0.2]}'})  # fmt: skip
+    ended = cli("evaluate", "m.safetensors", "--data", image_folder(parts=("train", "test")))
+    assert ended.code == 2
+    assert "it names no classes, so nothing says which of its outputs is which" in ended.err

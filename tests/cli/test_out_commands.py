@@ -130,6 +130,13 @@ def test_published_weights_that_cannot_be_evaluated(
     assert message in ended.err
 
 
+@pytest.mark.parametrize("model", ["", "imagenet", "."])
+def test_what_is_not_one_network_is_not_evaluated(cli: Cli, image_folder: MakeFolder, model: str) -> None:
+    ended = cli("evaluate", model, "--data", image_folder())
+    assert ended.code == 2
+    assert "not one network" in ended.err
+
+
 def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
     card = Path("m/model_card.md").read_text()
     metrics = json.loads(Path("m/metrics.json").read_text())
@@ -137,3 +144,19 @@ def test_the_model_card_says_what_it_is(cli: Cli, model: Path) -> None:
     assert "From scratch." in card
     assert "class0, class1" in card
     assert "scalesearch finetune" in card
+
+
+def test_a_folder_for_the_hub_is_read_back(cli: Cli, model: Path, image_folder: MakeFolder) -> None:
+    ended = cli("export", model, "--format", "hub")
+    assert ended.code == 0, ended.err
+    folder = model.with_name("model-hub")
+    assert f"Written: {folder}" in ended.out
+    assert "scalesearch.load_model(" in ended.out
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: scalesearch\n")
+    assert "## Accuracy" in card  # of the model's own card
+    images = sorted(image_folder("others", classes=1).rglob("*.png"))[:3]
+    rows = [json.loads(cli("predict", one, *images, "--json").out) for one in (model, folder)]
+    assert rows[0] == rows[1]
+    assert cli("export", model, "--format", "hub", "--dynamic-size", "--out", "again").code == 2
+    assert not Path("again").exists()

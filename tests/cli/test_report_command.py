@@ -72,3 +72,14 @@ def test_paper_for_programs(cli: Cli) -> None:
     assert (b0["ours"]["macs"], b0["ours"]["params"], b0["flops"]["printed"]) == (385_814_752, 5_288_548, "0.39")
     assert b0["flops"]["agrees"]
     assert values["formula"][3]["cost"]["macs"] == 3_250_498_024
+    first, last = values["scaled"][0], values["scaled"][-1]
+    assert (first["network"], first["flops"]) == ("MobileNetV1", None)
+    assert (last["by"], last["flops"]["counted"], last["flops"]["agrees"]) == ("compound", 1_800_091_280, True)
+    assert len(values["reasons"]) == 4
+
+
+def test_scaled_networks_fit_80_columns(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    ended = cli("paper")
+    assert re.search(r"ResNet-50 +depth +78.1 % +16.2B +14.571G +−10.1 % +3.56\n", ended.out)
+    assert re.search(r"MobileNetV1 +width +74.2 % +2.2B +– +not here +–\n", ended.out)

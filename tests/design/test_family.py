@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.design.cost import cost
-from scalesearch.design.family import family, member, named_spec, read_spec, write_spec
+from scalesearch.design.family import Origin, family, member, named_spec, read_spec, replaced, write_spec
 from scalesearch.design.scaling import PAPER, Coefficients, scale
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
@@ -77,3 +77,19 @@ def test_spec_files_are_checked_like_spaces(tmp_path: Path, key: str, value: obj
 def test_a_network_of_terabytes_is_refused() -> None:
     with pytest.raises(UserError, match="GB"):
         member(B0, Coefficients(1, 1.4, 1), 11, "efficientnet")
+
+
+def test_a_search_that_went_on_replaces_its_own_and_nobody_else_s(tmp_path: Path) -> None:
+    first, second = scale(B0, PAPER, 1), scale(B0, PAPER, 2)
+    searched, given = Origin("α 1.3", searched=True), Origin("α 1.2")
+    file = tmp_path / "b1.json"
+    assert replaced(file, first, searched, "") == ""
+    write_spec(file, first, searched)
+    assert replaced(file, second, Origin("α 1.1", searched=True), "") == "α 1.3"
+    assert replaced(file, first, given, "") == ""
+    with pytest.raises(UserError, match=r"by α 1\.3: .* by α 1\.2, .* would replace it\. Mend it\."):
+        replaced(file, second, given, "Mend it.")
+    write_spec(file, first, given)
+    with pytest.raises(UserError, match="would replace it"):
+        replaced(file, second, searched, "")
+    assert read_spec(file) == first

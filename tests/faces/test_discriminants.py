@@ -18,7 +18,8 @@ def test_the_start_sees_what_the_last_layer_sees() -> None:
     assert network.training
     images = normalised(torch.from_numpy(pixels).permute(0, 3, 1, 2), STATISTICS)
     with torch.no_grad():
-        expected = network.eval().forward_features(images).numpy()
+        network.eval()
+        expected = network.forward_head(network.forward_features(images), pre_logits=True).numpy()
     assert found == pytest.approx(expected, abs=1e-5)
     weights, bias = discriminants(found, np.repeat(np.arange(8), 6), DIMENSIONS)
     set_embedding(network, weights, bias)

@@ -1,19 +1,25 @@
 """Verification and identification figures against counting by hand, and scikit-learn."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from scalesearch.errors import UserError
 from scalesearch.faces.protocols import (
     Pairs,
     all_pairs,
     auc,
     fold_accuracy,
+    histogram,
     limit_at,
     random_folds,
     rates,
+    roc_curve,
     tar_at,
     tpir,
+    verification,
 )
 from scalesearch.study.statistics import accepted_interval
 
@@ -76,3 +82,52 @@ def test_tpir_counts_the_right_name_within_the_limit() -> None:
     assert limit_at(strangers, 0.25) == pytest.approx(0.6)
     right = np.array([True, True, False, True])
     assert tpir(right, np.array([0.1, 0.65, 0.1, 0.59], dtype=np.float32), 0.6) == 0.5
+
+
+def made(same: list[int], distances: list[float] | None = None) -> Pairs:
+    """Pairs of one person (1) and of two (0)."""
+    first = np.zeros(len(same), np.int64)
+    values = np.linspace(0.1, 0.9, len(same)) if distances is None else np.array(distances)
+    return Pairs(values.astype(np.float32), first, 1 - np.array(same, np.int64))
+
+
+@pytest.mark.parametrize("figure", [
+    auc, rates, roc_curve, histogram, verification, lambda pairs: tar_at(pairs, 0.01),
+])  # fmt: skip
+@pytest.mark.parametrize(("same", "said"), [
+    ([1, 1, 1], "3 pairs are of one person and 0 of two"), ([0, 0], "0 pairs are of one person and 2 of two"),
+    ([], "0 pairs are of one person and 0 of two"),
+])  # fmt: skip
+def test_figures_take_pairs_of_both_kinds(figure: Callable[[Pairs], object], same: list[int], said: str) -> None:
+    with pytest.raises(UserError, match=f"it takes both, but {said}"):
+        figure(made(same))
+
+
+def test_one_pair_of_each_kind_is_enough() -> None:
+    pairs = made([1, 0])
+    assert (auc(pairs), tar_at(pairs, 0.01), tar_at(pairs, 1)) == (1.0, 1.0, 1.0)
+    far, tar = rates(made([0, 1]))
+    assert (far.tolist(), tar.tolist()) == ([1.0, 1.0], [0.0, 1.0])
+
+
+@pytest.mark.parametrize("spoilt", [float("nan"), float("inf")])
+def test_distances_that_are_no_numbers_are_refused(spoilt: float) -> None:
+    with pytest.raises(UserError, match="1 of 3 distances are no finite numbers"):
+        made([1, 0, 0], [0.1, spoilt, 0.5])
+
+
+def test_distances_of_other_photos_are_refused() -> None:
+    with pytest.raises(UserError, match=r"shapes \[\(2,\), \(3,\), \(3,\)\]"):
+        made([1, 0, 0], [0.1, 0.5])
+
+
+@pytest.mark.parametrize(("count", "share"), [(0, 0.1), (3, -0.1), (3, 1.1), (3, float("nan"))])
+def test_shares_of_no_distances_and_absurd_ones_are_refused(count: int, share: float) -> None:
+    with pytest.raises(UserError, match=f"of {count} distances cannot be accepted"):
+        limit_at(np.arange(count, dtype=np.float32), share)
+
+
+@pytest.mark.parametrize("folds", [[0, 0, 0, 0], [0, 1]])
+def test_an_accuracy_over_folds_takes_two_and_one_for_each_pair(folds: list[int]) -> None:
+    with pytest.raises(UserError, match=r"4 pairs have \d marks of \d fold"):
+        fold_accuracy(made([1, 0, 1, 0]), np.array(folds))

@@ -196,4 +196,5 @@ def test_embeddings_of_any_length_are_made() -> None:
     network = FaceResNet(5).eval()
     with torch.inference_mode():
         assert network(torch.zeros(3, 3, SIDE, SIDE)).shape == (3, 5)
-        assert network.forward_features(torch.zeros(3, 3, SIDE, SIDE)).shape == (3, 256)
+        maps = network.forward_features(torch.zeros(3, 3, SIDE, SIDE))
+        assert maps.shape[:2] == network.forward_head(maps, pre_logits=True).shape == (3, 256)

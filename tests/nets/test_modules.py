@@ -129,15 +129,6 @@ def test_same_padding_changes_the_answer_only_where_the_pads_differ() -> None:
         assert not torch.allclose(symmetric(even), same(even))
 
 
-def test_pooled_features_feed_the_classifier() -> None:
-    network = build(tiny(), seed=0).eval()
-    batch = images(3, 20)
-    with torch.inference_mode():
-        pooled = network.forward_features(batch)
-        assert pooled.shape == (3, 24)
-        torch.testing.assert_close(network.classifier(pooled), network(batch), rtol=0, atol=0)
-
-
 @pytest.mark.parametrize(
     ("activation", "kind"),
     [("silu", nn.SiLU), ("relu6", nn.ReLU6), ("relu", nn.ReLU), ("hardswish", nn.Hardswish)],

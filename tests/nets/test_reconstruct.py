@@ -22,7 +22,7 @@ def images() -> Tensor:
 
 def features(network: MBConvNet, given: Tensor) -> Tensor:
     with torch.inference_mode():
-        return network.eval().forward_features(given)
+        return network.eval().forward_head(network.forward_features(given), pre_logits=True)
 
 
 def test_a_copy_stays_as_it_is() -> None:

@@ -168,3 +168,20 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.1)
+
+
+def test_the_calling_script_is_not_run_again(tmp_path: Path) -> None:
+    """A script without ``if __name__ == "__main__":`` starts workers, whatever it is called from."""
+    script = tmp_path / "search.py"
+    script.write_text(
+        "from scalesearch.running.executor import mapped\n"
+        "from scalesearch.running.processes import Processes\n"
+        "from tests.running.test_executor import double\n"
+        "print('begun')\n"
+        "print(sorted(mapped(Processes(double, 2), range(4))))\n"
+    )
+    for command in ([str(script)], ["-c", script.read_text()]):
+        environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+        ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, check=True)
+        assert ran.stdout == "begun\n[(0, 0), (1, 2), (2, 4), (3, 6)]\n"
+        assert ran.stderr == ""

@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
@@ -16,6 +17,7 @@ from scalesearch.running import optuna_view
 from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger, new_owner, surely_gone
 from scalesearch.running.optuna_view import Window
 from scalesearch.running.storage import Storage, storage_url
+from scalesearch.study.plan import SearchPlan
 from scalesearch.study.row import Key, Row
 from tests.postgres import Server
 from tests.rows import make_row
@@ -200,11 +202,12 @@ def test_a_suspended_coordinator_keeps_nobody_waiting(
     suspended: str, postgres_server: Server, tmp_path: Path, run: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(optuna_view, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(optuna_view, "study_name", lambda plan, phi: "it")
     notes: list[str] = []
     storage = Storage(storage_url(tmp_path, postgres_server.url), notes.append)
     ledger = Ledger(storage, run)  # its tables are there: it asks for no lock
     if suspended == "study":
-        Window(storage, "it", notes.append).show([line(KEYS[0])])
+        Window(storage, cast(SearchPlan, None), 1.0, notes.append).show([line(KEYS[0])])
         assert not notes
         with storage.alone("study another", 0.1) as mine:
             assert mine

@@ -32,7 +32,7 @@ from scalesearch.study.plan import Inheritance, SearchPlan, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, exhaustive
 from scalesearch.study.record import FORMAT
-from scalesearch.study.row import Row
+from scalesearch.study.row import Key, Row
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.model_file import metadata_of
@@ -72,6 +72,14 @@ def run(
     return search(folder, agenda, data, {}, workers or Workers(jobs), listener, bounds, storage)
 
 
+def in_optuna(folder: Path, plan: SearchPlan) -> list[Key]:
+    """What the study's trials show: each rung of each."""
+    study = open_study(Storage(storage_url(folder, None)), plan)
+    told = [(trial.user_attrs, trial.intermediate_values) for trial in study.trials]
+    assert len({(one["candidate"], one["seed"]) for one, _ in told}) == len(told)
+    return [(one["candidate"], one["seed"], epochs) for one, scores in told for epochs in scores]
+
+
 def measured(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     return [tuple(getattr(row, name) for name in MEASURED) for row in rows]
 
@@ -93,9 +101,8 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     assert not read_recommendation(tmp_path / "b").complete
     continued = run(tmp_path / "b", plan, images, jobs=2)
     assert measured(continued) == measured(undisturbed)
-    study = open_study(Storage(storage_url(tmp_path / "b", None)), "scalesearch")
-    shown = [trial.user_attrs["row"]["candidate"] for trial in study.trials]
-    assert sorted(shown) == [row.candidate for row in undisturbed]  # each once; nothing repeated
+    shown = in_optuna(tmp_path / "b", plan)
+    assert sorted(shown) == [row.key for row in undisturbed]  # each once; nothing repeated
 
     calls: list[int] = []
     again = run(
@@ -175,6 +182,7 @@ def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_training
     both = run(tmp_path / "b", plan, images, race=PAUSING)
     assert measured([row for row in both if row.epochs == 1]) == measured([row for row in expected if row.epochs == 1])
     assert measured([row for row in both if row.epochs == 2]) == measured(longer)
+    assert sorted(in_optuna(tmp_path / "b", plan)) == [row.key for row in both]
 
 
 def test_a_resumed_training_is_timed_whole(images: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +253,16 @@ def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, im
     assert [row.name for row in paused if row.epochs == 1] == [name for name in names for _ in range(2)]
     assert measured([row for row in paused if row.epochs == 2]) == measured(whole)
     assert all((row.latency_ms is None) == (row.epochs == 1) for row in paused)  # measured where it may be recommended
+    study = open_study(Storage(storage_url(tmp_path / "a", None)), plan)
+    curves: dict[tuple[str, int], dict[int, float | None]] = {}
+    for row in paused:
+        curves.setdefault((row.name, row.seed), {})[row.epochs] = row.score
+    shown = {(one.user_attrs["name"], one.user_attrs["seed"]): one.intermediate_values for one in study.trials}
+    assert shown == curves
+    assert len(study.trials) == len(curves)
+    assert {one.state.name for one in study.trials if one.user_attrs["epochs"] == 1} == {"PRUNED"}
+    best = max((row for row in paused if row.epochs == 2 and row.candidate >= 0), key=lambda row: row.score or 0)
+    assert study.best_value == best.score
     left = {path.stem for path in (tmp_path / "a" / "checkpoints").iterdir()}
     assert left == {f"{name}-seed1" for name in names}  # a further seed goes on from there
 

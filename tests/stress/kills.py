@@ -193,7 +193,7 @@ def _hit(
 
 def _is_worker(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.Error):
-        return any("spawn_main" in part for part in process.cmdline())
+        return any("running.processes import work" in part for part in process.cmdline())
     return False
 
 
@@ -207,7 +207,7 @@ def _wake(stopped: dict[int, float]) -> None:
 
 
 def check(
-    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: Sequence[Values], count: Disturbance
+    folder: Path, expected: tuple[list[Values], dict[str, bytes]], shown: list[tuple[int, int, int]], count: Disturbance
 ) -> None:
     """Adds what is not as in the undisturbed search to the faults."""
     table, predictions = comparable(folder)
@@ -218,7 +218,7 @@ def check(
         count.faults.append(f"{folder}: another table than undisturbed")
     if predictions != expected[1]:
         count.faults.append(f"{folder}: other predictions than undisturbed")
-    if sorted(map(_key, shown)) != sorted(map(_key, table)):
+    if sorted(shown) != sorted(map(_key, table)):
         count.faults.append(f"{folder}: the Optuna study shows {len(shown)} of {len(table)} trainings")
     count.trainings += len(keys)
     count.searches += 1
@@ -228,15 +228,16 @@ def _key(row: Values) -> tuple[int, int, int]:
     return row["candidate"], row["seed"], row["epochs"]
 
 
-def shown_in_optuna(folder: Path, storage: str | None) -> list[Values]:
-    """The rows of the study beside the ledger."""
+def shown_in_optuna(folder: Path, storage: str | None) -> list[tuple[int, int, int]]:
+    """(candidate, seed, epochs) of every score in the study beside the ledger."""
     from scalesearch.running.optuna_view import open_study
     from scalesearch.running.storage import Storage, storage_url
+    from scalesearch.study.plan import SearchPlan
 
-    values = json.loads((folder / "run.json").read_text())
-    name = f"scalesearch-{values['plan_digest']}" if storage else "scalesearch"
+    plan = SearchPlan.from_dict(json.loads((folder / "run.json").read_text())["plan"])
     with contextlib.closing(Storage(storage_url(folder, storage))) as kept:
-        return [trial.user_attrs["row"] for trial in open_study(kept, name).trials]
+        told = [(one.user_attrs, one.intermediate_values) for one in open_study(kept, plan).trials]
+    return [(one["candidate"], one["seed"], epochs) for one, scores in told for epochs in scores]
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ def _studies(folder: Path) -> Sequence[bytes]:
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
-    from tests.stress.originals import results
+    from tests.stress.originals import plan, results
 
     with contextlib.closing(Storage(storage_url(folder, None))) as storage:
         ledger = Ledger(storage, "search")
@@ -27,7 +27,7 @@ def _studies(folder: Path) -> Sequence[bytes]:
             claim = ledger.claim([one.row.key])
             assert claim is not None
             assert ledger.finish(claim, one.row, one.predictions)
-        Window(storage, "scalesearch", print).show([one.row for one in results()])
+        Window(storage, plan(), 1.0, print).show([one.row for one in results()])
     return [(folder / "study.db").read_bytes()]
 
 
@@ -47,6 +47,7 @@ def _study(folder: Path) -> Feed:
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
     from scalesearch.study.record import hits, write_predictions
+    from tests.stress.originals import plan
 
     def feed(path: Path) -> object:
         shutil.copy(path, folder / "study.db")
@@ -60,7 +61,7 @@ def _study(folder: Path) -> Feed:
             claim = ledger.claim([(7, 7, 7)])
             if claim is not None:
                 ledger.give_back(claim)
-            Window(storage, "scalesearch", lambda text: None).show([one.row for one in finished])
+            Window(storage, plan(), 1.0, lambda text: None).show([one.row for one in finished])
             for one in finished:
                 write_predictions(folder, one)
             return [hits(one) for one in finished]

@@ -168,6 +168,19 @@ def foreign_safetensors(folder: Path) -> list[bytes]:
     return [safetensors.torch.save(dict(build(small_spec(), seed=0).state_dict()), {"format": "pt"})]
 
 
+def hub_configs(folder: Path) -> list[bytes]:
+    """What stands beside the weights on the Hub, of a network of ours and of one of timm's."""
+    from scalesearch.nets.hub import config_of
+    from scalesearch.nets.timm_model import TimmCall
+
+    metadata = {
+        "classes": '["a", "b", "c", "d"]',
+        "pixel_statistics": '{"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.2, 0.1]}',
+    }
+    made = TimmCall("efficientnet_b0", {"bn_eps": 1e-3, "pad_type": "same", "act_layer": "relu", "in_chans": 1})
+    return [json.dumps(config_of(small_spec(), call, metadata)).encode() for call in (None, made)]
+
+
 def state_dicts(folder: Path) -> list[bytes]:
     """torch's own files: zip, wrapped."""
     files = []

@@ -296,6 +296,22 @@ SAFETENSORS = mutate.either(mutate.of_bytes, mutate.of_safetensors, mutate.of_sa
 JSON = mutate.either(mutate.of_bytes, mutate.of_json, mutate.of_json)
 ZIP = mutate.either(mutate.of_bytes, mutate.of_zip)
 TOML = mutate.either(mutate.of_bytes, mutate.of_toml, mutate.of_toml)
+
+
+def _hub(folder: Path) -> Feed:
+    """As ``--weights FOLDER`` reads what stands beside the weights."""
+    from scalesearch.nets.hub import read_hub
+    from tests.stress.originals import models
+
+    models(folder)
+
+    def feed(path: Path) -> object:
+        shutil.copy(path, folder / "config.json")
+        return read_hub(folder)
+
+    return feed
+
+
 TARGETS: dict[str, Target] = {
     **{f"image {one[1:]}": Target(one, _pictures(one), mutate.of_bytes, _image, 2.0) for one in IMAGES},
     "image png, chunks": Target(".png", _pictures(".png"), mutate.of_png, _image, 2.0),
@@ -310,6 +326,7 @@ TARGETS: dict[str, Target] = {
     "model": Target(".safetensors", _from("models"), SAFETENSORS, _model),
     "weights, safetensors": Target(".safetensors", _from("foreign_safetensors"), SAFETENSORS, _weights),
     "weights, our model": Target(".safetensors", _from("models"), SAFETENSORS, _weights),
+    "hub config": Target(".json", _from("hub_configs"), JSON, _hub),
     "weights, torch": Target(".pt", _from("state_dicts"), ZIP, _weights),
     "weights, old torch": Target(".pth", _from("old_state_dicts"), mutate.of_bytes, _weights),
     "checkpoint": Target(".safetensors", _from("checkpoints"), SAFETENSORS, _checkpoint),
