@@ -28,7 +28,8 @@ from tests.postgres import binaries, server
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "export": ("onnx", "onnxscript", "onnxruntime"), "parquet": ("pyarrow",), "heic": ("pillow_heif",),
     "faces": ("face_recognition_models", "facenet_pytorch", "scipy", "pytorch_metric_learning", "onnxruntime"),
-    "ray": ("ray",), "postgresql": ("psycopg",), "timm": ("timm",),
+    "ray": ("ray",), "postgresql": ("psycopg",), "timm": ("timm",), "tensorboard": ("tensorboard",),
+    "mlflow": ("mlflow",), "wandb": ("wandb",),
 }  # fmt: skip
 LONGEST_SECONDS = 600  # of one command, on a busy machine
 MODEL = "tuned/model.safetensors"
@@ -87,6 +88,10 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
              writes="other/model.safetensors"),
         Step(f"{TUNE} --data images --out found --find-lr", says="Suggested"),
         Step(f"{TUNE} --data images.parquet --epochs 1 --out tabled", extra="parquet", writes="tabled"),
+        Step(f"{TUNE} --data images --epochs 1 --out board --log tensorboard", extra="tensorboard",
+             writes="board/tensorboard"),
+        Step(f"{TUNE} --data images --epochs 1 --out flow --log mlflow", extra="mlflow", writes="flow/mlflow"),
+        Step(f"{TUNE} --data images --epochs 1 --out biases --log wandb", extra="wandb", writes="biases/wandb"),
         Step(f"evaluate {MODEL} --data images --out judged", writes="judged/calibration.png"),
         Step(f"predict {MODEL} images/test --out predictions.csv", writes="predictions.csv"),
         Step(f"predict {MODEL} photo.heic", extra="heic", says="1 images predicted"),
@@ -94,6 +99,8 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
         Step(f"export {MODEL} --format onnx --dynamic-size --out y.onnx", extra="export", writes="y.onnx"),
         Step(f"export {MODEL} --format torch-export --out x.pt2", writes="x.pt2"),
         Step(f"export {MODEL} --format torch-export --dynamic-size --out y.pt2", writes="y.pt2"),
+        Step(f"export {MODEL} --format hub --out hub", writes="hub/config.json"),
+        Step("predict hub images/test --json", says="class0"),
         Step("export mobilenet.pth --format torchvision --out x.safetensors", writes="x.safetensors"),
         Step("export mobilenet.pth --format timm --out y.safetensors", extra="timm", writes="y.safetensors"),
     ),
