@@ -17,6 +17,7 @@ from scalesearch.nets.hub import write_hub
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
+from scalesearch.nets.publishers import has_timm
 from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
 from scalesearch.training.classifier import CARD_FILE
@@ -67,6 +68,8 @@ def export(asked: ExportOptions) -> ExportResult:
         card = model.with_name(CARD_FILE)
         text = card.read_text(encoding="utf-8") if model.is_file() and card.is_file() else ""
         text = text.replace(f" {HOLDS}", "")  # the folder shares it out among its files
+        if not has_timm():
+            warn(["timm is not installed, so the folder is of this project's own form, which timm does not read"])
         worst, code = write_hub(network, file, metadata, text)
     else:
         worst = write(network, file, asked.format, {**said, "resolution": str(resolution)}, asked.dynamic_size)

@@ -28,7 +28,7 @@ from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, LossName, Mining
-from scalesearch.study.config import LARGEST_BATCH, Optimizer
+from scalesearch.study.config import LARGEST_BATCH, Interpolation, Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
@@ -230,7 +230,7 @@ Weights = Annotated[str | Path | None, Option(
 CropPct = Annotated[float | None, Option(
     "Share of an image's short side that is cut from its centre, such as 0.875; as the weights' publisher evaluates, "
     "or the whole side, if left out.", minimum=0.1, maximum=1)]
-Interpolated = Annotated[Literal["bicubic", "bilinear", "lanczos", "nearest"] | None, Option(
+Interpolated = Annotated[Interpolation | None, Option(
     "How images are resized; as the weights' publisher evaluates, or bicubic, if left out.")]
 SourceNetwork = Annotated[str | None, Option(
     "What network a file of weights is of, such as timm:tf_efficientnet_b0, whose padding, eps and normalisation are "

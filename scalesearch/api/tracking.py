@@ -37,8 +37,8 @@ class SearchLog:
         self._job, self._tracking = job, Tracking(job.logs, job.folder, note)
         self._results: dict[tuple[int, int], dict[int, TrialResult]] = {}
         plan = job.plan
-        self._facts = flat({"space": plan.space, "data": plan.data, "train": plan.train.to_dict(),
-                            **provenance(plan.device)})  # fmt: skip
+        facts = {"space": plan.space, "data": plan.data, "train": plan.train.to_dict()}
+        self._facts = flat(facts | provenance(plan.device)) if job.logs else {}
 
     def heard(self, results: Sequence[TrialResult]) -> None:
         """Writes the trainings that these results are of."""

@@ -168,16 +168,16 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)
-    predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked))
-    export = pasted("scalesearch", "export", model, *_again(asked, AGAIN[:3]))
+    predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked, *TOLD, *CUT))
+    export = pasted("scalesearch", "export", model, *_again(asked, *TOLD))
     explain(f"Next: {predict}; {export} --format onnx")
 
 
-AGAIN = ("source", "source_padding", "source_eps", "crop_pct", "interpolation")
+TOLD, CUT = ("source", "source_padding", "source_eps"), ("crop_pct", "interpolation")
 
 
-def _again(asked: EvaluateOptions | PredictOptions, names: Sequence[str] = AGAIN) -> list[str]:
-    """What was told of the weights and of how images are cut, as it is typed."""
+def _again(asked: EvaluateOptions | PredictOptions, *names: str) -> list[str]:
+    """What was told of the weights (TOLD) and of how images are cut (CUT), as it is typed."""
     given = {f"--{name.replace('_', '-')}": getattr(asked, name) for name in names}
     return [word for option, value in given.items() if value is not None for word in (option, str(value))]
 
@@ -212,7 +212,7 @@ def predict(asked: PredictOptions, terminal: Terminal) -> None:
     if asked.out is not None:
         say(f"Written: {asked.out}")
     else:
-        words = ("scalesearch", "predict", evaluation.file_of(asked.model), "IMAGES", *_again(asked))
+        words = ("scalesearch", "predict", evaluation.file_of(asked.model), "IMAGES", *_again(asked, *TOLD, *CUT))
         explain(f"All classes and files: {pasted(*words, '--out', 'predictions.csv')}")
 
 
@@ -230,7 +230,9 @@ def export(asked: ExportOptions, terminal: Terminal) -> None:
     say(f"Written: {result.file} (run and compared: logits differ by {result.largest_difference:.1e} at most)")
     mean, std = (", ".join(f"{value:.4g}" for value in values) for values in (result.mean, result.std))
     size = f"{result.resolution}×{result.resolution} px" + (" and of other sizes" if asked.dynamic_size else "")
-    how = f"short side resized to {result.resize_px} px, {result.interpolation} and antialiased; cropped at the centre"
+    cut = f"short side resized to {result.resize_px} px, cropped at the centre"
+    cut = "the largest square of the centre, resized" if result.resize_px == result.resolution else cut
+    how = f"{cut}; {result.interpolation}, antialiased"
     explain(f"It takes RGB images of {size} ({how}), 0 to 1, normalised by mean {mean} and standard deviation {std}")
     if result.code:
         explain(f"Load it with {result.code}")

@@ -6,7 +6,7 @@ import os
 import stat
 import struct
 from dataclasses import dataclass
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +15,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from scalesearch.data.formats import HEIC_EXTRA, SNIFFED, format_of, formats
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
+from scalesearch.study.config import Interpolation
 
-Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]
 _WHITE = (255, 255, 255, 255)
 _SIXTEEN_BIT_MAX = 65535
 _JPEGS = ("JPEG", "MPO")

@@ -125,9 +125,14 @@ def body_params(state: Mapping[str, Tensor]) -> int:
     )  # fmt: skip
 
 
+def has_timm() -> bool:
+    """Whether timm is installed."""
+    return importlib.util.find_spec("timm") is not None
+
+
 def require_timm(where: str, otherwise: str = "") -> None:
     """Raises UserError where timm is not installed; ``otherwise`` says what else can be done."""
-    if importlib.util.find_spec("timm") is None:
+    if not has_timm():
         raise UserError(where, "it needs timm, which is not installed.", do=f"Run pip install timm{otherwise}.")
 
 

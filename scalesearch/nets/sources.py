@@ -121,10 +121,9 @@ def trained_network(named: str, stated: Stated = Stated()) -> tuple[MBConvNet, d
     several = path.is_dir() and len(list(_weight_files(path))) != 1
     if not named.strip() or named == NEAREST or several:
         raise UserError(named or "MODEL", "this is not one network.", do="Name its file, or published weights.")
+    if path.is_file() and read_metadata(path).get("format", "").startswith("scalesearch-"):
+        return *load_network(path), ""
     source = open_weights(named, next(known_specs()), stated)
-    form = source.metadata.get("format", "")
-    if form.startswith("scalesearch-") and form != FORMAT:
-        raise UserError(named, f"it is a {form} file, not a {FORMAT} file: it names no classes.")
     network = build(source.spec, seed=0).eval()
     if missing := misfits(network.state_dict(), source.state):
         problem = f"these are the weights of a body, which names no classes ({listed(missing)})."

@@ -55,7 +55,8 @@ def timm_call(spec: NetSpec) -> TimmCall:
             theirs = call.model().state_dict()
         if {name: tensor.shape for name, tensor in theirs.items()} == shapes:
             return call
-    problem = f"timm has no model of the widths, depths, kernels and expansions of {spec.name}."
+    told = f"activation {spec.activation}, padding {spec.padding} and eps {spec.batch_norm.eps:g}"
+    problem = f"timm has no model of the widths, depths, kernels and expansions of {spec.name} with {told}."
     raise UserError(FORMAT, problem, do="Use onnx or torch-export, which hold any network.")
 
 

@@ -1,14 +1,16 @@
 """Files of weights: this project's own, and what is read of any other, safely."""
 
+import contextlib
 import hashlib
 import json
 import re
 import struct
 import zipfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any, get_args
 
 import safetensors.torch
 import torch
@@ -21,6 +23,7 @@ from scalesearch.files import BoundedFile, require_regular, with_sorted_metadata
 from scalesearch.nets.checkpoints import SAFE_GLOBALS, Weights, weights_in
 from scalesearch.nets.identify import listed, misfits
 from scalesearch.nets.modules import MBConvNet, build, empty_state
+from scalesearch.study.config import Interpolation
 
 FORMAT = "scalesearch-network"
 FORMAT_VERSION = 1
@@ -32,7 +35,7 @@ VARIANCE = "running_var"
 WEIGHTS = ("weight", "bias", "running_mean", VARIANCE)
 PIXELS = "pixel_statistics"  # key of the metadata: how images were normalised
 RESIZE, INTERPOLATION = "resize_px", "interpolation"  # keys of these: how the publisher cuts images
-INTERPOLATIONS = ("bicubic", "bilinear", "lanczos", "nearest")
+INTERPOLATIONS = get_args(Interpolation)
 LARGEST_SIDE = 8192
 CHANNELS = 3
 LEAST_DEVIATION, LARGEST_DEVIATION = 1e-9, 10.0
@@ -200,15 +203,21 @@ def spec_network(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str,
 
 def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and metadata of a safetensors file. Raises UserError for no file or a damaged one."""
+    with _opened(path) as file:
+        state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    require_sound(path, state)
+    return state, metadata or {}
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     require_file(path)
     try:
         with safe_open(path, framework="pt") as file:
-            state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+            yield file
     except (SafetensorError, OSError) as error:
         problem = f"it is not a complete safetensors file ({error})."
         raise UserError(str(path), problem, do="Copy or save it again.") from error
-    require_sound(path, state)
-    return state, metadata or {}
 
 
 def require_file(path: Path) -> None:
@@ -291,5 +300,8 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Of a safetensors file; of others nothing."""
-    return read_safetensors(path)[1] if path.suffix == ".safetensors" else {}
+    """Of a safetensors file, without its tensors; of others nothing. Raises UserError for a damaged one."""
+    if path.suffix != ".safetensors":
+        return {}
+    with _opened(path) as file:
+        return file.metadata() or {}

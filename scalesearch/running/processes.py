@@ -119,8 +119,10 @@ class Processes(Generic[Job, Result]):
         # inherited: Ctrl-C is the coordinator's to handle, workers must not see it even while they start
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            command = [sys.executable, "-c", CODE, json.dumps(sys.path), str(theirs.fileno())]
-            worker.process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+            end = theirs.fileno()
+            # -P: before the path is set nothing is imported from the folder that this runs in
+            command = [sys.executable, "-P", "-c", CODE, json.dumps(sys.path), str(end)]
+            worker.process = subprocess.Popen(command, pass_fds=[end])
             theirs.close()
             worker.pipe.send(self._run)
             while (job := worker.inbox.get()) is not None:

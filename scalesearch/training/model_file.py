@@ -7,8 +7,9 @@ from dataclasses import asdict
 from typing import Any, cast
 
 from scalesearch.data.batches import IMAGENET_STATISTICS, PixelStatistics
-from scalesearch.data.image import Framing, Interpolation
+from scalesearch.data.image import Framing
 from scalesearch.nets.weights import PIXELS, framing_values, pixel_numbers
+from scalesearch.study.config import Interpolation
 from scalesearch.units import show_count, show_interval, show_percent
 
 DATA = "data_argument"  # what was given as --data

@@ -15,9 +15,10 @@ from timm.data import create_transform
 from torchvision.transforms import v2
 
 from scalesearch.data.folder import folder_source
-from scalesearch.data.image import Framing, Interpolation, deep_bits, framed, read_rgb, short_side, square, to_rgb
+from scalesearch.data.image import Framing, deep_bits, framed, read_rgb, short_side, square, to_rgb
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.files import BoundedFile
+from scalesearch.study.config import Interpolation
 from tests.data.pictures import noise, save
 
 

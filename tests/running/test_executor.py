@@ -180,8 +180,11 @@ def test_the_calling_script_is_not_run_again(tmp_path: Path) -> None:
         "print('begun')\n"
         "print(sorted(mapped(Processes(double, 2), range(4))))\n"
     )
+    (tmp_path / "json.py").write_text("raise SystemExit('a file of this name is imported')")
     for command in ([str(script)], ["-c", script.read_text()]):
         environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
-        ran = subprocess.run([sys.executable, *command], capture_output=True, text=True, env=environment, check=True)
+        ran = subprocess.run(
+            [sys.executable, "-P", *command], capture_output=True, text=True, env=environment, cwd=tmp_path, check=True
+        )
         assert ran.stdout == "begun\n[(0, 0), (1, 2), (2, 4), (3, 6)]\n"
         assert ran.stderr == ""
