@@ -170,16 +170,12 @@ def networks(plan: SearchPlan, candidates: Sequence[Candidate]) -> tuple[Network
 
 def _features(small: NetSpec, spec: NetSpec) -> tuple[float, ...]:
     """Doublings that depth, width and resolution bring, and those that rounding up the last map wastes."""
-    waste = [math.log2(_last_map(one) * _stride(one) / one.resolution) for one in (spec, small)]
+    waste = [math.log2(_last_map(one) * one.reduction / one.resolution) for one in (spec, small)]
     return (*realised(small, spec).shares, 2 * (waste[0] - waste[1]))
 
 
-def _stride(spec: NetSpec) -> int:
-    return spec.stem.reduction * math.prod(stage.stride for stage in spec.stages)
-
-
 def _last_map(spec: NetSpec) -> int:
-    return math.ceil(spec.resolution / _stride(spec))
+    return math.ceil(spec.resolution / spec.reduction)
 
 
 def differences(old: dict[str, Any], new: dict[str, Any], where: str = "") -> list[str]:
