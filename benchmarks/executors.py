@@ -50,7 +50,7 @@ def main() -> None:
         Assignment(Trial(0, f"c{n:03d}", spec, spec, replace(config, seed=n), given.epochs))
         for n in range(given.trials)
     ]
-    setting = Setting(data.train, data.validation, Augment(flip=source.flip), "cpu")
+    setting = Setting(data.train, {"validation": data.validation}, Augment(flip=source.flip), "cpu")
     for part in (data.train, data.validation):
         part.at(spec.resolution)
     ways = {

@@ -53,7 +53,7 @@ def trained(job: SearchJob, seeds: int, jobs: int) -> Accuracies:
     """Trains as a race does: all to the first rung, then all to the end."""
     plan, parts, candidates = job.plan, job.parts, job.enumeration.candidates
     numbers = [BASELINE, *(c.index for c in candidates if c.control)]
-    setting = Setting(parts.train, parts.validation, Augment(flip=parts.source.flip), "cpu")
+    setting = Setting(parts.train, {"validation": parts.validation}, Augment(flip=parts.source.flip), "cpu")
     accuracies: Accuracies = {}
     with tempfile.TemporaryDirectory() as folder:
         for until in sorted({job.race.order or plan.train.epochs, plan.train.epochs}):

@@ -24,7 +24,7 @@ from scalesearch.running.ledger import Ledger
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.study.record import packed
-from scalesearch.study.row import Key
+from scalesearch.study.row import Key, parse_row
 from tests import postgres
 from tests.rows import make_row
 
@@ -38,7 +38,7 @@ def work(url: str, workers: int, connections: int, trials: int, queue: "multipro
     """One coordinator's process with many workers."""
     storage = Storage(storage_url(Path(), url))
     storage._engine = create_engine(storage.url, pool_size=connections, max_overflow=0, pool_timeout=600)
-    ledger = Ledger(storage, "benchmark")
+    ledger = Ledger(storage, "benchmark", parse_row)
     rng = np.random.default_rng(0)
     labels, predictions = rng.integers(0, 100, IMAGES), rng.integers(0, 100, IMAGES)
     content = packed(labels, predictions, rng.random(IMAGES, np.float32))
@@ -74,7 +74,7 @@ def main() -> None:
     given = parser.parse_args()
     with postgres.server() as server:
         storage = Storage(storage_url(Path(), server.url))
-        ledger = Ledger(storage, "benchmark")
+        ledger = Ledger(storage, "benchmark", parse_row)
         ledger.want([(number, 0, 1) for number in range(given.trials)])
         queue: multiprocessing.Queue[Done] = multiprocessing.Queue()
         share = given.workers // given.processes

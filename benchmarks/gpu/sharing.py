@@ -54,7 +54,7 @@ def trial_of(data: Dataset, config: TrainConfig) -> Assignment:
 
 def setting_of(data: Dataset, asked: Request) -> Setting:
     """What the trials have in common."""
-    return Setting(data.train, data.validation, Augment(flip=data.source.flip), str(asked.device))
+    return Setting(data.train, {"validation": data.validation}, Augment(flip=data.source.flip), str(asked.device))
 
 
 def run_plainly(setting: Setting, job: Assignment, beat: Callable[[], None]) -> Outcome:

@@ -11,7 +11,7 @@ from scalesearch.data.places import free_bytes
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
 from scalesearch.running.estimate import Timing
-from scalesearch.study.plan import Trial
+from scalesearch.study.row import Training
 from scalesearch.training.memory import WORKER, checkpoint_bytes, least_memory
 from scalesearch.units import show_bytes
 
@@ -53,7 +53,7 @@ class Price:
 
 
 def priced(
-    parts: Dataset, trials: Sequence[Trial], trainings: int, folder: Path, jobs: int | None, room: float | None
+    parts: Dataset, trials: Sequence[Training], trainings: int, folder: Path, jobs: int | None, room: float | None
 ) -> tuple[Dataset, Price]:
     """The price of a job, and its images with those kept that there is room for; writes nothing.
 
@@ -65,13 +65,13 @@ def priced(
     Raises:
         UserError: what does not fit on a disk.
     """
-    sizes = {one.proxy_spec.resolution for one in trials}
+    sizes = {one.trained.resolution for one in trials}
     within, keeping = keep(parts, ("train", "validation"), sizes, room)
-    dearest = max(trials, key=lambda one: least_memory(one.proxy_spec, one.train))
-    paused = sum(checkpoint_bytes(one.proxy_spec, one.train) for one in trials)
+    dearest = max(trials, key=lambda one: least_memory(one.trained, one.train))
+    paused = sum(checkpoint_bytes(one.trained, one.train) for one in trials)
     results = paused + PREDICTION * len(parts.validation) * trainings
     free = free_bytes(folder)
     if results > free:
         problem = f"results and checkpoints may take {show_bytes(results)}, and {show_bytes(free)} are free there."
         raise UserError(f"--run {folder}", problem, do="Free some space, or choose another folder.")
-    return within, Price(keeping, results, WORKER + least_memory(dearest.proxy_spec, dearest.train), jobs)
+    return within, Price(keeping, results, WORKER + least_memory(dearest.trained, dearest.train), jobs)

@@ -47,11 +47,11 @@ from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.workers import Workers, usual_jobs
 from scalesearch.study.answer import field
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.study.plan import Inheritance, SearchPlan, Trial, trial
+from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.proxy import choose_proxy
 from scalesearch.study.race import ORDER_SEEDS, TOLERANCE, Race, Results, exhaustive, outlook, usual
 from scalesearch.study.record import hits
-from scalesearch.study.row import BASELINE, Row
+from scalesearch.study.row import BASELINE, Inheritance, Row
 from scalesearch.study.statistics import images_for
 from scalesearch.training.device import choose_device
 from scalesearch.training.memory import (
@@ -119,7 +119,7 @@ def grid(asked: SearchOptions) -> SearchResult:
     return run(job, listener(asked.tell), None if job.time_budget is None else forecast(job))
 
 
-def listener(tell: Tell | None) -> Listener:
+def listener(tell: Tell | None) -> Listener[Row]:
     """Says a line about each training that ended: its row, how many are done, and of how many."""
     say = tell or (lambda text: None)
 
@@ -185,8 +185,8 @@ def side_by_side(job: "SearchJob | VerifyJob") -> int:
 
 
 def bounded(
-    job: "SearchJob | VerifyJob", listener: Listener, expected: Forecast | None, trials: int | None = None
-) -> tuple[Bounds, Listener]:
+    job: "SearchJob | VerifyJob", listener: Listener[Row], expected: Forecast | None, trials: int | None = None
+) -> tuple[Bounds, Listener[Row]]:
     """Within what trainings are begun: none that would not end within the time budget, which began with the call.
 
     The listener that comes with it corrects the estimate by each training that ends.
@@ -200,7 +200,7 @@ def bounded(
     return Bounds(job.time_budget, trials, pace.seconds, job.began), replace(listener, finished=finished)
 
 
-def run(job: SearchJob, listener: Listener, expected: Forecast | None = None) -> SearchResult:
+def run(job: SearchJob, listener: Listener[Row], expected: Forecast | None = None) -> SearchResult:
     """Trains what the race wants; run again, it continues.
 
     Args:
@@ -245,7 +245,7 @@ def within_memory(workers: Workers, asked: int | None, device: str, trials: Iter
     """
     if workers.kind == "ray":
         return workers
-    least = max(least_memory(one.proxy_spec, one.train) for one in trials)
+    least = max(least_memory(one.trained, one.train) for one in trials)
     if device != "cpu":
         fitting = total_memory(device) // (4 * least)
         return workers if asked else replace(workers, jobs=max(1, min(workers.jobs or 1, fitting)))

@@ -35,12 +35,12 @@ class SearchLog:
 
     def __init__(self, job: "SearchJob", note: Callable[[str], None]) -> None:
         self._job, self._tracking = job, Tracking(job.logs, job.folder, note)
-        self._results: dict[tuple[int, int], dict[int, TrialResult]] = {}
+        self._results: dict[tuple[int, int], dict[int, TrialResult[Row]]] = {}
         plan = job.plan
         facts = {"space": plan.space, "data": plan.data, "train": plan.train.to_dict()}
         self._facts = flat(facts | provenance(plan.device)) if job.logs else {}
 
-    def heard(self, results: Sequence[TrialResult]) -> None:
+    def heard(self, results: Sequence[TrialResult[Row]]) -> None:
         """Writes the trainings that these results are of."""
         if not self._tracking:
             return
@@ -49,7 +49,7 @@ class SearchLog:
         for key in sorted({one.row.key[:2] for one in results}):
             self._write([result for _, result in sorted(self._results[key].items())])
 
-    def _write(self, results: Sequence[TrialResult]) -> None:
+    def _write(self, results: Sequence[TrialResult[Row]]) -> None:
         rows = [one.row for one in results]
         last, curve = rows[-1], losses(results[-1])
         parameters = {"candidate": last.name, **{name: getattr(last, name) for name in COLUMNS}}

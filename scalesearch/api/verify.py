@@ -18,6 +18,7 @@ from scalesearch.running.workers import Workers
 from scalesearch.study.config import validate
 from scalesearch.study.plan import SearchPlan, Trial
 from scalesearch.study.record import Record, answered, newest_run, read_record
+from scalesearch.study.row import Row
 from scalesearch.study.verification import Verification, chosen, common_epochs, folder_of, scaled, trials
 from scalesearch.training.device import choose_device
 
@@ -111,7 +112,7 @@ def left(job: VerifyJob) -> int:
     return len(job.agenda.trials) - len(recorded(job.record, job.agenda, job.asked.storage))
 
 
-def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) -> Verification:
+def run(job: VerifyJob, listener: Listener[Row], expected: Forecast | None = None) -> Verification:
     """Trains what is left, concludes, and draws what came out; run again, it continues.
 
     Args:
@@ -129,7 +130,7 @@ def run(job: VerifyJob, listener: Listener, expected: Forecast | None = None) ->
 def _images(record: Record, wanted: Sequence[Trial], asked: VerifyOptions) -> Dataset:
     """The search's images, at sizes that these networks need. Raises UserError where they have changed."""
     plan, given = record.plan, record.provenance.data_argument
-    largest_px = max(one.proxy_spec.resolution for one in wanted)
+    largest_px = max(one.trained.resolution for one in wanted)
     source = open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     parts = dataset(source, largest_px, plan.proxy.images, plan.validation)
     if parts.digest != plan.data_digest:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from scalesearch.api.search import Forecast, SearchJob
     from scalesearch.api.verify import VerifyJob
     from scalesearch.running.carry_out import Listener
+    from scalesearch.study.row import Row
 
 SHOWN = 12  # candidates
 STEPS = ("of the baseline", "to order the candidates", "to the end", "further seeds")
@@ -142,7 +143,7 @@ def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings:
 @contextmanager
 def _training(
     job: "SearchJob | VerifyJob", expected: "Forecast", total: int, terminal: Terminal
-) -> Iterator["Listener"]:  # fmt: skip
+) -> Iterator["Listener[Row]"]:  # fmt: skip
     """Asks before a long job, then shows its trainings; ``total`` if no tolerance is met before."""
     from scalesearch.running.carry_out import Listener
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from scalesearch.design.blocks import block_layers
-from scalesearch.design.spec import BlockKind, NetSpec, Stage
+from scalesearch.design.spec import Architecture, BlockKind, NetSpec, Stage, TorchvisionSpec
 from scalesearch.table import Table, table
 from scalesearch.units import show_count, show_percent
 
@@ -104,13 +104,15 @@ def operators(spec: NetSpec) -> Iterator[Operator]:
     yield from classifier_operators(spec.pooled_width, spec.head.hidden, spec.classes)
 
 
-def cost(spec: NetSpec) -> Cost:
-    """Closed-form totals for one image; no tensor is made.
+def cost(spec: Architecture) -> Cost:
+    """Totals for one image, in closed form; no tensor is made. Of torchvision's networks as they were counted.
 
     >>> from scalesearch.design.space import load_space
     >>> cost(load_space("efficientnet_b0").baseline).macs
     385814752
     """
+    if isinstance(spec, TorchvisionSpec):
+        return Cost(spec.macs, spec.params, spec.activations)
     ops = tuple(operators(spec))
     return Cost(sum(op.macs for op in ops), sum(op.params for op in ops), sum(op.activations for op in ops))
 

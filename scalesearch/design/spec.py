@@ -170,6 +170,37 @@ class NetSpec:
         return spec
 
 
+@dataclass(frozen=True)
+class TorchvisionSpec:
+    """A classifier that torchvision's code builds: what is known of it without building it.
+
+    Args:
+        name: as ``torchvision.models.get_model`` takes it, such as "googlenet".
+        resolution: side of its images in pixels.
+        macs, params, activations: of one image, as ``design.cost`` means them, counted on the built network.
+    """
+
+    name: Annotated[str, NAME]
+    resolution: Annotated[int, integer(8, 4096)]
+    classes: Annotated[int, integer(1, 1_000_000)]
+    macs: Annotated[int, integer(1, 10**15)]
+    params: Annotated[int, integer(1, 10**13)]
+    activations: Annotated[int, integer(1, 10**13)]
+    in_channels: int = 3
+
+    @property
+    def digest(self) -> str:
+        """12 hex digits naming the architecture."""
+        return hashlib.sha256(json.dumps([self.name, self.resolution, self.classes]).encode()).hexdigest()[:12]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
+Architecture = NetSpec | TorchvisionSpec
+
+
 NO_SQUEEZE = Rule("0: a ResNet's block has no squeeze-excitation", lambda value: value == 0, default=0)
 # a block kind's own bounds and defaults, where they are not a stage's
 OF_BLOCK: dict[str, dict[str, Rule]] = {

@@ -11,8 +11,8 @@ from functools import lru_cache
 import torch
 from torch import nn
 
-from scalesearch.design.spec import NetSpec
-from scalesearch.nets.modules import build
+from scalesearch.design.spec import Architecture
+from scalesearch.nets.torchvision_net import network_of
 from scalesearch.units import show_percent
 
 # in eval mode these only move or keep numbers; fvcore does not know them and would list them as uncounted
@@ -53,13 +53,13 @@ def without_jit_warnings() -> Iterator[None]:
 
 
 @lru_cache(maxsize=256)
-def fvcore_count(spec: NetSpec) -> FvcoreCount:
+def fvcore_count(spec: Architecture) -> FvcoreCount:
     """Builds the network, runs one image of ``spec.resolution`` through it on the CPU and reads fvcore's count.
 
     About 0.3 s for B0 and 2 s for B7; ``design.cost.cost`` gives the same ``macs`` without a network.
     fvcore traces with real tensors: torch's tracer does not go with the meta device.
     """
-    network = build(spec, seed=0).eval()
+    network = network_of(spec, seed=0).eval()
     image = torch.zeros(1, spec.in_channels, spec.resolution, spec.resolution)
     with without_jit_warnings(), torch.no_grad():
         from fvcore.nn import FlopCountAnalysis
@@ -100,7 +100,7 @@ class Latency:
 
 
 @torch.inference_mode()
-def latency(spec: NetSpec, batch_size: int, device: torch.device, repeats: int = REPEATS) -> Latency:
+def latency(spec: Architecture, batch_size: int, device: torch.device, repeats: int = REPEATS) -> Latency:
     """Times the network of a spec, in evaluation mode, on random images with torch's current number of threads.
 
     Fresh weights do as well as trained ones: what a pass costs does not depend on values. Passes that warm up caches
@@ -110,7 +110,7 @@ def latency(spec: NetSpec, batch_size: int, device: torch.device, repeats: int =
         batch_size: images of a pass, at the spec's resolution.
         repeats: passes that count, fewer where they would take more than 3 s together.
     """
-    network = build(spec, seed=0).eval()
+    network = network_of(spec, seed=0).eval()
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.zeros(batch_size, spec.in_channels, spec.resolution, spec.resolution, device=device)
     images = images.contiguous(memory_format=torch.channels_last)

@@ -5,33 +5,33 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Generic, Protocol
 
 from scalesearch.errors import ScaleSearchError
 from scalesearch.running.executor import Death, Executor
 from scalesearch.running.ledger import BEAT_SECONDS, SILENT_SECONDS, Claim, Ledger
 from scalesearch.running.trial import Assignment, Outcome
-from scalesearch.study.plan import Measurement, Trial, nothing_measured
+from scalesearch.study.plan import Measurement, nothing_measured
 from scalesearch.study.record import packed
-from scalesearch.study.row import Key, Row, TrialResult
+from scalesearch.study.row import Key, R, T, Training, TrialResult
 
 RETRIES = 3
 POLL_SECONDS = 1.0
 
 
-class Work(Protocol):
+class Work(Protocol[T, R]):
     """What a campaign is about."""
 
-    def wanted(self) -> Sequence[Trial]:
+    def wanted(self) -> Sequence[T]:
         """The trainings without a result, most wanted first; asked again after each result."""
 
-    def assignment(self, one: Trial) -> Assignment:
+    def assignment(self, one: T) -> Assignment:
         """A training with what a worker needs for it."""
 
-    def row(self, one: Trial, measurement: Measurement) -> Row:
+    def row(self, one: T, measurement: Measurement) -> R:
         """The line of a training's result."""
 
-    def heard(self, finished: Sequence[TrialResult]) -> None:
+    def heard(self, finished: Sequence[TrialResult[R]]) -> None:
         """Takes results in, ours and those of other coordinators, each once."""
 
     def note(self, text: str) -> None:
@@ -47,11 +47,11 @@ class Bounds:
 
     seconds: float | None = None
     trainings: int | None = None
-    seconds_of: Callable[[Trial], float] = lambda one: 0.0
+    seconds_of: Callable[[Training], float] = lambda one: 0.0
     _began: float = field(default_factory=time.monotonic)
     _begun: int = 0
 
-    def allow(self, one: Trial) -> bool:
+    def allow(self, one: Training) -> bool:
         """Whether a training may begin."""
         late = self.seconds is not None and time.monotonic() - self._began + self.seconds_of(one) > self.seconds
         return not late and (self.trainings is None or self._begun < self.trainings)
@@ -61,7 +61,7 @@ class Bounds:
         self._begun += 1
 
 
-class Campaign:
+class Campaign(Generic[T, R]):
     """Runs what is wanted until nothing is, or the bounds are reached.
 
     Args:
@@ -71,16 +71,16 @@ class Campaign:
 
     def __init__(
         self,
-        ledger: Ledger,
+        ledger: Ledger[R],
         executor: Executor[Assignment, Outcome],
-        work: Work,
+        work: Work[T, R],
         bounds: Bounds,
         retries: int = RETRIES,
         silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self._ledger, self._executor, self._work, self._bounds = ledger, executor, work, bounds
         self._retries, self._silent_seconds = retries, silent_seconds
-        self._running: dict[Key, tuple[Trial, Claim]] = {}
+        self._running: dict[Key, tuple[T, Claim]] = {}
         self._known: set[Key] = set()
         self._entered: set[Key] = set()
         self._asked = 0.0
@@ -111,7 +111,7 @@ class Campaign:
             begun = self._begin([one for one in pending if one.key not in self._running])
             if self._running:
                 for assignment, outcome in self._executor.ended(POLL_SECONDS):
-                    self._settle(assignment.trial, outcome)
+                    self._settle(assignment.trial.key, outcome)
             elif not begun:
                 if not any(map(self._bounds.allow, pending)):
                     return False
@@ -125,13 +125,13 @@ class Campaign:
         self._ledger.free_silent(self._silent_seconds)
         self._hear(self._ledger.finished(self._known))
 
-    def _hear(self, finished: Sequence[TrialResult]) -> None:
+    def _hear(self, finished: Sequence[TrialResult[R]]) -> None:
         new = [one for one in finished if one.row.key not in self._known]
         self._known |= {one.row.key for one in new}
         if new:
             self._work.heard(new)
 
-    def _begin(self, pending: Sequence[Trial]) -> bool:
+    def _begin(self, pending: Sequence[T]) -> bool:
         """Claims and submits as many as there are free slots; whether there was one."""
         new = [one.key for one in pending if one.key not in self._entered]
         self._ledger.want(new)
@@ -152,8 +152,8 @@ class Campaign:
             self._executor.submit(self._work.assignment(one))
         return begun
 
-    def _settle(self, one: Trial, outcome: Outcome | Death) -> None:
-        _, claim = self._running[one.key]
+    def _settle(self, key: Key, outcome: Outcome | Death) -> None:
+        one, claim = self._running[key]
         if isinstance(outcome, Death):
             self._work.note(f"{one.name} seed {one.number}: {outcome.reason}; it is run again from its checkpoint.")
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
@@ -161,9 +161,9 @@ class Campaign:
             failed = bool(outcome.measurement.reason)
             content = b"" if failed else packed(outcome.labels, outcome.predictions, outcome.soft, outcome.losses)
             self._store(one, claim, outcome.measurement, content)
-        del self._running[one.key]
+        del self._running[key]
 
-    def _store(self, one: Trial, claim: Claim, measurement: Measurement, predictions: bytes) -> None:
+    def _store(self, one: T, claim: Claim, measurement: Measurement, predictions: bytes) -> None:
         row = self._work.row(one, measurement)
         if self._ledger.finish(claim, row, predictions):
             self._hear([TrialResult(row, predictions)])
@@ -172,7 +172,7 @@ class Campaign:
 
 
 @contextlib.contextmanager
-def _beating(ledger: Ledger) -> Iterator[None]:
+def _beating(ledger: Ledger[R]) -> Iterator[None]:
     """Shows the other coordinators, where there may be some, that this one lives."""
     if not ledger.storage.shared:
         yield

@@ -10,28 +10,25 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Generic, Protocol
 
-from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset
-from scalesearch.design.candidates import Candidate
 from scalesearch.files import locked, prepare
 from scalesearch.running.campaign import Bounds, Campaign
 from scalesearch.running.ledger import Ledger
-from scalesearch.running.optuna_view import Window
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting, run_trial
 from scalesearch.running.workers import Workers
-from scalesearch.study.plan import Measurement, SearchPlan, Trial, row
+from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
 from scalesearch.study.record import hits, write_predictions, write_rows
-from scalesearch.study.row import Row, TrialResult
+from scalesearch.study.row import R, ReadRow, T, TrialResult
 
 SECONDS_BETWEEN_COPIES = 2.0  # of rows.json, the answer and the Optuna study, while trainings end faster
 
 
 @dataclass(frozen=True)
-class Listener:
+class Listener(Generic[R]):
     """Who is told: ``reading(done, total)`` images, then ``finished(row, done, total)`` after each training.
 
     ``total`` is what the trainings come to if no tolerance is met before; ``note`` is told of workers that die and the
@@ -39,30 +36,43 @@ class Listener:
     """
 
     reading: Callable[[int, int], None]
-    finished: Callable[[Row, int, int], None]
+    finished: Callable[[R, int, int], None]
     note: Callable[[str], None] = lambda text: None
-    results: Callable[[Sequence[TrialResult]], None] = lambda results: None
+    results: Callable[[Sequence[TrialResult[R]]], None] = lambda results: None
 
 
-class Agenda(Protocol):
+Show = Callable[[Sequence[R], bool], None]  # all rows, and whether no more are wanted
+
+
+class Agenda(Protocol[T, R]):
     """What is to be trained, and what becomes of results. Asked again after each result."""
 
-    plan: SearchPlan
-    phi: float  # at which the networks are trained
+    @property
+    def digest(self) -> str:
+        """Of the plan."""
 
-    def wanted(self, results: Results) -> Sequence[Trial]:
-        """The trainings without a result, most wanted first."""
+    def setting(self, data: Dataset) -> Setting:
+        """What its trainings have in common."""
+
+    def wanted(self, results: Results) -> Sequence[T]:
+        """The trainings without a result that can be run now, most wanted first."""
 
     def total(self, results: Results) -> int:
         """Trainings that there will be in the end, if no tolerance is met before."""
 
-    def candidate(self, number: int) -> Candidate:
-        """The candidate of a number."""
+    def assignment(self, one: T, folder: Path, results: Results) -> Assignment:
+        """A training with what a worker needs for it; ``folder``: of the run."""
 
-    def checkpoint(self, name: str, seed: int, epochs: int) -> str:
-        """The file, without its ending, where a network's training up to so many epochs pauses and goes on from."""
+    def row(self, one: T, measurement: Measurement) -> R:
+        """The line of a training's result."""
 
-    def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
+    def checkpoint(self, row: R) -> str:
+        """The file in the folder of checkpoints, without its ending, that a training has no more use for."""
+
+    def window(self, storage: Storage, note: Callable[[str], None]) -> Show[R]:
+        """What shows the rows to other programs."""
+
+    def conclude(self, folder: Path, results: Results, rows: Sequence[R]) -> None:
         """Writes what the results come to into the run's folder."""
 
 
@@ -86,18 +96,18 @@ def opened(
         yield database
 
 
-def open_ledger(storage: Storage, run: str) -> Ledger:
+def open_ledger(storage: Storage, run: str, read: ReadRow[R]) -> Ledger[R]:
     """The ledger of a run; what a coordinator left that was killed is free again, where the folder's lock says so."""
-    ledger = Ledger(storage, run)
+    ledger = Ledger(storage, run, read)
     if not storage.shared:
         ledger.free_all()
     return ledger
 
 
 def carry_out(
-    ledger: Ledger, folder: Path, agenda: Agenda, data: Dataset, workers: Workers, listener: Listener,
+    ledger: Ledger[R], folder: Path, agenda: Agenda[T, R], data: Dataset, workers: Workers, listener: Listener[R],
     bounds: Bounds | None = None,
-) -> "Trainings":  # fmt: skip
+) -> "Trainings[T, R]":  # fmt: skip
     """Runs what the agenda wants; a second call continues, each training counts once.
 
     Args:
@@ -108,11 +118,9 @@ def carry_out(
         UserError: images cannot be decoded, the disk is full, the storage stays away.
         KeyboardInterrupt: what is done is kept, what was running is run again next time.
     """
-    plan = agenda.plan
-    window = Window(ledger.storage, plan, agenda.phi, listener.note)
-    trainings = Trainings(folder, agenda, data, listener, window)
+    setting = agenda.setting(data)
+    trainings = Trainings(folder, agenda, setting, listener, agenda.window(ledger.storage, listener.note))
     trainings.take(ledger.finished())
-    setting = Setting(data.train, data.validation, Augment(flip=data.source.flip), plan.device, plan.threads)
     trainings.look()
     try:
         with contextlib.closing(workers.start(partial(run_trial, setting))) as executor:
@@ -122,17 +130,19 @@ def carry_out(
     return trainings
 
 
-class Trainings:
+class Trainings(Generic[T, R]):
     """An agenda's trainings as the work of a campaign (``campaign.Work``): rows and results as they come in."""
 
-    def __init__(self, folder: Path, agenda: Agenda, data: Dataset, listener: Listener, window: Window) -> None:
-        self.rows: list[Row] = []
+    def __init__(
+        self, folder: Path, agenda: Agenda[T, R], setting: Setting, listener: Listener[R], show: Show[R]
+    ) -> None:
+        self.rows: list[R] = []
         self.results = Results()
-        self._folder, self._agenda, self._data, self._listener, self._window = folder, agenda, data, listener, window
-        self._wanted: Sequence[Trial] = ()
+        self._folder, self._agenda, self._setting, self._listener, self._show = folder, agenda, setting, listener, show
+        self._wanted: Sequence[T] = ()
         self._copied = time.monotonic()
 
-    def take(self, finished: Sequence[TrialResult]) -> None:
+    def take(self, finished: Sequence[TrialResult[R]]) -> None:
         """Takes results in; predictions first, so that no row stands without them."""
         for one in finished:
             write_predictions(self._folder, one)
@@ -144,25 +154,23 @@ class Trainings:
     def look(self) -> None:
         """Asks what is wanted now; its images are decoded once, before workers ask for them."""
         self._wanted = self._agenda.wanted(self.results)
-        for size in sorted({one.proxy_spec.resolution for one in self._wanted}):
-            self._data.train.at(size, self._listener.reading)
-            self._data.validation.at(size, self._listener.reading)
+        for size in sorted({one.trained.resolution for one in self._wanted}):
+            for part in (self._setting.train, *self._setting.judged.values()):
+                part.at(size, self._listener.reading)
 
-    def wanted(self) -> Sequence[Trial]:
+    def wanted(self) -> Sequence[T]:
         return self._wanted
 
-    def assignment(self, one: Trial) -> Assignment:
-        earlier = (epochs for epochs in range(1, one.until) if (one.candidate, one.number, epochs) in self.results)
-        return Assignment(one, self._checkpoint(one.name, one.number, one.until), max(earlier, default=0))
+    def assignment(self, one: T) -> Assignment:
+        return self._agenda.assignment(one, self._folder, self.results)
 
-    def row(self, one: Trial, measurement: Measurement) -> Row:
-        candidate = self._agenda.candidate(one.candidate) if one.candidate >= 0 else None
-        return row(self._agenda.plan, one, candidate, measurement)
+    def row(self, one: T, measurement: Measurement) -> R:
+        return self._agenda.row(one, measurement)
 
     def note(self, text: str) -> None:
         self._listener.note(text)
 
-    def heard(self, finished: Sequence[TrialResult]) -> None:
+    def heard(self, finished: Sequence[TrialResult[R]]) -> None:
         """Takes results in, asks what is wanted now, and tells the listener."""
         new = [one for one in finished if one.row.key not in self.results]
         if not new:
@@ -171,7 +179,7 @@ class Trainings:
         self.look()
         for line in (one.row for one in new):
             if line.status == "failed" or line.epochs == line.full_epochs:
-                self._checkpoint(line.name, line.seed, line.epochs).unlink(missing_ok=True)
+                checkpoint_file(self._folder, self._agenda.checkpoint(line)).unlink(missing_ok=True)
         total = max(self._agenda.total(self.results), len(self.results) + len(self._wanted))
         for done, one in enumerate(new, start=len(self.results) - len(new) + 1):
             self._listener.finished(one.row, done, total)
@@ -182,10 +190,12 @@ class Trainings:
         """Brings what the folder shows up to date: the rows, then what they come to, then the Optuna study."""
         if not self.rows:
             return
-        write_rows(self._folder, self.rows, self._agenda.plan.digest)
+        write_rows(self._folder, self.rows, self._agenda.digest)
         self._agenda.conclude(self._folder, self.results, self.rows)
-        self._window.show(self.rows, over=not self._wanted)
+        self._show(self.rows, not self._wanted)
         self._copied = time.monotonic()
 
-    def _checkpoint(self, name: str, seed: int, epochs: int) -> Path:
-        return self._folder / "checkpoints" / f"{self._agenda.checkpoint(name, seed, epochs)}.safetensors"
+
+def checkpoint_file(folder: Path, name: str) -> Path:
+    """Where a training pauses and goes on from; ``folder``: of the run."""
+    return folder / "checkpoints" / f"{name}.safetensors"

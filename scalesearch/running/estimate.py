@@ -11,14 +11,14 @@ import torch
 
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.design.cost import cost
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import Architecture
 from scalesearch.nets.measure import fvcore_count
-from scalesearch.nets.modules import build
+from scalesearch.nets.torchvision_net import network_of
 from scalesearch.running.executor import Beat, Executor, Here, mapped
 from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.row import Key, Row
+from scalesearch.study.row import AnyRow, Key, Training
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
 
@@ -51,10 +51,10 @@ class Timing:
         evaluation = EVALUATION * self.validation / self.batch_size
         return self.fixed + self._step(macs) * (epochs * steps_per_epoch(self.images, self.batch_size) + evaluation)
 
-    def total(self, rungs: Iterable[Sequence[tuple[Trial, int]]]) -> float:
+    def total(self, rungs: Iterable[Sequence[tuple[Training, int]]]) -> float:
         """Wall seconds of trainings with their epochs, rung after rung; workers share a rung evenly."""
         seconds = [
-            self._rung([self.training(cost(one.proxy_spec).macs, epochs) for one, epochs in rung])
+            self._rung([self.training(cost(one.trained).macs, epochs) for one, epochs in rung])
             for rung in rungs
             if rung
         ]
@@ -77,7 +77,9 @@ class Timing:
         return seconds
 
 
-def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, device: str, threads: int = 1) -> Timing:
+def measure(
+    trials: Sequence[Training], images: int, validation: int, jobs: int, device: str, threads: int = 1
+) -> Timing:
     """Times a few steps of the cheapest, the middle and the dearest network, in as many processes as will run.
 
     Args:
@@ -86,7 +88,7 @@ def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, de
         jobs: trainings at a time.
         device: "cpu" or a GPU's name; on a CPU each training has ``threads``.
     """
-    by_cost = sorted({one.proxy_spec.digest: one.proxy_spec for one in trials}.values(), key=lambda s: cost(s).macs)
+    by_cost = sorted({one.trained.digest: one.trained for one in trials}.values(), key=lambda s: cost(s).macs)
     specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
     probe = partial(_probe, specs, trials[0].train, device, threads)
     began = time.perf_counter()
@@ -100,7 +102,7 @@ def measure(trials: Sequence[Trial], images: int, validation: int, jobs: int, de
 
 
 def _probe(
-    specs: Sequence[NetSpec], train: TrainConfig, device: str, threads: int, _worker: int, _beat: Beat
+    specs: Sequence[Architecture], train: TrainConfig, device: str, threads: int, _worker: int, _beat: Beat
 ) -> Times:  # fmt: skip
     """Times networks one after another, in a worker."""
     began, before_threads = time.perf_counter(), torch.get_num_threads()
@@ -110,7 +112,7 @@ def _probe(
             set_threads(threads)
         for spec in specs:
             before = time.perf_counter()
-            network = build(spec, seed=0)
+            network = network_of(spec, seed=0)
             fvcore_count(spec)
             ready, place, size = time.perf_counter(), torch.device(device), spec.resolution
             steps.append(seconds_per_step(network, size, train.batch_size, place, steps=STEPS, config=train))
@@ -145,24 +147,24 @@ class Pace:
     ``before``: rows of earlier calls, from whose epochs trainings go on.
     """
 
-    def __init__(self, timing: Timing | None, before: Iterable[Row] = ()) -> None:
+    def __init__(self, timing: Timing | None, before: Iterable[AnyRow] = ()) -> None:
         self._timing = timing
         self._ratios: list[float] = []
         self._reached: dict[tuple[int, int], int] = {}
         for row in sorted(before, key=lambda row: row.key):
-            self._reached[row.candidate, row.seed] = row.epochs
+            self._reached[row.key[:2]] = row.epochs
 
-    def heard(self, row: Row) -> None:
+    def heard(self, row: AnyRow) -> None:
         """Takes a training in that ended."""
-        before = self._reached.get((row.candidate, row.seed), 0)
-        self._reached[row.candidate, row.seed] = row.epochs
+        before = self._reached.get(row.key[:2], 0)
+        self._reached[row.key[:2]] = row.epochs
         if self._timing is not None and row.status == "done" and row.epochs > before:
-            self._ratios.append(row.seconds / self._timing.training(row.proxy_macs, row.epochs - before))
+            self._ratios.append(row.seconds / self._timing.training(row.trained_macs, row.epochs - before))
 
-    def seconds(self, one: Trial) -> float:
+    def seconds(self, one: Training) -> float:
         """Of a training, on the slow side: nine of ten are over by then."""
         if self._timing is None:
             return 0.0
-        before = self._reached.get((one.candidate, one.number), 0)
+        before = self._reached.get(one.key[:2], 0)
         late = float(np.quantile(self._ratios, 0.9)) if self._ratios else 1.0
-        return late * self._timing.training(cost(one.proxy_spec).macs, max(1, one.until - before))
+        return late * self._timing.training(cost(one.trained).macs, max(1, one.until - before))

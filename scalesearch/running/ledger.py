@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import psutil
 import sqlalchemy as sql
@@ -25,7 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from scalesearch.errors import UserError
 from scalesearch.running.storage import Storage
-from scalesearch.study.row import Key, Row, TrialResult, parse_row
+from scalesearch.study.row import AnyRow, Key, R, ReadRow, TrialResult
 
 FORMAT = 1
 BEAT_SECONDS = 10.0
@@ -63,15 +63,16 @@ class Claim:
     reason: str
 
 
-class Ledger:
+class Ledger(Generic[R]):
     """One run's part of a database; several coordinators may hold one each.
 
     Args:
         run: names the run within the database, at most 64 characters; the same for all who share it.
+        read: makes a row of plain values, and says where they are from if they are none.
     """
 
-    def __init__(self, storage: Storage, run: str) -> None:
-        self.storage, self.run, self.owner = storage, run, new_owner()
+    def __init__(self, storage: Storage, run: str, read: ReadRow[R]) -> None:
+        self.storage, self.run, self.owner, self._read_row = storage, run, new_owner(), read
         storage.once()
         if not storage.do(_has_tables):
             with storage.alone("tables", TABLES_SECONDS) as mine:
@@ -135,7 +136,7 @@ class Ledger:
 
         return self.storage.do(take_one) if keys else None
 
-    def finish(self, claim: Claim, row: Row, predictions: bytes) -> bool:
+    def finish(self, claim: Claim, row: AnyRow, predictions: bytes) -> bool:
         """Stores a result; False where the claim was lost to another coordinator, whose result counts."""
         state = DONE if row.status == "done" else FAILED
         statement = (
@@ -166,11 +167,11 @@ class Ledger:
             _T.claims == claim.number, _T.owner == self.owner,
         )  # fmt: skip
 
-    def finished(self, known: Collection[Key] = ()) -> list[TrialResult]:
+    def finished(self, known: Collection[Key] = ()) -> list[TrialResult[R]]:
         """The trainings that are over, but for those known, by candidate, seed and epochs."""
         over = sql.select(*_KEY).where(self._mine, _T.state.in_((DONE, FAILED)))
         keys = [key for key in self.storage.do(_all(over)) if tuple(key) not in known]
-        results: list[TrialResult] = []
+        results: list[TrialResult[R]] = []
         for some in _some(keys):
             chosen = sql.select(*_KEY, _T.row, _T.predictions).where(
                 self._mine, sql.tuple_(*_KEY).in_([tuple(one) for one in some])
@@ -178,10 +179,10 @@ class Ledger:
             results += [self._read(*stored) for stored in self.storage.do(_all(chosen))]
         return sorted(results, key=lambda one: one.row.key)
 
-    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> TrialResult:
+    def _read(self, candidate: int, seed: int, epochs: int, row: Any, predictions: Any) -> TrialResult[R]:
         """A stored result. Raises UserError where it is damaged, or that of another training."""
         try:
-            result = TrialResult(parse_row(json.loads(row), self.storage.name), bytes(memoryview(predictions)))
+            result = TrialResult(self._read_row(json.loads(row), self.storage.name), bytes(memoryview(predictions)))
             if result.row.key != (candidate, seed, epochs):
                 raise ValueError(f"the row of {result.row.key} at {(candidate, seed, epochs)}")
         except (TypeError, ValueError, RecursionError) as error:

@@ -2,35 +2,52 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset
 from scalesearch.design.candidates import Candidate
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.carry_out import Listener, carry_out, open_ledger, opened
+from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
+from scalesearch.running.optuna_view import Window
 from scalesearch.running.provenance import add_seconds
 from scalesearch.running.storage import Storage, storage_url
+from scalesearch.running.trial import Assignment, Setting
 from scalesearch.running.workers import Workers
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
-from scalesearch.study.plan import SearchPlan, Trial, check_same, trial
+from scalesearch.study.plan import Measurement, SearchPlan, Trial, check_same, row, trial
 from scalesearch.study.race import Race, Results, advance
 from scalesearch.study.record import FORMAT, ROWS_FILE, RUN_FILE, WHAT, check_format
-from scalesearch.study.row import Row, TrialResult
+from scalesearch.study.row import Row, TrialResult, parse_row
+
+
+def validated(plan: SearchPlan, data: Dataset) -> Setting:
+    """What the trainings of a plan have in common: judged on validation images, never on test images."""
+    augment = Augment(flip=data.source.flip)
+    return Setting(data.train, {"validation": data.validation}, augment, plan.device, plan.threads)
 
 
 class RaceAgenda:
     """The agenda of a search (``carry_out.Agenda``): its race."""
 
-    phi = 1.0
-
     def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], race: Race) -> None:
         self.plan, self._candidates, self._race = plan, candidates, race
         self._field = field(plan, candidates)
+
+    @property
+    def digest(self) -> str:
+        return self.plan.digest
+
+    def setting(self, data: Dataset) -> Setting:
+        return validated(self.plan, data)
+
+    def window(self, storage: Storage, note: Callable[[str], None]) -> Show[Row]:
+        return Window(storage, self.plan, 1.0, note).show
 
     def wanted(self, results: Results) -> Sequence[Trial]:
         wanted = advance(self._race, self._field, results).wanted
@@ -39,12 +56,16 @@ class RaceAgenda:
     def total(self, results: Results) -> int:
         return advance(self._race, self._field, results).planned
 
-    def candidate(self, number: int) -> Candidate:
-        return self._candidates[number]
+    def assignment(self, one: Trial, folder: Path, results: Results) -> Assignment:
+        """One checkpoint for all rungs, which are pauses of the same training."""
+        earlier = (epochs for epochs in range(1, one.until) if (one.candidate, one.number, epochs) in results)
+        return Assignment(one, checkpoint_file(folder, f"{one.name}-seed{one.number}"), max(earlier, default=0))
 
-    def checkpoint(self, name: str, seed: int, epochs: int) -> str:
-        """One for all rungs, which are pauses of the same training."""
-        return f"{name}-seed{seed}"
+    def checkpoint(self, row: Row) -> str:
+        return f"{row.name}-seed{row.seed}"
+
+    def row(self, one: Trial, measurement: Measurement) -> Row:
+        return row(self.plan, one, self._candidates[one.candidate] if one.candidate >= 0 else None, measurement)
 
     def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
         """Writes ``winners.json`` and ``coefficients.json``."""
@@ -56,7 +77,7 @@ class RaceAgenda:
             write_answer(folder, answer, chosen)
 
 
-def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list[TrialResult]:
+def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list[TrialResult[Row]]:
     """The trainings that a search's ledger holds; none where there is no run, or one that recorded nothing.
 
     Raises UserError where the folder holds results of another search, naming what differs.
@@ -65,7 +86,7 @@ def recorded(folder: Path, plan: SearchPlan, storage: str | None = None) -> list
     if storage is None and not ((folder / RUN_FILE).exists() and (folder / "study.db").exists()):
         return []
     with contextlib.closing(Storage(url)) as database:
-        finished = Ledger(database, _run_name(database, plan)).finished()
+        finished = Ledger(database, _run_name(database, plan), parse_row).finished()
         _check_folder(folder, plan, database, bool(finished))
     return finished
 
@@ -76,7 +97,7 @@ def search(
     data: Dataset,
     facts: Mapping[str, Any],
     workers: Workers,
-    listener: Listener,
+    listener: Listener[Row],
     bounds: Bounds | None = None,
     storage: str | None = None,
 ) -> Sequence[Row]:
@@ -95,7 +116,7 @@ def search(
     """
     plan = agenda.plan
     with opened(folder, storage, listener.note) as database:
-        ledger = open_ledger(database, _run_name(database, plan))
+        ledger = open_ledger(database, _run_name(database, plan), parse_row)
         before = ledger.ended() > 0
         _check_folder(folder, plan, database, before)
         _write_plan(folder, plan, {**facts, "storage": _kept_where(database)}, continued=before)

@@ -1,28 +1,42 @@
-"""Training one candidate as its proxy: runs in a worker, returns plain values."""
+"""One training of a run: done in a worker, returns plain values."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from scalesearch.data.arrays import Images
-from scalesearch.data.batches import Augment, Batch, evaluation_batches, steps_per_epoch, training_epochs
+from scalesearch.data.batches import (
+    Augment,
+    Batch,
+    evaluation_batches,
+    pixel_statistics,
+    steps_per_epoch,
+    training_epochs,
+)
 from scalesearch.data.dataset import Part
+from scalesearch.design.spec import TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.measure import fvcore_count, latency
+from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.sources import Stated, open_weights
+from scalesearch.nets.torchvision_net import network_of
+from scalesearch.nets.weights import save_network
 from scalesearch.running.executor import Beat
-from scalesearch.study.plan import Measurement, Trial
+from scalesearch.study.plan import Measurement
+from scalesearch.study.row import Inheritance, JudgedOn, Training
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.device import set_threads
 from scalesearch.training.evaluation import Evaluation, evaluate
 from scalesearch.training.history import History, Watcher
 from scalesearch.training.loop import NonFiniteLoss, Task, fit
 from scalesearch.training.memory import TooLittleMemory
+from scalesearch.training.model_file import metadata_of
 from scalesearch.training.start import Start, start_of
 from scalesearch.training.step import classification_loss
 
@@ -33,27 +47,37 @@ LATENCY_PASSES = 10
 
 @dataclass(frozen=True)
 class Setting:
-    """What all trainings of a search have in common; a worker is sent it once."""
+    """What all trainings of a run have in common; a worker is sent it once. ``data``: as it was given."""
 
     train: Part
-    validation: Part
+    judged: Mapping[JudgedOn, Part]
     augment: Augment
     device: str
     threads: int = THREADS
+    data: str = ""
 
 
 @dataclass(frozen=True)
 class Assignment:
-    """A trial, where its training pauses and goes on from, and the epochs that an earlier result of it covers."""
+    """A training, where it pauses and goes on from, and the epochs that an earlier result of it covers.
 
-    trial: Trial
+    Args:
+        judged_on: the part of the images that it is judged on.
+        inherits: file of a smaller network that it starts from, rather than from its ``weights``.
+        kept: file that the trained network is kept in.
+    """
+
+    trial: Training
     checkpoint: Path | None = None
     since: int = 0
+    judged_on: JudgedOn = "validation"
+    inherits: Path | None = None
+    kept: Path | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Measurements, and each validation image's label, prediction (int64) and soft score (float32, see
+    """Measurements, and each image's label, prediction (int64) and soft score (float32, see
     ``evaluation.Evaluation``), and each epoch's training loss, all empty for a failed trial."""
 
     measurement: Measurement
@@ -64,7 +88,7 @@ class Outcome:
 
 
 def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
-    """Trains one candidate as far as asked, from where it paused, evaluates and counts it.
+    """Trains one network as far as asked, from where it paused, evaluates and counts it.
 
     A diverging or unaffordable trial comes back with its reason. Its seconds hold what an interrupted process spent on
     it before. Raises UserError for what is not the trial's fault: a disk that is full, images or weights that are gone.
@@ -100,12 +124,12 @@ def _train(
 
     Raises NonFiniteLoss, and FloatingPointError where the trained network's outputs are not finite.
     """
-    config, spec, device = job.trial.train, job.trial.proxy_spec, torch.device(setting.device)
-    arrays, validation = setting.train.at(spec.resolution), setting.validation.at(spec.resolution)
+    config, spec, device = job.trial.train, job.trial.trained, torch.device(setting.device)
+    arrays, images = setting.train.at(spec.resolution), setting.judged[job.judged_on].at(spec.resolution)
     checkpoint = job.checkpoint
     if checkpoint is not None and epochs_begun(checkpoint) > job.trial.until:
         checkpoint = None  # of a search that went further at once: it cannot say how things stood before
-    start = _start(setting, job.trial, arrays, device, paused=checkpoint is not None and checkpoint.exists())
+    start = _start(setting, job, arrays, device, paused=checkpoint is not None and checkpoint.exists())
     network, statistics = start.network, start.statistics
     epochs, steps = training_epochs(
         arrays, config.batch_size, seed=config.seed, augment=setting.augment, statistics=statistics, device=device
@@ -115,10 +139,12 @@ def _train(
     began = time.perf_counter()
     history = fit(network, task, config, device, watcher=watcher, checkpoint=checkpoint, until=job.trial.until)
     earlier = sum(record.seconds for record in history[job.since :]) - (time.perf_counter() - began)
-    batches = evaluation_batches(validation, EVALUATION_BATCH, statistics=statistics, device=device)
+    batches = evaluation_batches(images, EVALUATION_BATCH, statistics=statistics, device=device)
     evaluation = evaluate(network, _with_beats(batches, beat), precision=config.precision)
     if not np.isfinite(evaluation.soft).all():
         raise FloatingPointError(f"outputs after epoch {len(history)} are not finite; a smaller --lr may help")
+    if job.kept is not None and isinstance(network, MBConvNet):
+        save_network(job.kept, network, metadata_of(statistics, setting.data), setting.train.source.classes)
     return evaluation, history, max(0.0, earlier)
 
 
@@ -128,16 +154,23 @@ def _with_beats(batches: Iterable[Batch], beat: Beat) -> Iterator[Batch]:
         yield batch
 
 
-def _start(setting: Setting, trial: Trial, arrays: Images, device: torch.device, paused: bool) -> Start:
-    """The network that the trial trains: from scratch, or inheriting; a paused one only needs its shape.
+def _start(setting: Setting, job: Assignment, arrays: Images, device: torch.device, paused: bool) -> Start[nn.Module]:
+    """The network that is trained: from scratch, or inheriting; a paused one only needs its shape.
 
-    Raises UserError where the weights are not those that the search began with.
+    Raises UserError where the weights are not those that the run began with, or the smaller network's are gone.
     """
-    weights, spec, config = trial.weights, trial.proxy_spec, trial.train
+    weights, spec, config = job.trial.weights, job.trial.trained, job.trial.train
+    if isinstance(spec, TorchvisionSpec):
+        return Start(network_of(spec, config.seed), pixel_statistics(arrays))
+    if job.inherits is not None:
+        if not job.inherits.exists():
+            gone = f"it is gone, and {job.trial.name} inherits from it."
+            raise UserError(str(job.inherits), gone, do="Bring it back, or train the families anew in another folder.")
+        weights = Inheritance(str(job.inherits), None, "")
     stated = Stated() if weights is None else Stated(weights.padding, weights.eps, weights.network)
     source = None if weights is None else open_weights(weights.name, spec, stated)
-    if source is not None and weights is not None and source.digest != weights.digest:
-        changed = f"the tensors (digest {source.digest}) are not those that the search began with ({weights.digest})."
+    if source is not None and weights is not None and weights.digest not in ("", source.digest):
+        changed = f"the tensors (digest {source.digest}) are not those that the run began with ({weights.digest})."
         raise UserError(weights.name, changed, do="Bring them back.")
     steps, classes = steps_per_epoch(len(arrays), config.batch_size), setting.train.source.classes
     return start_of(spec, source, arrays, classes, config, steps, device, repair=not paused)

@@ -1,21 +1,23 @@
 """A verification carried out: the networks of a search, trained at another φ."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from scalesearch.data.dataset import Dataset
-from scalesearch.design.candidates import Candidate
 from scalesearch.errors import UserError
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.carry_out import Listener, carry_out, open_ledger, opened
+from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
+from scalesearch.running.optuna_view import Window
+from scalesearch.running.search import validated
 from scalesearch.running.storage import Storage, storage_url
+from scalesearch.running.trial import Assignment, Setting
 from scalesearch.running.workers import Workers
-from scalesearch.study.plan import SearchPlan, Trial
+from scalesearch.study.plan import Measurement, SearchPlan, Trial, row
 from scalesearch.study.race import Results
 from scalesearch.study.record import ROWS_FILE, Record, answered, read_rows
-from scalesearch.study.row import Row
+from scalesearch.study.row import Row, parse_row
 from scalesearch.study.verification import (
     ScaledCandidate,
     Verification,
@@ -35,6 +37,16 @@ class VerificationAgenda:
         self.plan, self.phi, self.networks, self.trials = plan, phi, networks, trials
         self._candidates = {network.candidate.index: network.candidate for network in networks}
 
+    @property
+    def digest(self) -> str:
+        return self.plan.digest
+
+    def setting(self, data: Dataset) -> Setting:
+        return validated(self.plan, data)
+
+    def window(self, storage: Storage, note: Callable[[str], None]) -> Show[Row]:
+        return Window(storage, self.plan, self.phi, note).show
+
     def wanted(self, results: Results) -> Sequence[Trial]:
         """Those without a result; a failed training is not tried again."""
         return [one for one in self.trials if one.key not in results]
@@ -42,12 +54,15 @@ class VerificationAgenda:
     def total(self, results: Results) -> int:
         return len(self.trials)
 
-    def candidate(self, number: int) -> Candidate:
-        return self._candidates[number]
-
-    def checkpoint(self, name: str, seed: int, epochs: int) -> str:
+    def assignment(self, one: Trial, folder: Path, results: Results) -> Assignment:
         """Another number of epochs is another training."""
-        return f"{name}-seed{seed}-e{epochs}"
+        return Assignment(one, checkpoint_file(folder, f"{one.name}-seed{one.number}-e{one.until}"))
+
+    def checkpoint(self, row: Row) -> str:
+        return row.file
+
+    def row(self, one: Trial, measurement: Measurement) -> Row:
+        return row(self.plan, one, self._candidates[one.candidate], measurement)
 
     def conclude(self, folder: Path, results: Results, rows: Sequence[Row]) -> None:
         """Nothing before the end."""
@@ -59,10 +74,11 @@ def recorded(record: Record, agenda: VerificationAgenda, storage: str | None = N
     Raises UserError where they are of another search, of networks of another shape, or kept in another database.
     """
     folder = folder_of(record.folder, agenda.phi)
-    rows = list(read_rows(folder, record.plan.digest))
+    rows = list(read_rows(folder, record.plan.digest, parse_row))
     if storage is not None:
         with contextlib.closing(Storage(storage_url(folder, storage))) as database:
-            rows = [one.row for one in Ledger(database, _run_name(database, agenda)).finished()]
+            ledger = Ledger(database, _run_name(database, agenda), parse_row)
+            rows = [one.row for one in ledger.finished()]
     elif rows and not (folder / "study.db").exists():
         problem = f"{len(rows)} trainings of {folder.name} were made, but not with a ledger in its folder."
         raise UserError("--storage", problem, do="Give the same --storage as before, or delete that folder.")
@@ -76,7 +92,7 @@ def verify(
     agenda: VerificationAgenda,
     data: Dataset,
     workers: Workers,
-    listener: Listener,
+    listener: Listener[Row],
     bounds: Bounds | None = None,
     storage: str | None = None,
 ) -> Verification:
@@ -95,7 +111,7 @@ def verify(
     folder, (answer, _) = folder_of(record.folder, agenda.phi), answered(record)
     with opened(folder, storage, listener.note, lock=record.folder) as database:
         recorded(record, agenda)  # refuses another search's
-        ledger = open_ledger(database, _run_name(database, agenda))
+        ledger = open_ledger(database, _run_name(database, agenda), parse_row)
         trainings = carry_out(ledger, folder, agenda, data, workers, listener, bounds)
         verification = compare_sizes(
             record.plan, answer.recommended, agenda.networks, agenda.phi, agenda.trials, record.results,

@@ -13,32 +13,15 @@ from scalesearch.design.candidates import Candidate, Enumeration, enumerate_cand
 from scalesearch.design.cost import cost, score
 from scalesearch.design.scaling import Rounding, realised
 from scalesearch.design.space import Grid
-from scalesearch.design.spec import NetSpec, Padding
+from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.posterior import Network
 from scalesearch.study.proxy import Proxy
-from scalesearch.study.row import BASELINE, SEEDS, Key, Row
+from scalesearch.study.row import BASELINE, SEEDS, Inheritance, Key, Row, Training
 from scalesearch.typed import parse
 
 _enumerated = lru_cache(maxsize=4)(enumerate_candidates)  # up to a second for a fine grid; asked for by every reader
-
-
-@dataclass(frozen=True)
-class Inheritance:
-    """What every network of a search inherits from.
-
-    Args:
-        name: as ``nets.sources.open_weights`` takes it, so that workers can open it.
-        padding, eps, network: what is stated of the source (``nets.sources.Stated``).
-        digest: of its tensors.
-    """
-
-    name: str
-    padding: Padding | None
-    digest: str
-    eps: float | None = None
-    network: str | None = None
 
 
 @dataclass(frozen=True)
@@ -127,14 +110,14 @@ class Trial:
 
     Args:
         candidate: the number of the grid's candidate, −1 for the baseline; ``name`` such as c004.
-        spec, proxy_spec: at full size, and as trained.
+        spec, trained: at full size, and as trained.
         train: of a full training, with this trial's seed.
     """
 
     candidate: int
     name: str
     spec: NetSpec
-    proxy_spec: NetSpec
+    trained: NetSpec
     train: TrainConfig
     until: int
     weights: Inheritance | None = None
@@ -221,17 +204,17 @@ class Measurement:
     latency_ms: float | None = None
 
 
-def nothing_measured(one: Trial, reason: str) -> Measurement:
+def nothing_measured(one: Training, reason: str) -> Measurement:
     """Of a trial that no worker could measure."""
     return Measurement(cost(one.spec).macs, 0, 0, 0, 0.0, 0.0, reason)
 
 
 def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: Measurement) -> Row:
     """A candidate's design (None: the baseline's), its measurements, and the score that joins them."""
-    sizes, trained, failed = cost(one.spec), cost(one.proxy_spec).macs, bool(measurement.reason)
+    sizes, trained, failed = cost(one.spec), cost(one.trained).macs, bool(measurement.reason)
     top1 = None if failed else measurement.correct / measurement.images
     proxy_ratio = trained / cost(plan.proxy.baseline).macs
-    has = realised(plan.proxy.baseline, one.proxy_spec)
+    has = realised(plan.proxy.baseline, one.trained)
     return Row(
         candidate=one.candidate, role="candidate" if candidate else "baseline",
         control=candidate.control if candidate else "", name=one.name, digest=one.spec.digest,
@@ -243,7 +226,7 @@ def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: 
         seed=one.number, status="failed" if failed else "done", reason=measurement.reason, top1=top1,
         correct=measurement.correct, images=measurement.images,
         score=None if top1 is None else plan.score(top1, proxy_ratio),
-        proxy_resolution=one.proxy_spec.resolution, proxy_macs=trained, epochs=one.until,
+        proxy_resolution=one.trained.resolution, proxy_macs=trained, epochs=one.until,
         full_epochs=one.train.epochs, train_loss=None if failed else measurement.train_loss,
         seconds=measurement.seconds, latency_ms=measurement.latency_ms, note=measurement.note,
     )  # fmt: skip

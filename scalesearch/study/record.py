@@ -46,7 +46,7 @@ from scalesearch.study.answer import (
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Results
-from scalesearch.study.row import BASELINE, TRAININGS, Row, TrialResult, parse_rows
+from scalesearch.study.row import BASELINE, TRAININGS, AnyRow, R, ReadRow, Row, TrialResult, parse_row, parse_rows
 from scalesearch.study.statistics import Bools, Ints
 from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
 from scalesearch.study.verification import FILE as VERIFICATION_FILE
@@ -268,7 +268,7 @@ def _read_trainings(
         place: gives a row's trial, or raises UserError naming where the row is from.
         do: what mends the folder.
     """
-    rows = read_rows(folder, plan.digest)
+    rows = read_rows(folder, plan.digest, parse_row)
     for row in rows:
         where = f"{folder / ROWS_FILE}: {row.file}"
         check_row(where, plan, *place(row, where), row, do)
@@ -387,14 +387,14 @@ def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Ma
             raise conflict(f"{path}: {name}", stated, follows, "the plan beside it", "")
 
 
-def write_rows(folder: Path, rows: Sequence[Row], digest: str) -> None:
-    """The rows of a search or a verification; ``digest``: of the plan that they are of."""
+def write_rows(folder: Path, rows: Sequence[AnyRow], digest: str) -> None:
+    """The rows of a search, a verification or families; ``digest``: of the plan that they are of."""
     values = {"format": ROWS_FORMAT, "plan_digest": digest, "rows": [row.to_dict() for row in rows]}
     write_json(folder / ROWS_FILE, values)
 
 
-def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
-    """Reads them back, by candidate, seed and epochs; none where nothing was recorded.
+def read_rows(folder: Path, digest: str, read: ReadRow[R]) -> tuple[R, ...]:
+    """Reads them back, by their keys; none where nothing was recorded.
 
     Raises UserError for a damaged or foreign file.
     """
@@ -410,7 +410,7 @@ def read_rows(folder: Path, digest: str) -> tuple[Row, ...]:
         raise UserError(str(path), f"the file has format {version}; this version reads {ROWS_FORMAT}.", do=do)
     if values.get("plan_digest") != digest:
         raise UserError(str(path), "the trainings are of another search.", do="Delete its folder.")
-    return tuple(sorted(parse_rows(lines, str(path)), key=lambda row: row.key))
+    return tuple(sorted(parse_rows(lines, str(path), read), key=lambda row: row.key))
 
 
 def packed(
@@ -427,7 +427,7 @@ def packed(
     return content.getvalue()
 
 
-def losses(result: TrialResult, where: str = "the ledger") -> tuple[float, ...]:
+def losses(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[float, ...]:
     """The training loss of each epoch; none of a failed training, or one of an earlier version.
 
     Raises UserError, naming ``where`` they are from, for what cannot be those.
@@ -442,7 +442,7 @@ def losses(result: TrialResult, where: str = "the ledger") -> tuple[float, ...]:
     return tuple(kept.tolist())
 
 
-def hits(result: TrialResult, where: str = "the ledger") -> tuple[Bools, Floats32] | None:
+def hits(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[Bools, Floats32] | None:
     """Which validation images a training got right, and their soft scores; None for a failed one.
 
     Raises UserError, naming ``where`` they are from, for predictions that cannot be read.
@@ -453,7 +453,7 @@ def hits(result: TrialResult, where: str = "the ledger") -> tuple[Bools, Floats3
     return np.asarray(labels == predictions), soft
 
 
-def unpacked(result: TrialResult, where: str = "the ledger") -> tuple[Ints, Ints, Floats32]:
+def unpacked(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[Ints, Ints, Floats32]:
     """Label, prediction and soft score of each image. Raises UserError for what cannot be those."""
     what = "the predictions of a training"
     arrays = unpack_arrays(result.predictions, ("labels", "predictions", "soft"), where, what)
@@ -468,9 +468,9 @@ def unpacked(result: TrialResult, where: str = "the ledger") -> tuple[Ints, Ints
     return labels.astype(np.int64), predictions.astype(np.int64), soft.astype(np.float32)
 
 
-def write_predictions(folder: Path, result: TrialResult) -> None:
+def write_predictions(folder: Path, result: TrialResult[AnyRow]) -> None:
     """The file of a training's predictions, if it is not there as it should be."""
-    path = _predictions_file(folder, result.row)
+    path = predictions_file(folder, result.row)
     if result.predictions and not (path.is_file() and path.read_bytes() == result.predictions):
         write_bytes(path, result.predictions)
 
@@ -486,7 +486,7 @@ def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results
         if row.status == "failed":
             results.add(row.key, None)
             continue
-        path = _predictions_file(folder, row)
+        path = predictions_file(folder, row)
         require_regular(path, "the predictions of a training")
         of, predictions, soft = unpacked(TrialResult(row, path.read_bytes()), str(path))
         labels = of if labels is None else labels
@@ -504,5 +504,6 @@ def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results
     return results
 
 
-def _predictions_file(folder: Path, row: Row) -> Path:
+def predictions_file(folder: Path, row: AnyRow) -> Path:
+    """Where a training's predictions lie."""
     return folder / "predictions" / f"{row.file}.npz"

@@ -46,7 +46,7 @@ EVALUATION_BATCH = 128
 
 def begin(
     spec: NetSpec, data: Dataset, recipe: Recipe, folder: Path, source: WeightSource | None, device: torch.device
-) -> Start:
+) -> Start[MBConvNet]:
     """Claims the folder and makes the network that the training starts from.
 
     Args:
@@ -73,7 +73,7 @@ def begin(
 def starting(
     spec: NetSpec, data: Dataset, recipe: Recipe, source: WeightSource | None, device: torch.device, *,
     repair: bool = True,
-) -> Start:  # fmt: skip
+) -> Start[MBConvNet]:  # fmt: skip
     """The network that a training starts from; ``repair`` as in ``from_source``."""
     config, arrays = recipe.config, data.train.at(spec.resolution)
     steps = steps_per_epoch(len(arrays), config.batch_size)
@@ -97,8 +97,13 @@ def check_shares(config: TrainConfig) -> None:
 
 
 def inspect(
-    start: Start, data: Dataset, recipe: Recipe, folder: Path, source: WeightSource | None, device: torch.device
-) -> tuple[Finding, ...]:
+    start: Start[MBConvNet],
+    data: Dataset,
+    recipe: Recipe,
+    folder: Path,
+    source: WeightSource | None,
+    device: torch.device,
+) -> tuple[Finding, ...]:  # fmt: skip
     """What preflight finds; nothing for a training that continues."""
     if continues(folder):
         return ()
@@ -113,7 +118,7 @@ def inspect(
 
 
 def finetune(
-    start: Start, data: Dataset, recipe: Recipe, folder: Path, device: torch.device, watcher: Watcher,
+    start: Start[MBConvNet], data: Dataset, recipe: Recipe, folder: Path, device: torch.device, watcher: Watcher,
     provenance: dict[str, Any],
 ) -> dict[str, Any]:  # fmt: skip
     """Trains on the train part, watches validation, judges once on test; run again, it continues.
@@ -148,7 +153,7 @@ def finetune(
     return carry_out(network, task_of(start, data, recipe, device), config, folder, device, watcher, finish)
 
 
-def task_of(start: Start, data: Dataset, recipe: Recipe, device: torch.device) -> Task:
+def task_of(start: Start[MBConvNet], data: Dataset, recipe: Recipe, device: torch.device) -> Task:
     """This process's batches, the loss, and the accuracy on validation after each epoch."""
     config, together, classes, statistics = recipe.config, ranks(), len(data.classes), start.statistics
     resolution = start.network.spec.resolution

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from scalesearch.design.cost import cost, operators
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import Architecture, NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import memory_limit
 from scalesearch.study.config import TrainConfig
@@ -104,7 +104,7 @@ def predict_memory(network: nn.Module, config: TrainConfig, image_size: int) -> 
     return int(kept) + round(heap * held)
 
 
-def least_memory(spec: NetSpec, config: TrainConfig) -> int:
+def least_memory(spec: Architecture, config: TrainConfig) -> int:
     """Bytes that training takes at the very least, in closed form: nothing is built.
 
     Weights and their averages; of what is trained in full also gradients, the optimizer's moments, and every
@@ -119,7 +119,7 @@ def least_memory(spec: NetSpec, config: TrainConfig) -> int:
     return FLOAT * ((copies + 1 + MOMENTS[config.optimizer]) * sizes.params + kept)
 
 
-def checkpoint_bytes(spec: NetSpec, config: TrainConfig) -> int:
+def checkpoint_bytes(spec: Architecture, config: TrainConfig) -> int:
     """Of a file from which a training goes on: weights, their averages, and the optimizer's moments."""
     copies = 1 + bool(config.ema_decay) + bool(config.patience)
     return FLOAT * (copies + MOMENTS[config.optimizer]) * cost(spec).params

@@ -2,8 +2,10 @@
 
 import itertools
 from dataclasses import dataclass, replace
+from typing import Generic, TypeVar
 
 import torch
+from torch import nn
 
 from scalesearch.data.arrays import Images
 from scalesearch.data.batches import Augment, PixelStatistics, pixel_statistics, training_batches
@@ -17,16 +19,17 @@ from scalesearch.nets.weights import class_names
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.model_file import statistics_of
 
+N = TypeVar("N", bound=nn.Module, covariant=True)
 UNSEEN_EPOCH = 1 << 30  # crops that no epoch of the training draws
 SETTLED = 10.0  # time constants that running statistics are given
 USUAL_MOMENTUM = 0.1
 
 
 @dataclass(frozen=True, eq=False)
-class Start:
+class Start(Generic[N]):
     """A network in training mode, how its images are normalised, and what it inherited."""
 
-    network: MBConvNet
+    network: N
     statistics: PixelStatistics
     plan: TransferPlan | None = None
 
@@ -44,7 +47,7 @@ def settled(spec: NetSpec, steps: int) -> NetSpec:
 def start_of(
     spec: NetSpec, source: WeightSource | None, arrays: Images, classes: tuple[str, ...], config: TrainConfig,
     steps_per_epoch: int, device: torch.device, *, repair: bool,
-) -> Start:  # fmt: skip
+) -> Start[MBConvNet]:  # fmt: skip
     """As ``from_scratch`` where there is no source, else as ``from_source``, settled within the training."""
     if source is None:
         return from_scratch(spec, arrays, config.seed)
@@ -52,7 +55,7 @@ def start_of(
     return from_source(spec, source, arrays, classes, device, seed=config.seed, repair=repair)
 
 
-def from_scratch(spec: NetSpec, arrays: Images, seed: int) -> Start:
+def from_scratch(spec: NetSpec, arrays: Images, seed: int) -> Start[MBConvNet]:
     """A fresh network; images are normalised by their own statistics."""
     return Start(build(spec, seed=seed), pixel_statistics(arrays))
 
@@ -60,7 +63,7 @@ def from_scratch(spec: NetSpec, arrays: Images, seed: int) -> Start:
 def from_source(
     spec: NetSpec, source: WeightSource, arrays: Images, classes: tuple[str, ...], device: torch.device, *,
     seed: int, repair: bool = True,
-) -> Start:  # fmt: skip
+) -> Start[MBConvNet]:  # fmt: skip
     """A network that inherits, repaired on training images where it lost something; normalised as the source was.
 
     Args:

@@ -60,7 +60,7 @@ def test_a_gpu_has_eight_trainings_at_a_time_or_as_many_as_half_its_memory_holds
 ) -> None:
     job = search.prepare(SearchOptions(data=image_folder(), space="mbconv_small", target_flops="1.5M", device="cpu"))
     trials = [trial(job.plan, job.enumeration.candidates, (number, 0, 1)) for number in (-1, 0, 1)]
-    least = max(least_memory(one.proxy_spec, one.train) for one in trials)
+    least = max(least_memory(one.trained, one.train) for one in trials)
     monkeypatch.setattr("scalesearch.running.workers.cores", lambda: 16)
     monkeypatch.setattr("scalesearch.running.workers.roomy_workers", lambda: 16)
     monkeypatch.setattr("scalesearch.api.search.available_memory", lambda device: 10**12)

@@ -16,7 +16,7 @@ from scalesearch.running.trial import Assignment, Outcome
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Measurement, Trial
 from scalesearch.study.record import hits
-from scalesearch.study.row import Key, Row, TrialResult
+from scalesearch.study.row import Key, Row, TrialResult, parse_row
 from tests.rows import make_row
 from tests.running.conftest import OpenStorage
 
@@ -84,13 +84,13 @@ def test_everything_wanted_is_done_once_and_known_to_the_next(open_storage: Open
         return outcome(job, "no luck" if job.trial.key == (1, 1, 2) else "")
 
     first, second = Work(trials), Work(trials)
-    assert Campaign(Ledger(open_storage(), run), Scripted(act), first, Bounds()).run()
+    assert Campaign(Ledger(open_storage(), run, parse_row), Scripted(act), first, Bounds()).run()
     assert calls == [one.key for one in trials]
     assert first.found[1, 1, 2].row.reason == "no luck"  # a failed one is not tried again
     told = hits(first.found[0, 1, 2])
     assert told is not None
     assert told[0].tolist() == [True, True, True, False]
-    assert Campaign(Ledger(open_storage(), run), Scripted(act), second, Bounds()).run()
+    assert Campaign(Ledger(open_storage(), run, parse_row), Scripted(act), second, Bounds()).run()
     assert second.found == first.found
     assert len(calls) == len(trials)
 
@@ -103,7 +103,7 @@ def test_a_training_that_kills_its_workers_is_given_up_in_the_end(open_storage: 
         return Death("bitten") if job.trial.candidate == 0 else outcome(job)
 
     work = Work([make(0), make(1)])
-    assert Campaign(Ledger(open_storage(), run), Scripted(act), work, Bounds(), retries=2).run()
+    assert Campaign(Ledger(open_storage(), run, parse_row), Scripted(act), work, Bounds(), retries=2).run()
     assert sorted(tries) == [(0, 0, 2)] * 3 + [(1, 0, 2)]
     assert work.found[0, 0, 2].row.reason == "given up after 3 tries: bitten"
     assert work.found[1, 0, 2].row.status == "done"
@@ -114,7 +114,7 @@ def test_a_worker_that_ended_before_it_began_counts_against_nobody(open_storage:
     left = [Death("no start", begun=False)] * 5
     work = Work([make(0)])
     executor = Scripted(lambda job: left.pop() if left else outcome(job))
-    assert Campaign(Ledger(open_storage(), run), executor, work, Bounds(), retries=0).run()
+    assert Campaign(Ledger(open_storage(), run, parse_row), executor, work, Bounds(), retries=0).run()
     assert work.found[0, 0, 2].row.status == "done"
 
 
@@ -123,7 +123,7 @@ def test_what_an_interruption_leaves_is_free(open_storage: OpenStorage, run: str
     def act(_job: Assignment) -> Outcome:
         raise error
 
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     with pytest.raises(type(error)):
         Campaign(ledger, Scripted(act), Work([make(0)]), Bounds()).run()
     claim = ledger.claim([(0, 0, 2)])
@@ -134,7 +134,7 @@ def test_what_an_interruption_leaves_is_free(open_storage: OpenStorage, run: str
 def test_bounds_end_it_before_the_end(open_storage: OpenStorage, run: str) -> None:
     trials = [make(n) for n in range(4)]
     work = Work(trials)
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     assert not Campaign(ledger, Scripted(outcome), work, Bounds(trainings=3)).run()
     assert len(work.found) == 3
     slow = Bounds(seconds=10, seconds_of=lambda one: 60.0)
@@ -144,7 +144,7 @@ def test_bounds_end_it_before_the_end(open_storage: OpenStorage, run: str) -> No
 
 def test_a_result_that_came_too_late_is_dropped(open_storage: OpenStorage, run: str) -> None:
     """Another coordinator took the training over and finished it, while ours was at it."""
-    other = Ledger(open_storage(), run)
+    other = Ledger(open_storage(), run, parse_row)
 
     def act(job: Assignment) -> Outcome:
         other.free_all()
@@ -155,7 +155,7 @@ def test_a_result_that_came_too_late_is_dropped(open_storage: OpenStorage, run: 
         return outcome(job)
 
     work = Work([make(0)])
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     if not ledger.storage.shared:
         pytest.skip("one file has one coordinator")
     assert Campaign(ledger, Scripted(act), work, Bounds()).run()

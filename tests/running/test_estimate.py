@@ -43,7 +43,7 @@ def test_a_training_goes_on_from_where_it_paused(plan: SearchPlan) -> None:
 
 def test_seconds_of_a_step_lie_on_lines_between_those_measured(plan: SearchPlan) -> None:
     one = made(plan, (0, 0, FULL))
-    macs = cost(one.proxy_spec).macs
+    macs = cost(one.trained).macs
     for points, step in (
         (((macs, 3.0),), 3.0),
         (((macs // 2, 1.0), (macs // 2 + macs, 3.0)), 2.0),
@@ -78,7 +78,7 @@ def test_trainings_that_ended_correct_the_estimate(plan: SearchPlan) -> None:
 def test_a_training_is_held_against_the_estimate_of_its_own_size(plan: SearchPlan) -> None:
     """A verification's networks are larger than those of its search: being slower, they are not late."""
     one = made(plan, (0, 0, FULL))
-    macs = cost(one.proxy_spec).macs
+    macs = cost(one.trained).macs
     pace = Pace(timing(points=((macs, 1.0), (2 * macs, 2.0))))
     pace.heard(make_row(1, 0, FULL, seconds=4.0 * FULL, proxy_macs=2 * macs))
     assert pace.seconds(one) == pytest.approx(2 * FULL)
@@ -102,6 +102,6 @@ def test_nothing_is_begun_that_would_not_end_in_time(plan: SearchPlan) -> None:
 def test_a_few_steps_are_timed(plan: SearchPlan) -> None:
     trials = [made(plan, (number, 0, FULL)) for number in (-1, 0, 1)]
     found = measure(trials, 32, 8, 1, "cpu")
-    assert [macs for macs, _ in found.points] == sorted({cost(one.proxy_spec).macs for one in trials})
+    assert [macs for macs, _ in found.points] == sorted({cost(one.trained).macs for one in trials})
     assert (found.start, found.images, found.validation, found.jobs) == (0.0, 32, 8, 1)
     assert min(found.fixed, *(seconds for _, seconds in found.points)) > 0

@@ -18,7 +18,7 @@ from scalesearch.running.ledger import LEDGERS, TRIALS, Claim, Ledger, new_owner
 from scalesearch.running.optuna_view import Window
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.study.plan import SearchPlan
-from scalesearch.study.row import Key, Row
+from scalesearch.study.row import Key, Row, parse_row
 from tests.postgres import Server
 from tests.rows import make_row
 from tests.running.conftest import OpenStorage
@@ -42,7 +42,7 @@ def claimed(ledger: Ledger, keys: list[Key] = KEYS) -> Claim:
 
 
 def test_each_training_is_claimed_once_in_the_order_wanted(open_storage: OpenStorage, run: str) -> None:
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     ledger.want(KEYS)
     ledger.want(KEYS)
     assert [claimed(ledger).key for _ in KEYS] == KEYS
@@ -52,27 +52,27 @@ def test_each_training_is_claimed_once_in_the_order_wanted(open_storage: OpenSto
 
 
 def test_only_what_is_asked_for_is_claimed(open_storage: OpenStorage, run: str) -> None:
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     ledger.want(KEYS)
     assert claimed(ledger, KEYS[3:]).key == KEYS[3]
     assert ledger.claim([(7, 7, 7)]) is None
-    assert Ledger(open_storage(), f"{run}x").claim(KEYS) is None  # another run
+    assert Ledger(open_storage(), f"{run}x", parse_row).claim(KEYS) is None  # another run
 
 
 def test_results_are_read_back_by_anybody(open_storage: OpenStorage, run: str) -> None:
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     ledger.want(KEYS)
     for score in (0.7, None):
         claim = claimed(ledger)
         assert ledger.finish(claim, line(claim.key, score), b"" if score is None else b"\0\xff")
         assert ledger.finish(claim, line(claim.key, score), b"")  # the answer to the first try was lost on its way
-    results = Ledger(open_storage(), run).finished()
+    results = Ledger(open_storage(), run, parse_row).finished()
     assert [(one.row.key, one.predictions) for one in results] == [(KEYS[0], b"\0\xff"), (KEYS[1], b"")]
     assert [one.row.key for one in ledger.finished(known={KEYS[0]})] == [KEYS[1]]
 
 
 def test_a_claim_that_was_taken_over_adds_nothing(open_storage: OpenStorage, run: str) -> None:
-    stalled, other = Ledger(open_storage(), run), Ledger(open_storage(), run)
+    stalled, other = Ledger(open_storage(), run, parse_row), Ledger(open_storage(), run, parse_row)
     stalled.want(KEYS)
     lost = claimed(stalled)
     other.free_all()
@@ -86,7 +86,7 @@ def test_a_claim_that_was_taken_over_adds_nothing(open_storage: OpenStorage, run
 
 
 def test_deaths_count_and_interruptions_do_not(open_storage: OpenStorage, run: str) -> None:
-    ledger = Ledger(open_storage(), run)
+    ledger = Ledger(open_storage(), run, parse_row)
     ledger.want(KEYS[:1])
     ledger.give_back(claimed(ledger))
     ledger.give_back(claimed(ledger), "killed by a cat")
@@ -96,7 +96,7 @@ def test_deaths_count_and_interruptions_do_not(open_storage: OpenStorage, run: s
 
 def test_silence_frees_a_claim_and_a_beat_keeps_it(postgres_server: Server, tmp_path: Path, run: str) -> None:
     storage = Storage(storage_url(tmp_path, postgres_server.url))
-    alive, observer = Ledger(storage, run), Ledger(storage, run)
+    alive, observer = Ledger(storage, run, parse_row), Ledger(storage, run, parse_row)
     alive.want(KEYS[:1])
     kept = claimed(alive)
     storage.back_since -= 100  # connected for long
@@ -115,7 +115,7 @@ def test_silence_frees_a_claim_and_a_beat_keeps_it(postgres_server: Server, tmp_
 
 def test_nobody_is_called_silent_by_one_who_was_cut_off(postgres_server: Server, tmp_path: Path, run: str) -> None:
     storage = Storage(storage_url(tmp_path, postgres_server.url))
-    alive, observer = Ledger(storage, run), Ledger(storage, run)
+    alive, observer = Ledger(storage, run, parse_row), Ledger(storage, run, parse_row)
     alive.want(KEYS[:1])
     claimed(alive)
     storage.do(lambda connection: connection.execute(update(TRIALS).values(beat=0.0)))
@@ -124,7 +124,7 @@ def test_nobody_is_called_silent_by_one_who_was_cut_off(postgres_server: Server,
 
 
 def test_what_an_ended_process_of_this_machine_held_is_free_at_once(open_storage: OpenStorage, run: str) -> None:
-    gone, ledger = Ledger(open_storage(), run), Ledger(open_storage(), run)
+    gone, ledger = Ledger(open_storage(), run, parse_row), Ledger(open_storage(), run, parse_row)
     machine, _, _, nonce = gone.owner.rsplit("|", 3)
     gone.owner = f"{machine}|999999999|1.00|{nonce}"
     gone.want(KEYS[:1])
@@ -186,7 +186,7 @@ else:
 def suspended(postgres_server: Server, tmp_path: Path, run: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """A coordinator that was stopped while it held the study, or a row of the ledger."""
     storage = Storage(storage_url(tmp_path, postgres_server.url))
-    ledger = Ledger(storage, run)
+    ledger = Ledger(storage, run, parse_row)
     ledger.want(KEYS[:1])
     child = subprocess.Popen([sys.executable, "-c", HOLDER, postgres_server.url, request.param],
                              stdout=subprocess.PIPE, text=True)  # fmt: skip
@@ -205,7 +205,7 @@ def test_a_suspended_coordinator_keeps_nobody_waiting(
     monkeypatch.setattr(optuna_view, "study_name", lambda plan, phi: "it")
     notes: list[str] = []
     storage = Storage(storage_url(tmp_path, postgres_server.url), notes.append)
-    ledger = Ledger(storage, run)  # its tables are there: it asks for no lock
+    ledger = Ledger(storage, run, parse_row)  # its tables are there: it asks for no lock
     if suspended == "study":
         Window(storage, cast(SearchPlan, None), 1.0, notes.append).show([line(KEYS[0])])
         assert not notes
@@ -223,11 +223,11 @@ def test_a_suspended_coordinator_keeps_nobody_waiting(
 
 def test_many_claim_at_once_and_none_twice(open_storage: OpenStorage, run: str) -> None:
     keys: list[Key] = [(candidate, 0, 1) for candidate in range(60)]
-    Ledger(open_storage(), run).want(keys)
+    Ledger(open_storage(), run, parse_row).want(keys)
     taken: list[Key] = []
 
     def work() -> None:
-        ledger = Ledger(open_storage(), run)
+        ledger = Ledger(open_storage(), run, parse_row)
         while (claim := ledger.claim(keys)) is not None:
             assert ledger.finish(claim, line(claim.key), b"")
             taken.append(claim.key)
@@ -243,16 +243,16 @@ def test_many_claim_at_once_and_none_twice(open_storage: OpenStorage, run: str) 
 def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     (tmp_path / "study.db").write_bytes(b"not a database, just some bytes that stand here instead of one" * 20)
     with pytest.raises(UserError, match=r"study\.db"):
-        Ledger(Storage(storage_url(tmp_path, None)), "x")
+        Ledger(Storage(storage_url(tmp_path, None)), "x", parse_row)
 
 
 def test_a_ledger_of_a_newer_version_is_refused(open_storage: OpenStorage, run: str) -> None:
     storage = open_storage()
-    Ledger(storage, run)
+    Ledger(storage, run, parse_row)
     storage.do(lambda connection: connection.execute(insert(LEDGERS).values(format=99)))
     try:
         with pytest.raises(UserError, match=r"format 99.*Update scalesearch"):
-            Ledger(storage, run)
+            Ledger(storage, run, parse_row)
     finally:
         storage.do(lambda connection: connection.execute(LEDGERS.delete().where(LEDGERS.c.format == 99)))
 
@@ -260,7 +260,7 @@ def test_a_ledger_of_a_newer_version_is_refused(open_storage: OpenStorage, run: 
 def test_odd_folder_names_stay_folders(tmp_path: Path) -> None:
     for name in ("what?", "a%41b", "ümlaut & space#"):
         (tmp_path / name).mkdir()
-        Ledger(Storage(storage_url(tmp_path / name, None)), "x")
+        Ledger(Storage(storage_url(tmp_path / name, None)), "x", parse_row)
         assert (tmp_path / name / "study.db").is_file()
 
 
@@ -274,14 +274,14 @@ def test_a_server_that_is_not_there_is_said_at_once(tmp_path: Path) -> None:
     pytest.importorskip("psycopg", reason="no driver for PostgreSQL (the extra [postgresql])")
     url = storage_url(tmp_path, f"postgresql://me:secret@/db?host={tmp_path}")
     with pytest.raises(UserError, match="database cannot be read and written") as caught:
-        Ledger(Storage(url), "x")
+        Ledger(Storage(url), "x", parse_row)
     assert "secret" not in str(caught.value)
 
 
 def test_a_server_that_goes_away_and_comes_back(postgres_server: Server, tmp_path: Path, run: str) -> None:
     said: list[str] = []
     storage = Storage(storage_url(tmp_path, postgres_server.url), said.append)
-    ledger = Ledger(storage, run)
+    ledger = Ledger(storage, run, parse_row)
     ledger.want(KEYS)
     claim = claimed(ledger)
     postgres_server.stop("immediate")

@@ -28,11 +28,11 @@ from scalesearch.running.trial import Assignment, Setting, run_trial
 from scalesearch.running.workers import Workers
 from scalesearch.study.answer import read_answer, read_recommendation
 from scalesearch.study.config import TrainConfig
-from scalesearch.study.plan import Inheritance, SearchPlan, trial
+from scalesearch.study.plan import SearchPlan, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, exhaustive
 from scalesearch.study.record import FORMAT
-from scalesearch.study.row import Key, Row
+from scalesearch.study.row import Inheritance, Key, Row
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.model_file import metadata_of
@@ -176,7 +176,7 @@ def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_training
     kept = tmp_path / "b" / "checkpoints"
     longer = run(tmp_path / "b", plan, images, race=exhaustive(PAUSING, 1))
     one = trial(plan, plan.enumerate().candidates, (0, 0, 2))
-    setting = Setting(images.train, images.validation, Augment(flip=True), "cpu")
+    setting = Setting(images.train, {"validation": images.validation}, Augment(flip=True), "cpu")
     run_trial(setting, Assignment(one, kept / "c000-seed0.safetensors"), lambda: None)  # as if left by an interruption
     assert epochs_begun(kept / "c000-seed0.safetensors") == 2
     both = run(tmp_path / "b", plan, images, race=PAUSING)
@@ -190,7 +190,7 @@ def test_a_resumed_training_is_timed_whole(images: Dataset, monkeypatch: pytest.
     plan = make_plan(images, train=replace(make_plan(images).train, epochs=3))
     history = [EpochRecord(epoch, 1.0, 0.1, 100.0, {}) for epoch in range(3)]
     monkeypatch.setattr("scalesearch.running.trial.fit", lambda *given, **named: history)
-    setting = Setting(images.train, images.validation, Augment(flip=True), "cpu")
+    setting = Setting(images.train, {"validation": images.validation}, Augment(flip=True), "cpu")
     for since, seconds in ((0, 300), (1, 200)):
         job = Assignment(trial(plan, plan.enumerate().candidates, (0, 0, 3)), None, since)
         assert seconds <= run_trial(setting, job, lambda: None).measurement.seconds < seconds + 60
@@ -207,7 +207,9 @@ def test_a_network_whose_outputs_are_not_finite_has_failed(images: Dataset, monk
     monkeypatch.setattr("scalesearch.running.trial.fit", spoilt)
     plan = make_plan(images)
     one = trial(plan, plan.enumerate().candidates, (0, 0, 1))
-    outcome = run_trial(Setting(images.train, images.validation, Augment(), "cpu"), Assignment(one), lambda: None)
+    outcome = run_trial(
+        Setting(images.train, {"validation": images.validation}, Augment(), "cpu"), Assignment(one), lambda: None
+    )
     assert "outputs after epoch 1 are not finite" in outcome.measurement.reason
     assert len(outcome.soft) == 0
 

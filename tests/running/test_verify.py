@@ -203,7 +203,7 @@ def test_a_scaled_network_trains_and_costs_what_was_said(images: Dataset) -> Non
     candidates = plan.enumerate().candidates
     one = scaled(plan, answer("member", "outside"), candidates[:1], 2.0)
     (wanted,) = trials(plan, one, 1, 1)
-    setting = Setting(images.train, images.validation, Augment(flip=False), "cpu")
+    setting = Setting(images.train, {"validation": images.validation}, Augment(flip=False), "cpu")
     outcome = run_trial(setting, Assignment(wanted), lambda: None)
     assert not outcome.measurement.reason
     assert outcome.measurement.macs == one[0].macs  # fvcore counts what the closed form says

@@ -21,7 +21,7 @@ def _studies(folder: Path) -> Sequence[bytes]:
     from tests.stress.originals import plan, results
 
     with contextlib.closing(Storage(storage_url(folder, None))) as storage:
-        ledger = Ledger(storage, "search")
+        ledger = Ledger(storage, "search", parse_row)
         for one in results():
             ledger.want([one.row.key])
             claim = ledger.claim([one.row.key])
@@ -54,7 +54,7 @@ def _study(folder: Path) -> Feed:
         for left in ("study.db-journal", "study.db-wal", "study.db-shm"):
             (folder / left).unlink(missing_ok=True)
         with contextlib.closing(Storage(storage_url(folder, None))) as storage:
-            ledger = Ledger(storage, "search")
+            ledger = Ledger(storage, "search", parse_row)
             ledger.free_all()
             finished = ledger.finished()
             ledger.want([(7, 7, 7)])

@@ -30,12 +30,12 @@ def test_a_trial_of_each_item() -> None:
     candidates = PLAN.enumerate().candidates
     baseline = trial(PLAN, candidates, (-1, 1, 2))
     assert (baseline.name, baseline.spec.digest, baseline.train.seed) == ("baseline", PLAN.baseline.digest, 1)
-    assert baseline.proxy_spec.digest == TRAINED.digest
+    assert baseline.trained.digest == TRAINED.digest
     third = trial(PLAN, candidates, (3, 0, 1))
     assert (third.key, third.until) == ((3, 0, 1), 1)
     assert third.spec.digest == candidates[3].spec.digest
-    assert third.proxy_spec.digest == candidates[3].trained.digest
-    assert third.proxy_spec.resolution < third.spec.resolution
+    assert third.trained.digest == candidates[3].trained.digest
+    assert third.trained.resolution < third.spec.resolution
 
 
 def test_searches_of_other_seeds_share_no_training_seed() -> None:
