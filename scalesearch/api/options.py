@@ -28,7 +28,7 @@ from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, LossName, Mining
-from scalesearch.study.config import LARGEST_BATCH, Interpolation, Optimizer
+from scalesearch.study.config import LARGEST_BATCH, Equal, Interpolation, Optimizer
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
@@ -38,8 +38,9 @@ if TYPE_CHECKING:
 
 Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
-    "Workers and machines", "Members", "Strangers", "Run and output",
+    "Workers and machines", "Members", "Members and rivals", "Strangers", "Run and output",
 ]  # fmt: skip
+Inheriting = Literal["smaller", "none"]  # from what a member of a family starts
 Unit = Literal["flops", "seconds", "bytes"]  # read by ``macs``, ``seconds`` and ``room``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
@@ -362,7 +363,68 @@ class FamilyOptions:
         "φ of the largest member; the smallest has 0.", "Scaling", minimum=0, maximum=20)] = LARGEST
     published: Annotated[bool, Option("Show the members that the space's authors released instead.", "Scaling")] = False
     out: Annotated[Path | str | None, Option(
-        "Folder for the networks' specs; the family's own if left out.", "Run and output")] = None
+        "Folder for the networks' specs, and in it for what is trained; the family's own if left out.",
+        "Run and output")] = None
+    train: Annotated[str | None, Option(
+        "Train these members, such as b0..b3, and what they are compared with; none is trained if left out.",
+        "Members and rivals")] = None
+    against: Annotated[Sequence[str] | str, Option(
+        "What stands beside them on the same images, by commas: paper, depth, width and resolution, scaled to the same "
+        "FLOPs; networks as they are, named as for finetune --model, or torchvision:NAME; none for nothing.",
+        "Members and rivals")] = "paper,depth,width,resolution"
+    against_resolution: Annotated[int | None, Option(
+        "Side of the images of networks that stand beside the family as they are; each one's own if left out.",
+        "Members and rivals", minimum=8, maximum=4096)] = None
+    against_weights: Annotated[Path | str | None, Option(
+        "What those start from: imagenet, or a folder of files; as the members if that is either, else scratch, if "
+        "left out.", "Members and rivals", shell="weights")] = None
+    inherit: Annotated[Inheriting, Option(
+        "Whether a member starts from the next smaller one of its family that was trained: smaller, or none, and then "
+        "from --weights or from scratch.", "Members and rivals")] = "none"
+    data: Data = None
+    images: Annotated[int | None, Option(
+        "The most training images; all if left out.", "Data", minimum=1, maximum=1_000_000_000)] = None
+    weights: Weights = None
+    source: SourceNetwork = None
+    source_padding: SourcePadding = None
+    source_eps: SourceEps = None
+    seeds: Annotated[int, Option(
+        "Trainings of each network that are judged on the test images; more add to what is there.", "Training",
+        minimum=1, maximum=999)] = 3
+    equal: Annotated[Equal, Option(
+        "What all networks are given alike: epochs, or about the time that the family's member of as many FLOPs takes.",
+        "Training")] = "epochs"
+    epochs: Annotated[int | None, Option(
+        "Epochs of a training; 10 on a CPU and 20 on a GPU if left out.", "Training", minimum=1,
+        maximum=MOST_EPOCHS)] = None
+    inherited_epochs: Annotated[int | None, Option(
+        "Epochs of a member that inherits from a smaller one; half of --epochs if left out.", "Training", minimum=1,
+        maximum=MOST_EPOCHS)] = None
+    lr: Annotated[str | float | None, Option(
+        "Peak learning rates of AdamW, by commas: each curve's smallest network tries them all and is judged on "
+        "validation images; 0.002,0.004,0.008 on a CPU and half as much again on a GPU if left out.",
+        "Training")] = None
+    batch_size: Annotated[int | None, Option(
+        "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Training", minimum=2,
+        maximum=LARGEST_BATCH)] = None
+    seed: Annotated[int, Option(
+        "Seed of the whole: another one repeats it with other weights and orders.", "Training", minimum=0,
+        maximum=1_000_000)] = 0
+    time_budget: Annotated[float | str | None, Option(TIME_BUDGET, "Memory and speed", unit="seconds")] = None
+    jobs: Jobs = None
+    device: Device = "auto"
+    executor: Executor = "processes"
+    ray_address: RayAddress = None
+    cpus_per_trial: Annotated[float, Option(
+        "Cores for each training: its threads on a CPU, and what Ray reserves.", "Workers and machines", minimum=0.01,
+        maximum=1024)] = 1.0
+    gpus_per_trial: GpusPerTrial = 0.0
+    storage: Storage = None
+    retries: Retries = 3
+    skip_broken: SkipBroken = False
+    follow_links: FollowLinks = None
+    cache_size: CacheSize = None
+    tell: Tell | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -827,7 +889,13 @@ class FaceEvaluateOptions:
 
 
 def stated(
-    asked: SearchOptions | FinetuneOptions | FitOptions | EvaluateOptions | PredictOptions | ExportOptions,
+    asked: SearchOptions
+    | FamilyOptions
+    | FinetuneOptions
+    | FitOptions
+    | EvaluateOptions
+    | PredictOptions
+    | ExportOptions,
 ) -> "Stated":
     """What options state of the weights that they name."""
     from scalesearch.nets.sources import Stated

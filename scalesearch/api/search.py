@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from math import sqrt
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 
 from scalesearch.api.options import (
+    FamilyOptions,
     SearchOptions,
     Tell,
     VerifyOptions,
@@ -37,7 +38,7 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
-from scalesearch.nets.sources import adopted, open_weights
+from scalesearch.nets.sources import Stated, WeightSource, adopted, open_weights
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
@@ -47,11 +48,12 @@ from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.workers import Workers, usual_jobs
 from scalesearch.study.answer import field
 from scalesearch.study.config import TrainConfig, validate
-from scalesearch.study.plan import SearchPlan, Trial, trial
+from scalesearch.study.family_plan import FamilyPlan
+from scalesearch.study.plan import SearchPlan, trial
 from scalesearch.study.proxy import choose_proxy
 from scalesearch.study.race import ORDER_SEEDS, TOLERANCE, Race, Results, exhaustive, outlook, usual
 from scalesearch.study.record import hits
-from scalesearch.study.row import BASELINE, Inheritance, Row
+from scalesearch.study.row import BASELINE, AnyRow, Inheritance, R, Row, Training
 from scalesearch.study.statistics import images_for
 from scalesearch.training.device import choose_device
 from scalesearch.training.memory import (
@@ -65,10 +67,7 @@ from scalesearch.training.memory import (
 from scalesearch.training.recipe import BODY_RATIO
 from scalesearch.units import show_count, show_percent
 
-if TYPE_CHECKING:
-    from scalesearch.api.verify import VerifyJob
-
-Rungs = Sequence[Sequence[tuple[Trial, int]]]  # trainings, each with the epochs that it is trained to
+Rungs = Sequence[Sequence[tuple[Training, int]]]  # trainings, each with the epochs that it is trained to
 CPU_STEP, GPU_STEP = (32, 4e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
 EXHAUSTIVE_SEEDS = 3
 BUSY = 0.5  # of the cores: other work that an estimate is to be read with
@@ -99,11 +98,30 @@ class Forecast:
     """What is left to train and how long that takes: rows recorded before, trainings step by step if no tolerance is
     met before; ``busy`` where other work kept the machine from what it can do."""
 
-    before: Sequence[Row]
+    before: Sequence[AnyRow]
     rungs: Rungs
     timing: Timing | None
     seconds: float
     busy: bool = False
+
+
+class Job(Protocol):
+    """What trains many networks and could start: a search, a verification, families."""
+
+    @property
+    def plan(self) -> SearchPlan | FamilyPlan: ...
+    @property
+    def parts(self) -> Dataset: ...
+    @property
+    def workers(self) -> Workers: ...
+    @property
+    def price(self) -> Price: ...
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def time_budget(self) -> float | None: ...
+    @property
+    def began(self) -> float: ...
 
 
 @takes(SearchOptions)
@@ -119,17 +137,17 @@ def grid(asked: SearchOptions) -> SearchResult:
     return run(job, listener(asked.tell), None if job.time_budget is None else forecast(job))
 
 
-def listener(tell: Tell | None) -> Listener[Row]:
+def listener(tell: Tell | None) -> Listener[Any]:
     """Says a line about each training that ended: its row, how many are done, and of how many."""
     say = tell or (lambda text: None)
 
-    def finished(row: Row, done: int, total: int) -> None:
+    def finished(row: AnyRow, done: int, total: int) -> None:
         say(f"{done}/{total} {outcome(row)}")
 
     return Listener(lambda done, total: None, finished, say)
 
 
-def outcome(row: Row) -> str:
+def outcome(row: AnyRow) -> str:
     """A training that ended, in words."""
     result = f"failed: {row.reason}" if row.top1 is None else f"accuracy {show_percent(row.top1)}"
     return f"{row.name} seed {row.seed}, {row.epochs} of {row.full_epochs} epochs: {result}"
@@ -143,7 +161,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     """
     began, logs = time.monotonic(), destinations(asked.log)
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
-    where, threads = _device(asked), max(1, int(asked.cpus_per_trial))
+    where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
     source = open_data(str(asked.data), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     plan, parts, assumed = _plan(asked, source, target, where)
@@ -167,7 +185,7 @@ def forecast(job: SearchJob) -> Forecast:
     return timed(job, [one.row for one in before], epochs_left(job.plan, steps, list(results)))
 
 
-def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> Forecast:
+def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs) -> Forecast:
     """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it."""
     plan, parts, pending = job.plan, job.parts, [one for rung in rungs for one, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
@@ -179,21 +197,21 @@ def timed(job: "SearchJob | VerifyJob", before: Sequence[Row], rungs: Rungs) -> 
     return Forecast(before, rungs, timing, timing.total(rungs), busy)
 
 
-def side_by_side(job: "SearchJob | VerifyJob") -> int:
+def side_by_side(job: Job) -> int:
     """Trainings at a time, on this machine where the cluster decides."""
     return job.workers.jobs or usual_jobs("cpu", job.plan.threads)
 
 
 def bounded(
-    job: "SearchJob | VerifyJob", listener: Listener[Row], expected: Forecast | None, trials: int | None = None
-) -> tuple[Bounds, Listener[Row]]:
+    job: Job, listener: Listener[R], expected: Forecast | None, trials: int | None = None
+) -> tuple[Bounds, Listener[R]]:
     """Within what trainings are begun: none that would not end within the time budget, which began with the call.
 
     The listener that comes with it corrects the estimate by each training that ends.
     """
     pace = Pace(expected.timing, expected.before) if expected else Pace(None)
 
-    def finished(row: Row, done: int, total: int) -> None:
+    def finished(row: R, done: int, total: int) -> None:
         pace.heard(row)
         listener.finished(row, done, total)
 
@@ -222,7 +240,7 @@ def run(job: SearchJob, listener: Listener[Row], expected: Forecast | None = Non
     return result
 
 
-def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) -> Workers:
+def workers_of(asked: SearchOptions | VerifyOptions | FamilyOptions, device: str, threads: int) -> Workers:
     """Where trainings run: as many as are asked for, else as many as is usual on the device, or as Ray decides.
 
     Raises UserError for more than there is memory for.
@@ -236,7 +254,7 @@ def workers_of(asked: SearchOptions | VerifyOptions, device: str, threads: int) 
     )
 
 
-def within_memory(workers: Workers, asked: int | None, device: str, trials: Iterable[Trial]) -> Workers:
+def within_memory(workers: Workers, asked: int | None, device: str, trials: Iterable[Training]) -> Workers:
     """As many at a time as are asked for, else as many as fit: as half a GPU's memory holds, if each takes twice the
     least that the largest needs, or as many as this machine has memory for.
 
@@ -255,7 +273,7 @@ def within_memory(workers: Workers, asked: int | None, device: str, trials: Iter
     return replace(workers, jobs=jobs)
 
 
-def _device(asked: SearchOptions) -> str:
+def device_of(asked: SearchOptions | FamilyOptions) -> str:
     """What trainings compute on: as asked, or what Ray gives a worker, the GPUs asked for, which it numbers from 0.
 
     Raises UserError for a device that is not there or that Ray does not give.
@@ -283,7 +301,7 @@ def _plan(
     step = loaded.grid.step if asked.step is None else asked.step
     grid = Grid(step, loaded.grid.tolerance if asked.tolerance is None else asked.tolerance, loaded.grid.maximum)
     baseline = size_baseline(loaded, target, len(source.classes))
-    baseline, weights, assumed = _weights(asked, baseline)
+    baseline, weights, assumed = start_from(asked, baseline)
     available = len(dataset(source, 8).train)
     small = macs(asked.proxy_flops, "--proxy-flops")
     proxy = choose_proxy(baseline, available, not on_cpu, small, asked.proxy, asked.epochs, asked.images)
@@ -305,17 +323,22 @@ def _plan(
     ), parts, assumed  # fmt: skip
 
 
-def _weights(asked: SearchOptions, baseline: NetSpec) -> tuple[NetSpec, Inheritance | None, str]:
+def start_from(asked: SearchOptions | FamilyOptions, baseline: NetSpec) -> tuple[NetSpec, Inheritance | None, str]:
     """The baseline as the weights compute, what it inherits, and what was assumed of that: opened once here, so that
     mistakes are said before anything is trained; a file's path is made absolute."""
     named, said = inherited(asked.weights), stated(asked)
     if named is None:
         return baseline, None, ""
     source = open_weights(named, baseline, said)
+    return adopted(baseline, source), inheritance(source, said), source.assumed
+
+
+def inheritance(source: WeightSource, said: Stated | None = None) -> Inheritance:
+    """Weights that were opened, as a plan names them."""
     file = Path(source.name)
     name = str(file.resolve()) if file.exists() else source.name
-    weights = Inheritance(name, said.padding, source.digest, said.eps, said.network)
-    return adopted(baseline, source), weights, source.assumed
+    told = said or Stated()
+    return Inheritance(name, told.padding, source.digest, told.eps, told.network)
 
 
 def _largest_px(baseline: NetSpec, grid: Grid) -> int:

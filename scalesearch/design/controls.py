@@ -17,7 +17,7 @@ from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scal
 Dimension = Literal["depth", "width", "resolution"]
 DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
 EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
-LARGEST = 4.0  # multiplier tried: 2x the FLOPs may take more than 2x the blocks, since stem and head stay
+LARGEST = 2.0  # multiplier tried over the FLOPs': more blocks may be taken than FLOPs, since stem and head stay
 MOST_ADJUSTED = 4  # steps of channels by which a control may meet its budget
 NEAR = (0.75, 1.35)  # share of the budget within which moving one step of one stage can meet it
 
@@ -82,6 +82,10 @@ def _adjusted(spec: NetSpec, shape: Shape) -> Iterator[Shape]:
                 yield replace(shape, widths=widths)
 
 
+def _largest(spec: NetSpec, macs: float) -> float:
+    return LARGEST * max(2.0, macs / cost(spec).macs)
+
+
 def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     """Blocks spread in proportion for the totals around the budget, and with one block moved, added or left out."""
     own = shape_of(spec)
@@ -90,7 +94,7 @@ def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
         return
     blocks = sum(spec.depths[i] for i in scaled)
     seen: set[tuple[int, ...]] = set()
-    for total in range(blocks + 1, math.ceil(LARGEST * blocks) + 1):
+    for total in range(blocks + 1, math.ceil(_largest(spec, macs) * blocks) + 1):
         factor = total / blocks
         base = spread_depths(spec, factor, total)
         if not NEAR[0] < cost(reshape(spec, replace(own, depths=base))).macs / macs < NEAR[1]:
@@ -106,7 +110,7 @@ def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     """All widths times a common factor, rounded to the divisor, and with one stage a step wider or narrower."""
     divisor = spec.width_divisor
     seen: set[tuple[int, ...]] = set()
-    for percent in range(102, round(100 * LARGEST) + 1, 2):
+    for percent in range(102, round(100 * _largest(spec, macs)) + 1, 2):
         factor = percent / 100
         base = tuple(nearest_width(stage.width * factor, divisor) for stage in spec.stages)
         stem = nearest_width(spec.stem.width * factor, divisor) if spec.stem.scaled else spec.stem.width
@@ -123,7 +127,7 @@ def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
 
 def _resolutions(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     own = shape_of(spec)
-    for resolution in range(spec.resolution + 1, math.ceil(spec.resolution * LARGEST) + 1):
+    for resolution in range(spec.resolution + 1, math.ceil(spec.resolution * _largest(spec, macs)) + 1):
         yield replace(own, resolution=resolution), 0.0
 
 

@@ -16,6 +16,7 @@ from scalesearch.files import read_json, write_json
 from scalesearch.units import show_count
 
 LARGEST = 6
+MOST_DROPOUT = 0.5  # that a larger member is given
 SPEC_FORMAT = 1
 
 
@@ -37,6 +38,15 @@ def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: 
     spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
     check_buildable(spec, "--phi")
     return Member(name, phi, spec, cost(spec).macs / cost(baseline).macs)
+
+
+def regularised(spec: NetSpec, phi: float) -> NetSpec:
+    """A network with the dropout that φ calls for: as released, a tenth more with every second φ, at most a half.
+
+    Source: the EfficientNet release, whose B0…B7 have 0.2, 0.2, 0.3, 0.3, 0.4, 0.4, 0.5, 0.5 and one drop path for all.
+    """
+    dropout = max(spec.dropout, min(MOST_DROPOUT, round(spec.dropout + 0.1 * (phi // 2), 6)))
+    return replace(spec, dropout=dropout)
 
 
 def family(baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> tuple[Member, ...]:

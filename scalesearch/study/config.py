@@ -14,6 +14,7 @@ from scalesearch.typed import Rule, integer, parse, rules, shown
 Optimizer = Literal["adamw", "sgd"]
 Strategy = Literal["full", "head", "tail", "gradual"]
 Precision = Literal["auto", "fp32", "bf16"]
+Equal = Literal["epochs", "time"]  # what networks that are compared have alike
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]  # by which images are resized for an evaluation
 
 

@@ -16,16 +16,14 @@ from typing import Any, Literal
 
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec, TorchvisionSpec
-from scalesearch.study.config import TrainConfig
+from scalesearch.study.config import Equal, TrainConfig
 from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
-from scalesearch.study.row import SEEDS, Inheritance, JudgedOn, Key, MemberRow
+from scalesearch.study.row import CHOOSING, SEEDS, Inheritance, JudgedOn, Key, MemberRow, model_file
 from scalesearch.typed import parse
 
-Equal = Literal["epochs", "time"]
 FOUND, PAPER = "found", "paper"
 MOST_RATES = 16  # learning rates of a sweep; the first number of a key holds network and rate
-CHOOSING = 0  # the seed of the trainings that choose a learning rate
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,8 @@ class FamilyPlan:
         contenders: parents before those that inherit from them.
         rates: learning rates that are tried, rising; a single one is taken without trying.
         equal: what all have alike: epochs, or training time (``contenders`` have the epochs that it comes to).
-        train: settings of a training but for its seed, rate and epochs.
+        train: settings of a training but for its seed, rate and epochs; the body of one that goes back to no weights
+            learns as fast as its head.
         data, data_digest: the images' name and content; ``images``, ``validation``, ``test``: how many of each part.
         majority: the share of the test images that guessing the most frequent class gets right.
         device, threads: of a training, which decide the last digits.
@@ -123,6 +122,11 @@ class FamilyPlan:
               if place.family == family]  # fmt: skip
         return tuple(number for _, number in sorted(on))
 
+    def pretrained(self, number: int) -> bool:
+        """Whether a contender goes back to weights, its own or those of the one that it inherits from."""
+        one = self.contenders[number]
+        return one.weights is not None if one.parent is None else self.pretrained(one.parent)
+
     def phi(self, number: int, family: str) -> float | None:
         """Of a contender on a curve."""
         return next(place.phi for place in self.contenders[number].places if place.family == family)
@@ -175,17 +179,12 @@ class MemberTrial:
     @property
     def file(self) -> str:
         """Names its checkpoint and its model, without folder and ending."""
-        return model_file(self.name, self.rate, self.number)
+        return model_file(self.name, self.train.lr, self.number)
 
 
 def judged_on(seed: int) -> JudgedOn:
     """The part of the images that a training of this seed is judged on."""
     return "validation" if seed == CHOOSING else "test"
-
-
-def model_file(name: str, rate: int, seed: int) -> str:
-    """A trained network's file, without folder and ending."""
-    return f"{name}-rate{rate}-seed{seed}" if seed == CHOOSING else f"{name}-seed{seed}"
 
 
 def rate_of(plan: FamilyPlan, results: Results, number: int) -> int | None:
@@ -258,11 +257,12 @@ def member_trial(
     train = replace(
         plan.train, epochs=one.epochs, warmup_epochs=min(plan.train.warmup_epochs, one.epochs / 4),
         lr=plan.rates[rate], seed=SEEDS * plan.train.seed + seed,
+        body_lr_ratio=plan.train.body_lr_ratio if plan.pretrained(number) else 1.0,
     )  # fmt: skip
     parent, others = None, {other.parent for other in plan.contenders}
     if one.parent is not None:
         chosen = (rates[one.parent] if rates else None) or 0
-        parent = model_file(plan.contenders[one.parent].name, chosen, seed)
+        parent = model_file(plan.contenders[one.parent].name, plan.rates[chosen], seed)
     kept = seed != CHOOSING or number in others
     return MemberTrial(number, rate, one.name, one.spec, train, parent, one.weights, kept)
 

@@ -229,8 +229,7 @@ class MemberRow:
     @property
     def file(self) -> str:
         """Name of its predictions, without the ending."""
-        rate = f"-lr{self.lr:g}" if self.judged_on == "validation" else ""
-        return f"{self.name}{rate}-seed{self.seed}"
+        return model_file(self.name, self.lr, self.seed)
 
     @property
     def trained_macs(self) -> int:
@@ -240,6 +239,14 @@ class MemberRow:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return asdict(self)
+
+
+CHOOSING = 0  # the seed of a member's trainings that choose a learning rate
+
+
+def model_file(name: str, lr: float, seed: int) -> str:
+    """What a member's training is called in files, without folder and ending."""
+    return f"{name}-lr{lr:g}-seed{seed}" if seed == CHOOSING else f"{name}-seed{seed}"
 
 
 def _check(row: Row | MemberRow) -> None:

@@ -72,7 +72,7 @@ def right(number: int, seed: int, count: int) -> Bools:
 
 def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
     """A training with a result made up; candidate 3 fails at φ = 2."""
-    one, labels = job.trial, setting.validation.source.labels[setting.validation.indices]
+    one, labels = job.trial, setting.judged["validation"].source.labels[setting.judged["validation"].indices]
     count = len(labels)
     if one.candidate == 3 and cost(one.spec).macs > 3 * cost(BASELINE).macs:
         return Outcome(Measurement(1, 1, 0, 0, 0.0, 0.1, "no luck"), labels[:0], labels[:0], np.zeros(0, np.float32))

@@ -1,0 +1,107 @@
+"""Which networks families trained side by side are made of: members at equal real FLOPs, and published networks."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from scalesearch.design.budget import Target, round_to_budget
+from scalesearch.design.controls import DIMENSIONS, controls, met
+from scalesearch.design.cost import cost
+from scalesearch.design.family import member, regularised
+from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_buildable
+from scalesearch.design.spec import NetSpec, TorchvisionSpec, reshape, shape_of
+from scalesearch.errors import UserError
+from scalesearch.study.family_plan import FOUND, Contender, Place
+from scalesearch.study.family_plan import PAPER as PAPER_FAMILY
+from scalesearch.study.row import Inheritance
+
+RIVALS = (PAPER_FAMILY, *DIMENSIONS)
+
+
+@dataclass(frozen=True)
+class PublishedNetwork:
+    """A published network as it is, and the weights that it starts from; None: from scratch."""
+
+    name: str
+    spec: NetSpec | TorchvisionSpec
+    weights: Inheritance | None = None
+
+
+def scaled_specs(
+    baseline: NetSpec, found: Coefficients, rounding: Rounding, phis: Sequence[int], families: Sequence[str]
+) -> dict[str, dict[int, NetSpec]]:
+    """The networks of each family by φ, with dropout by φ; the found family's come first.
+
+    At each φ all come as near to the found member's multiply-adds as their steps allow. φ = 0 is the baseline.
+
+    Raises:
+        UserError: a network too large to build, or a dimension that cannot be grown so far.
+    """
+    own = {phi: member(baseline, found, phi, rounding).spec for phi in phis}
+    specs = {FOUND: own}
+    for family in families:
+        specs[family] = {phi: _at(baseline, found, family, phi, own[phi]) for phi in phis}
+    return {family: {phi: regularised(spec, phi) for phi, spec in by_phi.items()} for family, by_phi in specs.items()}
+
+
+def _at(baseline: NetSpec, found: Coefficients, family: str, phi: int, own: NetSpec) -> NetSpec:
+    """A rival's network at φ, of as many multiply-adds as the found family's ``own``."""
+    macs = cost(own).macs
+    if phi == 0:
+        return baseline
+    if family == PAPER_FAMILY:
+        if (found.alpha, found.beta, found.gamma) == (PAPER.alpha, PAPER.beta, PAPER.gamma):
+            return own
+        target = Target(PAPER.alpha**phi, PAPER.beta**phi, PAPER.gamma**phi, macs=macs)
+        spec = reshape(baseline, met(baseline, round_to_budget(baseline, [target])[0].shape, macs))
+    else:
+        shapes = {control.dimension: control.shape for control in controls(baseline, macs)}
+        if family not in shapes:
+            problem = f"{family} alone cannot be grown to φ = {phi}, {macs / cost(baseline).macs:.3g} × the FLOPs."
+            raise UserError(f"--against {family}", problem, do="Leave it out, or train smaller members.")
+        spec = reshape(baseline, shapes[family])
+    check_buildable(spec, f"--against {family}")
+    return own if shape_of(spec) == shape_of(own) else spec
+
+
+def contenders(
+    specs: Mapping[str, Mapping[int, NetSpec]], published: Sequence[PublishedNetwork], epochs: int,
+    inherited_epochs: int | None, weights: Inheritance | None,
+) -> tuple[Contender, ...]:  # fmt: skip
+    """The networks to train, each once, parents first: by φ, at each φ by family; then the published ones.
+
+    Args:
+        specs: of ``scaled_specs``.
+        epochs: of a network that starts from scratch or from weights.
+        inherited_epochs: of one that inherits from the next smaller member of its family; None: none inherits.
+        weights: what members start from that inherit from no other; None: from scratch.
+    """
+    lined: list[Contender] = []
+    last: dict[str, int] = {}  # of each family, the number of its largest contender so far
+    owner: dict[str, int] = {}  # and of the one that chooses its learning rate
+    phis = sorted(next(iter(specs.values())))
+    for phi in phis:
+        for family, by_phi in specs.items():
+            spec, place, parent = by_phi[phi], Place(family, float(phi)), last.get(family)
+            parent = None if inherited_epochs is None else parent
+            tuned_by = owner.get(family)
+            same = next((i for i, one in enumerate(lined) if one.parent == parent and one.spec.digest == spec.digest
+                         and (tuned_by in (None, one.tuned_by))), None)  # fmt: skip
+            if same is None:
+                number = len(lined)
+                name = f"b{phi}" if family == FOUND or phi == 0 else f"{family}-b{phi}"
+                lined.append(Contender(
+                    name, (place,), replace(spec, name=name), parent, number if tuned_by is None else tuned_by,
+                    epochs if parent is None or inherited_epochs is None else inherited_epochs,
+                    weights if parent is None else None,
+                ))  # fmt: skip
+            else:
+                number = same
+                lined[same] = replace(lined[same], places=(*lined[same].places, place))
+            last[family] = number
+            if phi != 0:
+                owner.setdefault(family, lined[number].tuned_by)
+    for one in published:
+        lined.append(Contender(
+            one.name, (Place(one.name, None),), one.spec, None, len(lined), epochs, one.weights
+        ))  # fmt: skip
+    return tuple(lined)
