@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +28,7 @@ from scalesearch.units import show_percent
 if TYPE_CHECKING:
     import pandas as pd
 
+    from scalesearch.api.families import TrainedFamilies
     from scalesearch.nets.measure import Latency
     from scalesearch.study.record import Record
 
@@ -88,13 +89,15 @@ class ScaledMember:
 @dataclass(frozen=True)
 class Family:
     """The members of a family by name: ``family["b3"].spec``; ``origin`` says what they are scaled by, ``stated`` the
-    same for their files, ``name`` of which baseline, ``folder`` is where specs go."""
+    same for their files, ``name`` of which baseline, ``folder`` is where specs go, ``trained`` what was trained of it
+    and beside it."""
 
     name: str
     members: tuple[Member, ...]
     origin: str
     folder: Path
     stated: Origin
+    trained: "TrainedFamilies | None" = None
 
     def __iter__(self) -> Iterator[Member]:
         return iter(self.members)
@@ -165,16 +168,41 @@ def scale(asked: ScaleOptions) -> NetSpec:
 def family(asked: FamilyOptions) -> Family:
     """The family that a network (φ = 0) and coefficients span, chosen as for ``scale``; or a space's released members.
 
+    With ``train`` its members are trained on your images, and others beside them at the same FLOPs; called again, it
+    continues. ``tell`` is told of each training.
+
     Raises:
-        UserError: a network too large to build, or a space without released members.
+        UserError: a network too large to build, a space without released members, or an option that cannot be used.
     """
+    check_family(asked)
     if asked.published:
         if asked.out is not None:
             do = "Leave it out, and train by name: finetune --model efficientnet_b3."
             raise UserError("--out", "released members are shown, not written.", do=do)
         return _published(asked.space or USUAL_SPACE)
-    whole, out = _scaling(asked).family(asked.largest), path(asked.out)
-    return whole if out is None else replace(whole, folder=out)
+    whole, out = scaling_of(asked).family(asked.largest), path(asked.out)
+    whole = whole if out is None else replace(whole, folder=out)
+    if asked.train is None:
+        return whole
+    from scalesearch.api import families  # brings torch
+    from scalesearch.api.search import listener
+
+    job = families.prepare(asked, scaling_of(asked))
+    expected = None if job.time_budget is None else families.forecast(job)
+    return replace(whole, trained=families.run(job, listener(asked.tell), expected))
+
+
+def check_family(asked: FamilyOptions) -> None:
+    """Raises UserError for options that do nothing without --train, or nothing with it."""
+    if asked.train is not None:
+        if asked.published:
+            raise UserError("--published", "released members are shown, not trained.", do="Leave out --train.")
+        return
+    of_training = fields(asked)[[one.name for one in fields(asked)].index("train") :]
+    given = [one.name for one in of_training if getattr(asked, one.name) != one.default]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise UserError(option, "without --train nothing is trained.", do="Add --train b0..b3, or leave it out.")
 
 
 def member_of(asked: ScaleOptions) -> ScaledMember:
@@ -184,7 +212,7 @@ def member_of(asked: ScaleOptions) -> ScaledMember:
     out = path(asked.out)
     if out is not None and out.suffix != ".json":
         raise UserError("--out", f"{out} does not end in .json, as finetune --model needs it.", do="Name it .json.")
-    chosen = _scaling(asked)
+    chosen = scaling_of(asked)
     phi, latency = asked.phi, None
     target, wanted = macs(asked.flops, "--flops"), seconds(asked.latency, "--latency", "20ms or 0.1s")
     if wanted is not None:
@@ -196,7 +224,7 @@ def member_of(asked: ScaleOptions) -> ScaledMember:
     return ScaledMember(chosen, item, out or chosen.folder / f"{item.name}.json", out is not None, latency)
 
 
-def _scaling(asked: ScaleOptions | FamilyOptions) -> Scaling:
+def scaling_of(asked: ScaleOptions | FamilyOptions) -> Scaling:
     coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
     return choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding)
 

@@ -80,7 +80,11 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
 
 
 def family(asked: FamilyOptions, terminal: Terminal) -> None:
-    """Show B0 to B6 (φ = 0 to 6); write their specs.
+    """Show B0 to B6 (φ = 0 to 6) and write their specs; or train some, and others beside them at equal FLOPs.
+
+    With --train the found members are trained, and beside them families of the paper's coefficients and of each single
+    dimension at the same FLOPs, and published networks as they are, all by one recipe on the same images. Accuracy on
+    test images against FLOPs is drawn, with what the search brought. Run it again to continue.
 
     The released EfficientNets were rounded by hand and are no φ of any formula: --published shows them.
 
@@ -91,7 +95,14 @@ def family(asked: FamilyOptions, terminal: Terminal) -> None:
       scalesearch family --space resnet50 --alpha 1.2 --beta 1.1 --gamma 1.15
 
       scalesearch family --published
+
+      scalesearch family --train b0..b3 --data path/to/images
     """
+    if asked.train is not None:
+        from scalesearch.cli.families import train_families
+
+        train_families(asked, terminal)
+        return
     result = designs.family(**vars(asked))
     before = "" if asked.published else result.write()
     if terminal.json:

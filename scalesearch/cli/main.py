@@ -41,7 +41,7 @@ COMMANDS = {
         command("grid", SearchOptions, search.grid, "dry_run", "yes", "json"),
         command("verify", VerifyOptions, search.verify_scaling, "dry_run", "yes", "json"),
         command("scale", ScaleOptions, design.scale, "json"),
-        command("family", FamilyOptions, design.family, "json"),
+        command("family", FamilyOptions, design.family, "dry_run", "yes", "json"),
     ),
     USE: (
         command("finetune", FinetuneOptions, use.finetune, "find_lr", "plan", "json"),

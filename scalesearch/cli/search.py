@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scalesearch.api.options import SearchOptions, VerifyOptions
 from scalesearch.cli.commands import Terminal
@@ -25,10 +25,9 @@ from scalesearch.errors import pasted
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
 if TYPE_CHECKING:
-    from scalesearch.api.search import Forecast, SearchJob
+    from scalesearch.api.search import Forecast, Job, SearchJob
     from scalesearch.api.verify import VerifyJob
     from scalesearch.running.carry_out import Listener
-    from scalesearch.study.row import Row
 
 SHOWN = 12  # candidates
 STEPS = ("of the baseline", "to order the candidates", "to the end", "further seeds")
@@ -61,13 +60,13 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
     if not terminal.json:
         steps = zip(STEPS, expected.rungs, strict=False)
         stages = ", then ".join(f"{len(trials)} {what}" for what, trials in steps if trials)
-        _say_estimate(job, expected, stages, ", less if the tolerance is met before" if expected.rungs else "")
+        say_estimate(job, expected, stages, ", less if the tolerance is met before" if expected.rungs else "")
     if terminal.dry_run:
         candidates = job.enumeration.candidates
         print_json(list(map(asdict, candidates))) if terminal.json else show(tables.enumeration(job.enumeration))
         return
     total = len(expected.before) + sum(map(len, expected.rungs))
-    with _training(job, expected, total, terminal) as listener:
+    with trainings(job, expected, total, terminal) as listener:
         result = search.run(job, listener, expected)
     if terminal.json:
         print_json(result.to_dict())
@@ -123,7 +122,7 @@ def _introduce_search(job: "SearchJob") -> None:
     detail(f"Training: {plan.train}")
 
 
-def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings: str, least: str = "") -> None:
+def say_estimate(job: "Job", expected: "Forecast", trainings: str, least: str = "") -> None:
     """How much work there is, before it begins; ``trainings``: those that are left, in words."""
     from scalesearch.api.search import side_by_side
 
@@ -141,9 +140,9 @@ def _say_estimate(job: "SearchJob | VerifyJob", expected: "Forecast", trainings:
 
 
 @contextmanager
-def _training(
-    job: "SearchJob | VerifyJob", expected: "Forecast", total: int, terminal: Terminal
-) -> Iterator["Listener[Row]"]:  # fmt: skip
+def trainings(
+    job: "Job", expected: "Forecast", total: int, terminal: Terminal
+) -> Iterator["Listener[Any]"]:  # fmt: skip
     """Asks before a long job, then shows its trainings; ``total`` if no tolerance is met before."""
     from scalesearch.running.carry_out import Listener
 
@@ -170,7 +169,7 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
         _introduce_verification(job)
     expected = verify.forecast(job)
     if not terminal.json:
-        _say_estimate(job, expected, str(len(expected.rungs[0]) or ""))
+        say_estimate(job, expected, str(len(expected.rungs[0]) or ""))
     networks = job.agenda.networks
     if terminal.dry_run:
         values = [
@@ -180,7 +179,7 @@ def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:
         ]  # fmt: skip
         print_json(values) if terminal.json else show(tables.scaled(networks))
         return
-    with _training(job, expected, len(job.agenda.trials), terminal) as listener:
+    with trainings(job, expected, len(job.agenda.trials), terminal) as listener:
         verification = verify.run(job, listener, expected)
     if terminal.json:
         print_json({"folder": str(job.folder), **asdict(verification)})

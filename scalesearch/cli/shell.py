@@ -19,7 +19,7 @@ from scalesearch.errors import printable
 from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
-    from scalesearch.study.row import Row
+    from scalesearch.study.row import AnyRow, Row
     from scalesearch.table import Table
     from scalesearch.training.history import EpochRecord
 
@@ -195,35 +195,40 @@ class TrialProgress:
         majority: the share that guessing the most frequent class gets right.
     """
 
-    def __init__(self, bar: Bar, before: "Sequence[Row]", majority: float, expected_seconds: float) -> None:
+    def __init__(self, bar: Bar, before: "Sequence[AnyRow]", majority: float, expected_seconds: float) -> None:
         self._bar, self._majority, self._expected = bar, majority, expected_seconds
         self._best: Row | None = None
         self._began = time.monotonic()
         for row in before:
             self._consider(row)
 
-    def _consider(self, row: "Row") -> None:
+    def _consider(self, row: "AnyRow") -> None:
         """Accuracies after different numbers of epochs cannot be compared: those trained longer come first."""
+        from scalesearch.study.row import Row
+
         best = self._best
+        if not isinstance(row, Row):
+            return  # of families: another size is no competitor
         ahead = best is None or (row.epochs, row.score or 0.0) > (best.epochs, best.score or 0.0)
         if row.role == "candidate" and row.status == "done" and ahead:
             self._best = row
 
-    def finished(self, row: "Row", done: int, total: int) -> None:
+    def finished(self, row: "AnyRow", done: int, total: int) -> None:
         """After each trial."""
         from scalesearch.api.search import outcome
         from scalesearch.reports.words import row_multipliers
         from scalesearch.study.race import above_guessing
+        from scalesearch.study.row import Row
 
         self._consider(row)
         left = max(0.0, self._expected - (time.monotonic() - self._began))
         best = self._best
         text = f"ahead {best.name}, {row_multipliers(best)}" if best else "Training"
         self._bar.show(text, done, f"{show_seconds(left)} left")
-        trained = row.top1 is not None and row.epochs == row.full_epochs
-        if row.role == "baseline" and trained and not above_guessing(row.correct, row.images, self._majority):
+        first = isinstance(row, Row) and row.role == "baseline" and row.epochs == row.full_epochs
+        if first and row.top1 is not None and not above_guessing(row.correct, row.images, self._majority):
             self._bar.note(
-                f"WARNING: the baseline is at {show_percent(row.top1 or 0.0)}, not clearly better than guessing the "
+                f"WARNING: the baseline is at {show_percent(row.top1)}, not clearly better than guessing the "
                 f"most frequent class ({show_percent(self._majority)}). If its other training is like that, the search "
                 "stops."
             )
