@@ -46,6 +46,7 @@ from scalesearch.study.lineup import RIVALS, PublishedNetwork, contenders, scale
 from scalesearch.study.race import Results
 from scalesearch.study.record import hits
 from scalesearch.study.row import Inheritance, MemberRow
+from scalesearch.study.verification import LARGEST_PHI
 from scalesearch.training.device import set_threads
 from scalesearch.training.probes import seconds_per_step
 from scalesearch.training.recipe import BODY_RATIO
@@ -167,6 +168,9 @@ def members(named: str) -> tuple[int, ...]:
         else:
             phis += range(int(numbers[place - 1]) + 1, int(numbers[place + 1]))
     found = tuple(sorted(set(phis)))
+    if found and found[-1] > LARGEST_PHI:
+        problem = f"b{found[-1]} costs {2.0 ** found[-1]:,.0f} × b0's FLOPs; at most b{LARGEST_PHI} is trained."
+        raise UserError("--train", problem, do=do)
     if len(found) < 2:
         raise UserError("--train", f'"{named[:40]}" is a family of {len(found)}, which makes no curve.', do=do)
     return found

@@ -269,7 +269,7 @@ def within_memory(workers: Workers, asked: int | None, device: str, trials: Iter
         return workers if asked else replace(workers, jobs=max(1, min(workers.jobs or 1, fitting)))
     cpu, each = torch.device(device), WORKER + least
     jobs = asked or max(1, min(workers.jobs or 1, available_memory(cpu) // each))
-    require_memory(jobs * each, f"--jobs {jobs}", cpu, "Give fewer jobs, or lower --batch-size or --proxy-flops.")
+    require_memory(jobs * each, f"--jobs {jobs}", cpu, "Give fewer jobs, a smaller --batch-size, or smaller networks.")
     return replace(workers, jobs=jobs)
 
 

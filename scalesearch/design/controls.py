@@ -5,8 +5,9 @@ but its own dimension. Only where that dimension's steps (a block, a multiple of
 the budget by more than 3 %, one stage or a few are made a step wider or narrower to meet it.
 """
 
+import bisect
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -86,6 +87,15 @@ def _largest(spec: NetSpec, macs: float) -> float:
     return LARGEST * max(2.0, macs / cost(spec).macs)
 
 
+def _near(spec: NetSpec, macs: float, steps: range, shape: Callable[[int], Shape]) -> range:
+    """The steps whose shapes cost about ``macs``; a larger one costs more."""
+
+    def share(step: int) -> float:
+        return cost(reshape(spec, shape(step))).macs / macs
+
+    return steps[bisect.bisect_right(steps, NEAR[0], key=share) : bisect.bisect_left(steps, NEAR[1], key=share)]
+
+
 def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     """Blocks spread in proportion for the totals around the budget, and with one block moved, added or left out."""
     own = shape_of(spec)
@@ -94,11 +104,12 @@ def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
         return
     blocks = sum(spec.depths[i] for i in scaled)
     seen: set[tuple[int, ...]] = set()
-    for total in range(blocks + 1, math.ceil(_largest(spec, macs) * blocks) + 1):
-        factor = total / blocks
-        base = spread_depths(spec, factor, total)
-        if not NEAR[0] < cost(reshape(spec, replace(own, depths=base))).macs / macs < NEAR[1]:
-            continue
+
+    def spread(total: int) -> Shape:
+        return replace(own, depths=spread_depths(spec, total / blocks, total))
+
+    for total in _near(spec, macs, range(blocks + 1, math.ceil(_largest(spec, macs) * blocks) + 1), spread):
+        base = spread(total).depths
         for depths in {base, *_moved(base, scaled, spec.depths, 1)} - seen:
             seen.add(depths)
             grown = sum(depths[i] for i in scaled) / blocks
@@ -110,13 +121,16 @@ def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     """All widths times a common factor, rounded to the divisor, and with one stage a step wider or narrower."""
     divisor = spec.width_divisor
     seen: set[tuple[int, ...]] = set()
-    for percent in range(102, round(100 * _largest(spec, macs)) + 1, 2):
+
+    def widened(percent: int) -> Shape:
         factor = percent / 100
         base = tuple(nearest_width(stage.width * factor, divisor) for stage in spec.stages)
         stem = nearest_width(spec.stem.width * factor, divisor) if spec.stem.scaled else spec.stem.width
-        plain = Shape(stem, base, spec.depths, scaled_head(spec, base, factor), spec.resolution)
-        if not NEAR[0] < cost(reshape(spec, plain)).macs / macs < NEAR[1]:
-            continue
+        return Shape(stem, base, spec.depths, scaled_head(spec, base, factor), spec.resolution)
+
+    for percent in _near(spec, macs, range(102, round(100 * _largest(spec, macs)) + 1, 2), widened):
+        factor, plain = percent / 100, widened(percent)
+        base = plain.widths
         for widths in {base, *_moved(base, range(len(base)), spec.widths, divisor)} - seen:
             seen.add(widths)
             departures = [
@@ -127,8 +141,15 @@ def _widths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
 
 def _resolutions(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
     own = shape_of(spec)
-    for resolution in range(spec.resolution + 1, math.ceil(spec.resolution * _largest(spec, macs)) + 1):
-        yield replace(own, resolution=resolution), 0.0
+    sides = range(spec.resolution + 1, math.ceil(spec.resolution * _largest(spec, macs)) + 1)
+
+    def count(side: int) -> int:
+        return cost(replace(spec, resolution=side)).macs
+
+    above = bisect.bisect_left(sides, macs, key=count)
+    below = bisect.bisect_left(sides, count(sides[above - 1]), key=count) if above else 0  # of equal ones the smallest
+    for place in sorted({below, min(above, len(sides) - 1)}):
+        yield replace(own, resolution=sides[place]), 0.0
 
 
 def _moved(values: Sequence[int], places: Sequence[int], least: Sequence[int], step: int) -> Iterator[tuple[int, ...]]:

@@ -147,9 +147,10 @@ def _check_row(where: str, plan: FamilyPlan, row: MemberRow, results: Results) -
     if number >= len(plan.contenders) or rate >= len(plan.rates):
         raise UserError(where, "the plan has no such network and learning rate.", do=MEND)
     trial, failed = member_trial(plan, number, rate, row.seed), row.status == "failed"
-    images = {"validation": plan.validation, "test": plan.test}[trial.judged_on]
+    counts = {"validation": plan.validation, "test": plan.test}
+    correct, images = (0, 0) if failed else (row.correct, counts[trial.judged_on])
     measured = Measurement(
-        cost(trial.spec).macs, row.fvcore_total, 0 if failed else row.correct, 0 if failed else images, row.train_loss or 0.0, row.seconds,
+        cost(trial.spec).macs, row.fvcore_total, correct, images, row.train_loss or 0.0, row.seconds,
         (row.reason or "unknown") if failed else "", row.note, row.latency_ms,
     )  # fmt: skip
     follows = json.loads(json.dumps(member_row(plan, trial, measured).to_dict()))

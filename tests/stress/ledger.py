@@ -18,6 +18,7 @@ def _studies(folder: Path) -> Sequence[bytes]:
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
+    from scalesearch.study.row import parse_row
     from tests.stress.originals import plan, results
 
     with contextlib.closing(Storage(storage_url(folder, None))) as storage:
@@ -47,6 +48,7 @@ def _study(folder: Path) -> Feed:
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
     from scalesearch.study.record import hits, write_predictions
+    from scalesearch.study.row import parse_row
     from tests.stress.originals import plan
 
     def feed(path: Path) -> object:
