@@ -48,6 +48,7 @@ from scalesearch.study.record import hits
 from scalesearch.study.row import Inheritance, MemberRow
 from scalesearch.study.verification import LARGEST_PHI
 from scalesearch.training.device import set_threads
+from scalesearch.training.memory import FLOAT
 from scalesearch.training.probes import seconds_per_step
 from scalesearch.training.recipe import BODY_RATIO
 
@@ -144,7 +145,10 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     validate(trials[0].train)
     workers = within_memory(workers, asked.jobs, where, trials)
     trainings = agenda.total(Results())
-    parts, price = priced(parts, trials, trainings, folder, workers.jobs, room(asked.cache_size))
+    kept = FLOAT * asked.seeds * sum(cost(one.spec).params for one in trials if isinstance(one.spec, NetSpec))
+    parts, price = priced(
+        parts, trials, trainings, folder, workers.jobs, room(asked.cache_size), ("train", "validation", "test"), kept
+    )
     said = tuple(filter(None, (assumed, *told)))
     return FamilyJob(asked, agenda, given, parts, workers, price, folder, said, budget, began)
 
@@ -303,7 +307,7 @@ def forecast(job: FamilyJob) -> Forecast:
     for one in before:
         results.add(one.row.key, *(hits(one) or (None,)))
     left = [one for one, _ in planned(job.plan, job.asked.seeds, results) if one.key not in results]
-    return timed(job, [one.row for one in before], [[(one, one.until) for one in left]])
+    return timed(job, [one.row for one in before], [[(one, one.until) for one in left]], job.plan.test)
 
 
 def run(job: FamilyJob, listener: Listener[MemberRow], expected: Forecast | None = None) -> TrainedFamilies:

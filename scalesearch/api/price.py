@@ -53,7 +53,14 @@ class Price:
 
 
 def priced(
-    parts: Dataset, trials: Sequence[Training], trainings: int, folder: Path, jobs: int | None, room: float | None
+    parts: Dataset,
+    trials: Sequence[Training],
+    trainings: int,
+    folder: Path,
+    jobs: int | None,
+    room: float | None,
+    used: Sequence[str] = ("train", "validation"),
+    kept: int = 0,
 ) -> tuple[Dataset, Price]:
     """The price of a job, and its images with those kept that there is room for; writes nothing.
 
@@ -61,15 +68,17 @@ def priced(
         trials: a training of each network; ``trainings``: how many there will be in all.
         jobs: at a time; None: as a cluster decides.
         room: bytes that decoded images may take; half of the disk's room if None.
+        used: the parts of the images that are, the last one judged on.
+        kept: bytes of trained networks that stay.
 
     Raises:
         UserError: what does not fit on a disk.
     """
     sizes = {one.trained.resolution for one in trials}
-    within, keeping = keep(parts, ("train", "validation"), sizes, room)
+    within, keeping = keep(parts, tuple(used), sizes, room)
     dearest = max(trials, key=lambda one: least_memory(one.trained, one.train))
     paused = sum(checkpoint_bytes(one.trained, one.train) for one in trials)
-    results = paused + PREDICTION * len(parts.validation) * trainings
+    results = paused + PREDICTION * len(parts.parts[used[-1]]) * trainings + kept
     free = free_bytes(folder)
     if results > free:
         problem = f"results and checkpoints may take {show_bytes(results)}, and {show_bytes(free)} are free there."

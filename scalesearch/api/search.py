@@ -185,14 +185,19 @@ def forecast(job: SearchJob) -> Forecast:
     return timed(job, [one.row for one in before], epochs_left(job.plan, steps, list(results)))
 
 
-def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs) -> Forecast:
-    """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it."""
+def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs, judged: int | None = None) -> Forecast:
+    """The forecast of what is left, by timing a few steps; without a time where this machine cannot measure it.
+
+    Args:
+        judged: images that each training is judged on; those of validation if None.
+    """
     plan, parts, pending = job.plan, job.parts, [one for rung in rungs for one, _ in rung]
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
         return Forecast(before, rungs, None, 0.0)
     busy = os.getloadavg()[0] > BUSY * cores()
-    timing = measure(pending, len(parts.train), len(parts.validation), side_by_side(job), plan.device, plan.threads)
+    images = len(parts.validation) if judged is None else judged
+    timing = measure(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads)
     timing = job.price.on_time(timing, plan.device)
     return Forecast(before, rungs, timing, timing.total(rungs), busy)
 
