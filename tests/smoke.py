@@ -72,8 +72,8 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
         Step(f"grid {SEARCH} --data images --jobs 2 --run run", writes="run/winners.json", says="Use depth"),
         Step(f"grid {SEARCH} --data images --run run --json", says='"rows"'),
         Step("family --run run"),
-        Step("family --run run --train b0..b1 --against depth,torchvision:squeezenet1_1 --against-resolution 32 --seeds 2 "
-             "--epochs 1 --lr 0.01 --jobs 2", writes="run/family/trained-images/families.html"),
+        Step("family --run run --train b0..b1 --against depth,torchvision:squeezenet1_1 --against-resolution 32 "
+             "--seeds 2 --epochs 1 --lr 0.01 --jobs 2", writes="run/family/trained-images/families.html"),
         Step("verify --run run --members 1 --others 0 --seeds 1 --epochs 1 --jobs 1 --dry-run"),
         Step("verify --run run --members 1 --others 0 --seeds 1 --epochs 1 --jobs 1", writes="run/verify-phi2"),
         Step("user_script.py", says="top-1"),

@@ -20,10 +20,10 @@ from scalesearch.design.scaling import (
     published_spec,
     size_baseline,
 )
-from scalesearch.design.space import load_space
+from scalesearch.design.space import SearchSpace, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.units import show_percent
+from scalesearch.units import show_count, show_percent
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -226,7 +226,8 @@ def member_of(asked: ScaleOptions) -> ScaledMember:
 
 def scaling_of(asked: ScaleOptions | FamilyOptions) -> Scaling:
     coefficients = asked.coefficients or _given(asked.alpha, asked.beta, asked.gamma)
-    return choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding)
+    size = macs(asked.target_flops, "--target-flops")
+    return choose_scaling(path(asked.run), asked.space, coefficients, asked.rounding, size)
 
 
 def _published(space: NetSpec | str) -> Family:
@@ -248,24 +249,34 @@ def choose_scaling(
     space: NetSpec | str | None = None,
     given: Coefficients | None = None,
     rounding: Rounding | None = None,
+    target_macs: float | None = None,
 ) -> Scaling:
     """The scaling that options ask for.
 
-    A named run must have been searched; without one the newest under runs/ counts unless a space is named.
+    A named run must have been searched; without one the newest under runs/ counts unless a space or a size is named.
     Given coefficients go before both.
+
+    Args:
+        target_macs: multiply-adds that a baseline is scaled to that no search has sized.
     """
+    if run is not None and target_macs is not None:
+        problem = f"the baseline of --run {run} has the size that it was searched at."
+        raise UserError("--target-flops", problem, do="Leave one of them out.")
     if run is not None and space is not None:
         named = space.name if isinstance(space, NetSpec) else space
         problem = f"{named} cannot be given beside --run {run}, which has a baseline of its own."
         raise UserError("--space", problem, do="Leave one of them out.")
     from scalesearch.study.record import newest_run, read_record  # NumPy would double the time of --help
 
-    folder = run or (newest_run() if space is None else None)
+    folder = run or (newest_run() if space is None and target_macs is None else None)
     if folder is not None:
         return searched_scaling(read_record(folder), given, rounding)
-    base = space if isinstance(space, NetSpec) else load_space(USUAL_SPACE if space is None else space).baseline
+    base = USUAL_SPACE if space is None else space
+    loaded = SearchSpace(base.name, base) if isinstance(base, NetSpec) else load_space(base)
+    sized = size_baseline(loaded, target_macs)
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
-    return Scaling(base, given or PAPER, rounding or "budget", origin, Path("family") / base.name)
+    size = "" if target_macs is None else f"-{show_count(target_macs, digits=6)}"
+    return Scaling(sized, given or PAPER, rounding or "budget", origin, Path("family") / f"{sized.name}{size}")
 
 
 def searched_scaling(record: "Record", given: Coefficients | None = None, rounding: Rounding | None = None) -> Scaling:

@@ -278,6 +278,9 @@ SpaceName = Annotated[str, Option(
 Baseline = Annotated[NetSpec | str | None, Option(
     "The baseline: a shipped space (efficientnet_b0, mbconv_small, mobilenet_v2, resnet50, …) or a TOML file; that of "
     "the newest search, or else efficientnet_b0, if left out.", "Network", shell="spaces")]
+Sized = Annotated[float | str | None, Option(
+    "Scale the baseline to this many multiply-adds first, such as 400M; its own size if left out. A searched baseline "
+    "has the size that it was searched at.", "Network", unit="flops")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
 Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
 Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
@@ -330,6 +333,7 @@ class ScaleOptions:
         "Find the φ whose network costs this, such as 1.8G.", "Scaling", unit="flops")] = None
     latency: Annotated[float | str | None, Option(
         "Find the φ whose network takes this long on this machine, such as 20ms.", "Scaling", unit="seconds")] = None
+    target_flops: Sized = None
     run: Run = None
     alpha: Alpha = None
     beta: Beta = None
@@ -354,6 +358,7 @@ class FamilyOptions:
     space: Baseline = None
     coefficients: Coefficients | None = None
     _: KW_ONLY
+    target_flops: Sized = None
     run: Run = None
     alpha: Alpha = None
     beta: Beta = None
@@ -371,7 +376,7 @@ class FamilyOptions:
     against: Annotated[Sequence[str] | str, Option(
         "What stands beside them on the same images, by commas: paper, depth, width and resolution, scaled to the same "
         "FLOPs; networks as they are, named as for finetune --model, or torchvision:NAME; none for nothing.",
-        "Members and rivals")] = "paper,depth,width,resolution"
+        "Members and rivals")] = ("paper", "depth", "width", "resolution")
     against_resolution: Annotated[int | None, Option(
         "Side of the images of networks that stand beside the family as they are; each one's own if left out.",
         "Members and rivals", minimum=8, maximum=4096)] = None

@@ -191,3 +191,12 @@ def test_a_member_of_an_earlier_version_is_not_replaced_either(cli: Cli) -> None
     assert "by coefficients that it does not state: 6.81M FLOPs; b1 by α 1.2" in ended.err
     file.write_text("{}")
     assert "it is not a network's spec" in cli("scale", "--phi", 1).err
+
+
+def test_families_and_members_of_a_sized_baseline(cli: Cli) -> None:
+    sized = ("--space", "mbconv_small", "--target-flops", "2M", "--json")
+    first = json.loads(cli("family", "--largest", 1, *sized).out)["members"][0]
+    assert first["macs"] == json.loads(cli("baseline", *sized).out)["macs"]
+    assert json.loads(cli("scale", "--phi", 0, *sized).out)["macs"] == first["macs"]
+    assert Path("family/mbconv_small-2M/b1.json").exists()
+    assert "has the size that it was searched at" in cli("family", "--run", "runs/x", "--target-flops", "2M").err
