@@ -199,7 +199,9 @@ def check_family(asked: FamilyOptions) -> None:
             raise UserError("--published", "released members are shown, not trained.", do="Leave out --train.")
         return
     of_training = fields(asked)[[one.name for one in fields(asked)].index("train") :]
-    given = [one.name for one in of_training if getattr(asked, one.name) != one.default]
+    values = {one.name: getattr(asked, one.name) for one in of_training}  # of several the command line makes a list
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    given = [one.name for one in of_training if plain[one.name] != one.default]
     if given:
         option = f"--{given[0].replace('_', '-')}"
         raise UserError(option, "without --train nothing is trained.", do="Add --train b0..b3, or leave it out.")
