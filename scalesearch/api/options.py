@@ -408,7 +408,7 @@ class FamilyOptions:
     lr: Annotated[str | float | None, Option(
         "Peak learning rates of AdamW, by commas: each curve's smallest network tries them all and is judged on "
         "validation images; 0.002,0.004,0.008 on a CPU and half as much again on a GPU if left out.",
-        "Training")] = None
+        "Training", minimum=1e-12, maximum=1000)] = None
     batch_size: Annotated[int | None, Option(
         "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Training", minimum=2,
         maximum=LARGEST_BATCH)] = None
