@@ -14,9 +14,9 @@ from typing import get_args
 
 import torch
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, get_model, get_model_weights, get_weight, list_models
+from torchvision.models import ResNet18_Weights, WeightsEnum, get_model, get_model_weights, get_weight, list_models
 
-from scalesearch.design.spec import NetSpec, Padding
+from scalesearch.design.spec import Architecture, NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.nets.checkpoints import Weights
 from scalesearch.nets.hub import HubNetwork, read_hub
@@ -43,6 +43,7 @@ PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficient
              "wide_resnet50_2", "wide_resnet101_2", "efficientnet_v2_s", "efficientnet_v2_m")  # fmt: skip
 IN1K = "in1k"  # ends the names of timm's weights that were last trained on ImageNet-1k
 NEAREST = "imagenet"
+TORCHVISION_LICENCE = "torchvision's weights: BSD-3-Clause code, trained on ImageNet (terms of ImageNet apply)"
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,7 +141,7 @@ def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
     return replace(target, padding=source.spec.padding, batch_norm=norm)
 
 
-def imagenet_names(spec: NetSpec) -> dict[str, str]:
+def imagenet_names(spec: Architecture) -> dict[str, str]:
     """As metadata: ImageNet's class names, of a network that has as many; two that are shared carry their number."""
     names = ResNet18_Weights.DEFAULT.meta["categories"]
     if spec.classes != len(names):
@@ -273,21 +274,33 @@ def from_torchvision_enum(named: str) -> WeightSource:
         known = f"Known are weights of {', '.join(PUBLISHED)}, and files."
         problem = f"it is no network that this project can express: {error.problem}"
         raise UserError(named, problem, do=known) from error
+    state = downloaded(weights, named)
+    found = identify(state, named)
+    metadata = {PIXELS: pixels_of(weights), **imagenet_names(found.spec)}
+    spec = replace(found.spec, resolution=int(weights.transforms().crop_size[0]))
+    return WeightSource(str(weights), spec, found.state, digest(state), metadata, TORCHVISION_LICENCE)
+
+
+def downloaded(weights: WeightsEnum, named: str) -> dict[str, Tensor]:
+    """The tensors of one of torchvision's enums, from torch's cache or the network, their hash checked.
+
+    Raises UserError, which says where a file may be put, where they cannot be fetched.
+    """
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
     try:
         with contextlib.redirect_stdout(io.StringIO()):
-            state = weights.get_state_dict(progress=False, check_hash=True)
+            return dict(weights.get_state_dict(progress=False, check_hash=True))
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise UserError(
             named, f"they cannot be fetched ({error}), and there is no file {file}.",
             do=f"Bring {weights.url} from a machine that is connected and put it there, or name it: --weights FILE.",
         ) from error  # fmt: skip
-    found, preset = identify(state, named), weights.transforms()
-    pixels = {
+
+
+def pixels_of(weights: WeightsEnum) -> str:
+    """As metadata: how images are cut and normalised for one of torchvision's enums."""
+    preset = weights.transforms()
+    return json.dumps({
         "mean": preset.mean, "std": preset.std, RESIZE: preset.resize_size[0],
         INTERPOLATION: preset.interpolation.value,
-    }  # fmt: skip
-    metadata = {PIXELS: json.dumps(pixels), **imagenet_names(found.spec)}
-    spec = replace(found.spec, resolution=int(preset.crop_size[0]))
-    licence = "torchvision's weights: BSD-3-Clause code, trained on ImageNet (terms of ImageNet apply)"
-    return WeightSource(str(weights), spec, found.state, digest(state), metadata, licence)
+    })  # fmt: skip

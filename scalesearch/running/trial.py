@@ -15,7 +15,6 @@ from scalesearch.data.batches import (
     Augment,
     Batch,
     evaluation_batches,
-    pixel_statistics,
     steps_per_epoch,
     training_epochs,
 )
@@ -24,8 +23,8 @@ from scalesearch.design.spec import TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.measure import fvcore_count, latency
 from scalesearch.nets.modules import MBConvNet
-from scalesearch.nets.sources import Stated, open_weights
-from scalesearch.nets.torchvision_net import network_of
+from scalesearch.nets.sources import Stated, WeightSource, open_weights
+from scalesearch.nets.torchvision_weights import TorchvisionWeights, torchvision_state
 from scalesearch.nets.weights import save_network
 from scalesearch.running.executor import Beat
 from scalesearch.study.plan import Measurement
@@ -37,7 +36,7 @@ from scalesearch.training.history import History, Watcher
 from scalesearch.training.loop import NonFiniteLoss, Task, fit
 from scalesearch.training.memory import TooLittleMemory
 from scalesearch.training.model_file import metadata_of
-from scalesearch.training.start import Start, start_of
+from scalesearch.training.start import Start, published_start, start_of
 from scalesearch.training.step import classification_loss
 
 THREADS = 1  # unless asked for more; however many trials run side by side: the same numbers for any --jobs
@@ -160,8 +159,11 @@ def _start(setting: Setting, job: Assignment, arrays: Images, device: torch.devi
     Raises UserError where the weights are not those that the run began with, or the smaller network's are gone.
     """
     weights, spec, config = job.trial.weights, job.trial.trained, job.trial.train
+    steps, classes = steps_per_epoch(len(arrays), config.batch_size), setting.train.source.classes
     if isinstance(spec, TorchvisionSpec):
-        return Start(network_of(spec, config.seed), pixel_statistics(arrays))
+        published = None if weights is None else torchvision_state(spec, weights.name)
+        _require_same(published, weights)
+        return published_start(spec, published, arrays, classes, config, steps)
     if job.inherits is not None:
         if not job.inherits.exists():
             gone = f"it is gone, and {job.trial.name} inherits from it."
@@ -169,8 +171,12 @@ def _start(setting: Setting, job: Assignment, arrays: Images, device: torch.devi
         weights = Inheritance(str(job.inherits), None, "")
     stated = Stated() if weights is None else Stated(weights.padding, weights.eps, weights.network)
     source = None if weights is None else open_weights(weights.name, spec, stated)
+    _require_same(source, weights)
+    return start_of(spec, source, arrays, classes, config, steps, device, repair=not paused)
+
+
+def _require_same(source: WeightSource | TorchvisionWeights | None, weights: Inheritance | None) -> None:
+    """Raises UserError where weights are not those that the run began with."""
     if source is not None and weights is not None and weights.digest not in ("", source.digest):
         changed = f"the tensors (digest {source.digest}) are not those that the run began with ({weights.digest})."
         raise UserError(weights.name, changed, do="Bring them back.")
-    steps, classes = steps_per_epoch(len(arrays), config.batch_size), setting.train.source.classes
-    return start_of(spec, source, arrays, classes, config, steps, device, repair=not paused)

@@ -57,14 +57,19 @@ def parameter_groups(network: nn.Module, config: TrainConfig) -> list[dict[str, 
 
 
 def learning_rates(network: nn.Module, config: TrainConfig) -> dict[int, float]:
-    """Peak rate by ``id`` of each parameter before the head; empty where everything learns alike."""
+    """Peak rate by ``id`` of each parameter before the head; empty where everything learns alike.
+
+    Parameters of no section, such as the class token of a vision transformer, learn as the first section does.
+    """
     if config.body_lr_ratio == 1 and config.layer_decay == 1:
         return {}
-    return {
-        id(parameter): config.lr * config.body_lr_ratio * config.layer_decay**distance
-        for distance, section in enumerate(reversed(sections(network)[:-1]), start=1)
-        for parameter in section.parameters()
-    }
+    *body, head = sections(network)
+    learnt = {id(parameter) for parameter in head.parameters()}
+    rates: dict[int, float] = {}
+    for distance, section in [*enumerate(reversed(body), start=1), (max(1, len(body)), network)]:
+        rate = config.lr * config.body_lr_ratio * config.layer_decay**distance
+        rates |= {id(p): rate for p in section.parameters() if id(p) not in learnt and id(p) not in rates}
+    return rates
 
 
 def make_optimizer(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:

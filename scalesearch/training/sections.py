@@ -12,32 +12,38 @@ from scalesearch.nets.modules import Repeated, initialise
 from scalesearch.nets.recompute import recomputed
 from scalesearch.study.config import TrainConfig
 
+HEADS = ("classifier", "fc", "head", "heads")
 HEAD_SECTIONS = 1
 LAST_CONVOLUTION = 1
 
 
 def classifier(network: nn.Module) -> nn.Module:
-    """The head, ``network.classifier``. Raises UserError where the network has none."""
-    head = getattr(network, "classifier", None)
-    if not isinstance(head, nn.Module):
-        raise UserError(
-            f"network {type(network).__name__}", "it has no module named classifier, which tells head from body.",
-            do='Train it with strategy "full" and body_lr_ratio 1.',
-        )  # fmt: skip
-    return head
+    """The head: ``network.classifier``, or ``fc``, ``head`` or ``heads``, as torchvision calls it elsewhere.
+
+    Raises UserError where the network has none of them.
+    """
+    for name in HEADS:
+        if isinstance(head := getattr(network, name, None), nn.Module):
+            return head
+    raise UserError(
+        f"network {type(network).__name__}", f"it has no module named {', '.join(HEADS[:-1])} or {HEADS[-1]}, which "
+        "tells head from body.", do='Train it with strategy "full" and body_lr_ratio 1.',
+    )  # fmt: skip
 
 
 def sections(network: nn.Module) -> tuple[nn.Module, ...]:
-    """Stem, every block, last convolution, hidden layer and classifier, as far as there are; of other networks the
-    children of ``features`` and the classifier. Raises UserError where there is no classifier."""
-    head, features = classifier(network), getattr(network, "features", None)
+    """Stem, every block, last convolution, hidden layer and classifier, as far as there are; of other networks their
+    children, those of ``features`` and of other sequences one by one, and the classifier last. Raises UserError where
+    there is no classifier."""
+    head = classifier(network)
+    sequences = (nn.Sequential, nn.ModuleList) if not hasattr(network, "features") else ()
     parts: list[nn.Module] = []
-    for child in features.children() if isinstance(features, nn.Module) else ():
-        blocks = [module for module in child.children() if isinstance(module, Repeated)]
-        parts += blocks or [child]
-    hidden = getattr(network, "hidden", None)
-    if isinstance(hidden, nn.Module) and any(True for _ in hidden.parameters()):
-        parts.append(hidden)
+    for name, part in network.named_children():
+        if part is head or not (name == "features" or any(True for _ in part.parameters())):
+            continue
+        for child in part.children() if name == "features" or isinstance(part, sequences) else (part,):
+            blocks = [module for module in child.children() if isinstance(module, Repeated)]
+            parts += blocks or [child]
     return (*parts, head)
 
 

@@ -9,11 +9,13 @@ from torch import nn
 
 from scalesearch.data.arrays import Images
 from scalesearch.data.batches import Augment, PixelStatistics, pixel_statistics, training_batches
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.nets.inherit import inherit
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.nets.reconstruct import images_needed, reconstruct
 from scalesearch.nets.sources import WeightSource
+from scalesearch.nets.torchvision_net import network_of
+from scalesearch.nets.torchvision_weights import TorchvisionWeights, transfer
 from scalesearch.nets.transfer_plan import TransferPlan
 from scalesearch.nets.weights import class_names
 from scalesearch.study.config import TrainConfig
@@ -35,13 +37,17 @@ class Start(Generic[N]):
 
 
 def settled(spec: NetSpec, steps: int) -> NetSpec:
-    """The spec with a batch-norm momentum that follows within ``steps`` training steps.
+    """The spec with a batch-norm momentum that follows within ``steps`` training steps."""
+    momentum = settled_momentum(spec.batch_norm.momentum, steps)
+    return replace(spec, batch_norm=replace(spec.batch_norm, momentum=momentum))
+
+
+def settled_momentum(momentum: float, steps: int) -> float:
+    """A batch norm's momentum where it follows within ``steps`` training steps, else the usual one.
 
     EfficientNet-Lite's 0.01 needs a thousand: after a short fine-tuning its statistics would still be the old ones.
     """
-    if spec.batch_norm.momentum * steps >= SETTLED or spec.batch_norm.momentum >= USUAL_MOMENTUM:
-        return spec
-    return replace(spec, batch_norm=replace(spec.batch_norm, momentum=USUAL_MOMENTUM))
+    return momentum if momentum * steps >= SETTLED else max(momentum, USUAL_MOMENTUM)
 
 
 def start_of(
@@ -83,3 +89,26 @@ def from_source(
         images, _ = next(itertools.islice(batches, 1))
         reconstruct(network.to(device), plan, reference.to(device), images)
     return Start(network, statistics, plan)
+
+
+def published_start(
+    spec: TorchvisionSpec, source: TorchvisionWeights | None, arrays: Images, classes: tuple[str, ...],
+    config: TrainConfig, steps_per_epoch: int,
+) -> Start[nn.Module]:  # fmt: skip
+    """A network of torchvision's, fresh or with trained weights, then normalised as these expect.
+
+    Its batch norms settle within the training in either case: MNASNet's, of momentum 0.0003, would after a thousand
+    steps still be judged by the statistics that it began with.
+
+    Args:
+        classes: names of the task's classes: the classifier is kept where the source has just these.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(config.seed)
+        network = network_of(spec)
+        if source is not None:
+            transfer(network, source.state, classifier=class_names(source.metadata) == classes)
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d) and module.momentum is not None:
+            module.momentum = settled_momentum(module.momentum, config.epochs * steps_per_epoch)
+    return Start(network, pixel_statistics(arrays) if source is None else statistics_of(source.metadata))

@@ -13,7 +13,8 @@ from scalesearch.design.cost import cost, operators
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import Head, NetSpec, Stage, Stem
 from scalesearch.nets import measure as module
-from scalesearch.nets.measure import WARM_UP, fvcore_count, latency, without_jit_warnings
+from scalesearch.nets.counting import without_jit_warnings
+from scalesearch.nets.measure import WARM_UP, fvcore_count, latency
 from scalesearch.nets.modules import build
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 
