@@ -233,7 +233,7 @@ def _rates(asked: FamilyOptions, usual: float) -> tuple[float, ...]:
     if asked.lr is None:
         return tuple(usual * step for step in RATE_STEPS)
     try:
-        rates = sorted({float(part) for part in str(asked.lr).split(",")})
+        rates = sorted({float(part) for part in asked.lr.split(",")})
     except ValueError:
         rates = []
     if not 0 < len(rates) <= MOST_RATES or not all(0 < rate < 1000 for rate in rates):

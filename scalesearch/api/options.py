@@ -405,10 +405,10 @@ class FamilyOptions:
     inherited_epochs: Annotated[int | None, Option(
         "Epochs of a member that inherits from a smaller one; half of --epochs if left out.", "Training", minimum=1,
         maximum=MOST_EPOCHS)] = None
-    lr: Annotated[str | float | None, Option(
+    lr: Annotated[str | None, Option(
         "Peak learning rates of AdamW, by commas: each curve's smallest network tries them all and is judged on "
         "validation images; 0.002,0.004,0.008 on a CPU and half as much again on a GPU if left out.",
-        "Training", minimum=1e-12, maximum=1000)] = None
+        "Training")] = None
     batch_size: Annotated[int | None, Option(
         "Images of a training step; 32 on a CPU, 128 on a GPU if left out.", "Training", minimum=2,
         maximum=LARGEST_BATCH)] = None
