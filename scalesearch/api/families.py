@@ -35,6 +35,7 @@ from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.sources import NEAREST, adopted, open_weights
 from scalesearch.nets.torchvision_net import counted, network_of
+from scalesearch.nets.torchvision_weights import torchvision_state
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.families import FamilyAgenda, recorded, train_families
 from scalesearch.running.provenance import argument, provenance
@@ -206,8 +207,8 @@ def _published(
                 raise UserError("--against-weights", problem, do="Bring its weights, or give scratch.")
             spec, weights = adopted(spec, source), inheritance(source)
             told.append(source.assumed and f"{spec.name}: {source.assumed}")
-        elif common is not None:
-            weights = Inheritance(common, None, "")
+        elif common is not None and isinstance(spec, TorchvisionSpec):
+            weights = inheritance(torchvision_state(spec, common))
         published.append(PublishedNetwork(_file_name(name), spec, weights))
     return published, told
 

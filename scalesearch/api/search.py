@@ -39,6 +39,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.machine import cores
 from scalesearch.nets.sources import Stated, WeightSource, adopted, open_weights
+from scalesearch.nets.torchvision_weights import TorchvisionWeights
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
@@ -338,7 +339,7 @@ def start_from(asked: SearchOptions | FamilyOptions, baseline: NetSpec) -> tuple
     return adopted(baseline, source), inheritance(source, said), source.assumed
 
 
-def inheritance(source: WeightSource, said: Stated | None = None) -> Inheritance:
+def inheritance(source: WeightSource | TorchvisionWeights, said: Stated | None = None) -> Inheritance:
     """Weights that were opened, as a plan names them."""
     file = Path(source.name)
     name = str(file.resolve()) if file.exists() else source.name

@@ -36,10 +36,6 @@ def network_of(spec: Architecture, seed: int | None = None) -> nn.Module:
         return _made(spec)
 
 
-def counted(name: str, resolution: int | None, classes: int) -> TorchvisionSpec:
-    raise NotImplementedError
-
-
 def _made(spec: TorchvisionSpec) -> nn.Module:
     options: dict[str, Any] = {}
     if spec.name in AUXILIARY:

@@ -139,7 +139,7 @@ def test_a_family_is_trained_and_shown(space: str, image_folder: MakeFolder, tmp
         "tell": told.append,
         "device": "cpu",
     }
-    family = scalesearch.family(train="b0..b1", against="depth", seeds=2, epochs=1, lr=4e-3, jobs=1, **given)  # type: ignore[arg-type]
+    family = scalesearch.family(train="b0..b1", against="depth", seeds=2, epochs=1, lr="0.004", jobs=1, **given)  # type: ignore[arg-type]
     trained = family.trained
     assert trained is not None
     assert len(told) == 2 * 3
