@@ -10,7 +10,7 @@ from itertools import combinations
 
 import numpy as np
 
-from scalesearch.study.family_plan import CHOOSING, MOST_RATES, FamilyPlan
+from scalesearch.study.family_plan import MOST_RATES, FamilyPlan
 from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.race import above_guessing
 from scalesearch.study.row import MemberRow
@@ -356,5 +356,5 @@ def _best(curves: _Curves, evidence: Evidence) -> Iterator[Best]:
 def _price(record: FamilyRecord, family: str) -> Price:
     numbers = set(record.plan.curve(family))
     rows = [row for row in record.rows if row.arm // MOST_RATES in numbers]
-    choosing = sum(row.seconds for row in rows if row.seed == CHOOSING)
+    choosing = sum(row.seconds for row in rows if row.judged_on == "validation")
     return Price(family, len(rows), sum(row.seconds for row in rows), choosing)
