@@ -14,12 +14,13 @@ from scalesearch.reports.artefacts import KINDS
 from scalesearch.reports.figures import canvas
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.families import costs_figure, families_figure
-from scalesearch.reports.figures.formats import rendered
+from scalesearch.reports.figures.formats import inline_svg, rendered
 from scalesearch.reports.outline import Section
-from scalesearch.reports.page import rendered_page
+from scalesearch.reports.page import html, rendered_page
 from scalesearch.reports.render import notebook, section_markdown
-from scalesearch.reports.words import bullets
+from scalesearch.reports.words import bare, bullets
 from scalesearch.study.family_answer import FamilyAnswer, compare
+from scalesearch.study.family_plan import FamilyPlan
 from scalesearch.study.family_record import FamilyRecord
 from scalesearch.table import Table
 
@@ -47,7 +48,7 @@ def write_families(folder: Path, record: FamilyRecord) -> tuple[Path, ...]:
         paper = families_figure(record.plan, answer, canvas.PAPER)
         artefacts["families_paper.pdf"] = rendered(paper, "pdf")
     parts, commands = list(sections(record, answer)), "\n".join(record.commands)
-    verdict, notes = told.verdict(record, answer), bullets(told.notes(record, answer))
+    verdict, notes = told.verdict(record, answer), bullets((*told.state(record), *told.notes(record, answer)))
     lines = [f"# {told.title(record)}", verdict, notes, *map(section_markdown, parts)]
     artefacts["families.md"] = "\n\n".join([*lines, f"## Reproduce\n\n```\n{commands}\n```\n"]).encode()
     artefacts["families.html"] = rendered_page(
@@ -97,26 +98,35 @@ def _drawings(record: FamilyRecord, answer: FamilyAnswer) -> tuple[Drawing, Draw
     )  # fmt: skip
 
 
-def summary(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[Table, ...]:
-    """The tables that a terminal shows."""
+def terminal_tables(record: FamilyRecord) -> tuple[Table, ...]:
+    """What a terminal shows: networks, leads but for those at single φ, and families; without a result, what failed."""
+    answer = compare(record)
     if answer is None:
-        return (told.failures(record),) if told.failures(record).rows else ()
-    leads = (told.leads(record, answer),) if answer.learnt and answer.leads else ()
+        return tuple(one for one in (told.failures(record),) if one.rows)
+    leads = (told.leads(record, answer, each_phi=False),) if answer.learnt and answer.leads else ()
     return (told.networks(record, answer), *leads, told.families(record, answer))
+
+
+def lines(record: FamilyRecord) -> tuple[str, ...]:
+    """The verdict and what belongs to it, for a terminal; what is left to train is not said."""
+    answer = compare(record)
+    return tuple(bare(one) for one in (told.verdict(record, answer), *told.notes(record, answer)))
+
+
+def lineup(plan: FamilyPlan) -> Table:
+    """The networks that are to be trained."""
+    return told.lineup(plan)
 
 
 def families_html(record: FamilyRecord) -> str:
     """What a notebook shows: the verdict, the figure, and tables."""
-    from scalesearch.reports.figures.formats import inline_svg
-    from scalesearch.reports.page import html
-
     answer = compare(record)
-    said = "\n\n".join((told.verdict(record, answer), *told.notes(record, answer)))
+    said = "\n\n".join((told.verdict(record, answer), *told.state(record), *told.notes(record, answer)))
     plate = ""
     if answer is not None:
         one = _drawings(record, answer)[0]
         plate = inline_svg(one.draw(canvas.PAGE), f"notebook-{record.plan.digest}", one.caption, one.description)
-    tables = "".join(map(notebook, summary(record, answer)))
+    tables = "".join(map(notebook, terminal_tables(record)))
     return f"<div>{html(said)}{plate}{tables}</div>"
 
 
@@ -133,10 +143,9 @@ def family_csv(record: FamilyRecord, answer: FamilyAnswer | None) -> str:
     writer.writerow(COLUMNS)
     for number, one in enumerate(plan.contenders):
         sizes, rows, point = cost(one.spec), record.of(number), points.get(number)
-        start = plan.contenders[one.parent].name if one.parent is not None else one.weights.name if one.weights else ""
         values = (
             one.name, ";".join(place.family for place in one.places), one.places[0].phi, sizes.macs, sizes.params,
-            one.spec.resolution, start or "scratch", one.epochs, rows[0].lr if rows else None,
+            one.spec.resolution, told.start(plan, one), one.epochs, rows[0].lr if rows else None,
             point.seeds if point else 0, sum(row.status == "failed" for row in rows),
             *((point.accuracy.value, point.accuracy.low, point.accuracy.high) if point else (None, None, None)),
             point.learnt if point else None, point.latency_ms if point else None, sum(row.seconds for row in rows),

@@ -6,10 +6,11 @@ Sentences are markdown. A lead counts as shown where its interval, simultaneous 
 from collections.abc import Sequence
 from itertools import groupby
 
+from scalesearch.design.cost import cost
 from scalesearch.design.spec import NetSpec
 from scalesearch.reports.words import bullets, names, plain, points
 from scalesearch.study.family_answer import Crossing, FamilyAnswer, Lead, Point
-from scalesearch.study.family_plan import FOUND, PAPER, FamilyPlan, rate_of
+from scalesearch.study.family_plan import FOUND, PAPER, Contender, FamilyPlan, rate_of
 from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.statistics import Interval
 from scalesearch.table import Cell, Table, table
@@ -72,12 +73,17 @@ def _decided(plan: FamilyPlan, own: str, leads: Sequence[Lead], where: str) -> s
     return f"{shown} A {rest}" if shown else f"{where} a {rest}"
 
 
+def state(record: FamilyRecord) -> tuple[str, ...]:
+    """What is left to train; nothing of what is finished."""
+    if not record.left:
+        return ()
+    return (f"Not finished: {counted(len(record.left), 'training')} left. What stands here is of those that are done.",)
+
+
 def notes(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[str, ...]:
     """What must be known before the numbers are believed."""
-    plan, left = record.plan, len(record.left)
+    plan = record.plan
     told = [f"The first family's coefficients: {plain(plan.origin)}."]
-    if left:
-        told.append(f"Not finished: {counted(left, 'training')} left. What stands here is of those that are done.")
     if answer is None:
         return tuple(told)
     told.append(
@@ -97,8 +103,8 @@ def notes(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[str, ...]:
     return tuple(told)
 
 
-def leads(record: FamilyRecord, answer: FamilyAnswer) -> Table:
-    """Over each rival: at all φ together, then at each."""
+def leads(record: FamilyRecord, answer: FamilyAnswer, each_phi: bool = True) -> Table:
+    """Over each rival: at all φ together, then at each if asked for."""
     macs = {one.families[0]: one.macs for one in answer.points if one.phi is None}
 
     def line(one: Lead) -> tuple[object, ...]:
@@ -107,7 +113,7 @@ def leads(record: FamilyRecord, answer: FamilyAnswer) -> Table:
                 f"{one.ratio:.2f}", "yes" if one.decided else "not shown")  # fmt: skip
 
     whole = {(one.over, one.phis) for one in answer.leads}
-    each = [one for one in answer.leads_at if (one.over, one.phis) not in whole]
+    each = [one for one in answer.leads_at if each_phi and (one.over, one.phis) not in whole]
     return table(
         "Lead of the first family, in points", ("over", "at", "lead", "95 %", "FLOPs ratio", "shown"),
         map(line, (*answer.leads, *each)), optional=("FLOPs ratio",),
@@ -176,6 +182,25 @@ def best(record: FamilyRecord, answer: FamilyAnswer) -> Table:
     return table("Families that may be best, at 95 %", ("φ", "nobody beats", "compared"), lines)
 
 
+def lineup(plan: FamilyPlan) -> Table:
+    """The networks that are to be trained, and what each starts from."""
+
+    def line(one: Contender) -> tuple[object, ...]:
+        sizes, curves = cost(one.spec), names([label(plan, place.family) for place in one.places])
+        size, begun = (show_count(sizes.macs), show_count(sizes.params)), (start(plan, one), one.epochs)
+        return (one.name, curves, *size, one.spec.resolution, *begun)
+
+    columns = ("network", "families", "FLOPs", "parameters", "pixels", "starts from", "epochs")
+    return table("Networks to train", columns, map(line, plan.contenders), optional=("families", "parameters"))
+
+
+def start(plan: FamilyPlan, one: Contender) -> str:
+    """What a contender starts from: a smaller member, weights, or scratch."""
+    if one.parent is not None:
+        return plan.contenders[one.parent].name
+    return one.weights.name if one.weights else "scratch"
+
+
 def networks(record: FamilyRecord, answer: FamilyAnswer) -> Table:
     """All contenders with a result."""
 
@@ -226,8 +251,8 @@ def recipe(record: FamilyRecord) -> str:
     starts: dict[str, list[str]] = {}
     for one in plan.contenders:
         if one.parent is None:
-            starts.setdefault(one.weights.name if one.weights else "scratch", []).append(one.name)
-    told += [f"Started from {plain(start)}: {plain(names(some))}." for start, some in starts.items()]
+            starts.setdefault(start(plan, one), []).append(one.name)
+    told += [f"Started from {plain(source)}: {plain(names(some))}." for source, some in starts.items()]
     told.append(
         f"Dropout and drop-path by φ, the same for all families: {_dropout(plan)}. Published networks have their own."
     )

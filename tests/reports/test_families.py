@@ -11,7 +11,16 @@ from matplotlib.text import Annotation, Text
 from rich.cells import cell_len
 
 from scalesearch.reports import family_words as told
-from scalesearch.reports.families import families_html, family_csv, family_json, sections, summary, write_families
+from scalesearch.reports.families import (
+    families_html,
+    family_csv,
+    family_json,
+    lineup,
+    sections,
+    terminal_tables,
+    write_families,
+)
+from scalesearch.reports.families import lines as terminal_lines
 from scalesearch.reports.figures import canvas
 from scalesearch.reports.figures.canvas import FILE, PAGE, PHONE, Look
 from scalesearch.reports.figures.families import costs_figure, families_figure
@@ -151,9 +160,7 @@ def test_nothing_yet_is_said_and_has_no_figure(tmp_path: Path) -> None:
 def test_partial_results_say_what_is_left(partial: tuple[FamilyRecord, FamilyAnswer]) -> None:
     record, answer = partial
     assert told.verdict(record, answer) == "**Nothing can be compared with the found family yet.**"
-    assert any(
-        note.startswith(f"Not finished: {len(record.left)} trainings left.") for note in told.notes(record, answer)
-    )
+    assert told.state(record)[0].startswith(f"Not finished: {len(record.left)} trainings left.")
     assert sum(int(row[1]) for row in told.left(record).texts) == len(record.left)
 
 
@@ -213,7 +220,8 @@ def test_the_recipe_tells_which_rate_was_chosen_and_whether_at_the_edge(tmp_path
 
 
 def test_tables_fit_a_terminal(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
-    for table in summary(*full):
+    record, _ = full
+    for table in (*terminal_tables(record), lineup(record.plan)):
         shown, _ = fitted(table, 80)
         widths = [max(cell_len(text) for text in column) for column in zip(shown.columns, *shown.texts, strict=True)]
         assert sum(widths) + 2 * (len(widths) - 1) <= 80
@@ -238,3 +246,23 @@ def test_values_without_an_answer(partial: tuple[FamilyRecord, FamilyAnswer]) ->
     lines = list(csv.DictReader(io.StringIO(family_csv(record, None))))
     assert [line["network"] for line in lines] == [one.name for one in record.plan.contenders]
     assert {line["top1"] for line in lines} == {""}
+
+
+def test_a_terminal_is_told_without_markup(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
+    record, answer = full
+    shown = terminal_lines(record)
+    assert shown[0] == told.verdict(record, answer).strip("*")
+    assert len(shown) == 1 + len(told.notes(record, answer))
+    assert not [line for line in shown if "*" in line or "`" in line]
+
+
+def test_the_lineup_names_every_network_and_what_it_starts_from(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
+    plan = full[0].plan
+    started = {row[0]: row[5] for row in lineup(plan).texts}
+    assert list(started) == [one.name for one in plan.contenders]
+    assert (started["b0"], started["b2"], started["paper-b1"], started["resnet18"]) == (
+        "scratch",
+        "b1",
+        "b0",
+        "scratch",
+    )
