@@ -83,7 +83,7 @@ def state(record: FamilyRecord) -> tuple[str, ...]:
 def notes(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[str, ...]:
     """What must be known before the numbers are believed."""
     plan = record.plan
-    told = [f"The first family's coefficients: {plain(plan.origin)}."]
+    told = [f"{plain(plan.origin[:1].upper() + plan.origin[1:]).rstrip('.')}."]
     if answer is None:
         return tuple(told)
     told.append(
