@@ -174,11 +174,10 @@ class Evidence:
         gap = float(self.scores[better] - self.scores[worse])
         return percentiles(gap, gap + self.deviations[:, better] - self.deviations[:, worse], level)
 
-    def part(self, places: slice) -> "Evidence":
+    def part(self, places: slice | Sequence[int]) -> "Evidence":
         """The same draws for some of the networks."""
-        return replace(
-            self, scores=self.scores[places], deviations=self.deviations[:, places], seeds=self.seeds[places]
-        )
+        kept = np.arange(len(self.scores))[places]
+        return replace(self, scores=self.scores[kept], deviations=self.deviations[:, kept], seeds=self.seeds[kept])
 
 
 def percentiles(value: float, draws: Floats, level: float = LEVEL_95) -> Interval:
@@ -187,13 +186,17 @@ def percentiles(value: float, draws: Floats, level: float = LEVEL_95) -> Interva
     return Interval(value, float(low), float(high))
 
 
-def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSpread | None) -> Evidence:
-    """Networks put side by side, each with the seeds' part drawn for itself.
+def weigh(
+    samples: Sequence[Sample], factors: Sequence[float], spread: SeedSpread | None, groups: Sequence[int] | None = None
+) -> Evidence:  # fmt: skip
+    """Networks put side by side, each with the seeds' part drawn for itself, or for its group.
 
     Args:
         samples: of each network, all of the same images.
         factors: what turns each accuracy into a score, (FLOPS / T)^−0.07; all 1 compares accuracies.
         spread: between seeds, of these networks or of others trained alike (``seed_spread``); None leaves it out.
+        groups: a number for each network; those of one number share the seeds' part, as networks might that inherit
+            from one another. None: each is for itself.
 
     Raises:
         ScaleSearchError: no network, or networks judged on different numbers of images.
@@ -211,8 +214,42 @@ def weigh(samples: Sequence[Sample], factors: Sequence[float], spread: SeedSprea
         _, rng.bit_generator.state = image_draws(images, draws)
         # few degrees of freedom: the deviation itself is uncertain, so it is drawn, too
         sd = spread.sd * np.sqrt(spread.freedom / rng.chisquare(spread.freedom, size=(draws, 1)))
-        deviations += sd * rng.standard_normal(deviations.shape) / np.sqrt(seeds)
+        drawn = rng.standard_normal(deviations.shape)
+        own = drawn if groups is None else drawn[:, [list(groups).index(group) for group in groups]]
+        deviations += sd * own / np.sqrt(seeds)
     return Evidence(accuracies * scale, deviations * scale, seeds, float(scale.max()) / images, spread)
+
+
+def contrasts(
+    views: Sequence[Evidence], weights: ArrayLike, *, together: bool, level: float = LEVEL_95
+) -> tuple[Interval, ...]:  # fmt: skip
+    """Linear combinations of scores, each with its interval: as far to either side as its draws deviate.
+
+    Claims that are made together hold all at once with ``level``: each reaches as far as it would alone, times one
+    factor, the level's quantile of the largest deviation of any of them in these units (max-t with balanced intervals:
+    Westfall & Young 1993; Beran 1988, JASA 83(403)). Quantiles, not standard deviations, are the units, since with few
+    seeds the draws have no variance.
+
+    Args:
+        views: the same networks with their seeds' parts drawn independently, and drawn in common where they may be
+            correlated. A combination's variance is linear in that correlation, so the wider interval holds whatever it
+            is.
+        weights: (claims, n), of each network in each combination.
+        together: whether the claims are made together; else each interval is for itself.
+    """
+    rows = np.atleast_2d(np.asarray(weights, np.float64))
+    if not rows.size:
+        return ()
+    values, reaches = rows @ views[0].scores, []
+    for view in views:
+        sizes = np.abs(view.deviations @ rows.T)
+        alone = np.maximum(np.quantile(sizes, level, axis=0), TINY)
+        reaches.append(alone * (max(1.0, np.quantile((sizes / alone).max(axis=1), level)) if together else 1.0))
+    widest = np.max(reaches, axis=0)
+    return tuple(
+        Interval(value, value - reach, value + reach)
+        for value, reach in zip(values.tolist(), widest.tolist(), strict=True)
+    )
 
 
 def not_beaten(evidence: Evidence, level: float = LEVEL) -> Bools:

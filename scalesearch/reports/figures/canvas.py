@@ -28,12 +28,14 @@ class Look:
         titled: with its title and note; a page sets both as text of its own.
         columns: of the legend.
         characters: in a line of an axis label.
+        points: size of small text.
     """
 
     width_inches: float
     titled: bool
     columns: int
     characters: int
+    points: float = 8.0
 
     @property
     def narrow(self) -> bool:
@@ -63,6 +65,7 @@ STANDING = {  # of a candidate in the answer; before there is one, of all
 FILE = Look(WIDTH_INCHES, titled=True, columns=4, characters=80)
 PAGE = Look(WIDTH_INCHES, titled=False, columns=4, characters=80)
 PHONE = Look(3.7, titled=False, columns=2, characters=26)
+PAPER = Look(3.3, titled=False, columns=3, characters=44, points=7.0)  # a column of most journals and conferences
 
 
 def panels_beside(
@@ -103,7 +106,12 @@ def legend_below(figure: Figure, look: Look) -> None:
         handles, labels = axes.get_legend_handles_labels()
         entries.update(dict(zip(labels, handles, strict=True)))
     figure.legend(
-        entries.values(), entries.keys(), loc="outside lower center", ncols=look.columns, frameon=False, fontsize=8
+        entries.values(),
+        entries.keys(),
+        loc="outside lower center",
+        ncols=look.columns,
+        frameon=False,
+        fontsize=look.points,
     )
 
 
