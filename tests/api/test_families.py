@@ -132,14 +132,11 @@ def test_options_of_training_need_members() -> None:
 
 def test_a_family_is_trained_and_shown(space: str, image_folder: MakeFolder, tmp_path: Path) -> None:
     told: list[str] = []
-    given = {
-        "space": space,
-        "data": image_folder(images=40),
-        "out": tmp_path / "out",
-        "tell": told.append,
-        "device": "cpu",
-    }
-    family = scalesearch.family(train="b0..b1", against="depth", seeds=2, epochs=1, lr="0.004", jobs=1, **given)  # type: ignore[arg-type]
+    given: dict[str, Any] = {
+        "space": space, "data": image_folder(images=40), "out": tmp_path / "out", "tell": told.append, "device": "cpu",
+        "train": "b0..b1", "against": "depth", "seeds": 2, "epochs": 1, "lr": "0.004", "jobs": 1,
+    }  # fmt: skip
+    family = scalesearch.family(**given)
     trained = family.trained
     assert trained is not None
     assert len(told) == 2 * 3
