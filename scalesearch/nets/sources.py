@@ -282,11 +282,13 @@ def from_torchvision_enum(named: str) -> WeightSource:
 
 
 def downloaded(weights: WeightsEnum, named: str) -> dict[str, Tensor]:
-    """The tensors of one of torchvision's enums, from torch's cache or the network, their hash checked.
+    """The tensors of one of torchvision's enums, from torch's cache, or fetched and their hash checked.
 
-    Raises UserError, which says where a file may be put, where they cannot be fetched.
+    Raises UserError for a damaged file in the cache, and where they cannot be fetched, with where a file may be put.
     """
     file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
+    if file.is_file():
+        return read_weights(file).state
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             return dict(weights.get_state_dict(progress=False, check_hash=True))

@@ -155,7 +155,9 @@ def test_published_weights_are_asked_for_by_name(monkeypatch: pytest.MonkeyPatch
         torchvision_state(spec, "ResNet18_Weights.IMAGENET1K_V1")
 
 
-def test_without_a_network_it_is_said_where_a_file_may_be_put(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_network_it_is_said_where_a_file_may_be_put_and_a_file_there_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url",
@@ -163,3 +165,12 @@ def test_without_a_network_it_is_said_where_a_file_may_be_put(tmp_path: Path, mo
     )
     with pytest.raises(UserError, match=r"cannot be fetched.*no file .*checkpoints/googlenet.*\.pth"):
         torchvision_state(spec_of("googlenet"), "imagenet")
+    file = tmp_path / "checkpoints" / "squeezenet1_1-b8a52dc0.pth"
+    file.parent.mkdir()
+    state = as_published("squeezenet1_1", 1000)
+    saved(file, state)
+    found = torchvision_state(spec_of("squeezenet1_1"), "imagenet")
+    assert (found.digest, found.state.keys()) == (digest(state), state.keys())
+    file.write_bytes(file.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"squeezenet1_1-b8a52dc0\.pth.*no plain state dict"):
+        torchvision_state(spec_of("squeezenet1_1"), "imagenet")
