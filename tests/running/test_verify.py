@@ -271,11 +271,18 @@ def test_controls_change_one_dimension_alone_and_all_cost_alike(images: Dataset)
     assert all(abs(network.ratio / 4 - 1) < 0.06 for network in networks)
 
 
-def test_a_control_that_cannot_grow_so_far_is_left_out(images: Dataset) -> None:
+def test_controls_grow_as_far_as_phi_asks_and_one_that_cannot_is_left_out(
+    images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
     plan = make_plan(images)
     candidates = plan.enumerate().candidates[:4]
-    networks = scaled(plan, answer(*["member"] * 4), candidates, 3.0)
-    assert [network.candidate.control for network in networks] == ["width", "resolution", "paper"]
+
+    def at(phi: float) -> list[str]:
+        return [network.candidate.control for network in scaled(plan, answer(*["member"] * 4), candidates, phi)]
+
+    assert at(3.0) == ["depth", "width", "resolution", "paper"]
+    monkeypatch.setattr("scalesearch.design.controls.LARGEST", 0.6)
+    assert at(2.5) == ["width", "resolution", "paper"]  # that takes seven times the blocks
 
 
 @pytest.mark.parametrize("phi", [0.0, -1.0, 1.0, float("nan"), float("inf"), 60.0, 5000.0])
