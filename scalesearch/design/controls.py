@@ -20,7 +20,7 @@ DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
 EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
 LARGEST = 2.0  # multiplier tried over the FLOPs': more blocks may be taken than FLOPs, since stem and head stay
 MOST_ADJUSTED = 4  # steps of channels by which a control may meet its budget
-NEAR = (0.75, 1.35)  # share of the budget within which moving one step of one stage can meet it
+NEAR = (0.75, 1.35)  # share of the budget, of up to four times the FLOPs, within which one step of one stage can meet it
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,15 @@ def _largest(spec: NetSpec, macs: float) -> float:
 
 
 def _near(spec: NetSpec, macs: float, steps: range, shape: Callable[[int], Shape]) -> range:
-    """The steps whose shapes cost about ``macs``; a larger one costs more."""
+    """The steps whose shapes cost about ``macs``: so near that one step of one stage, which is a smaller share of a
+    larger network, can meet it. A larger step costs more."""
+    reach = min(1.0, 4 * cost(spec).macs / macs)
+    least, most = (1 + reach * (end - 1) for end in NEAR)
 
     def share(step: int) -> float:
         return cost(reshape(spec, shape(step))).macs / macs
 
-    return steps[bisect.bisect_right(steps, NEAR[0], key=share) : bisect.bisect_left(steps, NEAR[1], key=share)]
+    return steps[bisect.bisect_right(steps, least, key=share) : bisect.bisect_left(steps, most, key=share)]
 
 
 def _depths(spec: NetSpec, macs: float) -> Iterator[tuple[Shape, float]]:
