@@ -20,7 +20,7 @@ DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
 EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
 LARGEST = 2.0  # multiplier tried over the FLOPs': more blocks may be taken than FLOPs, since stem and head stay
 MOST_ADJUSTED = 4  # steps of channels by which a control may meet its budget
-NEAR = (0.75, 1.35)  # share of the budget, of up to four times the FLOPs, within which one step of one stage can meet it
+NEAR = (0.75, 1.35)  # share of the budget, up to four times the FLOPs, within which one step of one stage meets it
 
 
 @dataclass(frozen=True)
