@@ -180,14 +180,15 @@ def family(asked: FamilyOptions) -> Family:
             do = "Leave it out, and train by name: finetune --model efficientnet_b3."
             raise UserError("--out", "released members are shown, not written.", do=do)
         return _published(asked.space or USUAL_SPACE)
-    whole, out = scaling_of(asked).family(asked.largest), path(asked.out)
+    scaling, out = scaling_of(asked), path(asked.out)
+    whole = scaling.family(asked.largest)
     whole = whole if out is None else replace(whole, folder=out)
     if asked.train is None:
         return whole
     from scalesearch.api import families  # brings torch
     from scalesearch.api.search import listener
 
-    job = families.prepare(asked, scaling_of(asked))
+    job = families.prepare(asked, scaling)
     expected = None if job.time_budget is None else families.forecast(job)
     return replace(whole, trained=families.run(job, listener(asked.tell), expected))
 

@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 CPU_EPOCHS, GPU_EPOCHS = 10, 20
 RATE_STEPS = (0.5, 1.0, 2.0)  # times the usual learning rate: what is tried
 TORCHVISION = "torchvision:"
-INHERITED_SHARE = 0.5  # of the epochs, of a member that inherits from a smaller one (reports/LOG.md)
+INHERITED_SHARE = 0.5  # of the epochs, of a member that inherits from a smaller one: a guess, not measured
 TIMED_STEPS = 5
 
 
@@ -135,7 +135,8 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     baseline, weights, assumed = start_from(asked, replace(scaling.baseline, classes=len(source.classes)))
     published, told = _published(asked, named, scaling, len(source.classes))
     specs = scaled_specs(baseline, scaling.coefficients, scaling.rounding, phis, families)
-    largest = max(one.spec.resolution for one in contenders(specs, published, 1, None, None))
+    lined = [spec for by_phi in specs.values() for spec in by_phi.values()]
+    largest = max(spec.resolution for spec in (*lined, *(one.spec for one in published)))
     parts = dataset(source, largest, asked.images)
     folder = (path(asked.out) or scaling.folder) / f"trained-{source.name}"
     plan = _plan(asked, scaling, specs, published, parts, weights, where, threads)
@@ -194,9 +195,13 @@ def _published(
     """Networks that stand beside the families as they are, and what was assumed of their weights."""
     common = inherited(asked.against_weights)
     own = inherited(asked.weights)
-    if asked.against_weights is None and own is not None and (own == NEAREST or Path(own).is_dir()):
+    if named and asked.against_weights is None and own is not None:
+        if own != NEAREST and not Path(own).is_dir():
+            problem = f"{', '.join(named)} would start from scratch beside members that start from {own}."
+            raise UserError("--against-weights", problem, do="Give imagenet, a folder of their weights, or scratch.")
         common = own
-    published, told = [], []
+    published: list[PublishedNetwork] = []
+    told: list[str] = []
     for name in named:
         spec = _network(name, scaling, asked.against_resolution, classes)
         weights: Inheritance | None = None

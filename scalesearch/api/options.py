@@ -381,8 +381,8 @@ class FamilyOptions:
         "Side of the images of networks that stand beside the family as they are; each one's own if left out.",
         "Members and rivals", minimum=8, maximum=4096)] = None
     against_weights: Annotated[Path | str | None, Option(
-        "What those start from: imagenet, or a folder of files; as the members if that is either, else scratch, if "
-        "left out.", "Members and rivals", shell="weights")] = None
+        "What those start from: imagenet, a folder of files, or scratch; if left out as the members, which is refused "
+        "where these start from a single file.", "Members and rivals", shell="weights")] = None
     inherit: Annotated[Inheriting, Option(
         "Whether a member starts from the next smaller one of its family that was trained: smaller, or none, and then "
         "from --weights or from scratch.", "Members and rivals")] = "none"

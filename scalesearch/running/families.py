@@ -127,8 +127,8 @@ def _check_folder(folder: Path, plan: FamilyPlan) -> None:
         return
     there = read_json(path, WHAT).get("plan")
     with contextlib.suppress(UserError):  # of a form that this version does not know
-        there = FamilyPlan.from_dict(there).to_dict()
-    lines = differences(there if isinstance(there, dict) else {}, plan.to_dict())
+        there = FamilyPlan.from_dict(there).deciding()
+    lines = differences(there if isinstance(there, dict) else {}, plan.deciding())
     if lines:
         shown = "; ".join(lines[:6]) + (f"; and {len(lines) - 6} more" if len(lines) > 6 else "")
         raise UserError(

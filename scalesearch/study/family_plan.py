@@ -58,7 +58,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class FamilyPlan:
-    """Everything that decides the numbers of families trained side by side; how many seeds is the caller's matter.
+    """What families are trained side by side, and all that decides their numbers; how many seeds is the caller's.
 
     Args:
         origin: where the found coefficients are from, in words; ``searched``: whether a search found them.
@@ -96,13 +96,20 @@ class FamilyPlan:
         for number, one in enumerate(self.contenders):
             if not (one.parent is None or 0 <= one.parent < number) or not 0 <= one.tuned_by <= number:
                 raise ValueError(f"{one.name} inherits from number {one.parent}, tuned by {one.tuned_by}")
+        names = [one.name for one in self.contenders]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two networks of one name among {', '.join(names)}: names are files")
         if not 0 < len(self.rates) <= MOST_RATES or list(self.rates) != sorted(set(self.rates)):
             raise ValueError(f"learning rates {self.rates}")
 
     @property
     def digest(self) -> str:
-        """12 hex digits of everything above."""
-        return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()[:12]
+        """12 hex digits of everything above that decides a number."""
+        return hashlib.sha256(json.dumps(self.deciding(), sort_keys=True).encode()).hexdigest()[:12]
+
+    def deciding(self) -> dict[str, Any]:
+        """``to_dict`` without the words on where coefficients are from: a folder that is moved has the same plan."""
+        return {name: value for name, value in self.to_dict().items() if name != "origin"}
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

@@ -74,6 +74,9 @@ def contenders(
         epochs: of a network that starts from scratch or from weights.
         inherited_epochs: of one that inherits from the next smaller member of its family; None: none inherits.
         weights: what members start from that inherit from no other; None: from scratch.
+
+    Raises:
+        UserError: a published network of a name that is taken: names are those of files and curves.
     """
     lined: list[Contender] = []
     last: dict[str, int] = {}  # of each family, the number of its largest contender so far
@@ -101,7 +104,9 @@ def contenders(
             if phi != 0:
                 owner.setdefault(family, lined[number].tuned_by)
     for one in published:
-        lined.append(Contender(
-            one.name, (Place(one.name, None),), one.spec, None, len(lined), epochs, one.weights
-        ))  # fmt: skip
+        if one.name in {*specs, *RIVALS, *(other.name for other in lined)}:
+            do = "Name its file otherwise, or name it once."
+            raise UserError("--against", f'two networks or families would be called "{one.name}".', do=do)
+        alone = (Place(one.name, None),)
+        lined.append(Contender(one.name, alone, one.spec, None, len(lined), epochs, one.weights))
     return tuple(lined)

@@ -1,6 +1,7 @@
 """What is asked of families: members, rivals, rates; what cannot be, said before anything is trained."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from scalesearch.design.cost import cost
 from scalesearch.design.family import write_spec
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
+from scalesearch.nets.modules import build
+from scalesearch.nets.weights import save_network
 from scalesearch.training.probes import seconds_per_step
 from tests.conftest import MakeFolder
 
@@ -148,3 +151,19 @@ def test_a_family_is_trained_and_shown(space: str, image_folder: MakeFolder, tmp
     again = scalesearch.family(**given)
     assert again.trained is not None
     assert len(told) == 2 * 3  # nothing was trained again
+
+
+def test_published_networks_are_not_left_to_start_from_scratch_beside_trained_weights(
+    space: str, image_folder: MakeFolder, tmp_path: Path
+) -> None:
+    data, file = image_folder(), tmp_path / "tiny.safetensors"
+    save_network(file, build(load_space(space).baseline, seed=0))
+    with pytest.raises(UserError, match="would start from scratch beside members"):
+        job(space, data, weights=file, against="resnet18", against_resolution=32)
+    planned = job(space, data, weights=file, against="resnet18", against_resolution=32, against_weights="scratch").plan
+    assert [one.weights is None for one in planned.contenders] == [False, False, True]
+
+
+def test_a_plan_does_not_depend_on_where_its_search_lies(space: str, image_folder: MakeFolder) -> None:
+    plan = job(space, image_folder()).plan
+    assert replace(plan, origin="elsewhere").digest == plan.digest != replace(plan, data="elsewhere").digest

@@ -59,6 +59,15 @@ def test_each_network_once_parents_first_and_a_rate_for_each_curve() -> None:
     assert {one.epochs for one in scratch} == {8}
 
 
+@pytest.mark.parametrize("name", ["b1", "depth", "paper-b1", "found"])
+def test_a_published_network_has_a_name_of_its_own(name: str) -> None:
+    specs = scaled_specs(SMALL, FOUND, "budget", (0, 1), ("paper",))
+    with pytest.raises(UserError, match="would be called"):
+        contenders(specs, [PublishedNetwork(name, SMALL)], 8, None, None)
+    with pytest.raises(UserError, match="would be called"):
+        contenders(specs, [PublishedNetwork("own", SMALL)] * 2, 8, None, None)
+
+
 def test_found_coefficients_that_are_the_papers_are_one_curve() -> None:
     specs = scaled_specs(SMALL, replace(PAPER, growth=2.0), "budget", (0, 1, 2), ("paper",))
     lined = contenders(specs, [], 8, None, None)
