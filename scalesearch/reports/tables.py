@@ -109,7 +109,7 @@ def summary_frame(record: Record) -> "pd.DataFrame":
     return pd.DataFrame(
         [
             {
-                **{name: value for name, value in one.row.to_dict().items() if name in design},
+                **{name: getattr(one.row, name) for name in design},
                 "seeds": one.seeds, "correct": one.correct, "images": one.images, "accuracy": one.accuracy.value,
                 "low": one.accuracy.low, "high": one.accuracy.high, "seed_spread": one.seed_sd, "score": one.score,
                 **_expected(standings.get(one.row.name)), "seconds": one.seconds, "member": one.member,

@@ -26,28 +26,31 @@ from scalesearch.study.record import FORMAT, ROWS_FILE, RUN_FILE, WHAT, check_fo
 from scalesearch.study.row import Row, TrialResult, parse_row
 
 
-def validated(plan: SearchPlan, data: Dataset) -> Setting:
-    """What the trainings of a plan have in common: judged on validation images, never on test images."""
-    augment = Augment(flip=data.source.flip)
-    return Setting(data.train, {"validation": data.validation}, augment, plan.device, plan.threads)
+class Searched:
+    """What a search's agenda and those of its verifications have in common (``carry_out.Agenda``)."""
 
-
-class RaceAgenda:
-    """The agenda of a search (``carry_out.Agenda``): its race."""
-
-    def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], race: Race) -> None:
-        self.plan, self._candidates, self._race = plan, candidates, race
-        self._field = field(plan, candidates)
+    def __init__(self, plan: SearchPlan, phi: float) -> None:
+        self.plan, self.phi = plan, phi
 
     @property
     def digest(self) -> str:
         return self.plan.digest
 
     def setting(self, data: Dataset) -> Setting:
-        return validated(self.plan, data)
+        """Trainings are judged on validation images, never on test images."""
+        augment = Augment(flip=data.source.flip)
+        return Setting(data.train, {"validation": data.validation}, augment, self.plan.device, self.plan.threads)
 
     def window(self, storage: Storage, note: Callable[[str], None]) -> Show[Row]:
-        return Window(storage, self.plan, 1.0, note).show
+        return Window(storage, self.plan, self.phi, note).show
+
+
+class RaceAgenda(Searched):
+    """The agenda of a search: its race."""
+
+    def __init__(self, plan: SearchPlan, candidates: Sequence[Candidate], race: Race) -> None:
+        super().__init__(plan, 1.0)
+        self._candidates, self._race, self._field = candidates, race, field(plan, candidates)
 
     def wanted(self, results: Results) -> Sequence[Trial]:
         wanted = advance(self._race, self._field, results).wanted

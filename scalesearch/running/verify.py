@@ -1,18 +1,17 @@
 """A verification carried out: the networks of a search, trained at another φ."""
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from scalesearch.data.dataset import Dataset
 from scalesearch.errors import UserError
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
+from scalesearch.running.carry_out import Listener, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
-from scalesearch.running.optuna_view import Window
-from scalesearch.running.search import validated
+from scalesearch.running.search import Searched
 from scalesearch.running.storage import Storage, storage_url
-from scalesearch.running.trial import Assignment, Setting
+from scalesearch.running.trial import Assignment
 from scalesearch.running.workers import Workers
 from scalesearch.study.plan import Measurement, SearchPlan, Trial, row
 from scalesearch.study.race import Results
@@ -28,24 +27,15 @@ from scalesearch.study.verification import (
 )
 
 
-class VerificationAgenda:
-    """The agenda of a verification (``carry_out.Agenda``): a list of trainings, each to its end."""
+class VerificationAgenda(Searched):
+    """The agenda of a verification: a list of trainings, each to its end."""
 
     def __init__(
         self, plan: SearchPlan, phi: float, networks: Sequence[ScaledCandidate], trials: Sequence[Trial]
     ) -> None:
-        self.plan, self.phi, self.networks, self.trials = plan, phi, networks, trials
+        super().__init__(plan, phi)
+        self.networks, self.trials = networks, trials
         self._candidates = {network.candidate.index: network.candidate for network in networks}
-
-    @property
-    def digest(self) -> str:
-        return self.plan.digest
-
-    def setting(self, data: Dataset) -> Setting:
-        return validated(self.plan, data)
-
-    def window(self, storage: Storage, note: Callable[[str], None]) -> Show[Row]:
-        return Window(storage, self.plan, self.phi, note).show
 
     def wanted(self, results: Results) -> Sequence[Trial]:
         """Those without a result; a failed training is not tried again."""
