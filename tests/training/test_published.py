@@ -82,6 +82,7 @@ def test_every_kind_of_network_learns(name: str) -> None:
     assert not torch.equal(before, last_layer(network)[1].weight)
 
 
+@pytest.mark.slow
 def test_no_classifier_has_a_head_of_another_name() -> None:
     """Of all that torchvision lists: one of a family stands for it where it cannot be built without memory."""
     from scalesearch.training.sections import classifier
