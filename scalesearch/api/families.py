@@ -30,7 +30,7 @@ from scalesearch.api.search import (
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import make_room
 from scalesearch.design.cost import cost
-from scalesearch.design.family import named_spec
+from scalesearch.design.family import member, named_spec
 from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.sources import NEAREST, adopted, open_weights
@@ -49,7 +49,7 @@ from scalesearch.study.record import hits
 from scalesearch.study.row import Inheritance, MemberRow
 from scalesearch.study.verification import LARGEST_PHI
 from scalesearch.training.device import set_threads
-from scalesearch.training.memory import FLOAT
+from scalesearch.training.memory import FLOAT, least_memory, require_memory
 from scalesearch.training.probes import seconds_per_step
 from scalesearch.training.recipe import BODY_RATIO
 
@@ -133,6 +133,7 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
         raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
     source = open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     baseline, weights, assumed = start_from(asked, replace(scaling.baseline, classes=len(source.classes)))
+    _require_room(asked, member(baseline, scaling.coefficients, phis[-1], scaling.rounding).spec, where)
     published, told = _published(asked, named, scaling, len(source.classes))
     specs = scaled_specs(baseline, scaling.coefficients, scaling.rounding, phis, families)
     lined = [spec for by_phi in specs.values() for spec in by_phi.values()]
@@ -153,6 +154,16 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     )
     said = tuple(filter(None, (assumed, *told)))
     return FamilyJob(asked, agenda, given, parts, workers, price, folder, said, budget, began)
+
+
+def _require_room(asked: FamilyOptions, largest: NetSpec, device: str) -> None:
+    """Raises UserError where the largest member has no room in memory, before its rivals, which take as much, are
+    worked out. A cluster's memory is not known."""
+    if asked.executor == "processes":
+        batch_size, lr = CPU_STEP if device == "cpu" else GPU_STEP
+        train = TrainConfig(epochs=1, batch_size=asked.batch_size or batch_size, lr=lr, ema_decay=EMA_DECAY)
+        do = "Train smaller members, or lower --batch-size."
+        require_memory(least_memory(largest, train), f"--train {asked.train}", torch.device(device), do)
 
 
 def members(named: str) -> tuple[int, ...]:

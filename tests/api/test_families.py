@@ -118,12 +118,13 @@ def test_equal_time_gives_slower_networks_fewer_epochs_and_stays(
     ({"inherited_epochs": 2}, "--inherited-epochs", "no member inherits"),
     ({"data": "there/is/nothing"}, "there/is/nothing", "nothing"),
     ({"batch_size": 32768, "train": "b0..b6", "jobs": 9, "against": "none"}, "--jobs 9", "memory"),
+    ({"space": "efficientnet_b0", "train": "b0..b10"}, "--train b0..b10", "GB of memory are needed"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_is_trained(
     space: str, image_folder: MakeFolder, given: dict[str, object], where: str, said: str
 ) -> None:
     with pytest.raises(UserError, match=said) as caught:
-        job(space, **{"data": image_folder(), **given})  # type: ignore[arg-type]
+        job(**{"space": space, "data": image_folder(), **given})  # type: ignore[arg-type]
     assert where in str(caught.value)
 
 
