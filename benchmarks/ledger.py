@@ -23,7 +23,7 @@ from sqlalchemy import create_engine
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.provenance import hardware, versions
 from scalesearch.running.storage import Storage, storage_url
-from scalesearch.study.record import packed
+from scalesearch.study.outcomes import packed
 from scalesearch.study.row import Key, parse_row
 from tests import postgres
 from tests.rows import make_row

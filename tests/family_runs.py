@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
 from statistics import NormalDist
@@ -17,10 +17,18 @@ from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.files import write_json
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.family_plan import Contender, FamilyPlan, MemberTrial, Place, member_row, planned
-from scalesearch.study.family_record import FAMILIES_FILE, FamilyRecord, family_values, read_family
+from scalesearch.study.family_record import (
+    FAMILIES_FILE,
+    LATENCIES_FILE,
+    LATENCIES_FORMAT,
+    FamilyRecord,
+    Latencies,
+    family_values,
+    read_family,
+)
+from scalesearch.study.outcomes import packed, write_predictions, write_rows
 from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
-from scalesearch.study.record import packed, write_predictions, write_rows
 from scalesearch.study.row import MemberRow, TrialResult
 
 CLASSES = 4
@@ -81,7 +89,7 @@ def usual(one: MemberTrial, plan: FamilyPlan) -> float:
 
 def written(
     folder: Path, plan: FamilyPlan, seeds: int = 3, level: Level = usual, most: int = 10_000,
-    failed: Collection[str] = (), seed_sd: float = 0.01, world: int = 0,
+    failed: Collection[str] = (), seed_sd: float = 0.01, world: int = 0, measured: bool = True,
 ) -> FamilyRecord:  # fmt: skip
     """The record of a folder with the first ``most`` trainings; those whose names are in ``failed`` ended without a
     result. Images are as hard for every network, and seeds differ by ``seed_sd``."""
@@ -101,6 +109,11 @@ def written(
             results.add(one.key, None if one.name in failed else right)
     rows.sort(key=lambda row: row.key)
     write_rows(folder, rows, plan.digest)
+    if measured:
+        milliseconds = {one.name: 2 + cost(one.spec).macs * 1e-7 * (1 + 0.1 * (n % 5))
+                        for n, one in enumerate(plan.contenders)}  # fmt: skip
+        latencies = Latencies(plan.digest, milliseconds, "median of 15 warm passes of one image", busy=False)
+        write_json(folder / LATENCIES_FILE, {"format": LATENCIES_FORMAT, **asdict(latencies)})
     facts = {"hardware": "a machine", "date": "2026-01-01", "commands": ["scalesearch family --train b0..b3"]}
     write_json(folder / FAMILIES_FILE, family_values(plan, seeds, {**facts, "versions": {"scalesearch": "0"}}))
     return read_family(folder)
@@ -111,7 +124,6 @@ def _row(folder: Path, plan: FamilyPlan, one: MemberTrial, right: np.ndarray, fa
     measured = Measurement(
         sizes.macs, sizes.macs, 0 if fails else int(right.sum()), 0 if fails else len(right), 0.5,
         sizes.macs * one.until * 1e-7, "loss is not finite | epoch 2" if fails else "",
-        latency_ms=None if fails else 2 + sizes.macs * 1e-7 * (1 + 0.1 * (one.contender % 5)),
     )  # fmt: skip
     row = member_row(plan, one, measured)
     content = b"" if fails else packed(labels, np.where(right, labels, (labels + 1) % CLASSES),

@@ -5,6 +5,7 @@
 Four ways, of as many seeds and with learning rates chosen alike on validation images: every member from scratch (or
 from ``--weights``); each from the next smaller one with as many epochs, and with half as many; and from scratch again
 with so few epochs that the family costs what the cheaper inheritance does. Run again, it goes on where it was.
+``--base FOLDER`` takes the first way from families that ``family --train`` has trained by the same options.
 """
 
 import argparse
@@ -14,6 +15,7 @@ from pathlib import Path
 import scalesearch
 from scalesearch.api.families import members
 from scalesearch.design.cost import cost
+from scalesearch.study.family_plan import FOUND
 from scalesearch.study.family_record import FamilyRecord, read_family
 from scalesearch.study.statistics import percentiles, sample, seed_spread, weigh
 from scalesearch.units import show_percent, show_seconds
@@ -32,21 +34,27 @@ def ways(epochs: int, share: float) -> dict[str, dict[str, object]]:
     }  # fmt: skip
 
 
-def price(record: FamilyRecord) -> tuple[float, float]:
+def found(record: FamilyRecord, phis: Sequence[int]) -> list[int]:
+    """Numbers of the found family's members."""
+    return [number for number in record.plan.curve(FOUND) if record.plan.phi(number, FOUND) in phis]
+
+
+def price(record: FamilyRecord, numbers: Sequence[int]) -> tuple[float, float]:
     """Seconds of a family's trainings for the figure, per seed; and multiply-adds of its training images."""
-    rows = [row for number in range(len(record.plan.contenders)) for row in record.of(number)]
+    rows = [row for number in numbers for row in record.of(number)]
     seeds = len({row.seed for row in rows})
     return sum(row.seconds for row in rows) / seeds, sum(row.macs * row.epochs for row in rows) / seeds
 
 
-def compared(records: dict[str, FamilyRecord]) -> list[list[str]]:
+def compared(records: dict[str, FamilyRecord], phis: Sequence[int]) -> list[list[str]]:
     """A row a way: accuracy of each member, its mean lead over the base with a 95 % interval, the price."""
-    names = [one.name for one in records[BASE].plan.contenders]
+    names = [f"b{phi}" for phi in phis]
+    members = {way: found(record, phis) for way, record in records.items()}
     pairs = [(way, number) for way in records for number in range(len(names))]
-    samples = [sample(records[way].right(number)) for way, number in pairs]
+    samples = [sample(records[way].right(members[way][number])) for way, number in pairs]
     evidence = weigh(samples, [1.0] * len(samples), seed_spread(samples))
     place = {pair: index for index, pair in enumerate(pairs)}
-    seconds, work = price(records[BASE])
+    seconds, work = price(records[BASE], members[BASE])
     rows = []
     for way, record in records.items():
         accuracies = [show_percent(samples[place[way, number]].accuracy) for number in range(len(names))]
@@ -55,7 +63,7 @@ def compared(records: dict[str, FamilyRecord]) -> list[list[str]]:
         draws = lead + evidence.deviations[:, ours].mean(axis=1) - evidence.deviations[:, base].mean(axis=1)
         interval = percentiles(float(lead), draws)
         told = f"{100 * lead:+.1f} ({100 * interval.low:+.1f} to {100 * interval.high:+.1f})" if way != BASE else ""
-        own_seconds, own_work = price(record)
+        own_seconds, own_work = price(record, members[way])
         rows.append([way, *accuracies, told, show_percent(own_work / work, 0),
                      f"{show_seconds(own_seconds)}, {show_percent(own_seconds / seconds, 0)}"])  # fmt: skip
     columns = ["way", *names, f"{names[1]}… against the first, points (95 %)", "FLOPs spent", "time of a seed"]
@@ -67,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True)
     parser.add_argument("--run")
+    parser.add_argument("--base", type=Path)
     parser.add_argument("--space")
     parser.add_argument("--train", default="b0..b3")
     parser.add_argument("--weights")
@@ -86,12 +95,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     records = {}
     for way, options in ways(asked.epochs, share).items():
         print(way, flush=True)
+        if way == BASE and asked.base:
+            records[way] = read_family(asked.base)
+            continue
         out = asked.out / way.replace(",", "").replace(" ", "_")
         trained = scalesearch.family(against="none", out=out, tell=lambda text: print(text, flush=True), **common,
                                      **options).trained  # fmt: skip
         assert trained is not None
         records[way] = read_family(trained.folder)
-    for row in compared(records):
+    for row in compared(records, phis):
         print("| " + " | ".join(row) + " |")
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, macs, path, seconds, takes
 from scalesearch.design.cost import cost
-from scalesearch.design.family import LARGEST, Member, Origin, member, member_row, replaced, write_spec
+from scalesearch.design.family import FAMILY_FOLDER, LARGEST, Member, Origin, member, member_row, replaced, write_spec
 from scalesearch.design.scaling import (
     PAPER,
     Coefficients,
@@ -244,7 +244,7 @@ def _published(space: NetSpec | str) -> Family:
         Member(one, math.nan, replace(spec, name=one), cost(spec).macs / base) for one, spec in specs.items()
     )
     origin = "released, rounded by hand"
-    return Family(name, members, origin, Path("family") / name, Origin(origin))
+    return Family(name, members, origin, Path(FAMILY_FOLDER) / name, Origin(origin))
 
 
 def choose_scaling(
@@ -279,7 +279,7 @@ def choose_scaling(
     sized = size_baseline(loaded, target_macs)
     origin = f"Coefficients given: {given}" if given else f"Nothing was searched: the paper's coefficients, {PAPER}"
     size = "" if target_macs is None else f"-{show_count(target_macs, digits=6)}"
-    return Scaling(sized, given or PAPER, rounding or "budget", origin, Path("family") / f"{sized.name}{size}")
+    return Scaling(sized, given or PAPER, rounding or "budget", origin, Path(FAMILY_FOLDER) / f"{sized.name}{size}")
 
 
 def searched_scaling(record: "Record", given: Coefficients | None = None, rounding: Rounding | None = None) -> Scaling:
@@ -296,7 +296,9 @@ def searched_scaling(record: "Record", given: Coefficients | None = None, roundi
         origin = f"Coefficients given: {given}; baseline of {folder}"
     coefficients, data = given or chosen.coefficients, record.provenance.data_argument
     own = given is None and rounding in (None, chosen.rounding)
-    return Scaling(chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / "family", data, own)
+    return Scaling(
+        chosen.baseline, coefficients, rounding or chosen.rounding, origin, folder / FAMILY_FOLDER, data, own
+    )
 
 
 def _given(alpha: float | None, beta: float | None, gamma: float | None) -> Coefficients | None:
@@ -320,12 +322,10 @@ def _of_latency(
 
     Raises UserError where no member comes near.
     """
-    import torch
-
     from scalesearch.nets.measure import latency
-    from scalesearch.training.device import choose_device, set_threads
+    from scalesearch.training.device import choose_device, threads_for
 
-    place, before = choose_device(device), torch.get_num_threads()
+    place = choose_device(device)
     measured: dict[str, Latency] = {}
 
     def seconds_of(spec: NetSpec) -> float:
@@ -334,10 +334,6 @@ def _of_latency(
         measured[spec.digest] = timing
         return timing.seconds
 
-    try:
-        if threads is not None:
-            set_threads(threads)
+    with threads_for(place, threads):
         sized, _ = meet_seconds(chosen.baseline, chosen.coefficients, wanted, chosen.rounding, seconds_of)
-    finally:
-        torch.set_num_threads(before)
     return sized.phi, measured[sized.spec.digest]

@@ -37,18 +37,18 @@ from scalesearch.nets.sources import NEAREST, adopted, open_weights
 from scalesearch.nets.torchvision_net import counted, network_of
 from scalesearch.nets.torchvision_weights import torchvision_state
 from scalesearch.running.carry_out import Listener
-from scalesearch.running.families import FamilyAgenda, recorded, train_families
+from scalesearch.running.families import FamilyAgenda, measure_latencies, recorded, train_families
 from scalesearch.running.provenance import argument, provenance
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig, validate
 from scalesearch.study.family_plan import FOUND, MOST_RATES, Contender, FamilyPlan, member_trial, planned
-from scalesearch.study.family_record import FAMILIES_FILE, FamilyRecord, read_family
+from scalesearch.study.family_record import FAMILIES_FILE, TRAINED, FamilyRecord, read_family
 from scalesearch.study.lineup import RIVALS, PublishedNetwork, contenders, scaled_specs
+from scalesearch.study.outcomes import hits
 from scalesearch.study.race import Results
-from scalesearch.study.record import hits
 from scalesearch.study.row import Inheritance, MemberRow
 from scalesearch.study.verification import LARGEST_PHI
-from scalesearch.training.device import set_threads
+from scalesearch.training.device import threads_for
 from scalesearch.training.memory import FLOAT, least_memory, require_memory
 from scalesearch.training.probes import seconds_per_step
 from scalesearch.training.recipe import BODY_RATIO
@@ -139,7 +139,7 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     lined = [spec for by_phi in specs.values() for spec in by_phi.values()]
     largest = max(spec.resolution for spec in (*lined, *(one.spec for one in published)))
     parts = dataset(source, largest, asked.images)
-    folder = (path(asked.out) or scaling.folder) / f"trained-{source.name}"
+    folder = (path(asked.out) or scaling.folder) / f"{TRAINED}{source.name}"
     plan = _plan(asked, scaling, specs, published, parts, weights, where, threads)
     if asked.equal == "time":
         plan = _equal_time(plan, folder)
@@ -297,13 +297,9 @@ def _equal_time(plan: FamilyPlan, folder: Path) -> FamilyPlan:
             epochs = [one.epochs for one in there.contenders]
             pairs = zip(plan.contenders, epochs, strict=True)
             return replace(plan, contenders=tuple(replace(one, epochs=count) for one, count in pairs))
-    before, device = torch.get_num_threads(), torch.device(plan.device)
-    try:
-        if plan.device == "cpu":
-            set_threads(plan.threads)
+    device = torch.device(plan.device)
+    with threads_for(device, plan.threads):
         took = [_step_seconds(one, plan, device) for one in plan.contenders]
-    finally:
-        torch.set_num_threads(before)
     own = plan.curve(FOUND)
     lined = []
     for one, its in zip(plan.contenders, took, strict=True):
@@ -345,6 +341,7 @@ def run(job: FamilyJob, listener: Listener[MemberRow], expected: Forecast | None
         with contextlib.suppress(UserError):  # what is done is drawn, whatever ended the rest
             drawn(job.folder)
         raise
+    measure_latencies(job.folder, job.plan)
     return drawn(job.folder)
 
 

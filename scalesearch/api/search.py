@@ -50,10 +50,10 @@ from scalesearch.running.workers import Workers, usual_jobs
 from scalesearch.study.answer import field
 from scalesearch.study.config import TrainConfig, validate
 from scalesearch.study.family_plan import FamilyPlan
+from scalesearch.study.outcomes import hits
 from scalesearch.study.plan import SearchPlan, trial
 from scalesearch.study.proxy import choose_proxy
 from scalesearch.study.race import ORDER_SEEDS, TOLERANCE, Race, Results, exhaustive, outlook, usual
-from scalesearch.study.record import hits
 from scalesearch.study.row import BASELINE, AnyRow, Inheritance, R, Row, Training
 from scalesearch.study.statistics import images_for
 from scalesearch.training.device import choose_device

@@ -11,7 +11,7 @@ import numpy as np
 from scalesearch.data.arrays import Images
 from scalesearch.reports.tracking import LoggedRun, Pixels, Tracking, Value
 from scalesearch.running.provenance import provenance
-from scalesearch.study.record import losses, unpacked
+from scalesearch.study.outcomes import losses, unpacked
 from scalesearch.study.row import Row, TrialResult
 from scalesearch.study.statistics import Ints
 from scalesearch.training.distributed import ranks

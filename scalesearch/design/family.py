@@ -15,6 +15,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
 from scalesearch.units import show_count
 
+FAMILY_FOLDER = "family"  # of a search's folder: where its family is kept
 LARGEST = 6
 MOST_DROPOUT = 0.5  # that a larger member is given
 SPEC_FORMAT = 1

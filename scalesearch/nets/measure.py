@@ -2,15 +2,16 @@
 
 import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 
 from scalesearch.design.spec import Architecture
 from scalesearch.nets.counting import FvcoreCount, count
 from scalesearch.nets.torchvision_net import network_of
-from scalesearch.units import show_percent
+from scalesearch.units import counted, show_percent
 
 WARM_UP = 3
 REPEATS = 15
@@ -40,39 +41,67 @@ class Latency:
     device: str
     threads: int
 
+    @property
+    def busy(self) -> bool:
+        """Whether something else must have been running."""
+        return self.spread > BUSY
+
     def __str__(self) -> str:
         images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
-        where = f"{self.threads} threads" if self.device == "cpu" else self.device
-        busy = f"; the machine was busy: passes differ by {show_percent(self.spread, 0)}" if self.spread > BUSY else ""
+        where = counted(self.threads, "thread") if self.device == "cpu" else self.device
+        busy = f"; the machine was busy: passes differ by {show_percent(self.spread, 0)}" if self.busy else ""
         return f"median of {self.repeats} warm passes of {images}, float32, channels last, {where}{busy}"
 
 
-@torch.inference_mode()
 def latency(spec: Architecture, batch_size: int, device: torch.device, repeats: int = REPEATS) -> Latency:
-    """Times the network of a spec, in evaluation mode, on random images with torch's current number of threads.
+    """``latencies`` of a single network."""
+    return latencies([spec], batch_size, device, repeats)[0]
 
-    Fresh weights do as well as trained ones: what a pass costs does not depend on values. Passes that warm up caches
-    and kernels are not counted, and of the others the median, since what else runs on a machine only ever adds time.
+
+@torch.inference_mode()
+def latencies(
+    specs: Sequence[Architecture], batch_size: int, device: torch.device, repeats: int = REPEATS
+) -> tuple[Latency, ...]:
+    """Times the networks of specs, in evaluation mode, on black images with torch's current number of threads.
+
+    Fresh weights do as well as trained ones: what a pass costs does not depend on values. Networks take turns, so that
+    whatever else the machine does meets all of them alike; in its turn each runs twice, and the second, warm pass
+    counts. Of these the median, since what else runs only ever adds time.
 
     Args:
-        batch_size: images of a pass, at the spec's resolution.
-        repeats: passes that count, fewer where they would take more than 3 s together.
+        batch_size: images of a pass, at each spec's resolution.
+        repeats: rounds that count, fewer where they would take more than 3 s for each network.
     """
+    passes = [_pass(spec, batch_size, device) for spec in specs]
+    first = sum(min(_seconds(one, device) for _ in range(WARM_UP)) for one in passes)
+    count = max(FEWEST, min(repeats, int(LONGEST_SECONDS * len(specs) / max(first, 1e-9))))
+    rounds = [[_turn(one, device) for one in passes] for _ in range(count)]
+    return tuple(_summary(list(times), batch_size, device) for times in zip(*rounds, strict=True))
+
+
+def _pass(spec: Architecture, batch_size: int, device: torch.device) -> Callable[[], object]:
     network = network_of(spec, seed=0).eval()
     network.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     images = torch.zeros(batch_size, spec.in_channels, spec.resolution, spec.resolution, device=device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    first = min(_seconds(network, images) for _ in range(WARM_UP))
-    count = max(FEWEST, min(repeats, int(LONGEST_SECONDS / max(first, 1e-9))))
-    low, middle, high = statistics.quantiles((_seconds(network, images) for _ in range(count)), method="inclusive")
-    return Latency(middle, (high - low) / middle, batch_size, count, str(device), torch.get_num_threads())
+    return partial(network, images.contiguous(memory_format=torch.channels_last))
 
 
-def _seconds(network: torch.nn.Module, images: torch.Tensor) -> float:
-    _wait(images.device)
+def _turn(one: Callable[[], object], device: torch.device) -> float:
+    """Seconds of a pass whose weights and kernels a first one has brought back into the caches."""
+    _seconds(one, device)
+    return _seconds(one, device)
+
+
+def _summary(times: list[float], batch_size: int, device: torch.device) -> Latency:
+    low, middle, high = statistics.quantiles(times, method="inclusive")
+    return Latency(middle, (high - low) / middle, batch_size, len(times), str(device), torch.get_num_threads())
+
+
+def _seconds(one: Callable[[], object], device: torch.device) -> float:
+    _wait(device)
     began = time.perf_counter()
-    network(images)
-    _wait(images.device)
+    one()
+    _wait(device)
     return time.perf_counter() - began
 
 

@@ -14,9 +14,9 @@ from scalesearch.reports.figures.accuracy import runs_figure
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.reports.outline import Section
 from scalesearch.reports.page import rendered_page
 from scalesearch.reports.render import section_markdown
+from scalesearch.reports.section import Section
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.table import Table, table

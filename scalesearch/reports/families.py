@@ -12,12 +12,12 @@ from scalesearch.files import inert, write_files
 from scalesearch.reports import family_words as told
 from scalesearch.reports.artefacts import KINDS
 from scalesearch.reports.figures import canvas
-from scalesearch.reports.figures.drawings import Drawing
-from scalesearch.reports.figures.families import costs_figure, families_figure
+from scalesearch.reports.figures.drawings import family_drawings
+from scalesearch.reports.figures.families import families_figure
 from scalesearch.reports.figures.formats import inline_svg, rendered
-from scalesearch.reports.outline import Section
 from scalesearch.reports.page import html, rendered_page
 from scalesearch.reports.render import notebook, section_markdown
+from scalesearch.reports.section import Section
 from scalesearch.reports.words import bare, bullets
 from scalesearch.study.family_answer import FamilyAnswer, compare
 from scalesearch.study.family_plan import FamilyPlan
@@ -42,7 +42,7 @@ def write_families(folder: Path, record: FamilyRecord) -> tuple[Path, ...]:
     answer = compare(record)
     artefacts = {"families.csv": family_csv(record, answer).encode(), "answer.json": family_json(answer).encode()}
     if answer is not None:
-        for one in _drawings(record, answer):
+        for one in family_drawings(record, answer):
             drawn = one.draw(canvas.FILE)
             artefacts |= {f"{one.name}.{kind}": rendered(drawn, kind) for kind in KINDS}
         paper = families_figure(record.plan, answer, canvas.PAPER)
@@ -61,7 +61,7 @@ def write_families(folder: Path, record: FamilyRecord) -> tuple[Path, ...]:
 def sections(record: FamilyRecord, answer: FamilyAnswer | None) -> Iterator[Section]:
     """In the order in which the report tells its story."""
     if answer is not None:
-        figure, costs = _drawings(record, answer)
+        figure, costs = family_drawings(record, answer)
         yield Section("figure", "Accuracy against FLOPs", figures=(figure,))
         if answer.learnt and answer.leads:
             shown = (told.leads(record, answer), *((told.best(record, answer),) if answer.best else ()))
@@ -71,7 +71,7 @@ def sections(record: FamilyRecord, answer: FamilyAnswer | None) -> Iterator[Sect
         crossing = told.crossings(record, answer)
         if answer.learnt and crossing.rows:
             yield Section("crossings", "Crossings", told.CROSSINGS, tables=(crossing,))
-        yield Section("costs", "Latency and parameters", figures=(costs,))
+        yield Section("costs", "Latency and parameters", told.latencies(record), figures=(costs,))
         yield Section("networks", "Networks", tables=(told.networks(record, answer),))
     yield Section("recipe", "One recipe for all", told.recipe(record),
                   tables=(told.rates(record),) if len(record.plan.rates) > 1 else ())  # fmt: skip
@@ -82,20 +82,6 @@ def sections(record: FamilyRecord, answer: FamilyAnswer | None) -> Iterator[Sect
             yield Section(key, heading, tables=(listed,))
     made = ", ".join(f"{name} {version}" for name, version in record.versions.items())
     yield Section("provenance", "Provenance", bullets([f"{record.hardware}, {record.date}", f"versions: {made}"]))
-
-
-def _drawings(record: FamilyRecord, answer: FamilyAnswer) -> tuple[Drawing, Drawing]:
-    plan, seen = record.plan, told.described(record, answer)
-    return (
-        Drawing(
-            "families", "Top-1 accuracy on the test images over FLOPs, 95 % intervals; all networks are trained alike",
-            seen, lambda look: families_figure(plan, answer, look),
-        ),
-        Drawing(
-            "families_costs", "The same accuracies over the latency of one image on this machine and over parameters",
-            seen, lambda look: costs_figure(plan, answer, look),
-        ),
-    )  # fmt: skip
 
 
 def terminal_tables(record: FamilyRecord) -> tuple[Table, ...]:
@@ -124,7 +110,7 @@ def families_html(record: FamilyRecord) -> str:
     said = "\n\n".join((told.verdict(record, answer), *told.state(record), *told.notes(record, answer)))
     plate = ""
     if answer is not None:
-        one = _drawings(record, answer)[0]
+        one = family_drawings(record, answer)[0]
         plate = inline_svg(one.draw(canvas.PAGE), f"notebook-{record.plan.digest}", one.caption, one.description)
     tables = "".join(map(notebook, terminal_tables(record)))
     return f"<div>{html(said)}{plate}{tables}</div>"

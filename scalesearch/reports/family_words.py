@@ -216,6 +216,13 @@ def networks(record: FamilyRecord, answer: FamilyAnswer) -> Table:
                  optional=("families", "parameters", "ms"))  # fmt: skip
 
 
+def latencies(record: FamilyRecord) -> str:
+    """How they were measured."""
+    if record.latencies is None:
+        return "Latencies are measured when a call has trained what it was to train."
+    return f"Latency: {record.latencies.how}, on the machine below."
+
+
 def rates(record: FamilyRecord) -> Table:
     """The sweep of learning rates: validation accuracy of each, and which was chosen."""
     plan, lines = record.plan, []
@@ -240,8 +247,9 @@ def recipe(record: FamilyRecord) -> str:
     else:
         told = [
             f"Learning rates {lr} were tried with one training each, on the first network of each curve, and judged on "
-            f"{plan.validation} validation images; the best is the whole curve's. Beyond the edge of those tried there "
-            "may be a better one. Intervals take the choice as given: another one might move a whole curve."
+            f"{plan.validation} validation images; the best is the whole curve's, though larger networks might want "
+            "another. Beyond the edge of those tried there may be a better one. Intervals take the choice as given: "
+            "another one might move a whole curve."
         ]
     told.append(_epochs(plan))
     children = [one for one in plan.contenders if one.parent is not None]

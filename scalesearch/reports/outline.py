@@ -1,28 +1,17 @@
 """What a report consists of, once for the page and for markdown: facts, notes, sections of text, figures and tables."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from scalesearch.design.cost import part_table
 from scalesearch.design.family import Member
-from scalesearch.reports import tables, words
-from scalesearch.reports.figures.drawings import Drawing
+from scalesearch.reports import family_words, tables, words
+from scalesearch.reports.figures.drawings import Drawing, families_name
 from scalesearch.reports.published import best_published
+from scalesearch.reports.section import Section
 from scalesearch.reports.words import Rates
+from scalesearch.study.family_answer import compare
+from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.record import Record
-from scalesearch.table import Table
-
-
-@dataclass(frozen=True)
-class Section:
-    """A part of a report: text as markdown, then figures, then tables; ``folded`` ones are for pages alone, closed."""
-
-    key: str
-    heading: str
-    text: str = ""
-    figures: tuple[Drawing, ...] = ()
-    tables: tuple[Table, ...] = ()
-    folded: tuple[Table, ...] = ()
 
 
 def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
@@ -64,6 +53,8 @@ def sections(
         said = "\n\n".join(map(words.verification_text, record.verifications))
         compared = tuple(map(tables.verification, record.verifications))
         yield Section("transfer", "Does φ = 1 transfer?", said, transfers, folded=compared)
+    for number, families in enumerate(record.families):
+        yield _trained(number, families, drawn)
     yield _family(record, members, drawn)
     if record.summaries:
         listed = tables.candidates(record, most, members=True)
@@ -112,6 +103,15 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
         shown = (tables.comparisons(answer),)
         heading = "Against the paper's coefficients and one dimension alone"
         yield Section("controls", heading, text, _of(drawn, "controls"), shown)
+
+
+def _trained(number: int, families: FamilyRecord, drawn: Mapping[str, Drawing]) -> Section:
+    """What training the family beside others came to; the rest stands in a report of its own."""
+    answer, name = compare(families), families_name(number)
+    said = "\n\n".join((family_words.verdict(families, answer), *family_words.state(families)))
+    more = words.plain(str(families.folder.relative_to(families.folder.parents[1]) / "families.html"))
+    text = f"{said}\n\nLeads, learning rates and prices stand in {more} in the search's folder."
+    return Section(name, family_words.title(families), text, _of(drawn, name))
 
 
 def _family(record: Record, members: Sequence[Member], drawn: Mapping[str, Drawing]) -> Section:

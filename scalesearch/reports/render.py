@@ -13,7 +13,7 @@ LONGEST_WORD = 24  # of text that may be broken where there is no room: names of
 if TYPE_CHECKING:
     from rich.table import Table as RichTable
 
-    from scalesearch.reports.outline import Section
+    from scalesearch.reports.section import Section
 
 
 def markdown(table: Table) -> str:

@@ -11,8 +11,8 @@ from scalesearch.errors import ScaleSearchError
 from scalesearch.running.executor import Death, Executor
 from scalesearch.running.ledger import BEAT_SECONDS, SILENT_SECONDS, Claim, Ledger
 from scalesearch.running.trial import Assignment, Outcome
+from scalesearch.study.outcomes import packed
 from scalesearch.study.plan import Measurement, nothing_measured
-from scalesearch.study.record import packed
 from scalesearch.study.row import Key, R, T, Training, TrialResult
 
 RETRIES = 3

@@ -19,9 +19,9 @@ from scalesearch.running.ledger import Ledger
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting, run_trial
 from scalesearch.running.workers import Workers
+from scalesearch.study.outcomes import hits, write_predictions, write_rows
 from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
-from scalesearch.study.record import hits, write_predictions, write_rows
 from scalesearch.study.row import R, ReadRow, T, TrialResult
 
 SECONDS_BETWEEN_COPIES = 2.0  # of rows.json, the answer and the Optuna study, while trainings end faster

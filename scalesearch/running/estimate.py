@@ -19,7 +19,7 @@ from scalesearch.running.processes import Processes
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.row import AnyRow, Key, Training
-from scalesearch.training.device import set_threads
+from scalesearch.training.device import threads_for
 from scalesearch.training.probes import seconds_per_step
 
 Times = tuple[list[float], float, float]  # seconds of a step of each network, of a training besides, of all together
@@ -105,22 +105,18 @@ def _probe(
     specs: Sequence[Architecture], train: TrainConfig, device: str, threads: int, _worker: int, _beat: Beat
 ) -> Times:  # fmt: skip
     """Times networks one after another, in a worker."""
-    began, before_threads = time.perf_counter(), torch.get_num_threads()
+    began, place = time.perf_counter(), torch.device(device)
     steps, fixed = [], []
-    try:
-        if device == "cpu":
-            set_threads(threads)
+    with threads_for(place, threads):
         for spec in specs:
             before = time.perf_counter()
             network = network_of(spec, seed=0)
             fvcore_count(spec)
-            ready, place, size = time.perf_counter(), torch.device(device), spec.resolution
+            ready, size = time.perf_counter(), spec.resolution
             steps.append(seconds_per_step(network, size, train.batch_size, place, steps=STEPS, config=train))
             # a GPU's libraries prepare each new layer in its first step, which takes longer than the others together
             first = time.perf_counter() - ready - STEPS * steps[-1] if place.type == "cuda" else 0.0
             fixed.append(ready - before + max(0.0, first))
-    finally:
-        torch.set_num_threads(before_threads)
     return steps, mean(fixed), time.perf_counter() - began
 
 

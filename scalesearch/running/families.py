@@ -2,14 +2,18 @@
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from scalesearch.data.batches import Augment
 from scalesearch.data.dataset import Dataset, Part
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
+from scalesearch.nets.measure import latencies
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
@@ -17,10 +21,19 @@ from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting
 from scalesearch.running.workers import Workers
 from scalesearch.study.family_plan import FamilyPlan, MemberTrial, member_row, planned
-from scalesearch.study.family_record import FAMILIES_FILE, WHAT, family_values
+from scalesearch.study.family_record import (
+    FAMILIES_FILE,
+    LATENCIES_FILE,
+    LATENCIES_FORMAT,
+    WHAT,
+    Latencies,
+    family_values,
+    read_family,
+)
 from scalesearch.study.plan import Measurement, differences
 from scalesearch.study.race import Results
 from scalesearch.study.row import JudgedOn, MemberRow, TrialResult, parse_member_row
+from scalesearch.training.device import threads_for
 
 
 class FamilyAgenda:
@@ -114,6 +127,25 @@ def train_families(
         _write_plan(folder, agenda, dict(facts))
         ledger = open_ledger(database, _run_name(database, agenda.plan), parse_member_row)
         carry_out(ledger, folder, agenda, data, workers, listener, bounds)
+
+
+def measure_latencies(folder: Path, plan: FamilyPlan) -> None:
+    """Times all networks of the plan by turns, with as many threads as a training has, and keeps that in the folder.
+
+    Nothing of the families may be training meanwhile. What is there stays, unless something else ran then; nothing is
+    measured where the plan's device is absent, as a GPU may be on the machine that drives a cluster.
+    """
+    before, device = read_family(folder).latencies, torch.device(plan.device)
+    if (before and not before.busy) or (device.type == "cuda" and not torch.cuda.is_available()):
+        return
+    with threads_for(device, plan.threads):
+        timed = latencies([one.spec for one in plan.contenders], 1, device)
+    worst = max(timed, key=lambda one: one.spread)
+    named = zip(plan.contenders, timed, strict=True)
+    measured = Latencies(
+        plan.digest, {one.name: 1e3 * its.seconds for one, its in named}, f"{worst}; networks by turns", worst.busy
+    )  # fmt: skip
+    write_json(folder / LATENCIES_FILE, {"format": LATENCIES_FORMAT, **asdict(measured)})
 
 
 def _run_name(storage: Storage, plan: FamilyPlan) -> str:

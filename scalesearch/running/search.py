@@ -20,9 +20,10 @@ from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting
 from scalesearch.running.workers import Workers
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
+from scalesearch.study.outcomes import ROWS_FILE
 from scalesearch.study.plan import Measurement, SearchPlan, Trial, check_same, row, trial
 from scalesearch.study.race import Race, Results, advance
-from scalesearch.study.record import FORMAT, ROWS_FILE, RUN_FILE, WHAT, check_format
+from scalesearch.study.record import FORMAT, RUN_FILE, WHAT, check_format
 from scalesearch.study.row import Row, TrialResult, parse_row
 
 

@@ -13,9 +13,10 @@ from scalesearch.running.search import Searched
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment
 from scalesearch.running.workers import Workers
+from scalesearch.study.outcomes import ROWS_FILE, read_rows
 from scalesearch.study.plan import Measurement, SearchPlan, Trial, row
 from scalesearch.study.race import Results
-from scalesearch.study.record import ROWS_FILE, Record, answered, read_rows
+from scalesearch.study.record import Record, answered
 from scalesearch.study.row import Row, parse_row
 from scalesearch.study.verification import (
     ScaledCandidate,

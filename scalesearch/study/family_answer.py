@@ -6,6 +6,7 @@ each network. Accuracies are compared as they are: nothing is charged for FLOPs,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import combinations
 
 import numpy as np
@@ -36,7 +37,7 @@ class Point:
         number: of the contender; ``families``: the curves that it is on; ``phi``: None for a published network.
         accuracy: mean over seeds, with a 95 % interval for other images and, where any has several seeds, other seeds.
         learnt: whether it is clearly better than guessing the most frequent class.
-        latency_ms: median over seeds, of one image; None where it was not measured.
+        latency_ms: of one image; None while it is not measured.
     """
 
     number: int
@@ -157,6 +158,7 @@ class FamilyAnswer:
         return tuple(sorted((one for one in self.points if family in one.families), key=lambda one: one.macs))
 
 
+@lru_cache(maxsize=4)  # a report, a terminal and a search's report ask for the same
 def compare(record: FamilyRecord) -> FamilyAnswer | None:
     """What the trainings so far come to; None while none has a result on the test images.
 
@@ -196,11 +198,10 @@ def _point(record: FamilyRecord, number: int, rows: Sequence[MemberRow], drawn: 
     hits = record.right(number)
     wilson = accuracy_interval(hits)
     accuracy = Interval(drawn.value, max(0.0, min(drawn.low, wilson.low)), min(1.0, max(drawn.high, wilson.high)))
-    latencies = [row.latency_ms for row in rows if row.latency_ms is not None]
     return Point(
         number, one.name, tuple(place.family for place in one.places), one.places[0].phi, accuracy, len(rows),
         above_guessing(float(hits.sum(axis=1).mean()), plan.test, plan.majority), rows[0].macs, rows[0].params,
-        float(np.median(latencies)) if latencies else None,
+        record.latencies.milliseconds[one.name] if record.latencies else None,
     )  # fmt: skip
 
 

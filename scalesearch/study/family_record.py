@@ -1,12 +1,12 @@
 """The record of families trained side by side: everything that their folder says, read once and held against itself.
 
 ``families.json`` (the plan and where it is from), ``rows.json`` and ``predictions/``, copies of what the ledger holds,
-and ``models/``, the trained networks.
+``models/``, the trained networks, and ``latencies.json``, what they take in use, once that was measured.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,7 @@ import numpy as np
 
 from scalesearch.design.cost import cost
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, require_regular
+from scalesearch.files import load, read_json, require_regular
 from scalesearch.study.agreement import conflict
 from scalesearch.study.config import is_number
 from scalesearch.study.family_plan import (
@@ -28,16 +28,37 @@ from scalesearch.study.family_plan import (
     planned,
     rate_of,
 )
+from scalesearch.study.outcomes import hits, predictions_file, read_rows, unpacked
 from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
-from scalesearch.study.record import hits, predictions_file, read_rows, unpacked
 from scalesearch.study.row import MemberRow, TrialResult, parse_member_row
 from scalesearch.study.statistics import Ints
 
-FAMILIES_FILE = "families.json"
+FAMILIES_FILE, LATENCIES_FILE = "families.json", "latencies.json"
 FORMAT = 1
+LATENCIES_FORMAT = 1
+TRAINED = "trained-"  # and the images' name: a folder of families
 WHAT = "families trained by scalesearch"
 MEND = "Run the same command again to mend it."
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """What one image takes each network, measured by turns while none was trained.
+
+    Args:
+        plan_digest: of the families; ``milliseconds`` by network.
+        how: it was measured, in words; ``busy``: whether something else ran meanwhile.
+    """
+
+    plan_digest: str
+    milliseconds: Mapping[str, float]
+    how: str
+    busy: bool
+
+    def __post_init__(self) -> None:
+        if not all(value > 0 for value in self.milliseconds.values()):
+            raise ValueError(f"a network that takes {min(self.milliseconds.values()):g} ms")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +69,7 @@ class FamilyRecord:
         seeds: trainings of each network that were asked for last, besides those that choose a learning rate.
         rows: by network, rate and seed; ``results``: which images each training got right, of its part.
         commands: as typed, each once, in order; ``versions``, ``hardware``, ``date``: of the first call.
+        latencies: None while they were not measured.
     """
 
     folder: Path
@@ -59,6 +81,7 @@ class FamilyRecord:
     versions: dict[str, str]
     hardware: str
     date: str
+    latencies: Latencies | None = None
 
     @cached_property
     def left(self) -> tuple[MemberTrial, ...]:
@@ -108,7 +131,23 @@ def read_family(folder: Path) -> FamilyRecord:
         raise UserError(str(path), "it does not say how it was made.", do=MEND)
     versions = {str(name): str(value) for name, value in versions.items()} if isinstance(versions, dict) else {}
     told = tuple(dict.fromkeys(commands))
-    return FamilyRecord(folder, plan, seeds, rows, results, told, versions, str(texts["hardware"]), str(texts["date"]))
+    return FamilyRecord(
+        folder, plan, seeds, rows, results, told, versions, str(texts["hardware"]), str(texts["date"]),
+        _latencies(folder, plan),
+    )  # fmt: skip
+
+
+def _latencies(folder: Path, plan: FamilyPlan) -> Latencies | None:
+    """Raises UserError where they are damaged, or of other networks."""
+    path = folder / LATENCIES_FILE
+    if not path.exists():
+        return None
+    measured = load(Latencies, path, "the latencies of families", LATENCIES_FORMAT)
+    if measured.plan_digest != plan.digest:
+        raise conflict(f"{path}: plan_digest", measured.plan_digest, plan.digest, FAMILIES_FILE, "Delete it.")
+    if set(measured.milliseconds) != {one.name for one in plan.contenders}:
+        raise UserError(f"{path}: milliseconds", "they are of other networks than the plan's.", do="Delete it.")
+    return measured
 
 
 def family_values(plan: FamilyPlan, seeds: int, facts: dict[str, Any]) -> dict[str, Any]:

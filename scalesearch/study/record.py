@@ -1,12 +1,11 @@
 """The record of a run: everything that its folder says, read once, typed, and held against itself.
 
-``run.json`` (the plan and where it is from), ``rows.json`` and ``predictions/`` (copies of what the ledger holds, so
-that reading a run needs no database), ``winners.json`` and ``coefficients.json`` (the answer),
-``verify-phi*/verify.json``, ``models/*/metrics.json``. Every command that looks at a run looks at its ``Record``.
-What files must agree on is in ``agreement``.
+``run.json`` (the plan and where it is from), ``rows.json`` and ``predictions/`` (``outcomes``), ``winners.json`` and
+``coefficients.json`` (the answer), ``verify-phi*/verify.json``, ``models/*/metrics.json``, and ``family/trained-*/``
+(families trained side by side). Every command that looks at a run looks at its ``Record``. What files must agree on is
+in ``agreement``.
 """
 
-import io
 import json
 import math
 import time
@@ -17,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
 from scalesearch.design.candidates import Candidate, Enumeration
 from scalesearch.design.cost import cost
+from scalesearch.design.family import FAMILY_FOLDER
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.files import read_json, require_regular, unpack_arrays, write_bytes, write_json
+from scalesearch.files import read_json, require_regular
 from scalesearch.study.agreement import (
     MEND,
     Trainings,
@@ -43,11 +42,11 @@ from scalesearch.study.answer import (
     read_answer,
     read_recommendation,
 )
+from scalesearch.study.family_record import FAMILIES_FILE, TRAINED, FamilyRecord, read_family
+from scalesearch.study.outcomes import ROWS_FILE, predictions_file, read_rows, unpacked
 from scalesearch.study.plan import SearchPlan, Trial, trial
-from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Results
-from scalesearch.study.row import BASELINE, TRAININGS, AnyRow, R, ReadRow, Row, TrialResult, parse_row, parse_rows
-from scalesearch.study.statistics import Bools, Ints
+from scalesearch.study.row import BASELINE, Row, TrialResult, parse_row
 from scalesearch.study.summary import NetworkSummary, rung_summaries, summarise
 from scalesearch.study.verification import FILE as VERIFICATION_FILE
 from scalesearch.study.verification import Verification, folder_of, read_verifications
@@ -55,9 +54,8 @@ from scalesearch.typed import parse
 from scalesearch.units import counted
 
 Placed = tuple[Trial, Candidate | None]
-RUN_FILE, ROWS_FILE, METRICS_FILE, MODEL_FILE = "run.json", "rows.json", "metrics.json", "model.safetensors"
+RUN_FILE, METRICS_FILE, MODEL_FILE = "run.json", "metrics.json", "model.safetensors"
 FORMAT = 5  # of run.json
-ROWS_FORMAT = 2
 REPEAT = "Verify again to mend it, or delete its folder."
 WHAT = "a run of scalesearch"
 TRIES, PAUSE_SECONDS = 4, 0.1  # for two files that are replaced one after the other
@@ -194,6 +192,12 @@ class Record:
     def rungs(self) -> tuple[NetworkSummary, ...]:
         """One for each network and number of epochs with a result."""
         return rung_summaries(self.rows, self.results, self.answer)
+
+    @cached_property
+    def families(self) -> tuple[FamilyRecord, ...]:
+        """Families that were trained side by side by this search's coefficients, on one set of images each."""
+        paths = sorted((self.folder / FAMILY_FOLDER).glob(f"{TRAINED}*/{FAMILIES_FILE}"))
+        return tuple(read_family(path.parent) for path in paths)
 
     @property
     def leader(self) -> NetworkSummary | None:
@@ -387,94 +391,6 @@ def _check_plan(path: Path, plan: SearchPlan, provenance: Provenance, values: Ma
             raise conflict(f"{path}: {name}", stated, follows, "the plan beside it", "")
 
 
-def write_rows(folder: Path, rows: Sequence[AnyRow], digest: str) -> None:
-    """The rows of a search, a verification or families; ``digest``: of the plan that they are of."""
-    values = {"format": ROWS_FORMAT, "plan_digest": digest, "rows": [row.to_dict() for row in rows]}
-    write_json(folder / ROWS_FILE, values)
-
-
-def read_rows(folder: Path, digest: str, read: ReadRow[R]) -> tuple[R, ...]:
-    """Reads them back, by their keys; none where nothing was recorded.
-
-    Raises UserError for a damaged or foreign file.
-    """
-    path = folder / ROWS_FILE
-    if not path.exists():
-        return ()
-    values = read_json(path, TRAININGS)
-    lines, version = values.get("rows"), values.get("format")
-    if not isinstance(version, int) or not isinstance(lines, list):
-        raise UserError(str(path), f"the file is damaged: it does not hold {TRAININGS}.", do=MEND)
-    if version != ROWS_FORMAT:
-        do = "Read it with the version of scalesearch that wrote it."
-        raise UserError(str(path), f"the file has format {version}; this version reads {ROWS_FORMAT}.", do=do)
-    if values.get("plan_digest") != digest:
-        raise UserError(str(path), "the trainings are of another search.", do="Delete its folder.")
-    return tuple(sorted(parse_rows(lines, str(path), read), key=lambda row: row.key))
-
-
-def packed(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32, losses: Sequence[float] = ()
-) -> bytes:  # fmt: skip
-    """Label, prediction and soft score of each validation image as an ``.npz``, so that anybody can recompute, and the
-    training loss of each epoch."""
-    content = io.BytesIO()
-    extra: dict[str, Any] = {"losses": np.array(losses, np.float64)} if losses else {}
-    np.savez_compressed(
-        content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16),
-        soft=soft.astype(np.float16), **extra,
-    )  # fmt: skip
-    return content.getvalue()
-
-
-def losses(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[float, ...]:
-    """The training loss of each epoch; none of a failed training, or one of an earlier version.
-
-    Raises UserError, naming ``where`` they are from, for what cannot be those.
-    """
-    if result.row.status == "failed":
-        return ()
-    kept = unpack_arrays(result.predictions, (), where, "the predictions of a training", ("losses",)).get("losses")
-    if kept is None:
-        return ()
-    if kept.shape != (result.row.epochs,) or kept.dtype.kind != "f" or not np.isfinite(kept).all():
-        raise UserError(where, f"losses should be {result.row.epochs} numbers, one for each epoch.", do=MEND)
-    return tuple(kept.tolist())
-
-
-def hits(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[Bools, Floats32] | None:
-    """Which validation images a training got right, and their soft scores; None for a failed one.
-
-    Raises UserError, naming ``where`` they are from, for predictions that cannot be read.
-    """
-    if result.row.status == "failed":
-        return None
-    labels, predictions, soft = unpacked(result, where)
-    return np.asarray(labels == predictions), soft
-
-
-def unpacked(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[Ints, Ints, Floats32]:
-    """Label, prediction and soft score of each image. Raises UserError for what cannot be those."""
-    what = "the predictions of a training"
-    arrays = unpack_arrays(result.predictions, ("labels", "predictions", "soft"), where, what)
-    labels, predictions, soft = arrays["labels"], arrays["predictions"], arrays["soft"]
-    if {labels.dtype.kind, predictions.dtype.kind} != {"u"}:
-        raise UserError(where, "labels and predictions should be whole numbers from 0.", do=MEND)
-    if not labels.shape == predictions.shape == soft.shape == (result.row.images,):
-        shapes = f"predictions have the shape {predictions.shape}, labels {labels.shape} and soft scores {soft.shape}"
-        raise UserError(where, f"{shapes} instead of ({result.row.images},), one for each image.")
-    if soft.dtype.kind != "f" or not ((soft >= 0) & (soft <= 1)).all():
-        raise UserError(where, "soft scores should be numbers from 0 to 1.", do=MEND)
-    return labels.astype(np.int64), predictions.astype(np.int64), soft.astype(np.float32)
-
-
-def write_predictions(folder: Path, result: TrialResult[AnyRow]) -> None:
-    """The file of a training's predictions, if it is not there as it should be."""
-    path = predictions_file(folder, result.row)
-    if result.predictions and not (path.is_file() and path.read_bytes() == result.predictions):
-        write_bytes(path, result.predictions)
-
-
 def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results:
     """What each recorded training showed on the validation images.
 
@@ -502,8 +418,3 @@ def read_results(folder: Path, rows: Sequence[Row], plan: SearchPlan) -> Results
                 f"{folder / RUN_FILE}: plan.majority", plan.majority, follows, "the labels beside the predictions", ""
             )
     return results
-
-
-def predictions_file(folder: Path, row: AnyRow) -> Path:
-    """Where a training's predictions lie."""
-    return folder / "predictions" / f"{row.file}.npz"

@@ -1,7 +1,8 @@
 """Where training runs: the device, its precision, threads and seeds."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import torch
@@ -79,3 +80,15 @@ def set_threads(count: int) -> None:
     if count < 1:
         raise UserError("threads", f"{count} is not at least 1.")
     torch.set_num_threads(count)
+
+
+@contextlib.contextmanager
+def threads_for(device: torch.device, count: int | None) -> Iterator[None]:
+    """``set_threads`` for what is measured inside, on a CPU alone; None leaves them as they are."""
+    before = torch.get_num_threads()
+    try:
+        if count is not None and device.type == "cpu":
+            set_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)

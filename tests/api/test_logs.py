@@ -8,7 +8,8 @@ import torch
 import scalesearch
 from scalesearch.api import finetune, search
 from scalesearch.api.options import FinetuneOptions, SearchOptions
-from scalesearch.study.record import losses, read_record
+from scalesearch.study.outcomes import losses
+from scalesearch.study.record import read_record
 from scalesearch.study.row import TrialResult
 from scalesearch.training import checkpoint
 from scalesearch.training.history import EpochRecord, Watcher

@@ -14,8 +14,9 @@ from scalesearch.design.space import load_space
 from scalesearch.design.spec import Head, NetSpec, Stage, Stem
 from scalesearch.nets import measure as module
 from scalesearch.nets.counting import without_jit_warnings
-from scalesearch.nets.measure import WARM_UP, fvcore_count, latency
+from scalesearch.nets.measure import WARM_UP, fvcore_count, latencies, latency
 from scalesearch.nets.modules import build
+from scalesearch.units import counted
 from tests.nets.specs import efficientnet_v2_s, mnasnet_b1, tiny
 
 SPACES = ("efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mbconv_small", "mobilenet_v3_small", "resnet18",
@@ -121,13 +122,27 @@ SPEC = replace(load_space("mbconv_small").baseline, resolution=16, classes=3)
 
 def test_the_median_of_warm_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     """By a clock that gives each pass its time: slow ones that warm up, then a few that something else slowed."""
-    passes = [1.0] * (WARM_UP - 1) + [0.5] + [0.02, 0.01, 0.01, 0.09, 0.01]
+    rounds = [(0.7, 0.02), (0.7, 0.01), (0.7, 0.01), (0.7, 0.09), (0.7, 0.01)]  # each turn's first pass does not count
+    passes = [1.0] * (WARM_UP - 1) + [0.5, *chain.from_iterable(rounds)]
     ticks = chain.from_iterable((0.0, taken) for taken in chain(passes, repeat(0.01)))
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
     timing = latency(SPEC, 2, torch.device("cpu"), repeats=5)
     assert (timing.seconds, timing.batch_size, timing.repeats) == (0.01, 2, 5)
     assert timing.spread == pytest.approx(1.0)
-    assert f"2 images, float32, channels last, {torch.get_num_threads()} threads; the machine was busy" in str(timing)
+    assert (
+        f"2 images, float32, channels last, {counted(torch.get_num_threads(), 'thread')}; the machine was busy"
+        in str(timing)
+    )
+
+
+def test_networks_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What slows a while of the clock meets all of them alike."""
+    slow = chain(repeat(0.01, 2 * WARM_UP + 4 * 2), repeat(0.05))  # from the third of four rounds on
+    ticks = chain.from_iterable((0.0, taken) for taken in slow)
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(ticks))
+    one, other = latencies([SPEC, replace(SPEC, resolution=20)], 1, torch.device("cpu"), repeats=4)
+    assert one == other
+    assert one.seconds == pytest.approx(0.03)
 
 
 def test_long_passes_are_repeated_less(monkeypatch: pytest.MonkeyPatch) -> None:

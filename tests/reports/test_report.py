@@ -17,6 +17,7 @@ from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
 from scalesearch.units import show_percent
+from tests.family_runs import plan_of, written
 from tests.reports.synthetic import PLAN, answer, judged, listed, no_answer, record, results, rows, trained
 
 NAMES = ("accuracy_flops", "credible_set", "controls", "score_grid", "family")
@@ -122,6 +123,21 @@ def test_report_says_what_was_a_proxy_dropped_failed_and_how_to_repeat_it(comple
     assert "```\nscalesearch grid --target-flops 400M --data flowers --seeds 1\n```" in text
     for fact in ("0123456789ab", PLAN.baseline.digest, "torch 2.15.0", "2 CPU cores", "2026-01-31", "2 h 4 min"):
         assert fact in text
+
+
+def test_families_trained_beside_it_stand_in_the_report_with_their_figure(tmp_path: Path) -> None:
+    trainings = rows(6)
+    run = record(trainings, answer(trainings), complete=True)
+    plan = plan_of(("found", "depth"), 2, (), inherits=False)
+    families = [written(tmp_path / "run" / "family" / name, plan) for name in ("trained-glyphs", "trained-mine")]
+    vars(run)["families"] = tuple(families)
+    write_report(tmp_path / "report", run)
+    text = markdown(tmp_path / "report")
+    assert text.count("## Families trained side by side on glyphs") == 2
+    assert "At equal FLOPs the found family is more accurate than depth alone." in text
+    assert "family/trained-mine/families.html" in text
+    assert all(f"({name}.png)" in text for name in ("families", "families_2"))
+    assert (tmp_path / "report" / "families_2.svg").exists()
 
 
 def test_nothing_done(tmp_path: Path) -> None:

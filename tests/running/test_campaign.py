@@ -14,8 +14,8 @@ from scalesearch.running.executor import Death, Here
 from scalesearch.running.ledger import Ledger
 from scalesearch.running.trial import Assignment, Outcome
 from scalesearch.study.config import TrainConfig
+from scalesearch.study.outcomes import hits
 from scalesearch.study.plan import Measurement, Trial
-from scalesearch.study.record import hits
 from scalesearch.study.row import Key, Row, TrialResult, parse_row
 from tests.rows import make_row
 from tests.running.conftest import OpenStorage

@@ -7,29 +7,33 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.design.space import load_space
+from scalesearch.design.spec import Architecture
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
+from scalesearch.nets.measure import Latency
 from scalesearch.nets.weights import load_network
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
-from scalesearch.running.families import FamilyAgenda, model_path, recorded, train_families
+from scalesearch.running.families import FamilyAgenda, measure_latencies, model_path, recorded, train_families
 from scalesearch.running.trial import Assignment, Outcome, Setting
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.family_plan import FamilyPlan, member_trial, planned, rate_of
-from scalesearch.study.family_record import FAMILIES_FILE, read_family
+from scalesearch.study.family_record import FAMILIES_FILE, LATENCIES_FILE, FamilyRecord, read_family
 from scalesearch.study.lineup import contenders, scaled_specs
 from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
 from scalesearch.study.row import MemberRow
 from scalesearch.training.model_file import statistics_of
 from tests.conftest import MakeFolder
+from tests.postgres import Server
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=12)
 FACTS = {"command": "scalesearch family", "versions": {}, "hardware": "", "date": ""}
@@ -56,14 +60,17 @@ def make_plan(
     )  # fmt: skip
 
 
-def train(folder: Path, plan: FamilyPlan, data: Dataset, seeds: int = 1, bounds: Bounds | None = None) -> list[str]:
+def train(
+    folder: Path, plan: FamilyPlan, data: Dataset, seeds: int = 1, bounds: Bounds | None = None,
+    workers: Workers | None = None, storage: str | None = None,
+) -> list[str]:  # fmt: skip
     heard: list[str] = []
 
     def finished(row: MemberRow, done: int, total: int) -> None:
         heard.append(row.file)
 
     listener = Listener(lambda done, total: None, finished)
-    train_families(folder, FamilyAgenda(plan, seeds), data, FACTS, Workers(), listener, bounds)
+    train_families(folder, FamilyAgenda(plan, seeds), data, FACTS, workers or Workers(), listener, bounds, storage)
     return heard
 
 
@@ -111,10 +118,55 @@ def test_an_interrupted_one_continues_to_the_same_numbers(tmp_path: Path, images
     assert (first, left) == (["b0-seed1", "b1-seed1"], {"depth-b1-seed1"})
     assert train(tmp_path / "parts", plan, images) == ["depth-b1-seed1"]
     whole, parts = (read_family(tmp_path / name) for name in ("whole", "parts"))
-    assert [(row.key, row.correct, row.train_loss) for row in whole.rows] == [
-        (row.key, row.correct, row.train_loss) for row in parts.rows
-    ]
+    assert numbers(whole) == numbers(parts)
     assert parts.commands == ("scalesearch family",)
+
+
+def test_coordinators_that_share_a_database_share_the_trainings(
+    tmp_path: Path, images: Dataset, postgres_server: Server
+) -> None:
+    """Members inherit from files, so they share the folder, too."""
+    plan = make_plan(images, rates=(4e-3,))
+    train(tmp_path / "alone", plan, images)
+    shared = tmp_path / "shared"
+    first = train(shared, plan, images, bounds=Bounds(trainings=1), storage=postgres_server.url)
+    assert {one.row.file for one in recorded(shared, plan, postgres_server.url)} == set(first) == {"b0-seed1"}
+    assert train(shared, plan, images, storage=postgres_server.url) == ["b1-seed1", "depth-b1-seed1"]
+    assert train(shared, plan, images, storage=postgres_server.url) == []
+    assert numbers(read_family(shared)) == numbers(read_family(tmp_path / "alone"))
+
+
+def numbers(record: FamilyRecord) -> list[tuple[object, ...]]:
+    return [(row.key, row.correct, row.train_loss) for row in record.rows]
+
+
+def test_latencies_are_measured_once_unless_the_machine_was_busy(
+    tmp_path: Path, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalesearch.running.carry_out.run_trial", made_up)
+    plan = make_plan(images)
+    train(tmp_path, plan, images)
+    asked: list[int] = []
+
+    def clock(specs: Sequence[Architecture], batch_size: int, device: torch.device) -> list[Latency]:
+        asked.append(len(specs))
+        spread = 0.5 if len(asked) == 1 else 0.1
+        return [Latency(0.001 * (n + 1), spread, batch_size, 15, str(device), 1) for n in range(len(specs))]
+
+    monkeypatch.setattr("scalesearch.running.families.latencies", clock)
+    for busy in (True, False, False):
+        measure_latencies(tmp_path, plan)
+        kept = read_family(tmp_path).latencies
+        assert kept is not None
+        assert kept.busy == busy
+    assert asked == [3, 3]
+    assert kept.milliseconds == pytest.approx({"b0": 1.0, "b1": 2.0, "depth-b1": 3.0})
+    assert kept.how.startswith("median of 15 warm passes of one image, float32, channels last, 1 thread")
+    values = read_json(tmp_path / LATENCIES_FILE, "latencies")
+    for wrong in ({"plan_digest": "0"}, {"milliseconds": {"b0": 1.0}}, {"milliseconds": {"b0": -1.0}}):
+        write_json(tmp_path / LATENCIES_FILE, {**values, **wrong})
+        with pytest.raises(UserError, match=r"latencies\.json"):
+            read_family(tmp_path)
 
 
 def test_the_rate_with_most_validation_images_right_is_a_curves(

@@ -18,7 +18,11 @@ from scalesearch.running import on_ray
 from scalesearch.running.executor import Beat, Death, Here, WorkerDiedError, mapped
 from scalesearch.running.on_ray import OnRay
 from scalesearch.running.workers import Workers
+from scalesearch.study.family_record import read_family
 from tests.conftest import MakeFolder
+from tests.running.test_families import make_plan as families_plan
+from tests.running.test_families import numbers
+from tests.running.test_families import train as train_families
 from tests.running.test_search import make_plan, measured
 from tests.running.test_search import run as search_in
 
@@ -176,6 +180,16 @@ def test_a_search_on_ray_comes_to_the_same_table(tmp_path: Path, image_folder: M
     here = search_in(tmp_path / "here", plan, data)
     there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"))
     assert measured(there) == measured(here)
+
+
+@pytest.mark.usefixtures("cluster")
+def test_members_on_ray_inherit_as_in_this_process(image_folder: MakeFolder, tmp_path: Path) -> None:
+    data = dataset(open_data(str(image_folder(images=50))), 40)
+    plan = families_plan(data, rates=(4e-3,))
+    train_families(tmp_path / "here", plan, data)
+    train_families(tmp_path / "there", plan, data, workers=Workers(2, "ray"))
+    here, there = (numbers(read_family(tmp_path / name)) for name in ("here", "there"))
+    assert here == there
 
 
 def test_slots_are_what_machines_have_room_for(make: Any) -> None:

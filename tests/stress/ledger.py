@@ -47,7 +47,7 @@ def _study(folder: Path) -> Feed:
     from scalesearch.running.ledger import Ledger
     from scalesearch.running.optuna_view import Window
     from scalesearch.running.storage import Storage, storage_url
-    from scalesearch.study.record import hits, write_predictions
+    from scalesearch.study.outcomes import hits, write_predictions
     from scalesearch.study.row import parse_row
     from tests.stress.originals import plan
 

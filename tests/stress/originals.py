@@ -26,10 +26,11 @@ from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
 from scalesearch.study.config import TrainConfig
+from scalesearch.study.outcomes import packed, write_predictions, write_rows
 from scalesearch.study.plan import Measurement, SearchPlan, row, trial
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, advance
-from scalesearch.study.record import FORMAT, packed, read_results, write_predictions, write_rows
+from scalesearch.study.record import FORMAT, read_results
 from scalesearch.study.row import TrialResult
 from scalesearch.training.model_file import metadata_of
 from scalesearch.training.step import Training, classification_loss, start

@@ -16,17 +16,11 @@ from typing import Any
 import numpy as np
 
 from scalesearch.design.cost import cost
+from scalesearch.study.outcomes import packed, write_predictions, write_rows
 from scalesearch.study.plan import Measurement
 from scalesearch.study.plan import row as plan_row
 from scalesearch.study.race import Results
-from scalesearch.study.record import (
-    Record,
-    answered,
-    packed,
-    read_record,
-    write_predictions,
-    write_rows,
-)
+from scalesearch.study.record import Record, answered, read_record
 from scalesearch.study.row import TrialResult
 from scalesearch.study.statistics import Ints
 from scalesearch.study.verification import compare_sizes, folder_of, scaled, trials, write_verification

@@ -12,11 +12,12 @@ from scalesearch.design.space import Grid, load_space
 from scalesearch.files import write_json
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
 from scalesearch.study.config import TrainConfig
+from scalesearch.study.outcomes import packed, write_predictions, write_rows
 from scalesearch.study.plan import Measurement, SearchPlan, trial
 from scalesearch.study.plan import row as plan_row
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, Results, advance
-from scalesearch.study.record import FORMAT, packed, read_record, write_predictions, write_rows
+from scalesearch.study.record import FORMAT, read_record
 from scalesearch.study.row import BASELINE, Row, TrialResult
 from tests.study.contradictions import copied, verified
 

@@ -42,8 +42,8 @@ def test_points_are_the_trainings_on_the_test_images(full: tuple[FamilyRecord, F
     first = answer.points[0]
     assert first.families == ("found", "paper", "depth", "width", "resolution")
     assert [one.name for one in answer.curve("found")] == ["b0", "b1", "b2", "b3"]
-    latencies = [row.latency_ms for row in record.of(0)]
-    assert first.latency_ms == np.median([one for one in latencies if one is not None])
+    assert record.latencies is not None
+    assert first.latency_ms == record.latencies.milliseconds["b0"]
     for one in answer.points:
         assert 0 <= one.accuracy.low < one.accuracy.value < one.accuracy.high <= 1
 

@@ -12,18 +12,13 @@ import pytest
 
 from scalesearch.errors import UserError
 from scalesearch.study.answer import conclude, field, measured_speeds, recommend, write_answer
+from scalesearch.study.outcomes import hits, packed, write_rows
 from scalesearch.study.posterior import Floats32
 from scalesearch.study.race import Race, Results, advance
-from scalesearch.study.record import (
-    answered,
-    hits,
-    newest_run,
-    packed,
-    read_record,
-    write_rows,
-)
+from scalesearch.study.record import answered, newest_run, read_record
 from scalesearch.study.row import Key, TrialResult
 from scalesearch.study.statistics import Bools
+from tests.family_runs import plan_of, written
 from tests.study.contradictions import verified
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
@@ -54,6 +49,18 @@ def test_a_run_of_the_first_version_is_read_whole() -> None:
     assert record.complete
     assert record.leader is not None
     assert record.leader.row.name == "c004"
+
+
+def test_families_that_were_trained_are_part_of_a_run(run: Path) -> None:
+    assert read_record(run).families == ()
+    for name in ("trained-glyphs", "trained-mine"):
+        written(run / "family" / name, plan_of(("found", "depth"), 1, (), inherits=False), seeds=1)
+    (run / "family" / "trained-nothing").mkdir()
+    assert [one.folder.name for one in read_record(run).families] == ["trained-glyphs", "trained-mine"]
+    edited(run / "family" / "trained-mine", "families.json", lambda values: values.update(format=99))
+    record = read_record(run)  # who does not look at families is not kept from the rest
+    with pytest.raises(UserError, match="trained-mine"):
+        _ = record.families
 
 
 def test_the_answer_of_the_first_version_follows_from_its_predictions() -> None:

@@ -1,23 +1,26 @@
 """The report's figures: which ones the results allow, what each shows, and what it says to who cannot see it."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from matplotlib.figure import Figure
 
 from scalesearch.design.cost import cost
 from scalesearch.design.family import Member
-from scalesearch.reports import words
+from scalesearch.reports import family_words, words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
 from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
+from scalesearch.reports.figures.families import costs_figure, families_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.score_grid import compared, grid_figure, which
 from scalesearch.reports.figures.scores import controls_figure, standings_figure, transfer_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
+from scalesearch.study.family_answer import FamilyAnswer, compare
+from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import Verification
@@ -68,6 +71,9 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
             lambda look: learning_figure(record, look),
         )
     yield from map(_transfer, record.verifications)
+    for number, families in enumerate(record.families):
+        if (found := compare(families)) is not None:
+            yield replace(family_drawings(families, found)[0], name=families_name(number))
     trainings = [one for one in record.trainings if curve(one)]
     if trainings:
         yield Drawing(
@@ -83,6 +89,26 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
             _family(members, record),
             lambda look: family_figure(members, record.trainings, best_published(), record.plan.data, look),
         )
+
+
+def family_drawings(record: FamilyRecord, answer: FamilyAnswer) -> tuple[Drawing, Drawing]:
+    """Of families trained side by side: accuracy over FLOPs, and over what networks cost in use."""
+    plan, seen = record.plan, family_words.described(record, answer)
+    return (
+        Drawing(
+            "families", "Top-1 accuracy on the test images over FLOPs, 95 % intervals; all networks are trained alike",
+            seen, lambda look: families_figure(plan, answer, look),
+        ),
+        Drawing(
+            "families_costs", "The same accuracies over the latency of one image on this machine and over parameters",
+            seen, lambda look: costs_figure(plan, answer, look),
+        ),
+    )  # fmt: skip
+
+
+def families_name(number: int) -> str:
+    """Of the figure of a search's families, the first, second, … that were trained."""
+    return f"families_{number + 1}" if number else "families"
 
 
 def _answer(record: Record, answer: Answer) -> Iterator[Drawing]:
