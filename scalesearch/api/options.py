@@ -693,6 +693,8 @@ class ReportOptions:
     _: KW_ONLY
     out: Annotated[Path | str | None, Option(
         "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
+    title: Annotated[str | None, Option(
+        "Heading of the page; what was searched on which images if left out.")] = None
     watts: Annotated[float | None, Option(
         "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
         maximum=1_000_000)] = None

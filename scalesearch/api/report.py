@@ -30,8 +30,8 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
         raise UserError("report", "there is no search under runs/.", do="Run a search first.")
     records, rates, out = list(map(read_record, folders)), Rates(asked.watts, asked.price_per_hour), path(asked.out)
     if len(records) == 1:
-        return write_report(out or folders[0] / "report", records[0], rates)
-    return write_comparison(out or folders[0] / "comparison", records, rates)
+        return write_report(out or folders[0] / "report", records[0], rates, asked.title)
+    return write_comparison(out or folders[0] / "comparison", records, rates, asked.title)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ from scalesearch.nets.torchvision_weights import TorchvisionWeights
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
-from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
+from scalesearch.running.estimate import Pace, Timing, epochs_left, remembered
 from scalesearch.running.provenance import run_facts
 from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.workers import Workers, usual_jobs
@@ -198,7 +198,7 @@ def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs, judged: int | None =
         return Forecast(before, rungs, None, 0.0)
     busy = os.getloadavg()[0] > BUSY * cores()
     images = len(parts.validation) if judged is None else judged
-    timing = measure(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads)
+    timing = remembered(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads, busy)
     timing = job.price.on_time(timing, plan.device)
     return Forecast(before, rungs, timing, timing.total(rungs), busy)
 

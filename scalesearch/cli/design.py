@@ -16,6 +16,8 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.errors import pasted
 from scalesearch.units import show_count
 
+FAR = 2.0**7  # times the baseline's FLOPs: where the released family ends
+
 
 def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
     """Show the baseline network (φ = 0) and its FLOPs.
@@ -72,6 +74,12 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
     else:
         explain(result.scaling.origin)
         _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
+        if item.ratio > FAR:
+            explain(
+                f"Note: this is {item.ratio:,.0f} × the baseline's FLOPs. The released family ends at φ = 7, 128 ×; "
+                "whether coefficients hold so far from the size that they were found at is not known. A larger "
+                "baseline (--target-flops) comes to this size with a smaller φ."
+            )
         if timing is not None:
             say(f"{timing.seconds * 1e3:.3g} ms ({timing})")
     if not terminal.json:

@@ -146,10 +146,10 @@ def trainings(
     """Asks before a long job, then shows its trainings; ``total`` if no tolerance is met before."""
     from scalesearch.running.carry_out import Listener
 
-    before, seconds = expected.before, min(expected.seconds, job.time_budget or expected.seconds)
-    confirm(seconds, terminal.yes)
+    before = expected.before
+    confirm(min(expected.seconds, job.time_budget or expected.seconds), terminal.yes)
     with Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
-        progress = TrialProgress(bar, before, job.plan.majority, seconds)
+        progress = TrialProgress(bar, expected, job.plan.majority, job.time_budget)
         yield Listener(bar.reading, progress.finished, bar.note)
 
 

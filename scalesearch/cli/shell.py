@@ -19,6 +19,7 @@ from scalesearch.errors import printable
 from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
+    from scalesearch.api.search import Forecast
     from scalesearch.study.row import AnyRow, Row
     from scalesearch.table import Table
     from scalesearch.training.history import EpochRecord
@@ -192,14 +193,19 @@ class TrialProgress:
     """Trainings done, who is ahead, and time left if no tolerance is met before.
 
     Args:
+        expected: what was to be trained.
         majority: the share that guessing the most frequent class gets right.
+        time_budget: seconds that it may take; None for no bound.
     """
 
-    def __init__(self, bar: Bar, before: "Sequence[AnyRow]", majority: float, expected_seconds: float) -> None:
-        self._bar, self._majority, self._expected = bar, majority, expected_seconds
+    def __init__(self, bar: Bar, expected: "Forecast", majority: float, time_budget: float | None) -> None:
+        from scalesearch.running.estimate import Pace
+
+        self._bar, self._majority, self._budget = bar, majority, time_budget
+        self._rungs, self._pace = expected.rungs, Pace(expected.timing, expected.before)
         self._best: Row | None = None
         self._began = time.monotonic()
-        for row in before:
+        for row in expected.before:
             self._consider(row)
 
     def _consider(self, row: "AnyRow") -> None:
@@ -221,7 +227,11 @@ class TrialProgress:
         from scalesearch.study.row import Row
 
         self._consider(row)
-        left = max(0.0, self._expected - (time.monotonic() - self._began))
+        self._pace.heard(row)
+        elapsed = time.monotonic() - self._began
+        left = self._pace.left(self._rungs, elapsed)
+        if self._budget is not None:
+            left = min(left, max(0.0, self._budget - elapsed))
         best = self._best
         text = f"ahead {best.name}, {row_multipliers(best)}" if best else "Training"
         self._bar.show(text, done, f"{show_seconds(left)} left")

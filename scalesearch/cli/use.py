@@ -19,6 +19,7 @@ from scalesearch.cli.shell import (
     show_rows,
 )
 from scalesearch.design.cost import cost
+from scalesearch.design.family import phi_of
 from scalesearch.errors import UserError, pasted
 from scalesearch.training.history import Watcher
 from scalesearch.units import counted, show_count, show_interval, show_percent
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     import torch
 
     from scalesearch.api.finetune import FinetuneJob
+    from scalesearch.design.spec import NetSpec
     from scalesearch.nets.sources import WeightSource
     from scalesearch.nets.transfer_plan import TransferPlan
 
@@ -64,18 +66,19 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
             return
         job = prepare(asked)
         if not terminal.json:
-            _introduce(job)
+            _introduce(job, asked.model)
         _find_lr(job, where, terminal.json) if terminal.find_lr else _train(job, where, asked, terminal.json)
 
 
-def _introduce(job: "FinetuneJob") -> None:
+def _introduce(job: "FinetuneJob", model: "NetSpec | str") -> None:
     """What will be trained on what, and how."""
     from scalesearch.data.source import class_counts
 
     spec, parts, images, choice, sizes = job.spec, job.parts, job.parts.source, job.choice, cost(job.spec)
     for note in images.notes:
         explain(f"Note: {note}")
-    explain(job.scaling.origin)
+    if isinstance(model, str) and phi_of(model) is not None:
+        explain(job.scaling.origin)
     explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
     counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
     explain(f"{images.name}: {counted(len(parts.classes), 'class')}, {counts}")

@@ -56,6 +56,11 @@ def datasets_folder() -> Path:
     return cache_root() / "datasets"
 
 
+def timings_folder() -> Path:
+    """Where it is kept how long steps of training take on this machine."""
+    return cache_root() / "timings"
+
+
 def decoded_folder() -> Path:
     """Where decoded images are kept unless a run names its own folder."""
     return cache_root() / "decoded"

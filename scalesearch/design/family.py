@@ -120,6 +120,12 @@ def model_names() -> tuple[str, ...]:
     return tuple(dict.fromkeys((*(f"b{phi}" for phi in range(LARGEST + 1)), *space_names(), *released)))
 
 
+def phi_of(name: str) -> float | None:
+    """φ of a member by its name (b3, phi2.5, b_phi2.5); None of a network that is no member of a family."""
+    derived = re.fullmatch(r"b(\d+)|(?:b_)?phi(-?\d+(?:\.\d+)?)", name)
+    return float(derived[1] or derived[2]) if derived else None
+
+
 def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, rounding: Rounding) -> NetSpec:
     """What ``--model`` means: a spec file, a derived member (b3, phi2.5), a space or its file, or a released member.
 
@@ -129,10 +135,10 @@ def named_spec(name: str, baseline: NetSpec, coefficients: Coefficients, roundin
     """
     if name.endswith(".json"):
         return read_spec(Path(name))
-    derived = re.fullmatch(r"b(\d+)|(?:b_)?phi(-?\d+(?:\.\d+)?)", name)
-    if derived:
+    phi = phi_of(name)
+    if phi is not None:
         try:
-            return member(baseline, coefficients, float(derived[1] or derived[2]), rounding).spec
+            return member(baseline, coefficients, phi, rounding).spec
         except UserError as error:
             problem = f'"{name}" is no member of the family: {error.problem}'
             raise UserError("--model", problem, do=_meant(name)) from None

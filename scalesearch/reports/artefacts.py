@@ -27,11 +27,14 @@ KINDS: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg", "pdf")
 INTEGERS = {field.name for field in fields(Row) if field.type is int}
 
 
-def write_report(folder: Path, record: Record, rates: Rates = NO_RATES) -> tuple[Path, ...]:
+def write_report(
+    folder: Path, record: Record, rates: Rates = NO_RATES, title: str | None = None
+) -> tuple[Path, ...]:  # fmt: skip
     """Writes the report; works from partial results, too. Same values in, same bytes out.
 
     Args:
         folder: the report's own folder; made where absent, files of the same names are replaced.
+        title: the heading; what was searched on which images if None.
 
     Returns:
         The files written, report.html last.
@@ -44,8 +47,8 @@ def write_report(folder: Path, record: Record, rates: Rates = NO_RATES) -> tuple
         drawn = figure.draw(FILE)
         for kind in KINDS:
             artefacts[f"{figure.name}.{kind}"] = rendered(drawn, kind)
-    artefacts["report.md"] = report_markdown(record, members, figures, rates).encode()
-    artefacts["report.html"] = report_page(record, members, figures, rates).encode()
+    artefacts["report.md"] = report_markdown(record, members, figures, rates, title).encode()
+    artefacts["report.html"] = report_page(record, members, figures, rates, title).encode()
     return write_files(folder, artefacts)
 
 
@@ -75,12 +78,14 @@ def results_csv(rows: Sequence[Row]) -> str:
     return content.getvalue()
 
 
-def report_markdown(record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates) -> str:
+def report_markdown(
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates, title: str | None = None
+) -> str:  # fmt: skip
     """The report as markdown; the figures lie beside it."""
     state = f"**{words.state(record)}**" if words.state(record) else f"{words.progress(record)}."
     facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, rates)])
     told = [words.question(record), state, words.answer_markdown(record), "In numbers:", facts, *notes(record)]
-    parts = [f"# {words.title(record)}", *filter(None, told)]
+    parts = [f"# {words.plain(title) if title else words.title(record)}", *filter(None, told)]
     parts += map(section_markdown, sections(record, members, figures, rates, most=10))
     commands = "\n".join(record.commands)
     return "\n\n".join([*parts, f"## Reproduce\n\n```\n{commands}\n```\n"])

@@ -25,7 +25,9 @@ from scalesearch.units import show_count
 Runs = Mapping[str, Record]  # under names of their own
 
 
-def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_RATES) -> tuple[Path, ...]:
+def write_comparison(
+    folder: Path, records: Sequence[Record], rates: Rates = NO_RATES, title: str | None = None
+) -> tuple[Path, ...]:  # fmt: skip
     """Writes the comparison of at least two searches; returns the files written, comparison.html last."""
     runs = named(records)
     drawing = _drawing(runs)
@@ -33,7 +35,7 @@ def write_comparison(folder: Path, records: Sequence[Record], rates: Rates = NO_
     if drawing:
         drawn = drawing.draw(FILE)
         artefacts = {f"{drawing.name}.{kind}": rendered(drawn, kind) for kind in KINDS}
-    title, told = f"Searches compared: {', '.join(runs)}", verdict(runs)
+    title, told = title or f"Searches compared: {', '.join(runs)}", verdict(runs)
     commands = [(name, "\n".join(record.commands)) for name, record in runs.items()]
     parts = [
         Section("overview", "Side by side", figures=(drawing,) if drawing else (), tables=(overview(runs, rates),)),

@@ -9,9 +9,13 @@ from scalesearch.reports.figures.drawings import Drawing, families_name
 from scalesearch.reports.published import best_published
 from scalesearch.reports.section import Section
 from scalesearch.reports.words import Rates
+from scalesearch.study.confusion import Confusion
 from scalesearch.study.family_answer import compare
 from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.record import Record
+from scalesearch.units import counted
+
+LISTED_CLASSES = 30
 
 
 def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
@@ -24,6 +28,8 @@ def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
     for one in record.summaries:
         if one.is_baseline:
             lines += [("At φ = 0", words.network(one)), ("Its accuracy", words.accuracy(one))]
+            if record.leader is not None and (told := words.doubling(record.leader, one)):
+                lines.append(("From φ = 0 to it", told))
     return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]
 
 
@@ -48,6 +54,8 @@ def sections(
     for key, heading, *names in shown:
         if plates := _of(drawn, *names):
             yield Section(key, heading, figures=plates)
+    if record.confusion is not None:
+        yield _classes(record, record.confusion, drawn)
     if record.verifications:
         transfers = tuple(figure for figure in figures if figure.name.startswith("transfer_phi"))
         said = "\n\n".join(map(words.verification_text, record.verifications))
@@ -72,6 +80,8 @@ def sections(
     yield Section("dropped", "Triples dropped", words.grid(record), tables=reasons)
     if failures.rows:
         yield Section("failed", "Failed trials", tables=(failures,))
+    if following := words.following(record):
+        yield Section("next", "Next", following)
     yield Section("provenance", "Provenance", tables=(tables.provenance(record, rates),))
 
 
@@ -103,6 +113,18 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
         shown = (tables.comparisons(answer),)
         heading = "Against the paper's coefficients and one dimension alone"
         yield Section("controls", heading, text, _of(drawn, "controls"), shown)
+
+
+def _classes(record: Record, confused: Confusion, drawn: Mapping[str, Drawing]) -> Section:
+    """What the candidate in front confuses."""
+    whose = record.leader.row.name if record.leader else ""
+    text = (
+        f"Of {whose} as trained in the search, on its {counted(len(confused.labels), 'validation image')}"
+        + (f", {confused.seeds} trainings together. " if confused.seeds > 1 else ". ")
+        + "A member that is trained for longer does better; which classes are hard usually stays."
+    )
+    return Section("classes", "What it confuses", text, _of(drawn, "confusion"),
+                   (tables.classes(confused, LISTED_CLASSES),))  # fmt: skip
 
 
 def _trained(number: int, families: FamilyRecord, drawn: Mapping[str, Drawing]) -> Section:

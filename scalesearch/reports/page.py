@@ -21,7 +21,8 @@ from scalesearch.study.record import Record
 
 
 def report_page(
-    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates = NO_RATES
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates = NO_RATES,
+    title: str | None = None,
 ) -> str:  # fmt: skip
     """The whole page, from whatever is known so far; ``members``: of the family, none while unfinished."""
     factors: list[tuple[str, str, str]] = []
@@ -31,7 +32,7 @@ def report_page(
         factors = [(dimension, letter, f"{value:.3g}") for dimension, letter, value in listed]
     return rendered_page(
         "report.html",
-        title=f"Compound scaling for {record.plan.data}",
+        title=title or f"Compound scaling for {words.bare(words.subject(record))}",
         name=words.run_name(record),
         date=record.provenance.date,
         state=words.state(record),

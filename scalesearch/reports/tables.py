@@ -13,6 +13,7 @@ from scalesearch.reports import words
 from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
 from scalesearch.reports.scaled import ScaledNetwork
 from scalesearch.study.answer import Answer, Standing
+from scalesearch.study.confusion import Confusion
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.row import Row
 from scalesearch.study.statistics import wilson_interval
@@ -62,16 +63,21 @@ def candidates(record: Record, most: int | None = None, members: bool = False) -
         shown = [one for place, one in enumerate(ranked) if place < most or (members and one.member)]
         shown += [one for one in record.summaries if one.is_baseline]
     caption = "Every network with a result" if most is None else "The best candidates"
+    fronts = any(one.front for one in shown)
+    columns = [name for name in CANDIDATE_COLUMNS if fronts or name != "front"]
+    rows = (_candidate(one) for one in shown)
     return table(
-        f"{caption}: those trained longest first, then by measured score", CANDIDATE_COLUMNS, map(_candidate, shown),
-        sortable=True, optional=CANDIDATES_OPTIONAL,
+        f"{caption}: those trained longest first, then by measured score", columns,
+        ([row[name] for name in columns] for row in rows), sortable=True,
+        optional=[name for name in CANDIDATES_OPTIONAL if name in columns],
     )  # fmt: skip
 
 
-def _candidate(one: NetworkSummary) -> tuple[Cell, ...]:
+def _candidate(one: NetworkSummary) -> dict[str, Cell]:
+    """Its cells by their columns."""
     row, accuracy = one.row, one.accuracy
     status = words.STATUS[one.status] if one.status else row.role
-    return (
+    cells = (
         Cell(row.name),
         Cell(show_percent(accuracy.value), accuracy.value),
         Cell(show_interval(accuracy.low, accuracy.high), accuracy.low),
@@ -88,6 +94,7 @@ def _candidate(one: NetworkSummary) -> tuple[Cell, ...]:
         Cell(f"{row.nominal_ratio:.2f}"),
         Cell(row.triples),
     )
+    return dict(zip(CANDIDATE_COLUMNS, cells, strict=True))
 
 
 def _score(value: float) -> str:
@@ -97,6 +104,20 @@ def _score(value: float) -> str:
 
 def _range(low: float, high: float) -> str:
     return f"{_score(low)}–{_score(high)}"
+
+
+def classes(confused: Confusion, most: int) -> Table:
+    """How classes fare, the worst first; at most so many."""
+    told = confused.by_class()
+    lines = (
+        (one.name, one.images, Cell(show_percent(one.accuracy.value), one.accuracy.value),
+         show_interval(one.accuracy.low, one.accuracy.high),
+         f"{one.mistaken[0]} ({show_percent(one.mistaken[1])})" if one.mistaken else "")
+        for one in told[:most]
+    )  # fmt: skip
+    which = "Accuracy by class" if len(told) <= most else f"The {most} of {len(told)} classes with the lowest accuracy"
+    columns = ("class", "images", "accuracy", "95 %", "most often taken for")
+    return table(f"{which}, on validation images", columns, lines, sortable=True, optional=("images", "95 %"))
 
 
 def summary_frame(record: Record) -> "pd.DataFrame":

@@ -8,11 +8,13 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate, Enumeration
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT, cost
 from scalesearch.design.scaling import PAPER, Coefficients
+from scalesearch.errors import pasted
 from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, relative_time
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
@@ -40,6 +42,9 @@ OTHERS = {  # what the recommended network is compared with, in the order in whi
     "resolution": "resolution alone", "baseline": "the baseline",
 }  # fmt: skip
 LISTED = 12  # names in a sentence
+SAYING_NOTHING = {
+    "all", "data", "dataset", "datasets", "images", "imgs", "photos", "pictures", "train", "training", "val",
+}  # fmt: skip
 NOT_FINISHED = "The race is not over: the same command continues it."
 COUNTING = (
     "FLOPs are multiply-adds of convolution and linear operators, as fvcore counts them in eval mode. fvcore's own "
@@ -157,12 +162,28 @@ def run_name(record: Record) -> str:
     return record.folder.resolve().name
 
 
+def subject(record: Record) -> str:
+    """What the images are called in a heading: their folder, or the one above where it says nothing ("train").
+
+    >>> [_telling(Path(one), "x") for one in ("/a/trash/Dataset", "/a/trash", "glyphs", "/data/images")]
+    ['trash', 'x', 'x', 'x']
+    """
+    return plain(_telling(Path(record.provenance.data_argument), record.plan.data))
+
+
+def _telling(given: Path, name: str) -> str:
+    """The name, or that of the nearest folder above ``given`` that tells more than that images are in it."""
+    if given.stem.lower() not in SAYING_NOTHING:
+        return name
+    return next((part for part in reversed(given.parts[1:-1]) if part.lower() not in SAYING_NOTHING), name)
+
+
 def title(record: Record) -> str:
     """The heading of a report: the answer where there is one."""
     found = "no decision" if record.complete else "not finished"
     if record.complete and decided(record) and record.recommendation:
         found = triple(record.recommendation.coefficients)
-    return f"Compound scaling for {plain(record.plan.data)}: {found}"
+    return f"Compound scaling for {subject(record)}: {found}"
 
 
 def decided(record: Record) -> bool:
@@ -238,6 +259,34 @@ def accuracy(one: NetworkSummary) -> str:
     )
 
 
+def doubling(one: NetworkSummary, baseline: NetworkSummary) -> str:
+    """What growing the baseline to a candidate brings and costs; nothing where they were not trained as long."""
+    if one.row.epochs != baseline.row.epochs:
+        return ""
+    gain = one.accuracy.value - baseline.accuracy.value
+    brought = f"{points(gain, sign=True)} points of accuracy for {one.row.proxy_ratio:.2f} × the FLOPs as trained"
+    before, after = baseline.row.latency_ms, one.row.latency_ms
+    if not before or not after:
+        return brought
+    times = f"{after:.3g} ms instead of {before:.3g}"
+    return f"{brought}; one image takes {times} at full size, timed beside other trainings"
+
+
+def following(record: Record) -> str:
+    """What can be done with an answer, as commands to paste; nothing without one."""
+    if not (record.complete and decided(record)):
+        return ""
+    run = ("--run", str(record.folder))
+    lines = (
+        ("family", "--train", "b0..b3", *run), ("finetune", "--model", "b1", *run), ("verify", *run),
+    )  # fmt: skip
+    typed = "\n".join(pasted("scalesearch", *one) for one in lines)
+    return (
+        "Train the family and see what its coefficients brought; train one member and keep it; check whether what won "
+        f"at φ = 1 wins at φ = 2.\n\n```\n{typed}\n```"
+    )
+
+
 def settings(plan: SearchPlan) -> str:
     """The settings of a training."""
     train, weights = plan.train, plan.weights
@@ -256,11 +305,14 @@ def is_proxy(plan: SearchPlan) -> bool:
 
 def accuracy_note(record: Record) -> str:
     """One line: which trainings the accuracies come from, at which size."""
-    sides, epochs = [one.row.proxy_resolution for one in record.summaries], record.plan.proxy.epochs
-    if not is_proxy(record.plan) or not sides:
-        return f"accuracy after up to {counted(epochs, 'epoch')} at full size"
+    sides, epochs = [one.row.proxy_resolution for one in record.summaries], {one.row.epochs for one in record.summaries}
+    if not epochs:
+        return "no result yet"
+    after = f"{min(epochs)} to {max(epochs)} epochs" if len(epochs) > 1 else counted(max(epochs), "epoch")
+    if not is_proxy(record.plan):
+        return f"accuracy after {after} at full size"
     px = "–".join(dict.fromkeys((str(min(sides)), str(max(sides)))))
-    return f"accuracy and FLOPs of smaller proxies at {px} px, up to {counted(epochs, 'epoch')}"
+    return f"accuracy and FLOPs of smaller proxies at {px} px, after {after}"
 
 
 def accuracy_source(record: Record) -> str:

@@ -1,8 +1,11 @@
 """How long a search will take, from short measurements on this machine, made as the search itself will run."""
 
+import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from statistics import mean, median
 
@@ -10,12 +13,16 @@ import numpy as np
 import torch
 
 from scalesearch.data.batches import steps_per_epoch
+from scalesearch.data.places import timings_folder
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import Architecture
+from scalesearch.errors import UserError
+from scalesearch.files import load, write_json
 from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.torchvision_net import network_of
 from scalesearch.running.executor import Beat, Executor, Here, mapped
 from scalesearch.running.processes import Processes
+from scalesearch.running.provenance import hardware, versions
 from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.row import AnyRow, Key, Training
@@ -24,6 +31,8 @@ from scalesearch.training.probes import seconds_per_step
 
 Times = tuple[list[float], float, float]  # seconds of a step of each network, of a training besides, of all together
 STEPS = 8
+ESTIMATED = 0.1  # how much of the whole has to end before that counts as much as the estimate
+TIMING_FORMAT = 1
 EVALUATION = 0.35  # an image judged costs about a third of one trained on
 
 
@@ -45,6 +54,10 @@ class Timing:
     validation: int
     batch_size: int
     jobs: int
+
+    def __post_init__(self) -> None:
+        if not self.points or min(self.start, self.fixed, *(seconds for _, seconds in self.points)) < 0:
+            raise ValueError(f"a start of {self.start:g} s, {self.fixed:g} s of a training, steps {self.points}")
 
     def training(self, macs: int, epochs: int) -> float:
         """Of ``epochs`` more epochs of a network, and an evaluation."""
@@ -88,8 +101,7 @@ def measure(
         jobs: trainings at a time.
         device: "cpu" or a GPU's name; on a CPU each training has ``threads``.
     """
-    by_cost = sorted({one.trained.digest: one.trained for one in trials}.values(), key=lambda s: cost(s).macs)
-    specs = tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
+    specs = _probed(trials)
     probe = partial(_probe, specs, trials[0].train, device, threads)
     began = time.perf_counter()
     executor: Executor[int, Times] = Here(probe) if jobs == 1 else Processes(probe, jobs)
@@ -99,6 +111,36 @@ def measure(
     points = tuple((cost(spec).macs, step) for spec, step in zip(specs, steps, strict=True))
     fixed = median(seconds for _, seconds, _ in times)
     return Timing(start, fixed, points, images, validation, trials[0].train.batch_size, jobs)
+
+
+def remembered(
+    trials: Sequence[Training], images: int, validation: int, jobs: int, device: str, threads: int, busy: bool
+) -> Timing:
+    """``measure``, or what it found before: of the same networks and settings, on this machine, with these versions.
+
+    Args:
+        busy: whether other work runs; what is measured then is not kept.
+    """
+    train = {**trials[0].train.settings(), "epochs": 0, "lr": 0, "seed": 0, "warmup_epochs": 0}  # change no step
+    deciding = [[spec.digest for spec in _probed(trials)], train, jobs, threads, hardware(device), versions()]
+    name = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
+    path = timings_folder() / f"{name}.json"
+    if path.exists():
+        with contextlib.suppress(UserError):  # damaged, or of another version
+            kept = load(Timing, path, "the time of a step", TIMING_FORMAT)
+            return replace(kept, images=images, validation=validation)
+    timing = measure(trials, images, validation, jobs, device, threads)
+    if not busy:
+        with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"format": TIMING_FORMAT, **asdict(timing)})
+    return timing
+
+
+def _probed(trials: Sequence[Training]) -> tuple[Architecture, ...]:
+    """The cheapest, the middle and the dearest of the networks, each once."""
+    by_cost = sorted({one.trained.digest: one.trained for one in trials}.values(), key=lambda s: cost(s).macs)
+    return tuple(dict.fromkeys((by_cost[0], by_cost[len(by_cost) // 2], by_cost[-1])))
 
 
 def _probe(
@@ -144,7 +186,7 @@ class Pace:
     """
 
     def __init__(self, timing: Timing | None, before: Iterable[AnyRow] = ()) -> None:
-        self._timing = timing
+        self._timing, self._done = timing, 0.0
         self._ratios: list[float] = []
         self._reached: dict[tuple[int, int], int] = {}
         for row in sorted(before, key=lambda row: row.key):
@@ -154,8 +196,22 @@ class Pace:
         """Takes a training in that ended."""
         before = self._reached.get(row.key[:2], 0)
         self._reached[row.key[:2]] = row.epochs
-        if self._timing is not None and row.status == "done" and row.epochs > before:
-            self._ratios.append(row.seconds / self._timing.training(row.trained_macs, row.epochs - before))
+        if self._timing is not None and row.epochs > before:
+            usual = self._timing.training(row.trained_macs, row.epochs - before)
+            self._done += usual
+            if row.status == "done":
+                self._ratios.append(row.seconds / usual)
+
+    def left(self, rungs: Sequence[Sequence[tuple[Training, int]]], elapsed: float) -> float:
+        """Wall seconds of what has not ended of ``rungs``, ``elapsed`` seconds after they were begun: as estimated, and
+        more and more as those that have ended went; none only when all have."""
+        if self._timing is None:
+            return 0.0
+        each = (self._timing.training(cost(one.trained).macs, epochs) for rung in rungs for one, epochs in rung)
+        wall, work = self._timing.total(rungs), sum(each)
+        done = min(1.0, self._done / work) if work else 1.0
+        slowness = (elapsed + ESTIMATED * wall) / ((done + ESTIMATED) * wall) if wall else 1.0
+        return (1 - done) * wall * slowness
 
     def seconds(self, one: Training) -> float:
         """Of a training, on the slow side: nine of ten are over by then."""

@@ -65,6 +65,7 @@ def run_facts(listed: Enumeration, data: Dataset, device: str, given: str) -> di
         "data_argument": argument(given),
         **provenance(device),
         "classes": len(data.classes),
+        "class_names": list(data.classes),
         "images": {"train": len(data.train), "validation": len(data.validation), "test": len(data.test)},
         "notes": list(data.source.notes),
         "source_digest": data.source.digest,

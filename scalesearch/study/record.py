@@ -42,6 +42,7 @@ from scalesearch.study.answer import (
     read_answer,
     read_recommendation,
 )
+from scalesearch.study.confusion import Confusion, confusion
 from scalesearch.study.family_record import FAMILIES_FILE, TRAINED, FamilyRecord, read_family
 from scalesearch.study.outcomes import ROWS_FILE, predictions_file, read_rows, unpacked
 from scalesearch.study.plan import SearchPlan, Trial, trial
@@ -89,6 +90,7 @@ class Provenance:
         command: as typed; ``continued``: the later calls.
         versions, hardware, date: of the first call.
         data_argument: what was given as --data; ``source_digest`` of all its images, ``notes`` on them.
+        class_names: of the ``classes``; earlier versions kept none.
         storage: where the ledger is.
         seconds: wall time of all calls together; 0 while the first one runs.
     """
@@ -105,10 +107,13 @@ class Provenance:
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
     continued: tuple[Invocation, ...] = ()
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.seconds < 0:
             raise ValueError(f"{self.seconds:g} seconds")
+        if self.class_names and len(self.class_names) != self.classes:
+            raise ValueError(f"{len(self.class_names)} names of {self.classes} classes")
 
 
 @dataclass(frozen=True)
@@ -206,6 +211,16 @@ class Record:
         if self.answer is not None:
             candidates = [one for one in candidates if one.row.name == self.answer.recommended]
         return candidates[0] if candidates else None
+
+    @cached_property
+    def confusion(self) -> Confusion | None:
+        """What the candidate in front takes for what, by its trainings that went furthest; None without any."""
+        if self.leader is None:
+            return None
+        first = self.leader.row
+        rows = [row for row in self.rows if (row.candidate, row.epochs) == (first.candidate, first.epochs)]
+        names = self.provenance.class_names or tuple(f"class {n}" for n in range(self.provenance.classes))
+        return confusion(self.folder, [row for row in rows if row.status == "done"], names)
 
     @property
     def complete(self) -> bool:

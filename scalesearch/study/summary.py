@@ -12,6 +12,8 @@ from scalesearch.study.race import Results
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import Interval, accuracy_interval
 
+EQUAL_COSTS = 1.11  # of the dearest candidate over the cheapest: what ±5 % of twice the baseline leaves
+
 
 @dataclass(frozen=True)
 class NetworkSummary:
@@ -25,7 +27,8 @@ class NetworkSummary:
         score: mean over seeds.
         seconds: of all its trainings, to any number of epochs.
         status: of the candidate in the answer; None of the baseline, and where the answer has none of it.
-        front: trained longest, and no other one trained as long costs no more as trained and is at least as accurate.
+        front: trained longest, and no other one trained as long costs no more as trained and is at least as accurate;
+            nobody where all candidates cost the same.
     """
 
     row: Row
@@ -93,8 +96,14 @@ def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
 
 
 def _front(summaries: Sequence[NetworkSummary]) -> list[bool]:
-    """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it."""
+    """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it.
+
+    Candidates that cost the same, as a search makes them, have none: chance alone would order them.
+    """
     longest = max((one.row.epochs for one in summaries), default=0)
+    costs = [one.row.proxy_macs for one in summaries if not one.is_baseline]
+    if not costs or max(costs) <= EQUAL_COSTS * min(costs):
+        return [False] * len(summaries)
     points = [(one.row.proxy_macs, one.accuracy.value, one.row.epochs == longest) for one in summaries]
     return [
         trained and not any(

@@ -53,6 +53,14 @@ def test_scale_solves_for_flops_and_takes_coefficients(cli: Cli) -> None:
     assert json.loads(cli("scale", "--phi", "-1.5", "--json").out)["ratio"] < 0.5
 
 
+def test_a_member_far_from_its_baseline_comes_with_a_caution(cli: Cli) -> None:
+    far = cli("scale", "--space", "mbconv_small", "--flops", "1.8G").out
+    assert "whether coefficients hold so far from the size that they were found at is not known" in " ".join(
+        far.split()
+    )
+    assert "not known" not in cli("scale", "--phi", 7).out
+
+
 def test_family_and_published_are_apart(cli: Cli) -> None:
     derived = json.loads(cli("family", "--json").out)["members"]
     released = json.loads(cli("family", "--published", "--json").out)["members"]

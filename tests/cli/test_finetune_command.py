@@ -40,6 +40,7 @@ def test_any_member_inherits(cli: Cli, image_folder: MakeFolder, trained: str, p
     assert "Weights from source/model.safetensors" in ended.out
     assert "of the body's values are inherited" in ended.out
     assert "Strategy: " in ended.out
+    assert "coefficients" not in ended.out  # none made a network that a file holds
     kept = json.loads(Path("m/inheritance.json").read_text())
     names = {row["name"] for row in kept["tensors"]}
     assert names == {name for name in load_file("m/model.safetensors") if not name.endswith("num_batches_tracked")}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.design.cost import cost
-from scalesearch.design.family import Origin, family, member, named_spec, read_spec, replaced, write_spec
+from scalesearch.design.family import Origin, family, member, named_spec, phi_of, read_spec, replaced, write_spec
 from scalesearch.design.scaling import PAPER, Coefficients, scale
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
@@ -20,6 +20,11 @@ def test_family_doubles_at_each_step() -> None:
     for m in members:
         assert abs(m.ratio / 2**m.phi - 1) < 0.05
     assert members[0].spec.digest == B0.digest
+
+
+def test_a_members_name_states_its_phi() -> None:
+    named = {"b3": 3.0, "phi2.5": 2.5, "b_phi-1": -1.0, "efficientnet_b3": None, "b3.json": None, "resnet18": None}
+    assert {name: phi_of(name) for name in named} == named
 
 
 @pytest.mark.parametrize(

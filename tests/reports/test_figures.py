@@ -22,7 +22,7 @@ from scalesearch.reports.published import PublishedNetwork
 from scalesearch.reports.words import accuracy_note
 from scalesearch.study.record import Record
 from scalesearch.study.summary import NetworkSummary
-from tests.reports.synthetic import answer, curve, early, members, record, rows, trained
+from tests.reports.synthetic import answer, curve, early, judged, members, record, rows, trained
 
 PUBLISHED = (
     PublishedNetwork("ResNet", "resnet18", "IMAGENET1K_V1", 0.69758, 1_814_000_000, 11_689_512, 224),
@@ -53,10 +53,7 @@ def test_accuracy_figure_holds_every_network_once_on_log_axes_with_units() -> No
     figure = accuracy_figure(run)
     left, right = figure.axes
     assert bars(left) == {"baseline": 1}
-    front = sorted(
-        (one for one in run.summaries if one.front and not one.is_baseline), key=lambda one: one.row.proxy_macs
-    )
-    assert [text.get_text() for text in right.texts] == [one.row.name for one in front]
+    assert not right.texts  # candidates that cost the same have no front
     assert bars(right) == {"outside the set": 9, "in the set": 14, "recommended": 1}
     assert [axes.get_xscale() for axes in figure.axes] == ["log", "log"]
     assert right.get_xlabel() == FLOPS_LABEL
@@ -67,6 +64,32 @@ def test_accuracy_figure_holds_every_network_once_on_log_axes_with_units() -> No
     (segment,) = star.lines[2][0].get_segments()  # type: ignore[attr-defined]
     assert segment[:, 1] == pytest.approx([best.accuracy.low, best.accuracy.high])
     assert [tick.get_text() for tick in left.get_xticklabels()] == ["7.87M"]
+
+
+def test_candidates_of_unequal_cost_have_a_named_front() -> None:
+    unequal = [
+        row if row.role == "baseline" else replace(row, proxy_macs=round(row.proxy_macs * (1 + 0.05 * row.candidate)))
+        for row in rows(9)
+    ]  # fmt: skip
+    run = record(unequal)
+    right = accuracy_figure(run).axes[1]
+    front = sorted(
+        (one for one in run.summaries if one.front and not one.is_baseline), key=lambda one: one.row.proxy_macs
+    )
+    assert [text.get_text() for text in right.texts] == [one.row.name for one in front] != []
+
+
+def test_guessing_is_drawn_where_accuracies_are_near_it_and_has_no_colour() -> None:
+    trainings = rows(6)
+    assert "guessing" not in legend(accuracy_figure(record(trainings)))
+    run = record([judged(row, 50) if row.candidate in (2, 4) else row for row in trainings])
+    assert "guessing" in legend(accuracy_figure(run))
+    figure = grid_figure(run)
+    assert dots(figure.axes[0])["no better than guessing"] == 2
+    assert dots(figure.axes[0])["candidate"] == 4
+    nothing = grid_figure(record([judged(row, 50) for row in trainings]))
+    assert dots(nothing.axes[0])["no better than guessing"] == 6
+    assert len(nothing.axes) == 1  # no scale of colours
 
 
 @pytest.mark.parametrize("role", ["baseline", "candidate"])

@@ -108,7 +108,7 @@ def test_the_story_is_told_top_down(tree: Element) -> None:
     assert [one.whole_text() for one in tree.all("h2")] == [
         "Accuracy against FLOPs", "Which is the best", "Against the paper's coefficients and one dimension alone",
         "The grid", "Learning curves", "Does φ = 1 transfer?", "The family", "All candidates", "The network",
-        "What the candidates cost", "Triples dropped", "Provenance", "Reproduce",
+        "What the candidates cost", "Triples dropped", "Next", "Provenance", "Reproduce",
     ]  # fmt: skip
     places = [one.attributes["href"] for one in tree.all("nav")[0].all("a")]
     assert places == [f"#{one.attributes['id']}" for one in tree.all("section")][:-1]

@@ -14,7 +14,7 @@ from scalesearch.errors import UserError
 from scalesearch.reports.artefacts import write_report
 from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
-from scalesearch.study.record import Record
+from scalesearch.study.record import Record, read_record
 from scalesearch.study.row import Row
 from scalesearch.units import show_percent
 from tests.family_runs import plan_of, written
@@ -138,6 +138,31 @@ def test_families_trained_beside_it_stand_in_the_report_with_their_figure(tmp_pa
     assert "family/trained-mine/families.html" in text
     assert all(f"({name}.png)" in text for name in ("families", "families_2"))
     assert (tmp_path / "report" / "families_2.svg").exists()
+
+
+def test_a_title_of_ones_own_stands_on_page_and_text(tmp_path: Path) -> None:
+    write_report(tmp_path, record(rows(3)), title="Birds <of> the *garden*")
+    assert markdown(tmp_path).startswith("# Birds &lt;of> the \\*garden\\*")
+    assert "<title>Birds &lt;of&gt; the *garden*</title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+
+
+def test_an_answer_comes_with_commands_that_name_the_run(complete: tuple[Path, Record], tmp_path: Path) -> None:
+    folder, run = complete
+    assert f"scalesearch family --train b0..b3 --run {run.folder}" in markdown(folder)
+    write_report(tmp_path, record(rows(3)))
+    assert "## Next" not in markdown(tmp_path)
+
+
+def test_what_a_candidate_confuses_stands_in_the_report(tmp_path: Path) -> None:
+    run = read_record(Path(__file__).parents[1] / "golden" / "run-0.1.0")
+    write_report(tmp_path, run)
+    text = markdown(tmp_path)
+    assert "## What it confuses" in text
+    assert "(confusion.png)" in text
+    assert run.confusion is not None
+    worst = run.confusion.by_class()[0]
+    assert f"| {worst.name} " in text
+    assert show_percent(worst.accuracy.value) in text
 
 
 def test_nothing_done(tmp_path: Path) -> None:

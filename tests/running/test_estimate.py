@@ -5,9 +5,11 @@ from dataclasses import replace
 import pytest
 
 from scalesearch.data.dataset import Dataset, dataset, open_data
+from scalesearch.data.places import timings_folder
 from scalesearch.design.cost import cost
+from scalesearch.running import estimate as module
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.estimate import Pace, Timing, epochs_left, measure
+from scalesearch.running.estimate import Pace, Timing, epochs_left, measure, remembered
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.row import Key
 from tests.conftest import MakeFolder
@@ -89,6 +91,43 @@ def test_what_earlier_calls_trained_is_not_trained_again(plan: SearchPlan) -> No
     assert pace.seconds(full) == FULL - 1
     pace.heard(make_row(0, 0, FULL, seconds=FULL - 1.0))
     assert pace.seconds(other) == FULL  # as fast as was estimated
+
+
+def test_what_is_left_follows_what_has_ended(plan: SearchPlan) -> None:
+    rungs = [[(made(plan, (0, seed, FULL)), FULL) for seed in range(5)]]
+    pace = Pace(timing())
+    assert pace.left(rungs, 0.0) == 5 * FULL
+    lasted = []
+    for seed in range(5):  # each takes three times as long as was estimated
+        pace.heard(make_row(0, seed, FULL, seconds=3.0 * FULL))
+        lasted.append(pace.left(rungs, 3.0 * FULL * (seed + 1)))
+    assert lasted[0] > 2 * 4 * FULL  # of 3 × 4: two thirds of it come from the first that ended
+    assert lasted[3] == pytest.approx(3 * FULL, rel=0.1)
+    assert lasted[3] > lasted[4] == 0  # nothing is left when nothing is
+    assert Pace(None).left(rungs, 1.0) == 0
+
+
+def test_what_was_timed_is_not_timed_again(plan: SearchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
+    trials, asked = [made(plan, (number, 0, FULL)) for number in (-1, 0, 1)], list[int]()
+
+    def clock(*given: object) -> Timing:
+        asked.append(len(given))
+        return timing(start=len(asked))
+
+    monkeypatch.setattr(module, "measure", clock)
+    busy = remembered(trials, 32, 8, 1, "cpu", 1, busy=True)
+    first, again = (remembered(trials, images, 8, 1, "cpu", 1, busy=False) for images in (32, 64))
+    assert (busy.start, first.start, len(asked)) == (1, 2, 2)  # of a busy machine nothing is kept
+    assert again == replace(first, images=64, validation=8)
+    remembered(trials, 32, 8, 2, "cpu", 1, busy=False)  # more at a time are slower, each
+    changed = [replace(one, train=replace(one.train, batch_size=4)) for one in trials]
+    remembered(changed, 32, 8, 1, "cpu", 1, busy=False)
+    assert len(asked) == 4
+    (kept, *_) = sorted(timings_folder().iterdir())
+    for file in timings_folder().iterdir():
+        file.write_text("{}")
+    assert remembered(trials, 32, 8, 1, "cpu", 1, busy=False).start == 5
+    assert kept.exists()
 
 
 def test_nothing_is_begun_that_would_not_end_in_time(plan: SearchPlan) -> None:

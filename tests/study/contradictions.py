@@ -29,6 +29,7 @@ from scalesearch.study.verification import compare_sizes, folder_of, scaled, tri
 FREE = {
     r"run\.json: (command|hardware|date|data_argument|storage|notes.*|versions.*|continued.*)":
         "who searched, when, where and with what; told as it stands, and no number depends on it",
+    r"run\.json: class_names.*": "what classes are called is told by the images, which are elsewhere",
     r"run\.json: seconds": "wall time of the calls; trainings run side by side, so their seconds bound it nowhere",
     r"run\.json: images\.test": "how many test images there are is known from elsewhere only where a member is tested",
     r"run\.json: source_digest": "of the images, which are elsewhere; models of other images are named as such",

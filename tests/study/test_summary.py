@@ -67,9 +67,17 @@ def test_the_rung_that_most_candidates_reached_is_compared() -> None:
 
 
 def test_only_the_longest_trained_are_on_the_front_and_equals_all_are() -> None:
-    trainings = [replace(judged(row, 1000 + 100 * (row.candidate % 2)), proxy_macs=1000) for row in rows(4)]
+    trainings = [
+        replace(judged(row, 1000 + 100 * (row.candidate % 2)), proxy_macs=2000 if row.candidate == 2 else 1000)
+        for row in rows(4)
+    ]  # fmt: skip
     front = [one.row.candidate for one in summaries(trainings) if one.front]
     assert sorted(front) == [-1, 1, 3]
+
+
+def test_networks_that_cost_the_same_have_no_front() -> None:
+    trainings = [replace(row, proxy_macs=1000 + 20 * row.candidate) for row in rows(4)]
+    assert not any(one.front for one in summaries(trainings))
 
 
 def test_where_nothing_is_decided_everybody_may_be_the_best() -> None:

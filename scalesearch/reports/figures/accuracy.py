@@ -38,6 +38,9 @@ def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
             _front(axes, [one for one in ones if one.front], named=len(ones) <= MANY)
         canvas.count_axis(axes.xaxis, [one.row.proxy_macs for one in ones])
         axes.grid(alpha=0.25)
+    intervals = [one.accuracy for one in record.summaries]
+    low, high = min(one.low for one in intervals), max(one.high for one in intervals)
+    canvas.guessing_line(panels, record.plan.majority, low, high)
     canvas.accuracy_axis(panels[0])
     panels[-1].set_xlabel(look.wrap(FLOPS_LABEL))
     canvas.legend_below(figure, look)

@@ -17,6 +17,7 @@ from scalesearch.units import show_count
 # Okabe and Ito's colours, told apart by colour-blind readers; the figures' markers differ as well.
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
 WIDTH_INCHES = 7.0
+NEAR = 0.3  # of the accuracies' range: how far below it guessing is still drawn
 NAME_STEP = 0.045  # of the height of axes, between names below each other
 
 
@@ -165,6 +166,15 @@ def accuracy_axis(axes: Axes, label: str = "top-1 accuracy, validation images") 
     """The vertical axis in percent."""
     axes.set_ylabel(label, parse_math=False)
     axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+
+
+def guessing_line(panels: Sequence[Axes], share: float, low: float, high: float) -> bool:
+    """Draws what guessing the most frequent class gets right, where that is near accuracies from ``low`` to ``high``;
+    whether it is."""
+    near = share > low - NEAR * (high - low)
+    for axes in panels if near else ():
+        axes.axhline(share, color=GREY, linewidth=0.7, linestyle=(0, (1, 3)), label="guessing")
+    return near
 
 
 def count_axis(axis: Axis, values: Iterable[float]) -> None:

@@ -7,19 +7,21 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from scalesearch.reports.figures.canvas import BLUE, GREY, ORANGE, WIDTH_INCHES
+from scalesearch.reports.figures.canvas import BLUE, FILE, GREY, ORANGE, WIDTH_INCHES, Look
 from scalesearch.reports.words import shortened
 from scalesearch.units import show_percent
 
 if TYPE_CHECKING:
     from scalesearch.training.evaluation import Calibration
 
-NUMBERED = 20  # classes up to which cells carry numbers
+NUMBERED, NUMBERED_NARROW = 20, 6  # classes up to which cells carry numbers
 NAMED = 40  # and up to which every class is named
 DARK = 0.55  # share of a row above which numbers are white
 
 
-def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) -> Figure:
+def confusion_figure(
+    counts: Sequence[Sequence[int]], classes: Sequence[str], look: Look = FILE
+) -> Figure:  # fmt: skip
     """Rows: true classes, each summing to 1; columns: predicted ones; cells show images up to twenty classes.
 
     Args:
@@ -27,14 +29,20 @@ def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     """
     numbers = np.array(counts, dtype=float)
     shares = numbers / np.maximum(numbers.sum(1, keepdims=True), 1)
+    numbered = len(classes) <= (NUMBERED if not look.narrow else NUMBERED_NARROW)
     side = min(WIDTH_INCHES, 2.6 + 0.34 * len(classes)) if len(classes) <= NUMBERED else WIDTH_INCHES
-    figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+    width = min(side + 0.8, look.width_inches)
+    figure = Figure(figsize=(width, width - 0.8 if not look.narrow else width), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    figure.colorbar(image, ax=axes, shrink=0.7, format=PercentFormatter(1, 0), label="of the true class")
+    where = "bottom" if look.narrow else "right"
+    figure.colorbar(
+        image, ax=axes, location=where, shrink=0.7, format=PercentFormatter(1, 0), label="of the true class"
+    )
     images, right = int(numbers.sum()), int(np.trace(numbers))
     axes.set_title(f"{right} of {images} right ({show_percent(right / max(1, images))})", fontsize=10)
-    step = 1 if len(classes) <= NAMED else -(-len(classes) // NAMED)
+    named = NAMED if not look.narrow else NAMED // 2
+    step = 1 if len(classes) <= named else -(-len(classes) // named)
     places = list(range(0, len(classes), step))
     names = [shortened(classes[place], 16) for place in places]
     size = 8 if len(classes) <= NUMBERED else 6
@@ -42,7 +50,7 @@ def confusion_figure(counts: Sequence[Sequence[int]], classes: Sequence[str]) ->
     axes.set_yticks(places, names, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
-    if len(classes) <= NUMBERED:
+    if numbered:
         for row, column in zip(*np.nonzero(numbers), strict=True):
             colour = "white" if shares[row, column] > DARK else "black"
             axes.text(column, row, f"{int(numbers[row, column])}", ha="center", va="center", color=colour, fontsize=8)

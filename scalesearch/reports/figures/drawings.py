@@ -11,6 +11,7 @@ from scalesearch.reports import family_words, words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
 from scalesearch.reports.figures.canvas import Look
+from scalesearch.reports.figures.confusion import confusion_figure
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.families import costs_figure, families_figure
 from scalesearch.reports.figures.members import family_figure
@@ -19,12 +20,19 @@ from scalesearch.reports.figures.scores import controls_figure, standings_figure
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
+from scalesearch.study.confusion import Confusion
 from scalesearch.study.family_answer import FamilyAnswer, compare
 from scalesearch.study.family_record import FamilyRecord
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.summary import NetworkSummary
 from scalesearch.study.verification import Verification
 from scalesearch.units import counted, show_count, show_interval, show_percent
+
+MOST_CONFUSED = 60  # classes: more are no picture
+FRONT = (
+    "; candidates on the Pareto front (none trained as long is cheaper and as accurate) are joined and, where there is "
+    "room, named"
+)
 
 
 @dataclass(frozen=True)
@@ -48,8 +56,8 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
     if record.summaries:
         yield Drawing(
             "accuracy_flops",
-            "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own; candidates on the "
-            "Pareto front (none trained as long is cheaper and as accurate) are joined and, where there is room, named",
+            "Accuracy against FLOPs, with 95 % intervals; the baseline has a FLOPs axis of its own"
+            + (FRONT if any(one.front for one in record.summaries) else ""),
             _accuracies(record),
             lambda look: accuracy_figure(record, look),
         )
@@ -69,6 +77,14 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
             "Learning curves: accuracy at the rungs, where the race measures it; nothing is known between them",
             _learning(record),
             lambda look: learning_figure(record, look),
+        )
+    confused = record.confusion
+    if confused is not None and len(confused.classes) <= MOST_CONFUSED:
+        yield Drawing(
+            "confusion",
+            "What is taken for what: rows are true classes, columns what they were taken for",
+            _confused(confused),
+            lambda look: confusion_figure(confused.counts.tolist(), confused.classes, look),
         )
     yield from map(_transfer, record.verifications)
     for number, families in enumerate(record.families):
@@ -167,8 +183,9 @@ def _accuracies(record: Record) -> str:
             f"{counted(len(candidates), 'candidate')} from {show_count(min(macs))} to {show_count(max(macs))} FLOPs "
             f"reach {show_percent(min(accuracies))} to {show_percent(max(accuracies))}."
         )
-    front = ", ".join(one.row.name for one in record.summaries if one.front)
-    return " ".join([*lines, f"On the Pareto front of those trained longest: {front}."])
+    if front := [one.row.name for one in record.summaries if one.front]:
+        lines.append(f"On the Pareto front of those trained longest: {', '.join(front)}.")
+    return " ".join(lines)
 
 
 def _grid(record: Record) -> str:
@@ -190,6 +207,15 @@ def _learning(record: Record) -> str:
             )
             lines.append(f"{ones[0].row.name}: {points}.")
     return " ".join([*lines, f"{len(record.rungs)} measurements in all."])
+
+
+def _confused(confused: Confusion) -> str:
+    worst = [one for one in confused.by_class() if one.mistaken][:5]
+    told = "; ".join(
+        f"{one.name} {show_percent(one.accuracy.value)} right, {show_percent(one.mistaken[1])} taken for "
+        f"{one.mistaken[0]}" for one in worst if one.mistaken
+    )  # fmt: skip
+    return f"Lowest: {told}." if told else "Nothing is confused."
 
 
 def _member_curve(training: MemberTraining) -> str:

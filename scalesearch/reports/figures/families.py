@@ -19,7 +19,6 @@ from scalesearch.study.family_plan import FOUND, PAPER, FamilyPlan
 
 FLOPS_LABEL = "FLOPs (multiply-adds of convolution and linear operators, as fvcore counts)"
 LATENCY_LABEL, PARAMETERS_LABEL = "measured latency of one image, ms", "parameters"
-NEAR = 0.3  # of the accuracies' range: how far below it guessing is still drawn
 STAR = 5.0  # pixels around the middle of a published network's marker
 ROUND = [(1.0, 0.0), (-1.0, 0.0), (0.7, 0.8), (-0.7, 0.8), (0.7, -0.8), (-0.7, -0.8), (0.0, 1.0), (0.0, -1.0)]
 
@@ -108,12 +107,10 @@ def _finished(
     """Vertical axis, level of guessing, legend, and last the names of published networks, where there is room."""
     low, high = min(one.accuracy.low for one in answer.points), max(one.accuracy.high for one in answer.points)
     margin = max(0.05 * (high - low), 0.002)
-    guessing = plan.majority > low - NEAR * (high - low)
-    low = min(low, plan.majority) if guessing else low
+    if canvas.guessing_line(panels, plan.majority, low, high):
+        low = min(low, plan.majority)
     panels[0].set_ylim(max(low - margin, -0.02), min(high + margin, 1.02))
     for axes in panels:
-        if guessing:
-            axes.axhline(plan.majority, color=canvas.GREY, linewidth=0.7, linestyle=(0, (1, 3)), label="guessing")
         axes.tick_params(labelsize=look.points)
         axes.grid(alpha=0.25)
         canvas.accuracy_axis(axes, "top-1 accuracy, test images" if axes is panels[0] or look.narrow else "")

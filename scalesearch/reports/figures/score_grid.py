@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,6 +14,7 @@ from scalesearch.design.candidates import SEARCH_RATIO
 from scalesearch.reports import words
 from scalesearch.reports.figures.accuracy import MANY
 from scalesearch.reports.figures.canvas import FILE, GREY, RED, Look, legend_below, panels_beside
+from scalesearch.study.race import above_guessing
 from scalesearch.study.record import Record
 from scalesearch.study.row import BASELINE
 from scalesearch.study.statistics import Floats
@@ -42,7 +44,7 @@ def grid_figure(record: Record, look: Look = FILE) -> Figure:
     """The score over the multipliers as trained: depth across, width up; curves show the resolution that twice the
     FLOPs would leave if nothing were rounded.
 
-    At least one candidate has a result; failed ones are crosses.
+    At least one candidate has a result; failed ones are crosses, and those no better than guessing have no colour.
     """
     title = "Score over depth and width; curves: the resolution × of depth · width² · resolution² = 2"
     figure, (axes,) = panels_beside(5.2, (1.0,), title, words.accuracy_note(record), look)
@@ -51,19 +53,27 @@ def grid_figure(record: Record, look: Look = FILE) -> Figure:
     failed = {row.candidate: row for row in record.rows if row.candidate not in reached}.values()
     rows = [*(one.row for one, _ in done), *failed]
     depth, width = _apart([round(row.depth_ratio, 3) for row in rows], [round(row.width_ratio, 3) for row in rows])
-    scores = [100 * score for _, score in done]
-    size, colours = 42.0 if len(depth) > MANY else 90.0, _score_scale(scores)
+    size = 42.0 if len(depth) > MANY else 90.0
+    learnt = np.array([
+        above_guessing(one.correct / one.seeds, one.images // one.seeds, record.plan.majority) for one, _ in done
+    ])  # fmt: skip
+    scores = [100 * score for (_, score), learns in zip(done, learnt, strict=True) if learns]
     _resolution_curves(axes, depth, width, 0.12 if look.narrow else 0.05)
-    axes.scatter(
-        depth[: len(done)], width[: len(done)], c=scores, cmap="cividis", norm=colours, s=size,
-        edgecolors="black", linewidths=0.6, zorder=3, label="candidate",
-    )  # fmt: skip
+    draw = partial(axes.scatter, s=size, edgecolors="black", linewidths=0.6, zorder=3)
+    across, up = depth[: len(done)], width[: len(done)]
+    if scores:
+        colours = _score_scale(scores)
+        draw(across[learnt], up[learnt], c=scores, cmap="cividis", norm=colours, label="candidate")
+        bar = figure.colorbar(
+            ScalarMappable(colours, "cividis"), ax=axes, location="bottom" if look.narrow else "right"
+        )
+        bar.set_label(look.wrap(f"score in points, {which(record)}"))
+    if not learnt.all():
+        draw(across[~learnt], up[~learnt], c="white", marker="s", label="no better than guessing")
     if failed:
         rest = slice(len(done), None)
         axes.scatter(depth[rest], width[rest], marker="x", c="black", s=size / 2, zorder=3, label="failed")
     _rings(axes, [one for one, _ in done], record, np.stack([depth, width], 1), size)
-    bar = figure.colorbar(ScalarMappable(colours, "cividis"), ax=axes, location="bottom" if look.narrow else "right")
-    bar.set_label(look.wrap(f"score in points, {which(record)}"))
     axes.set_xlabel("depth × as trained")
     axes.set_ylabel("width × as trained")
     legend_below(figure, look)

@@ -1,0 +1,81 @@
+"""What a network takes for what, counted from the predictions of its trainings."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scalesearch.study.outcomes import predictions_file, unpacked
+from scalesearch.study.row import AnyRow, TrialResult
+from scalesearch.study.statistics import Bools, Interval, Ints, accuracy_interval
+
+
+@dataclass(frozen=True)
+class ClassAccuracy:
+    """How a class fares.
+
+    Args:
+        images: of it, each judged by every training.
+        accuracy: share of them that are right, with its 95 % interval.
+        mistaken: the class that it is most often taken for, and what share of its images; None where none is wrong.
+    """
+
+    name: str
+    images: int
+    accuracy: Interval
+    mistaken: tuple[str, float] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """One network's trainings on the same images.
+
+    Args:
+        classes: their names.
+        labels: (images,); ``predictions``: (seeds, images).
+    """
+
+    classes: tuple[str, ...]
+    labels: Ints
+    predictions: Ints
+
+    @property
+    def seeds(self) -> int:
+        """Trainings."""
+        return len(self.predictions)
+
+    @property
+    def counts(self) -> Ints:
+        """Images by true class and predicted one, (classes, classes), summed over trainings."""
+        counts = np.zeros((len(self.classes),) * 2, np.int64)
+        np.add.at(counts, (np.broadcast_to(self.labels, self.predictions.shape), self.predictions), 1)
+        return counts
+
+    def by_class(self) -> tuple[ClassAccuracy, ...]:
+        """Of each class with images, the one that fares worst first."""
+        counts, right = self.counts, self.predictions == self.labels
+        told = [self._class(number, counts[number], right[:, self.labels == number])
+                for number in np.unique(self.labels).tolist()]  # fmt: skip
+        return tuple(sorted(told, key=lambda one: one.accuracy.value))
+
+    def _class(self, number: int, counts: Ints, right: Bools) -> ClassAccuracy:
+        others = np.where(np.arange(len(counts)) == number, 0, counts)
+        most = int(others.argmax())
+        mistaken = (self.classes[most], float(others[most] / counts.sum())) if others[most] else None
+        return ClassAccuracy(self.classes[number], right.shape[1], accuracy_interval(right), mistaken)
+
+
+def confusion(folder: Path, rows: Sequence[AnyRow], classes: Sequence[str]) -> Confusion | None:
+    """Of a network's trainings ``rows``, which a run's folder holds; None where it holds none of their predictions.
+
+    Raises UserError for predictions that cannot be read.
+    """
+    paths = [predictions_file(folder, row) for row in rows]
+    read = [
+        unpacked(TrialResult(row, path.read_bytes()), str(path))
+        for row, path in zip(rows, paths, strict=True) if path.is_file()
+    ]  # fmt: skip
+    if not read:
+        return None
+    return Confusion(tuple(classes), read[0][0], np.stack([predictions for _, predictions, _ in read]))
