@@ -1,5 +1,8 @@
 """Reports: of one search, of several side by side, and the paper's figures beside ours."""
 
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +12,11 @@ from scalesearch.errors import UserError
 from scalesearch.reports.published import FormulaMember, PaperCount, ReleasedMember
 from scalesearch.reports.scaled import ScaledNetwork
 from scalesearch.study.record import newest_run, read_record
+
+WATCH_SECONDS = 2.0
+REST = 5.0  # times as long as writing took: what is watched is to have the machine
+RELOAD_SECONDS = 5  # after which a page that is watched loads itself anew
+READ = ("*.json", "verify-phi*/*.json", "models/*/metrics.json", "family/trained-*/*.json")
 
 
 @takes(ReportOptions)
@@ -20,18 +28,62 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
     Raises:
         UserError: no search there, or one that is damaged or of another version.
     """
-    from scalesearch.reports.artefacts import write_report
-    from scalesearch.reports.comparison import write_comparison
-    from scalesearch.reports.words import Rates
+    return _written(asked, _folders(asked))
 
+
+def watched(asked: ReportOptions, seconds: float = WATCH_SECONDS) -> Iterator[Path]:
+    """Writes the report of what runs, and again whenever a training has ended; each time its page, which loads itself
+    anew in a browser. Never ends.
+
+    Args:
+        seconds: between two looks at the folders.
+
+    Raises:
+        UserError: as ``report``, at first; later, files that are being replaced are looked at again.
+    """
+    folders, seen, took = _folders(asked), None, 0.0
+    while True:
+        state, began = [_state(folder) for folder in folders], time.monotonic()
+        if state != seen:
+            try:
+                page = _written(asked, folders, reload_seconds=RELOAD_SECONDS)[-1]
+            except UserError:
+                if seen is None:
+                    raise
+            else:
+                seen, took = state, time.monotonic() - began
+                yield page
+        time.sleep(max(seconds, REST * took))
+
+
+def _folders(asked: ReportOptions) -> list[Path]:
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
     folders = list(map(Path, given)) if given else list(filter(None, [newest_run()]))
     if not folders:
         raise UserError("report", "there is no search under runs/.", do="Run a search first.")
+    return folders
+
+
+def _written(asked: ReportOptions, folders: Sequence[Path], reload_seconds: int | None = None) -> tuple[Path, ...]:
+    from scalesearch.reports.artefacts import write_report
+    from scalesearch.reports.comparison import write_comparison
+    from scalesearch.reports.words import Rates
+
     records, rates, out = list(map(read_record, folders)), Rates(asked.watts, asked.price_per_hour), path(asked.out)
     if len(records) == 1:
-        return write_report(out or folders[0] / "report", records[0], rates, asked.title)
-    return write_comparison(out or folders[0] / "comparison", records, rates, asked.title)
+        return write_report(out or folders[0] / "report", records[0], rates, asked.title, reload_seconds)
+    return write_comparison(out or folders[0] / "comparison", records, rates, asked.title, reload_seconds)
+
+
+def _state(folder: Path) -> list[tuple[str, int, int]]:
+    """What has to change for a report to say something else: the files that a record is read from."""
+    found = [path for pattern in READ for path in sorted(folder.glob(pattern))]
+    states = []
+    for file in found:
+        with contextlib.suppress(FileNotFoundError):  # replaced this moment
+            stat = file.stat()
+            states.append((str(file), stat.st_mtime_ns, stat.st_size))
+    return states
 
 
 @dataclass(frozen=True)

@@ -54,6 +54,9 @@ class Terminal:
     plan: Annotated[bool, Option("Only print what becomes of every tensor of the weights.", "Run and output")] = False
     dry_run: Annotated[bool, Option(
         "Show what would be trained and an estimate; train nothing.", "Run and output")] = False
+    watch: Annotated[bool, Option(
+        "Write the report again whenever something has ended, until interrupted; the page loads itself anew.",
+        "Run and output")] = False
     yes: Annotated[bool, Option("Start without asking, however long it takes.", "Run and output", short="y")] = False
     json: Annotated[bool, Option("Print one JSON document instead of tables.", "Run and output")] = False
     # fmt: on

@@ -1,6 +1,7 @@
 """Commands that look at what there is: report, paper, doctor."""
 
 from dataclasses import asdict
+from datetime import datetime
 
 import typer
 
@@ -18,10 +19,14 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
 
       scalesearch report runs/mbconv_small-glyphs-own
 
+      scalesearch report --watch
+
       scalesearch report runs/first runs/second
     """
     from scalesearch.api import report as reports
 
+    if terminal.watch:
+        _watch(asked)
     written = reports.report(**vars(asked))
     if terminal.json:
         print_json({"files": [str(path) for path in written]})
@@ -29,6 +34,17 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
     for path in written[:-1]:
         say(str(path))
     say(f"Read {written[-1]}")
+
+
+def _watch(asked: ReportOptions) -> None:
+    """Until interrupted; then the page is written once more, and no longer loads itself."""
+    from scalesearch.api.report import watched
+
+    try:
+        for place, page in enumerate(watched(asked)):
+            explain(f"Open {page}; Ctrl-C ends" if place == 0 else f"{datetime.now():%H:%M:%S}: written anew")
+    except KeyboardInterrupt:
+        explain("No longer watched.")
 
 
 def paper(_: NoOptions, terminal: Terminal) -> None:

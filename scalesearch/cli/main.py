@@ -50,7 +50,7 @@ COMMANDS = {
         command("export", ExportOptions, use.export, "json"),
     ),
     LOOK: (
-        command("report", ReportOptions, look.report, "json"),
+        command("report", ReportOptions, look.report, "watch", "json"),
         command("paper", NoOptions, look.paper, "json"),
         command("doctor", NoOptions, look.doctor, "json"),
     ),

@@ -28,13 +28,15 @@ INTEGERS = {field.name for field in fields(Row) if field.type is int}
 
 
 def write_report(
-    folder: Path, record: Record, rates: Rates = NO_RATES, title: str | None = None
+    folder: Path, record: Record, rates: Rates = NO_RATES, title: str | None = None,
+    reload_seconds: int | None = None,
 ) -> tuple[Path, ...]:  # fmt: skip
     """Writes the report; works from partial results, too. Same values in, same bytes out.
 
     Args:
         folder: the report's own folder; made where absent, files of the same names are replaced.
         title: the heading; what was searched on which images if None.
+        reload_seconds: after which the page loads itself anew; None: never.
 
     Returns:
         The files written, report.html last.
@@ -48,7 +50,7 @@ def write_report(
         for kind in KINDS:
             artefacts[f"{figure.name}.{kind}"] = rendered(drawn, kind)
     artefacts["report.md"] = report_markdown(record, members, figures, rates, title).encode()
-    artefacts["report.html"] = report_page(record, members, figures, rates, title).encode()
+    artefacts["report.html"] = report_page(record, members, figures, rates, title, reload_seconds).encode()
     return write_files(folder, artefacts)
 
 

@@ -26,7 +26,8 @@ Runs = Mapping[str, Record]  # under names of their own
 
 
 def write_comparison(
-    folder: Path, records: Sequence[Record], rates: Rates = NO_RATES, title: str | None = None
+    folder: Path, records: Sequence[Record], rates: Rates = NO_RATES, title: str | None = None,
+    reload_seconds: int | None = None,
 ) -> tuple[Path, ...]:  # fmt: skip
     """Writes the comparison of at least two searches; returns the files written, comparison.html last."""
     runs = named(records)
@@ -44,7 +45,8 @@ def write_comparison(
     ]
     typed = [f"{words.plain(name)}:\n\n```\n{command}\n```" for name, command in commands]
     lines = [f"# {words.plain(title)}", told, *map(section_markdown, parts), "## Reproduce", *typed]
-    page = rendered_page("comparison.html", title=title, verdict=told, sections=parts, commands=commands)
+    page = rendered_page("comparison.html", reload_seconds=reload_seconds, title=title, verdict=told, sections=parts,
+                         commands=commands)  # fmt: skip
     artefacts |= {"comparison.md": ("\n\n".join(lines) + "\n").encode(), "comparison.html": page.encode()}
     return write_files(folder, artefacts)
 

@@ -22,7 +22,7 @@ from scalesearch.study.record import Record
 
 def report_page(
     record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates = NO_RATES,
-    title: str | None = None,
+    title: str | None = None, reload_seconds: int | None = None,
 ) -> str:  # fmt: skip
     """The whole page, from whatever is known so far; ``members``: of the family, none while unfinished."""
     factors: list[tuple[str, str, str]] = []
@@ -43,15 +43,24 @@ def report_page(
         notes=notes(record),
         sections=list(sections(record, members, figures, rates)),
         commands=record.commands,
+        reload_seconds=reload_seconds,
     )
 
 
-def rendered_page(template: str, script_file: str = "sort.js", **values: Any) -> str:
-    """A template with its values; scripts other than ``script_file``, which stands in it, may not run."""
+def rendered_page(
+    template: str, script_file: str = "sort.js", reload_seconds: int | None = None, **values: Any
+) -> str:  # fmt: skip
+    """A template with its values; scripts other than ``script_file``, which stands in it, may not run.
+
+    Args:
+        reload_seconds: after which the page loads itself anew; None: never.
+    """
     environment = _environment()
     script = environment.get_template(script_file).render()
     allowed = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    return environment.get_template(template).render(script=Markup(script), script_hash=allowed, **values)
+    return environment.get_template(template).render(
+        script=Markup(script), script_hash=allowed, reload_seconds=reload_seconds, **values
+    )
 
 
 @cache

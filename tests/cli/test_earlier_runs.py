@@ -18,13 +18,13 @@ def read(path: Path) -> Any:
     return json.loads(path.read_text())
 
 
-def rounded(value: Any) -> Any:
-    """Intervals are sums of many floats, whose last digits depend on how NumPy adds them up."""
+def near(value: Any) -> Any:
+    """Intervals are sums of many floats, whose last digits depend on how this processor's NumPy adds them up."""
     if isinstance(value, dict):
-        return {name: rounded(one) for name, one in value.items()}
+        return {name: near(one) for name, one in value.items()}
     if isinstance(value, list):
-        return [rounded(one) for one in value]
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+        return [near(one) for one in value]
+    return pytest.approx(value, rel=1e-6, abs=1e-9) if isinstance(value, float) else value
 
 
 @pytest.mark.parametrize("kept", RUNS, ids=lambda path: path.name)
@@ -44,7 +44,7 @@ def test_a_run_of_a_released_version(cli: Cli, tmp_path: Path, kept: Path) -> No
     assert len(ours["continued"]) == 1
     assert (ours["plan_digest"], ours["plan"]) == (values["plan_digest"], values["plan"])
     for name in ("winners.json", "coefficients.json"):
-        assert rounded(read(tmp_path / "run" / name)) == rounded(read(kept / name))
+        assert read(tmp_path / "run" / name) == near(read(kept / name))
     assert cli("report", "run").code == 0
     assert cli("family", "--run", "run").code == 0
     other = cli(*SEARCH, "--images", "150", "--run", "run")
@@ -54,3 +54,18 @@ def test_a_run_of_a_released_version(cli: Cli, tmp_path: Path, kept: Path) -> No
 
 def test_there_is_one_of_this_version() -> None:
     assert any(read(path / "run.json")["format"] == FORMAT for path in RUNS)
+
+
+def test_a_watched_report_ends_with_a_page_that_stays(
+    cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(seconds: float) -> None:
+        raise KeyboardInterrupt
+
+    shutil.copytree(RUNS[0], tmp_path / "run")
+    monkeypatch.setattr("scalesearch.api.report.time.sleep", interrupted)
+    ended = cli("report", "run", "--watch")
+    assert ended.code == 0, ended.err
+    assert "Open run/report/report.html; Ctrl-C ends" in ended.out
+    assert "Read run/report/report.html" in ended.out
+    assert 'http-equiv="refresh"' not in (tmp_path / "run" / "report" / "report.html").read_text(encoding="utf-8")
