@@ -7,7 +7,7 @@ from scalesearch.api.design import check_family, scaling_of
 from scalesearch.api.options import FamilyOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.search import say_estimate, trainings
-from scalesearch.cli.shell import explain, print_json, say, show
+from scalesearch.cli.shell import explain, introduce_images, print_json, say, show
 from scalesearch.units import counted
 
 if TYPE_CHECKING:
@@ -51,8 +51,7 @@ def train_families(asked: FamilyOptions, terminal: Terminal) -> None:
 def _introduce(job: "FamilyJob") -> None:
     """What will be trained, on what, from what."""
     plan = job.plan
-    for note in job.parts.source.notes:
-        explain(f"Note: {note}")
+    introduce_images(job.parts, plan.contenders[0].spec.resolution)
     explain(plan.origin)
     named = ", ".join(one.name for one in plan.contenders)
     shared = sum(len(one.places) - 1 for one in plan.contenders)

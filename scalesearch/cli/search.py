@@ -14,7 +14,7 @@ from scalesearch.cli.shell import (
     confirm,
     detail,
     explain,
-    list_counts,
+    introduce_images,
     of_run,
     print_json,
     say,
@@ -84,13 +84,10 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 
 def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
-    from scalesearch.data.source import class_counts
     from scalesearch.study.statistics import difference_error
 
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
-    for note in job.parts.source.notes:
-        explain(f"Note: {note}")
-    explain(f"Images of each class: {list_counts(class_counts(job.parts.source))}")
+    introduce_images(job.parts, plan.proxy.baseline.resolution)
     explain(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')} (T = "

@@ -20,6 +20,7 @@ from scalesearch.units import show_percent, show_seconds
 
 if TYPE_CHECKING:
     from scalesearch.api.search import Forecast
+    from scalesearch.data.dataset import Dataset
     from scalesearch.study.row import AnyRow, Row
     from scalesearch.table import Table
     from scalesearch.training.history import EpochRecord
@@ -66,6 +67,25 @@ def list_counts(counts: Mapping[str, int]) -> str:
         return ", ".join(shown)
     rest = f"… {len(shown) - 2 * ENDS_SHOWN} more …"
     return ", ".join([*shown[:ENDS_SHOWN], rest, *shown[-ENDS_SHOWN:]])
+
+
+def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> None:
+    """What was understood of the images, and what should be looked into.
+
+    Args:
+        resolution: side of those that the network looks at.
+        copies: whether images that two parts share are looked for.
+    """
+    from scalesearch.data.portrait import portrait, sentences
+    from scalesearch.data.source import class_counts
+
+    for note in parts.source.notes:
+        explain(f"Note: {note}")
+    explain(f"Images of each class: {list_counts(class_counts(parts.source))}")
+    with reading_bar(quiet=False) as bar:
+        seen = portrait(parts, bar.reading, copies)
+    for line in sentences(seen, resolution):
+        explain(line)
 
 
 def detail(text: str) -> None:

@@ -11,7 +11,7 @@ from scalesearch.cli.shell import (
     EpochProgress,
     detail,
     explain,
-    list_counts,
+    introduce_images,
     print_json,
     reading_bar,
     say,
@@ -72,17 +72,11 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
 
 def _introduce(job: "FinetuneJob", model: "NetSpec | str") -> None:
     """What will be trained on what, and how."""
-    from scalesearch.data.source import class_counts
-
-    spec, parts, images, choice, sizes = job.spec, job.parts, job.parts.source, job.choice, cost(job.spec)
-    for note in images.notes:
-        explain(f"Note: {note}")
+    spec, parts, choice, sizes = job.spec, job.parts, job.choice, cost(job.spec)
+    introduce_images(parts, spec.resolution, copies=False)  # which are looked for before it is trained
     if isinstance(model, str) and phi_of(model) is not None:
         explain(job.scaling.origin)
     explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
-    counts = f"{len(parts.train)} train, {len(parts.validation)} validation, {len(parts.test)} test images"
-    explain(f"{images.name}: {counted(len(parts.classes), 'class')}, {counts}")
-    explain(f"Images of each class: {list_counts(class_counts(images))}")
     explain(f"Takes {job.keeping}")
     if job.source is not None and job.plan is not None:
         _print_plan(job.source, job.plan)

@@ -56,6 +56,11 @@ def datasets_folder() -> Path:
     return cache_root() / "datasets"
 
 
+def portraits_folder() -> Path:
+    """Where it is kept which images two parts of a set share."""
+    return cache_root() / "portraits"
+
+
 def timings_folder() -> Path:
     """Where it is kept how long steps of training take on this machine."""
     return cache_root() / "timings"

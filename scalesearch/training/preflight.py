@@ -12,6 +12,7 @@ from torch.nn import functional
 from scalesearch.data.batches import PixelStatistics
 from scalesearch.data.dataset import Dataset
 from scalesearch.data.overlap import overlap
+from scalesearch.data.portrait import mislabelled, told
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.evaluation import judging
 from scalesearch.training.memory import available_memory, predict_memory
@@ -129,13 +130,13 @@ def check_overlap(data: Dataset, resolution: int) -> Iterator[Finding]:
     for name, part in (("validation", data.validation), ("test", data.test)):
         copies = overlap(train, part.comparable(resolution))
         if copies:
-            name_of = data.source.describe
-            pairs = "; ".join(
-                f"{name_of(int(part.indices[here]))} is {name_of(int(data.train.indices[there]))}"
-                for there, here in copies[:SHOWN]
-            )
+            wrong = [pair for pair in copies if mislabelled(data, part, pair)]
+            first = [*wrong, *(pair for pair in copies if pair not in wrong)][:SHOWN]
+            pairs = "; ".join(told(data, part, pair) for pair in first)
+            other = f", {len(wrong)} of them under another class" if wrong else ""
             yield Finding(
-                "overlap", "warning", f"{len(copies)} of {len(part)} {name} images are in train, too ({pairs}).",
+                "overlap", "warning",
+                f"{len(copies)} of {len(part)} {name} images are in train, too{other} ({pairs}).",
                 "Remove the copies: accuracy on them says nothing.",
             )  # fmt: skip
 

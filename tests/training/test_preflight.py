@@ -131,8 +131,8 @@ def test_images_that_are_in_two_parts(distinct: Dataset, tmp_path: Path) -> None
     with Image.open(original) as image:
         image.save(root / "test" / "class1" / "copy.png", compress_level=1)
     finding = findings_of(dataset(open_data(str(root)), 16))["overlap"]
-    assert finding.problem.startswith("1 of 41 test images are in train, too")
-    assert f"copy.png is {original}" in finding.problem
+    assert finding.problem.startswith("1 of 41 test images are in train, too, 1 of them under another class")
+    assert f"copy.png (class1) is {original} (class0)" in finding.problem
 
 
 def test_images_of_both_parts_are_found_by_content(data: Dataset) -> None:

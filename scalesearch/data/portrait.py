@@ -1,0 +1,175 @@
+"""What a set of images looks like, said before anything is trained on it: its parts, classes and sizes, and images that
+two parts share."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+from scalesearch.data.arrays import Progress
+from scalesearch.data.dataset import VALIDATION, Dataset, Part
+from scalesearch.data.overlap import Pair, overlap
+from scalesearch.data.places import portraits_folder
+from scalesearch.data.source import UnreadableImageError, sampled
+from scalesearch.data.split import UNSPLIT_TEST, UNSPLIT_VALIDATION
+from scalesearch.errors import UserError
+from scalesearch.files import load, write_json
+from scalesearch.units import counted, show_percent
+
+MOST_LOOKED_AT = 30_000  # images, between which copies are looked for unasked: half a minute of decoding, once
+FEW, RARE, SHOWN = 10, 5.0, 3
+LARGER, PHOTO_PX = 3.0, 96  # photos so many times as large as what the baseline looks at lose what they show
+COPIES_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Images of validation and test that are in train, too.
+
+    Args:
+        counts: by part; ``mislabelled``: those whose twin has another class.
+        shown: some of them in words, the mislabelled ones first.
+    """
+
+    counts: Mapping[str, int]
+    mislabelled: int
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """A set as it is understood.
+
+    Args:
+        name: of the set.
+        parts: images by part; ``division``: where the parts are from.
+        classes: training images of each class.
+        smallest_px, median_px: short sides, of a sample of the images.
+        copies: None where they were not looked for.
+    """
+
+    name: str
+    parts: Mapping[str, int]
+    division: str
+    classes: Mapping[str, int]
+    smallest_px: int
+    median_px: int
+    copies: Copies | None
+
+
+def portrait(data: Dataset, progress: Progress | None = None, copies: bool = True) -> Portrait:
+    """Looks at a set; what it takes to find copies (a thumbnail of each image) is kept for the next time.
+
+    Args:
+        copies: whether they are looked for, where images are not too many.
+        progress: called with (done, total) while images are decoded.
+
+    Raises:
+        UserError: images that cannot be decoded.
+    """
+    labels = data.source.labels[data.train.indices]
+    counts = np.bincount(labels, minlength=len(data.classes)).tolist()
+    sides = list(_sides(data.train))
+    looked = copies and sum(map(len, data.parts.values())) <= MOST_LOOKED_AT
+    return Portrait(
+        data.source.name, {name: len(part) for name, part in data.parts.items()}, _division(data.source.parts),
+        dict(zip(data.classes, counts, strict=True)), min(sides, default=1), data.source.native_px,
+        _copies(data, progress) if looked else None,
+    )  # fmt: skip
+
+
+def _sides(part: Part) -> Iterator[int]:
+    for place in sampled(len(part)):
+        with contextlib.suppress(UnreadableImageError):  # said with all the others when the set is decoded
+            yield part.source.reader.short_side(int(part.indices[place]))
+
+
+def _division(parts: Sequence[str]) -> str:
+    """How ``split`` divides a set of these official parts, in words."""
+    there = set(parts)
+    if {"val", "test"} <= there:
+        return "as the set has them"
+    if there & {"val", "test"}:
+        return f"test as the set has it, {show_percent(VALIDATION, 0)} of each class of train drawn for validation"
+    shares = f"{show_percent(UNSPLIT_VALIDATION, 0)} and {show_percent(UNSPLIT_TEST, 0)}"
+    return f"drawn from the whole set, {shares} of each class for validation and test"
+
+
+def _copies(data: Dataset, progress: Progress | None) -> Copies:
+    path = portraits_folder() / f"{data.digest}.json"
+    if path.exists():
+        with contextlib.suppress(UserError):  # damaged, or of another version
+            return load(Copies, path, "the copies in a set of images", COPIES_FORMAT)
+    train, found = data.train.thumbnails(progress), list[tuple[Part, str, Pair]]()
+    for name in ("validation", "test"):
+        part = data.parts[name]
+        found += ((part, name, pair) for pair in overlap(train, part.thumbnails(progress)))
+    wrong = [one for one in found if mislabelled(data, one[0], one[2])]
+    first = [*wrong, *(one for one in found if one not in wrong)][:SHOWN]
+    copies = Copies(
+        {name: sum(its == name for _, its, _ in found) for name in ("validation", "test")}, len(wrong),
+        tuple(told(data, part, pair) for part, _, pair in first),
+    )  # fmt: skip
+    with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": COPIES_FORMAT, **asdict(copies)})
+    return copies
+
+
+def told(data: Dataset, part: Part, pair: Pair) -> str:
+    """A pair of ``overlap`` in words: an image of ``part`` and its twin in train, with their classes."""
+    there, here = int(data.train.indices[pair[0]]), int(part.indices[pair[1]])
+    source, labels = data.source, [data.classes[data.source.labels[place]] for place in (here, there)]
+    classes = labels if labels[0] != labels[1] else ["", ""]
+    ours, its = (f"{source.describe(place)}{f' ({name})' if name else ''}"
+                 for place, name in zip((here, there), classes, strict=True))  # fmt: skip
+    return f"{ours} is {its}"
+
+
+def mislabelled(data: Dataset, part: Part, pair: Pair) -> bool:
+    """Whether an image of ``part`` and its twin in train are of two classes."""
+    labels = data.source.labels
+    return bool(labels[data.train.indices[pair[0]]] != labels[part.indices[pair[1]]])
+
+
+def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
+    """What was understood, a line each, and what should be looked into, as warnings.
+
+    Args:
+        resolution: side of the images that the network looks at.
+    """
+    parts = ", ".join(f"{count} {name}" for name, count in seen.parts.items())
+    yield f"{seen.name}: {counted(len(seen.classes), 'class')}, {parts} images ({seen.division})"
+    size = f"{seen.median_px} px" if seen.smallest_px == seen.median_px else (
+        f"{seen.smallest_px} px at least, {seen.median_px} px in the middle"
+    )  # fmt: skip
+    yield f"Short sides: {size} (of a sample)"
+    if seen.copies is None and sum(seen.parts.values()) > MOST_LOOKED_AT:
+        yield f"Images that two parts share are not looked for among more than {MOST_LOOKED_AT}."
+    if seen.copies is not None and (both := sum(seen.copies.counts.values())):
+        where = " and ".join(f"{count} of {seen.parts[name]} {name}" for name, count in seen.copies.counts.items()
+                             if count)  # fmt: skip
+        wrong = f", {seen.copies.mislabelled} of them under another class" if seen.copies.mislabelled else ""
+        be = "is" if both == 1 else "are"
+        more = f"; and {both - len(seen.copies.shown)} more" if both > len(seen.copies.shown) else ""
+        yield (
+            f"WARNING: {where} images {be} in train, too{wrong} ({'; '.join(seen.copies.shown)}{more}). "
+            "Remove the copies: accuracy on them says nothing."
+        )
+    few = [f"{name} {count}" for name, count in seen.classes.items() if count < FEW]
+    if few:
+        shown = ", ".join(few[:SHOWN]) + (f" and {len(few) - SHOWN} more" if len(few) > SHOWN else "")
+        yield f"WARNING: {counted(len(few), 'class')} with fewer than {FEW} training images: {shown}."
+    most, least = max(seen.classes.values()), min(seen.classes.values())
+    if most >= RARE * least:
+        share = show_percent(most / sum(seen.classes.values()), 0)
+        yield (
+            f"Unbalanced: the largest class has {most / max(1, least):.0f} × the images of the smallest; answering it "
+            f"always gets {share} right."
+        )
+    if seen.median_px >= max(PHOTO_PX, LARGER * resolution):
+        yield (
+            f"Note: your images are {seen.median_px} px, and the network looks at {resolution}: details smaller than "
+            f"{seen.median_px / resolution:.0f} px are lost. A larger baseline sees more: --target-flops."
+        )
