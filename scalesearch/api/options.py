@@ -695,6 +695,9 @@ class ReportOptions:
         "Folder for the report; RUN/report, or RUN/comparison for several, if left out.")] = None
     title: Annotated[str | None, Option(
         "Heading of the page; what was searched on which images if left out.")] = None
+    images: Annotated[bool, Option(
+        "Show some images of each class and mistakes, where the images are still where they were.",
+        negative=True)] = True
     watts: Annotated[float | None, Option(
         "Power of the machine in watts, for an estimate of the energy; none is made if left out.", minimum=0,
         maximum=1_000_000)] = None

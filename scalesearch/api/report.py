@@ -3,7 +3,7 @@
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +67,16 @@ def _folders(asked: ReportOptions) -> list[Path]:
 def _written(asked: ReportOptions, folders: Sequence[Path], reload_seconds: int | None = None) -> tuple[Path, ...]:
     from scalesearch.reports.artefacts import write_report
     from scalesearch.reports.comparison import write_comparison
+    from scalesearch.reports.edition import Edition
+    from scalesearch.reports.pictures import pictures
     from scalesearch.reports.words import Rates
 
     records, rates, out = list(map(read_record, folders)), Rates(asked.watts, asked.price_per_hour), path(asked.out)
-    if len(records) == 1:
-        return write_report(out or folders[0] / "report", records[0], rates, asked.title, reload_seconds)
-    return write_comparison(out or folders[0] / "comparison", records, rates, asked.title, reload_seconds)
+    edition = Edition(asked.title, rates, reload_seconds=reload_seconds)
+    if len(records) > 1:
+        return write_comparison(out or folders[0] / "comparison", records, edition)
+    shown = pictures(records[0]) if asked.images else None
+    return write_report(out or folders[0] / "report", records[0], replace(edition, pictures=shown))
 
 
 def _state(folder: Path) -> list[tuple[str, int, int]]:

@@ -11,6 +11,7 @@ from typing import Literal
 from scalesearch.design.family import Member, family
 from scalesearch.files import inert, write_files
 from scalesearch.reports import tables, words
+from scalesearch.reports.edition import USUAL, Edition
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing, drawings
 from scalesearch.reports.figures.formats import rendered
@@ -18,7 +19,6 @@ from scalesearch.reports.figures.scores import transfer_figure
 from scalesearch.reports.outline import key_facts, notes, sections
 from scalesearch.reports.page import report_page
 from scalesearch.reports.render import section_markdown
-from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.study.row import Row
 from scalesearch.study.verification import Verification
@@ -27,16 +27,11 @@ KINDS: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg", "pdf")
 INTEGERS = {field.name for field in fields(Row) if field.type is int}
 
 
-def write_report(
-    folder: Path, record: Record, rates: Rates = NO_RATES, title: str | None = None,
-    reload_seconds: int | None = None,
-) -> tuple[Path, ...]:  # fmt: skip
+def write_report(folder: Path, record: Record, edition: Edition = USUAL) -> tuple[Path, ...]:
     """Writes the report; works from partial results, too. Same values in, same bytes out.
 
     Args:
         folder: the report's own folder; made where absent, files of the same names are replaced.
-        title: the heading; what was searched on which images if None.
-        reload_seconds: after which the page loads itself anew; None: never.
 
     Returns:
         The files written, report.html last.
@@ -44,13 +39,13 @@ def write_report(
     members = family_members(record)
     kept = json.dumps(tables.family_values(members, record.trainings), indent=2, ensure_ascii=False, allow_nan=False)
     artefacts = {"results.csv": results_csv(record.rows).encode(), "family.json": f"{kept}\n".encode()}
-    figures = list(drawings(record, members))
+    figures = list(drawings(record, members, edition.pictures))
     for figure in figures:
         drawn = figure.draw(FILE)
         for kind in KINDS:
             artefacts[f"{figure.name}.{kind}"] = rendered(drawn, kind)
-    artefacts["report.md"] = report_markdown(record, members, figures, rates, title).encode()
-    artefacts["report.html"] = report_page(record, members, figures, rates, title, reload_seconds).encode()
+    artefacts["report.md"] = report_markdown(record, members, figures, edition).encode()
+    artefacts["report.html"] = report_page(record, members, figures, edition).encode()
     return write_files(folder, artefacts)
 
 
@@ -81,13 +76,13 @@ def results_csv(rows: Sequence[Row]) -> str:
 
 
 def report_markdown(
-    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates, title: str | None = None
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], edition: Edition = USUAL
 ) -> str:  # fmt: skip
     """The report as markdown; the figures lie beside it."""
     state = f"**{words.state(record)}**" if words.state(record) else f"{words.progress(record)}."
-    facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, rates)])
+    facts = words.bullets([f"{what}: {value}" for what, value in key_facts(record, edition.rates)])
     told = [words.question(record), state, words.answer_markdown(record), "In numbers:", facts, *notes(record)]
-    parts = [f"# {words.plain(title) if title else words.title(record)}", *filter(None, told)]
-    parts += map(section_markdown, sections(record, members, figures, rates, most=10))
+    parts = [f"# {words.plain(edition.title) if edition.title else words.title(record)}", *filter(None, told)]
+    parts += map(section_markdown, sections(record, members, figures, edition.rates, most=10))
     commands = "\n".join(record.commands)
     return "\n\n".join([*parts, f"## Reproduce\n\n```\n{commands}\n```\n"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from scalesearch.files import write_files
 from scalesearch.reports import words
 from scalesearch.reports.artefacts import KINDS
+from scalesearch.reports.edition import USUAL, Edition
 from scalesearch.reports.figures.accuracy import runs_figure
 from scalesearch.reports.figures.canvas import FILE
 from scalesearch.reports.figures.drawings import Drawing
@@ -26,8 +27,7 @@ Runs = Mapping[str, Record]  # under names of their own
 
 
 def write_comparison(
-    folder: Path, records: Sequence[Record], rates: Rates = NO_RATES, title: str | None = None,
-    reload_seconds: int | None = None,
+    folder: Path, records: Sequence[Record], edition: Edition = USUAL
 ) -> tuple[Path, ...]:  # fmt: skip
     """Writes the comparison of at least two searches; returns the files written, comparison.html last."""
     runs = named(records)
@@ -36,17 +36,21 @@ def write_comparison(
     if drawing:
         drawn = drawing.draw(FILE)
         artefacts = {f"{drawing.name}.{kind}": rendered(drawn, kind) for kind in KINDS}
-    title, told = title or f"Searches compared: {', '.join(runs)}", verdict(runs)
+    title, told = edition.title or f"Searches compared: {', '.join(runs)}", verdict(runs)
     commands = [(name, "\n".join(record.commands)) for name, record in runs.items()]
     parts = [
-        Section("overview", "Side by side", figures=(drawing,) if drawing else (), tables=(overview(runs, rates),)),
+        Section(
+            "overview", "Side by side", figures=(drawing,) if drawing else (), tables=(overview(runs, edition.rates),)
+        ),
         Section("sets", "Sets that hold the best", tables=(overlaps(runs),)),
         Section("elsewhere", "Recommended ones elsewhere", tables=(abroad(runs),)),
     ]
     typed = [f"{words.plain(name)}:\n\n```\n{command}\n```" for name, command in commands]
     lines = [f"# {words.plain(title)}", told, *map(section_markdown, parts), "## Reproduce", *typed]
-    page = rendered_page("comparison.html", reload_seconds=reload_seconds, title=title, verdict=told, sections=parts,
-                         commands=commands)  # fmt: skip
+    page = rendered_page(
+        "comparison.html", reload_seconds=edition.reload_seconds, title=title, verdict=told, sections=parts,
+        commands=commands,
+    )  # fmt: skip
     artefacts |= {"comparison.md": ("\n\n".join(lines) + "\n").encode(), "comparison.html": page.encode()}
     return write_files(folder, artefacts)
 

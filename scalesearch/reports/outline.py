@@ -54,6 +54,10 @@ def sections(
     for key, heading, *names in shown:
         if plates := _of(drawn, *names):
             yield Section(key, heading, figures=plates)
+    if plates := _of(drawn, "samples"):
+        side = record.leader.row.proxy_resolution if record.leader else 0
+        text = f"Squares of {side} px, every pixel to be seen. What cannot be made out here can hardly be learnt."
+        yield Section("images", "What the networks look at", text, plates)
     if record.confusion is not None:
         yield _classes(record, record.confusion, drawn)
     if record.verifications:
@@ -123,7 +127,7 @@ def _classes(record: Record, confused: Confusion, drawn: Mapping[str, Drawing]) 
         + (f", {confused.seeds} trainings together. " if confused.seeds > 1 else ". ")
         + "A member that is trained for longer does better; which classes are hard usually stays."
     )
-    return Section("classes", "What it confuses", text, _of(drawn, "confusion"),
+    return Section("classes", "What it confuses", text, _of(drawn, "confusion", "mistakes"),
                    (tables.classes(confused, LISTED_CLASSES),))  # fmt: skip
 
 

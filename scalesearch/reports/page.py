@@ -12,17 +12,16 @@ from markupsafe import Markup
 
 from scalesearch.design.family import Member
 from scalesearch.reports import words
+from scalesearch.reports.edition import USUAL, Edition
 from scalesearch.reports.figures.canvas import PAGE, PHONE, Look
 from scalesearch.reports.figures.drawings import Drawing
 from scalesearch.reports.figures.formats import inline_svg
 from scalesearch.reports.outline import key_facts, notes, sections
-from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 
 
 def report_page(
-    record: Record, members: Sequence[Member], figures: Sequence[Drawing], rates: Rates = NO_RATES,
-    title: str | None = None, reload_seconds: int | None = None,
+    record: Record, members: Sequence[Member], figures: Sequence[Drawing], edition: Edition = USUAL
 ) -> str:  # fmt: skip
     """The whole page, from whatever is known so far; ``members``: of the family, none while unfinished."""
     factors: list[tuple[str, str, str]] = []
@@ -32,18 +31,18 @@ def report_page(
         factors = [(dimension, letter, f"{value:.3g}") for dimension, letter, value in listed]
     return rendered_page(
         "report.html",
-        title=title or f"Compound scaling for {words.bare(words.subject(record))}",
+        title=edition.title or f"Compound scaling for {words.bare(words.subject(record))}",
         name=words.run_name(record),
         date=record.provenance.date,
         state=words.state(record),
         question=words.question(record),
         factors=factors,
         answer=words.answer_markdown(record),
-        key_facts=key_facts(record, rates),
+        key_facts=key_facts(record, edition.rates),
         notes=notes(record),
-        sections=list(sections(record, members, figures, rates)),
+        sections=list(sections(record, members, figures, edition.rates)),
         commands=record.commands,
-        reload_seconds=reload_seconds,
+        reload_seconds=edition.reload_seconds,
     )
 
 

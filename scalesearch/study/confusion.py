@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scalesearch.study.outcomes import predictions_file, unpacked
+from scalesearch.study.posterior import Floats32
 from scalesearch.study.row import AnyRow, TrialResult
 from scalesearch.study.statistics import Bools, Interval, Ints, accuracy_interval
 
@@ -33,12 +34,14 @@ class Confusion:
 
     Args:
         classes: their names.
-        labels: (images,); ``predictions``: (seeds, images).
+        labels: (images,); ``predictions``: (seeds, images); ``soft``: 1 − Brier score / 2 of each, 0 for a wrong
+            answer given with certainty.
     """
 
     classes: tuple[str, ...]
     labels: Ints
     predictions: Ints
+    soft: Floats32
 
     @property
     def seeds(self) -> int:
@@ -78,4 +81,5 @@ def confusion(folder: Path, rows: Sequence[AnyRow], classes: Sequence[str]) -> C
     ]  # fmt: skip
     if not read:
         return None
-    return Confusion(tuple(classes), read[0][0], np.stack([predictions for _, predictions, _ in read]))
+    _, predictions, soft = (np.stack(values) for values in zip(*read, strict=True))
+    return Confusion(tuple(classes), read[0][0], predictions, soft)

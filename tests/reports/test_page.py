@@ -11,6 +11,7 @@ import pytest
 
 from scalesearch.design.family import Member
 from scalesearch.reports.artefacts import family_members, write_report
+from scalesearch.reports.edition import Edition
 from scalesearch.reports.figures.drawings import drawings
 from scalesearch.reports.figures.formats import COLOURS
 from scalesearch.reports.page import report_page
@@ -49,7 +50,7 @@ def raced(count: int) -> tuple[Row, ...]:
 
 
 def page_of(run: Record, family: tuple[Member, ...] = (), rates: Rates = NO_RATES) -> str:
-    return report_page(run, family, list(drawings(run, family)), rates)
+    return report_page(run, family, list(drawings(run, family)), Edition(rates=rates))
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from PIL import Image
 from scalesearch.design.family import family
 from scalesearch.errors import UserError
 from scalesearch.reports.artefacts import write_report
+from scalesearch.reports.edition import Edition
 from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record, read_record
@@ -141,7 +142,7 @@ def test_families_trained_beside_it_stand_in_the_report_with_their_figure(tmp_pa
 
 
 def test_a_title_of_ones_own_stands_on_page_and_text(tmp_path: Path) -> None:
-    write_report(tmp_path, record(rows(3)), title="Birds <of> the *garden*")
+    write_report(tmp_path, record(rows(3)), Edition("Birds <of> the *garden*"))
     assert markdown(tmp_path).startswith("# Birds &lt;of> the \\*garden\\*")
     assert "<title>Birds &lt;of&gt; the *garden*</title>" in (tmp_path / "report.html").read_text(encoding="utf-8")
 

@@ -15,6 +15,7 @@ from scalesearch.api.options import ReportOptions
 from scalesearch.api.report import RELOAD_SECONDS, report, watched
 from scalesearch.errors import UserError
 from scalesearch.reports.artefacts import write_report
+from scalesearch.reports.edition import Edition
 from scalesearch.study.record import read_record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
@@ -96,8 +97,8 @@ def test_a_browser_loads_what_was_written_anew(
     run: Path, browser: Callable[[Path], Callable[[], str]], tmp_path: Path
 ) -> None:
     record, folder = read_record(run), tmp_path / "report"
-    page = write_report(folder, record, title="Before", reload_seconds=1)[-1]
+    page = write_report(folder, record, Edition("Before", reload_seconds=1))[-1]
     title = browser(page)
     within(60, lambda: title() == "Before")
-    write_report(folder, record, title="After", reload_seconds=None)
+    write_report(folder, record, Edition("After"))
     within(60, lambda: title() == "After")

@@ -223,7 +223,6 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
         from scalesearch.api.design import choose_scaling
         from scalesearch.design.family import member
         from scalesearch.reports.artefacts import family_members, report_markdown
-        from scalesearch.reports.words import NO_RATES
         from scalesearch.study.record import answered, read_record
         from scalesearch.study.verification import chosen, scaled
         from tests.stress.originals import write_run
@@ -240,7 +239,7 @@ def _run_file(name: str) -> Callable[[Path], Feed]:
                 answer, _ = answered(record)
                 networks = chosen(answer, record.enumeration.candidates, 2, 2)
                 scaled(record.plan, answer, networks, 2.0)
-            return report_markdown(record, family_members(record), [], NO_RATES)
+            return report_markdown(record, family_members(record), [])
 
         return feed
 

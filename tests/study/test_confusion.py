@@ -12,7 +12,8 @@ from scalesearch.study.statistics import accuracy_interval
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
 LABELS = np.array([0, 0, 0, 0, 1, 1, 3])
 TWICE = Confusion(
-    ("cat", "dog", "eel", "fox"), LABELS, np.array([[0, 0, 0, 0, 1, 0, 3], [0, 0, 1, 1, 0, 0, 3]])
+    ("cat", "dog", "eel", "fox"), LABELS, np.array([[0, 0, 0, 0, 1, 0, 3], [0, 0, 1, 1, 0, 0, 3]]),
+    np.zeros((2, 7), np.float32),
 )  # fmt: skip
 
 

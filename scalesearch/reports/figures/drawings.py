@@ -15,8 +15,10 @@ from scalesearch.reports.figures.confusion import confusion_figure
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.families import costs_figure, families_figure
 from scalesearch.reports.figures.members import family_figure
+from scalesearch.reports.figures.mistakes import mistakes_figure, samples_figure
 from scalesearch.reports.figures.score_grid import compared, grid_figure, which
 from scalesearch.reports.figures.scores import controls_figure, standings_figure, transfer_figure
+from scalesearch.reports.pictures import Pictures
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
@@ -51,8 +53,13 @@ class Drawing:
     draw: Callable[[Look], Figure]
 
 
-def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
-    """The figures that the results allow, in the report's order; ``members``: of the family, none while unfinished."""
+def drawings(record: Record, members: Sequence[Member], pictures: Pictures | None = None) -> Iterator[Drawing]:
+    """The figures that the results allow, in the report's order.
+
+    Args:
+        members: of the family, none while unfinished.
+        pictures: images to show.
+    """
     if record.summaries:
         yield Drawing(
             "accuracy_flops",
@@ -86,6 +93,8 @@ def drawings(record: Record, members: Sequence[Member]) -> Iterator[Drawing]:
             _confused(confused),
             lambda look: confusion_figure(confused.counts.tolist(), confused.classes, look),
         )
+    if pictures is not None:
+        yield from _pictured(pictures, confused)
     yield from map(_transfer, record.verifications)
     for number, families in enumerate(record.families):
         if (found := compare(families)) is not None:
@@ -207,6 +216,24 @@ def _learning(record: Record) -> str:
             )
             lines.append(f"{ones[0].row.name}: {points}.")
     return " ".join([*lines, f"{len(record.rungs)} measurements in all."])
+
+
+def _pictured(pictures: Pictures, confused: Confusion | None) -> Iterator[Drawing]:
+    some = (
+        "" if len(pictures.samples) == pictures.classes else f", {len(pictures.samples)} of {pictures.classes} classes"
+    )
+    yield Drawing(
+        "samples", f"Training images as the network looks at them, some of each class{some}",
+        f"A row a class: {', '.join(pictures.samples)}.", lambda look: samples_figure(pictures.samples, look),
+    )  # fmt: skip
+    if pictures.mistakes and confused is not None:
+        pixels, truths, guesses = zip(*((one.pixels, one.truth, one.guess) for one in pictures.mistakes), strict=True)
+        wrong = int((confused.predictions[0] != confused.labels).sum())
+        yield Drawing(
+            "mistakes", "Validation images that are taken for another class, those first that it is surest of",
+            "; ".join(f"{one.truth} taken for {one.guess}" for one in pictures.mistakes),
+            lambda look: mistakes_figure(pixels, truths, guesses, wrong, len(confused.labels), look),
+        )  # fmt: skip
 
 
 def _confused(confused: Confusion) -> str:
