@@ -98,8 +98,7 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
     if record.summaries:
         text = (
             "Candidates cost about twice the baseline; FLOPs are multiply-adds of convolution and linear operators as "
-            "fvcore counts them, of the networks as trained. Open markers were trained for fewer epochs: only filled "
-            "ones compare with each other."
+            "fvcore counts them, of the networks as trained. Accuracies after as many epochs, in one panel, compare."
         )
         yield Section("accuracy", "Accuracy against FLOPs", text, _of(drawn, "accuracy_flops"))
     answer = record.answer

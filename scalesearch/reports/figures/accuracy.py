@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,46 +22,49 @@ def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
     """Validation accuracy against the FLOPs of the networks as trained, 95 % intervals as bars, and the Pareto front.
 
     Candidates cost about twice the baseline, all nearly the same: the baseline has a panel of its own, so that
-    they are not squeezed into a column. Both panels share the accuracy axis. Open markers were trained for fewer
-    epochs than the others, so their accuracies are not comparable with those. At least one network has a result.
+    they are not squeezed into a column. So have networks that were trained for fewer epochs, whose accuracies do not
+    compare with the others'. All panels share the accuracy axis. At least one network has a result.
     """
     baseline = [one for one in record.summaries if one.is_baseline]
-    candidates = [one for one in record.summaries if not one.is_baseline]
-    shown = [(ones, share) for ones, share in ((baseline, 1.0), (candidates, 3.0 if look.narrow else 5.0)) if ones]
+    candidates = [one for one in record.summaries if not one.is_baseline]  # those trained longest come first
+    alike = [list(group) for _, group in groupby(candidates, key=lambda one: one.row.epochs)]
+    shown = [(ones, share) for ones, share in (
+        (baseline, 1.0), *((ones, (3.0 if look.narrow else 5.0) / len(alike)) for ones in alike)
+    ) if ones]  # fmt: skip
+    several = len({one.row.epochs for one in record.summaries}) > 1  # then each panel says its own
     figure, panels = canvas.panels_beside(
-        4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals", accuracy_note(record), look
-    )
+        4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals",
+        "" if several else accuracy_note(record), look,
+    )  # fmt: skip
+    ticks = 6 if len(shown) < 3 else 1 if look.narrow else 3
     for axes, (ones, _) in zip(panels, shown, strict=True):
         if ones is baseline:
             _with_bars(axes, ones, canvas.Style("baseline", "s", canvas.GREY, 7.0))
         else:
-            _candidates(axes, ones, record)
+            _candidates(axes, ones, record, fine=len(candidates) > MANY)
             _front(axes, [one for one in ones if one.front], named=len(ones) <= MANY)
-        canvas.count_axis(axes.xaxis, [one.row.proxy_macs for one in ones])
+        if several:
+            epochs = counted(ones[0].row.epochs, "epoch")
+            axes.set_title(epochs if look.narrow else f"after {epochs}", fontsize=look.points)
+        canvas.count_axis(axes.xaxis, [one.row.proxy_macs for one in ones], ticks)
         axes.grid(alpha=0.25)
     intervals = [one.accuracy for one in record.summaries]
     low, high = min(one.low for one in intervals), max(one.high for one in intervals)
     canvas.guessing_line(panels, record.plan.majority, low, high)
     canvas.accuracy_axis(panels[0])
-    panels[-1].set_xlabel(look.wrap(FLOPS_LABEL))
+    panels[1 if len(panels) > 1 else 0].set_xlabel(look.wrap(FLOPS_LABEL))
     canvas.legend_below(figure, look)
     return figure
 
 
-def _candidates(axes: Axes, ones: Sequence[NetworkSummary], record: Record) -> None:
-    """A series a status, open where trained for fewer epochs than the longest."""
-    longest, leader = record.summaries[0].row.epochs, record.leader
-    size, fine = (4.0, True) if len(ones) > MANY else (5.5, False)
+def _candidates(axes: Axes, ones: Sequence[NetworkSummary], record: Record, *, fine: bool) -> None:
+    """A series a status, and the candidate in front if it is one of them."""
+    leader = record.leader
     for status, style in canvas.STANDING.items():
         of_status = [one for one in ones if one is not leader and (one.status or "unknown") == status]
-        full = [one for one in of_status if one.row.epochs == longest]
-        _with_bars(axes, full, replace(style, size=size), fine=fine)
-        shorter = [one for one in of_status if one.row.epochs < longest]
-        label = f"{style.label}, fewer epochs"
-        _with_bars(axes, shorter, replace(style, label=label, size=size), fine=fine, filled=False)
-    if leader:
-        star = canvas.Style(mark_label(record), "*", canvas.RED, 15.0)
-        _with_bars(axes, [leader], star, filled=leader.row.epochs == longest)
+        _with_bars(axes, of_status, replace(style, size=4.0 if fine else 5.5), fine=fine)
+    if leader is not None and leader in ones:
+        _with_bars(axes, [leader], canvas.Style(mark_label(record), "*", canvas.RED, 15.0))
 
 
 def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
@@ -80,14 +84,14 @@ def _front(axes: Axes, ones: Sequence[NetworkSummary], *, named: bool) -> None:
 
 
 def _with_bars(
-    axes: Axes, ones: Sequence[NetworkSummary], style: canvas.Style, *, fine: bool = False, filled: bool = True
-) -> None:
+    axes: Axes, ones: Sequence[NetworkSummary], style: canvas.Style, *, fine: bool = False
+) -> None:  # fmt: skip
     if ones:
         axes.errorbar(
             [one.row.proxy_macs for one in ones], [one.accuracy.value for one in ones],
             yerr=canvas.errors([one.accuracy for one in ones]), fmt=style.marker, color=style.colour,
             markersize=style.size, label=style.label, elinewidth=0.5 if fine else 1.0, capsize=0 if fine else 2,
-            zorder=4 if style.marker == "*" else 2, **canvas.faces(style, filled),
+            zorder=4 if style.marker == "*" else 2, **canvas.faces(style, filled=True),
         )  # fmt: skip
 
 

@@ -177,27 +177,28 @@ def guessing_line(panels: Sequence[Axes], share: float, low: float, high: float)
     return near
 
 
-def count_axis(axis: Axis, values: Iterable[float]) -> None:
-    """Makes an axis of counts logarithmic around the values; ticks such as ``200M``; one value is its own tick."""
+def count_axis(axis: Axis, values: Iterable[float], ticks: int = 6) -> None:
+    """Makes an axis of counts logarithmic around the values; about so many ticks such as ``200M``; one value is its own
+    tick."""
     numbers = [float(value) for value in values]
     low, high = min(numbers), max(numbers)
     alone = low == high
     margin = max(1.01, (high / low) ** 0.06)
     low, high = low / margin, high * margin
-    ticks = numbers[:1] if alone else count_ticks(low, high)
+    places = numbers[:1] if alone else count_ticks(low, high, ticks)
     setter = axis.axes.set_xscale if axis.axis_name == "x" else axis.axes.set_yscale  # type: ignore[attr-defined]
     setter("log")
     (axis.axes.set_xlim if axis.axis_name == "x" else axis.axes.set_ylim)(low, high)  # type: ignore[attr-defined]
-    axis.set_major_locator(FixedLocator(ticks))
+    axis.set_major_locator(FixedLocator(places))
     axis.set_minor_locator(NullLocator())
     axis.set_minor_formatter(NullFormatter())
     axis.set_major_formatter(FuncFormatter(lambda value, _: show_count(value)))
 
 
-def count_ticks(low: float, high: float) -> list[float]:
+def count_ticks(low: float, high: float, most: int = 6) -> list[float]:
     """Tick values inside [low, high]: even steps within a factor of 4, else 1–2–5, else powers of ten."""
     if high / low < 4:
-        ticks = [float(tick) for tick in MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
+        ticks = [float(tick) for tick in MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)]
     else:
         digits = (1, 2, 5) if high / low < 1000 else (1,)
         powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
