@@ -12,6 +12,7 @@ from scalesearch.api.options import (
     ExportOptions,
     PredictOptions,
     SavedModel,
+    images_of,
     room,
     stated,
     table_file,
@@ -100,7 +101,7 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
         UserError: no such model, or data of other classes.
     """
     network, metadata, assumed = trained(asked)
-    name, device = str(asked.data or metadata.get(DATA, "")), choose_device(asked.device)
+    name, device = images_of(asked, metadata.get(DATA)), choose_device(asked.device)
     _require_memory(network.spec, EVALUATION_BATCH, device)
     source = open_data(name, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     taken = require_classes(metadata, source, network.spec.classes)

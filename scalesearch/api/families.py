@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from scalesearch.api.design import Scaling
-from scalesearch.api.options import FamilyOptions, inherited, path, room, seconds
+from scalesearch.api.options import FamilyOptions, images_of, inherited, path, room, seconds
 from scalesearch.api.price import Price, priced
 from scalesearch.api.search import (
     CPU_STEP,
@@ -128,9 +128,7 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     phis, (families, named) = members(str(asked.train)), rivals(asked.against)
     where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)
-    given = str(asked.data) if asked.data else scaling.data
-    if given is None:
-        raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
+    given = images_of(asked, scaling.data)
     source = open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     baseline, weights, assumed = start_from(asked, replace(scaling.baseline, classes=len(source.classes)))
     _require_room(asked, member(baseline, scaling.coefficients, phis[-1], scaling.rounding).spec, where)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from scalesearch.api.design import Scaling, choose_scaling
-from scalesearch.api.options import FinetuneOptions, inherited, path, room, stated, takes
+from scalesearch.api.options import FinetuneOptions, images_of, inherited, path, room, stated, takes
 from scalesearch.api.tracking import followed
 from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.dataset import Dataset, dataset, open_data
@@ -140,9 +140,7 @@ def prepare(asked: FinetuneOptions) -> FinetuneJob:
     logs = destinations(asked.log)
     scaling, spec, source, plan = _start(asked)
     require_weights(asked.strategy, source is not None)
-    given = str(asked.data) if asked.data else scaling.data
-    if given is None:
-        raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
+    given = images_of(asked, scaling.data)
     parts = dataset(open_data(given, skip_broken=asked.skip_broken, follow_links=asked.follow_links), spec.resolution)
     parts, keeping = keep(parts, tuple(parts.parts), {spec.resolution}, room(asked.cache_size))
     spec = replace(spec, classes=len(parts.classes))

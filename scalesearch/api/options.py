@@ -196,6 +196,21 @@ def path(value: Path | str | None) -> Path | None:
     return None if value is None else Path(value)
 
 
+def images_of(
+    asked: "SearchOptions | FamilyOptions | FinetuneOptions | EvaluateOptions", usual: str | None = None
+) -> str:
+    """What ``--data`` names, or else ``usual``, grouped as ``--group-by`` says, or else as ``usual`` is.
+
+    Raises UserError where there is neither.
+    """
+    from scalesearch.data.grouping import grouped  # brings NumPy, which --help does without
+
+    given = str(asked.data) if asked.data else usual
+    if not given:
+        raise UserError("--data", "no images were named.", do="Name a folder of images, a torchvision set, or glyphs.")
+    return grouped(given, asked.group_by)
+
+
 def table_file(value: Path | str | None) -> Path | None:
     """The file that ``--out`` names for a table. Raises UserError for other endings than .csv and .json."""
     if value is not None and Path(value).suffix not in (".csv", ".json"):
@@ -216,6 +231,10 @@ Data = Annotated[str | Path | None, Option(
 Device = Annotated[str, Option(
     "Where to compute: auto (the first GPU, else the CPU), cpu, cuda or cuda:1.", "Memory and speed")]
 SkipBroken = Annotated[bool, Option("Leave out images that cannot be read, instead of stopping at them.", "Data")]
+GroupBy = Annotated[str | None, Option(
+    "Keep images of one person, place or video in one part: a column of the CSV of files, or a pattern that is looked "
+    "for in each file's path, such as '(person[0-9]+)_', where what is in brackets is the group; each image is for "
+    "itself if left out, or as it was in the search.", "Data")]
 FollowLinks = Annotated[str | Path | None, Option(
     "Follow links in a folder of images that lead into this folder, links to folders, too; if left out only links to "
     "files that lie in the folder of images itself.", "Data")]
@@ -427,6 +446,7 @@ class FamilyOptions:
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
+    group_by: GroupBy = None
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
     tell: Tell | None = None
@@ -519,6 +539,7 @@ class SearchOptions:
     storage: Storage = None
     retries: Retries = 3
     skip_broken: SkipBroken = False
+    group_by: GroupBy = None
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
     log: Logs = None
@@ -612,6 +633,7 @@ class FinetuneOptions:
         minimum=0, maximum=LARGEST_SEED)] = 0
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    group_by: GroupBy = None
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
@@ -636,6 +658,7 @@ class EvaluateOptions:
     source_eps: SourceEps = None
     device: Device = "auto"
     skip_broken: SkipBroken = False
+    group_by: GroupBy = None
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(

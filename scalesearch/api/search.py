@@ -15,6 +15,7 @@ from scalesearch.api.options import (
     SearchOptions,
     Tell,
     VerifyOptions,
+    images_of,
     inherited,
     macs,
     path,
@@ -164,7 +165,7 @@ def prepare(asked: SearchOptions) -> SearchJob:
     budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
     where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
-    source = open_data(str(asked.data), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
+    source = open_data(images_of(asked), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
     plan, parts, assumed = _plan(asked, source, target, where)
     race = _race(asked, plan, len(parts.train), budget)
     folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)
@@ -234,7 +235,7 @@ def run(job: SearchJob, listener: Listener[Row], expected: Forecast | None = Non
         UserError: the folder is in use or holds another search, or nothing could be trained.
     """
     plan, asked = job.plan, job.asked
-    facts = run_facts(job.enumeration, job.parts, plan.device, str(asked.data))
+    facts = run_facts(job.enumeration, job.parts, plan.device, images_of(asked))
     agenda = RaceAgenda(plan, job.enumeration.candidates, job.race)
     within, told = bounded(job, listener, expected, asked.trials)
     make_room(job.price.keeping)

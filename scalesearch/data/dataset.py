@@ -12,6 +12,7 @@ import numpy as np
 from scalesearch.data.arrays import ImageArrays, Images, Progress, StreamedImages
 from scalesearch.data.cache import cached, found, kept, master_size, streamed, streamed_at, without_broken
 from scalesearch.data.glyphs import glyph_source
+from scalesearch.data.grouping import parted, with_groups
 from scalesearch.data.image import Framing
 from scalesearch.data.named import NAMED_SETS, named_source
 from scalesearch.data.overlap import THUMBNAIL_PX
@@ -116,10 +117,17 @@ class Dataset:
 
 
 def open_source(data: str, follow_links: str | Path | None = None) -> Source:
-    """``glyphs``, one of torchvision's sets by name, or what lies at a path; ``./name`` is always a path.
+    """``glyphs``, one of torchvision's sets by name, or what lies at a path; ``./name`` is always a path. Images are
+    grouped as is told behind the name (``grouping``).
 
     Raises UserError, with a suggestion for a mistyped name.
     """
+    name, by = parted(data)
+    source = _named(name, follow_links)
+    return source if by is None else with_groups(source, name, by)
+
+
+def _named(data: str, follow_links: str | Path | None) -> Source:
     if not data.strip():
         raise UserError(
             "--data", "no images were named.", do=f"Name a folder of images or one of {', '.join(SET_NAMES)}."
@@ -170,7 +178,7 @@ def dataset(
         images: training images to keep (a stratified sample); None keeps all.
         validation: validation images to keep, likewise.
     """
-    indices = split(source.labels, source.parts, SPLIT_SEED, VALIDATION, source.classes)
+    indices = split(source.labels, source.parts, SPLIT_SEED, VALIDATION, source.classes, source.groups)
     train = indices.train
     if images is not None and images < len(train):
         train = sample(train, source.labels, images, SPLIT_SEED)

@@ -112,6 +112,17 @@ def csv_entries(path: Path) -> list[Entry]:
     return entries
 
 
+def csv_values(path: Path, name: str) -> dict[str, str] | None:
+    """A column of a CSV by the real path of each file; None where it has no such column."""
+    where, folder = str(path), os.path.dirname(os.path.realpath(path))
+    lines = _lines(where, _text(path))
+    _, header = next(lines, (1, []))
+    if name not in header:
+        return None
+    file, value = header.index(needed(where, header, FILE)), header.index(name)
+    return {os.path.realpath(os.path.join(folder, cells[file])): cells[value] for _, cells in lines}
+
+
 def _text(path: Path) -> str:
     content = read_bytes(path, _WHAT)
     try:

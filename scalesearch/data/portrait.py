@@ -47,6 +47,7 @@ class Portrait:
         classes: training images of each class.
         smallest_px, median_px: short sides, of a sample of the images.
         copies: None where they were not looked for.
+        groups: how many, images of the largest, and how many stand in train and in another part, too; None: no groups.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Portrait:
     smallest_px: int
     median_px: int
     copies: Copies | None
+    groups: tuple[int, int, int] | None = None
 
 
 def portrait(data: Dataset, progress: Progress | None = None, copies: bool = True) -> Portrait:
@@ -75,8 +77,17 @@ def portrait(data: Dataset, progress: Progress | None = None, copies: bool = Tru
     return Portrait(
         data.source.name, {name: len(part) for name, part in data.parts.items()}, _division(data.source.parts),
         dict(zip(data.classes, counts, strict=True)), min(sides, default=1), data.source.native_px,
-        _copies(data, progress) if looked else None,
+        _copies(data, progress) if looked else None, _groups(data),
     )  # fmt: skip
+
+
+def _groups(data: Dataset) -> tuple[int, int, int] | None:
+    groups = data.source.groups
+    if groups is None:
+        return None
+    there = np.unique(groups[data.train.indices])
+    others = np.unique(np.concatenate([groups[part.indices] for part in (data.validation, data.test)]))
+    return int(groups.max()) + 1, int(np.bincount(groups).max()), len(np.intersect1d(there, others))
 
 
 def _sides(part: Part) -> Iterator[int]:
@@ -157,6 +168,17 @@ def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
             f"WARNING: {where} images {be} in train, too{wrong} ({'; '.join(seen.copies.shown)}{more}). "
             "Remove the copies: accuracy on them says nothing."
         )
+        drawn = seen.division.startswith("drawn") or ("drawn" in seen.division and seen.copies.counts["validation"])
+        if drawn and seen.groups is None:
+            yield "Photos of one person, place or video stand in one part with --group-by."
+    if seen.groups is not None:
+        count, largest, shared = seen.groups
+        yield f"{counted(count, 'group')} of images that belong together, {counted(largest, 'image')} in the largest"
+        if shared:
+            yield (
+                f"WARNING: {counted(shared, 'group')} of {count} stand in train and in another part, too, since the "
+                "set has them there."
+            )
     few = [f"{name} {count}" for name, count in seen.classes.items() if count < FEW]
     if few:
         shown = ", ".join(few[:SHOWN]) + (f" and {len(few) - SHOWN} more" if len(few) > SHOWN else "")

@@ -60,6 +60,7 @@ class Source:
     ``labels``: int64 [N], positions in ``classes``. ``parts``: N official parts, each one of ``PARTS``.
     ``digest``: 12 hex digits that change with the set. ``flip``: a mirror image belongs to the same class.
     ``native_px``: median short side of a sample. ``notes``: what the user should know, a line each.
+    ``groups``: int64 [N], images of one number belong together and into one part; None: each is for itself.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Source:
     flip: bool
     native_px: int
     notes: tuple[str, ...] = ()
+    groups: IntArray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -117,6 +119,7 @@ def choose(source: Source, rows: Sequence[int], digest: str, note: str) -> Sourc
         reader=ChosenRows(source.reader, kept),
         digest=digest,
         notes=(*source.notes, note),
+        groups=None if source.groups is None else source.groups[list(kept)],
     )
 
 

@@ -11,6 +11,7 @@ from scalesearch.units import counted
 
 UNSPLIT_VALIDATION = 0.15
 UNSPLIT_TEST = 0.15
+EQUALS = 1e-6  # of a share: how little all images count beside those of a group's classes
 MOST_VALIDATION, MOST_TEST = 25_000, 50_000  # images: as held out of ImageNet for EfficientNet; and its validation
 
 
@@ -24,13 +25,15 @@ class Split:
 
 
 def split(
-    labels: IntArray, parts: Sequence[str], seed: int, validation: float = 0.2, classes: Sequence[str] = ()
-) -> Split:
+    labels: IntArray, parts: Sequence[str], seed: int, validation: float = 0.2, classes: Sequence[str] = (),
+    groups: IntArray | None = None,
+) -> Split:  # fmt: skip
     """Train, validation and test positions; selection never sees the official test part.
 
     Official train, val and test are taken as they are. With train and one other part, that part is the test, and
     ``validation`` (a share of each class of train) is drawn from train. Without a second part: 70/15/15, stratified.
     No more than about 25 000 images are drawn for validation and 50 000 for test.
+    Of ``groups``, what is drawn is drawn whole, so shares are met as nearly as their sizes allow; official parts stay.
     ``classes`` gives names for messages. Raises UserError where a class would be missing from a part.
     """
     if not 0 < validation < 1:
@@ -43,13 +46,13 @@ def split(
     elif len(official["val"]) or len(official["test"]):
         test = official["test"] if len(official["test"]) else official["val"]
         share = min(validation, MOST_VALIDATION / len(official["train"]))
-        chosen, rest = _per_class(labels, official["train"], (share,), seed, classes)
+        chosen, rest = _drawn(labels, official["train"], (share,), seed, classes, groups)
         result = Split(rest, chosen, test)
     else:
         shares = (
             min(UNSPLIT_VALIDATION, MOST_VALIDATION / len(labels)), min(UNSPLIT_TEST, MOST_TEST / len(labels)),
         )  # fmt: skip
-        chosen, test, rest = _per_class(labels, everything, shares, seed, classes)
+        chosen, test, rest = _drawn(labels, everything, shares, seed, classes, groups)
         result = Split(rest, chosen, test)
     _check_classes(labels, result, classes)
     return result
@@ -74,6 +77,41 @@ def sample(indices: IntArray, labels: IntArray, count: int, seed: int) -> IntArr
         position[shuffled[0]] = 0.0
     order = np.lexsort((np.arange(len(indices)), position))
     return np.sort(indices[order[:count]])
+
+
+def _drawn(
+    labels: IntArray, indices: IntArray, shares: tuple[float, ...], seed: int, classes: Sequence[str],
+    groups: IntArray | None,
+) -> tuple[IntArray, ...]:  # fmt: skip
+    if groups is None:
+        return _per_class(labels, indices, shares, seed, classes)
+    return _per_group(labels, indices, shares, seed, groups)
+
+
+def _per_group(
+    labels: IntArray, indices: IntArray, shares: tuple[float, ...], seed: int, groups: IntArray
+) -> tuple[IntArray, ...]:
+    """One part for each share, and the rest, of whole groups.
+
+    The largest groups come first, of equal ones in an order drawn by ``seed``; each goes where it brings the parts'
+    shares of its classes, and then of all images, nearest to what they should be, by squares.
+    """
+    own, kinds = groups[indices], int(labels.max()) + 1
+    names, sizes = np.unique(own, return_counts=True)
+    order = np.random.default_rng([seed, len(names)]).permutation(len(names))
+    order = order[np.argsort(-sizes[order], kind="stable")]
+    counts = np.bincount(labels[indices], minlength=kinds)
+    lacking, place = np.outer([*shares, 1 - sum(shares)], counts).astype(float), np.zeros(len(names), np.int64)
+    weights = 1 / np.maximum(counts, 1) ** 2
+    of_class = np.zeros((len(names), kinds))
+    np.add.at(of_class, (np.searchsorted(names, own), labels[indices]), 1)
+    for group in order.tolist():
+        its = of_class[group]
+        nearer = (2 * lacking - its) @ (its * weights) + EQUALS * lacking.sum(axis=1) / len(own)
+        place[group] = int(np.argmax(nearer))
+        lacking[place[group]] -= its
+    of_image = place[np.searchsorted(names, own)]
+    return tuple(np.sort(indices[of_image == part]) for part in range(len(shares) + 1))
 
 
 def _per_class(

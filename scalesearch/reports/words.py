@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scalesearch.data.grouping import parted
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate, Enumeration
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT, cost
@@ -168,7 +169,7 @@ def subject(record: Record) -> str:
     >>> [_telling(Path(one), "x") for one in ("/a/trash/Dataset", "/a/trash", "glyphs", "/data/images")]
     ['trash', 'x', 'x', 'x']
     """
-    return plain(_telling(Path(record.provenance.data_argument), record.plan.data))
+    return plain(_telling(Path(parted(record.provenance.data_argument)[0]), record.plan.data))
 
 
 def _telling(given: Path, name: str) -> str:

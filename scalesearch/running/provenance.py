@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.data.dataset import SET_NAMES, Dataset
+from scalesearch.data.grouping import grouped, parted
 from scalesearch.design.candidates import Enumeration
 from scalesearch.errors import pasted
 from scalesearch.files import read_json, write_json
@@ -46,7 +47,8 @@ def command() -> str:
 
 def argument(data: str) -> str:
     """What was given as --data, so that it can be opened from anywhere: absolute for a path."""
-    return data if data in SET_NAMES else os.path.realpath(os.path.expanduser(data))
+    name, by = parted(data)
+    return grouped(name if name in SET_NAMES else os.path.realpath(os.path.expanduser(name)), by)
 
 
 def provenance(device: str) -> dict[str, Any]:

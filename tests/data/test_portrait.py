@@ -97,6 +97,20 @@ def test_what_should_be_looked_into_is_said(changes: Mapping[str, object], resol
     assert told not in said(SEEN)
 
 
+@pytest.mark.parametrize(
+    ("division", "part", "told"),
+    [
+        ("drawn from the whole set, …", "test", True), ("test as the set has it, … drawn …", "validation", True),
+        ("test as the set has it, … drawn …", "test", False), ("as the set has them", "validation", False),
+    ],
+)  # fmt: skip
+def test_copies_across_what_was_drawn_hint_at_groups(division: str, part: str, told: bool) -> None:
+    copies = Copies({"validation": 0, "test": 0} | {part: 1}, 0, ("a is b",))
+    seen = replace(SEEN, division=division, copies=copies)
+    assert ("--group-by" in said(seen)) == told
+    assert "--group-by" not in said(replace(seen, groups=(9, 4, 0)))
+
+
 def test_a_good_set_has_no_warnings() -> None:
     assert said(SEEN) == (
         "birds: 2 classes, 80 train, 20 validation, 30 test images (as the set has them)\n"
