@@ -90,8 +90,8 @@ def _introduce_search(job: "SearchJob") -> None:
     introduce_images(job.parts, plan.proxy.baseline.resolution)
     explain(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
-        f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')} (T = "
-        f"{show_count(plan.target_macs)})"
+        f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')}; T, which scores refer to, is "
+        f"{show_count(plan.target_macs)} FLOPs"
     )
     ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)

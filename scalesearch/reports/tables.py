@@ -180,7 +180,7 @@ def comparisons(answer: Answer) -> Table:
             f"{words.OTHERS[item.dimension]}{'' if item.dimension == 'baseline' else f' ({item.control})'}",
             words.log_share(item.accuracy_part + item.cost_part), words.log_share(item.accuracy_part),
             words.log_share(item.cost_part), f"{item.cost_ratio:.3f}", words.points(item.gap, sign=True),
-            f"{words.points(item.low)} to {words.points(item.high)}", item.verdict,
+            f"{words.points(item.low)} to {words.points(item.high)}", words.shown_verdict(item),
         )
         for item in words.ordered(answer)
     ]  # fmt: skip
@@ -321,10 +321,10 @@ def released(networks: Sequence[ReleasedMember]) -> Table:
     ]  # fmt: skip
     columns = (
         "name", "width", "depth", "px", "params: paper", "torchvision", "ours", "FLOPs: paper", "torchvision", "ours",
-        "ours/paper", "× b0", "φ by FLOPs",
+        "ours/paper", "× b0", "φ of as many FLOPs",
     )  # fmt: skip
     caption = "B0…B7 as released: the paper (arXiv:1905.11946, table 2), torchvision's weights, our count"
-    return table(caption, columns, rows, optional=("φ by FLOPs", "× b0", "depth", "width", "torchvision"))
+    return table(caption, columns, rows, optional=("φ of as many FLOPs", "× b0", "depth", "width", "torchvision"))
 
 
 def formula(members: Sequence[FormulaMember]) -> Table:

@@ -473,7 +473,7 @@ def comparison(item: Comparison) -> str:
         return f"Beats {other} by {points(item.gap)} points {gap}."
     if item.verdict == "bought":
         return (
-            f"Bought against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × its FLOPs, "
+            f"Bought with FLOPs against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × its FLOPs, "
             f"and not by more than the score asks of them: {lead} {gap}."
         )
     return f"{'Loses to' if item.verdict == 'lost' else 'Not shown to beat'} {other}: {lead} {gap}."
@@ -570,9 +570,14 @@ def _seeds(sure: Certainty) -> str:
     return f"Standard deviation of an accuracy between seeds, beyond what the images show: {spread}."
 
 
+def shown_verdict(item: Comparison) -> str:
+    """What a comparison shows, in words that need no table of theirs."""
+    return "bought with FLOPs" if item.verdict == "bought" else item.verdict
+
+
 def lead(item: Comparison) -> str:
     """A lead in score, its interval and what it shows."""
-    return f"{points(item.gap, sign=True)} points ({reach(item)}), {item.verdict}"
+    return f"{points(item.gap, sign=True)} points ({reach(item)}), {shown_verdict(item)}"
 
 
 def log_share(log_part: float) -> str:

@@ -27,7 +27,7 @@ def learning_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
 
     At least one network has a result; the bars of the one in front are 95 % intervals.
     """
-    title = "Accuracy by epochs of training, measured at each rung"
+    title = "Accuracy by epochs of training, measured where trainings pause"
     figure, (axes,) = canvas.panels_beside(4.2, (1.0,), title, accuracy_note(record), look)
     front = record.leader.row.candidate if record.leader else None
     for ones in networks(record):

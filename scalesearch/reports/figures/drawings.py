@@ -81,7 +81,7 @@ def drawings(record: Record, members: Sequence[Member], pictures: Pictures | Non
     if any(len(ones) > 1 for ones in curves.networks(record)):
         yield Drawing(
             "learning_curves",
-            "Learning curves: accuracy at the rungs, where the race measures it; nothing is known between them",
+            "Learning curves: accuracy where trainings pause and the race measures it; nothing is known between",
             _learning(record),
             lambda look: learning_figure(record, look),
         )

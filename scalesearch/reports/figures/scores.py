@@ -15,7 +15,7 @@ from scalesearch.study.verification import SizeComparison, Verification
 VERDICT = {
     "won": canvas.Style("won", "D", canvas.RED, 8.0),
     "not shown": canvas.Style("not shown", "o", canvas.BLUE, 8.0),
-    "bought": canvas.Style("bought", "s", canvas.ORANGE, 8.0),
+    "bought": canvas.Style("bought with FLOPs", "s", canvas.ORANGE, 8.0),
     "lost": canvas.Style("lost", "X", canvas.GREY, 8.0),
 }
 STARRED = canvas.Style("recommended", "*", canvas.RED, 15.0)
