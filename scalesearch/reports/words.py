@@ -473,8 +473,8 @@ def comparison(item: Comparison) -> str:
         return f"Beats {other} by {points(item.gap)} points {gap}."
     if item.verdict == "bought":
         return (
-            f"Bought with FLOPs against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × its "
-            f"FLOPs, and not by more than the score asks of them: {lead} {gap}."
+            f"Bought with FLOPs against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × "
+            f"its FLOPs, and not by more than the score asks of them: {lead} {gap}."
         )
     return f"{'Loses to' if item.verdict == 'lost' else 'Not shown to beat'} {other}: {lead} {gap}."
 
