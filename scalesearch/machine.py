@@ -23,6 +23,14 @@ def cores(root: Path = ROOT) -> int:
     return affine_cores() if quota is None else max(1, min(affine_cores(), int(quota)))
 
 
+def running_elsewhere() -> float:
+    """How many programs besides this one keep a core busy: by the last minute, or this moment where that is more."""
+    last = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    with contextlib.suppress(OSError, ValueError, IndexError):  # such as "0.51 0.32 0.20 3/412 9001" on Linux
+        return max(last, int((ROOT / "proc" / "loadavg").read_text().split()[3].split("/")[0]) - 1)
+    return last
+
+
 def affine_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

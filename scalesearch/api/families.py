@@ -335,11 +335,12 @@ def run(job: FamilyJob, listener: Listener[MemberRow], expected: Forecast | None
     }  # fmt: skip
     try:
         train_families(job.folder, job.agenda, job.parts, facts, job.workers, told, within, job.asked.storage)
+        if job.time_budget is None or time.monotonic() < job.began + job.time_budget:
+            measure_latencies(job.folder, job.plan, listener.note)
     except BaseException:
         with contextlib.suppress(UserError):  # what is done is drawn, whatever ended the rest
             drawn(job.folder)
         raise
-    measure_latencies(job.folder, job.plan)
     return drawn(job.folder)
 
 

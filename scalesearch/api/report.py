@@ -7,11 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scalesearch.api.options import ReportOptions, path, takes
+from scalesearch.api.options import ReportOptions, Tell, path, takes
 from scalesearch.errors import UserError
 from scalesearch.reports.published import FormulaMember, PaperCount, ReleasedMember
 from scalesearch.reports.scaled import ScaledNetwork
-from scalesearch.study.record import newest_run, read_record
+from scalesearch.study.record import newest_begun, newest_run, read_record
 
 WATCH_SECONDS = 2.0
 REST = 5.0  # times as long as writing took: what is watched is to have the machine
@@ -31,34 +31,40 @@ def report(asked: ReportOptions) -> tuple[Path, ...]:
     return _written(asked, _folders(asked))
 
 
-def watched(asked: ReportOptions, seconds: float = WATCH_SECONDS) -> Iterator[Path]:
+def watched(asked: ReportOptions, note: Tell, seconds: float = WATCH_SECONDS) -> Iterator[Path]:
     """Writes the report of what runs, and again whenever a training has ended; each time its page, which loads itself
     anew in a browser. Never ends.
 
     Args:
+        note: is told what keeps a page from being written, once, while it is tried again.
         seconds: between two looks at the folders.
 
     Raises:
         UserError: as ``report``, at first; later, files that are being replaced are looked at again.
     """
-    folders, seen, took = _folders(asked), None, 0.0
+    folders, seen, took, told = _folders(asked, begun=True), None, 0.0, ""
     while True:
         state, began = [_state(folder) for folder in folders], time.monotonic()
         if state != seen:
             try:
                 page = _written(asked, folders, reload_seconds=RELOAD_SECONDS)[-1]
-            except UserError:
+            except UserError as error:
                 if seen is None:
                     raise
+                if str(error) != told:
+                    told = str(error)
+                    note(f"Not written, and tried again: {told}")
             else:
                 seen, took = state, time.monotonic() - began
                 yield page
         time.sleep(max(seconds, REST * took))
 
 
-def _folders(asked: ReportOptions) -> list[Path]:
+def _folders(asked: ReportOptions, begun: bool = False) -> list[Path]:
+    """Those that are named; else the newest search that has a result, or the one begun last."""
     given = [asked.runs] if isinstance(asked.runs, str | Path) else asked.runs
-    folders = list(map(Path, given)) if given else list(filter(None, [newest_run()]))
+    newest = newest_begun() if begun else newest_run()
+    folders = list(map(Path, given)) if given else list(filter(None, [newest]))
     if not folders:
         raise UserError("report", "there is no search under runs/.", do="Run a search first.")
     return folders

@@ -1,6 +1,5 @@
 """A search: what is asked, what it comes to, the trainings, and the answer."""
 
-import os
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -38,7 +37,7 @@ from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.machine import cores
+from scalesearch.machine import cores, running_elsewhere
 from scalesearch.nets.sources import Stated, WeightSource, adopted, open_weights
 from scalesearch.nets.torchvision_weights import TorchvisionWeights
 from scalesearch.reports.tracking import Destination, destinations
@@ -98,13 +97,15 @@ class SearchJob:
 @dataclass(frozen=True)
 class Forecast:
     """What is left to train and how long that takes: rows recorded before, trainings step by step if no tolerance is
-    met before; ``busy`` where other work kept the machine from what it can do."""
+    met before; ``busy`` where other work keeps the machine from what it can do, and ``known`` where the time of a step
+    was measured before, without that work."""
 
     before: Sequence[AnyRow]
     rungs: Rungs
     timing: Timing | None
     seconds: float
     busy: bool = False
+    known: bool = False
 
 
 class Job(Protocol):
@@ -197,11 +198,11 @@ def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs, judged: int | None =
     elsewhere = job.workers.kind == "ray" and plan.device != "cpu"  # this machine may have no GPU to measure
     if not pending or elsewhere:
         return Forecast(before, rungs, None, 0.0)
-    busy = os.getloadavg()[0] > BUSY * cores()
+    busy = running_elsewhere() > BUSY * cores()
     images = len(parts.validation) if judged is None else judged
-    timing = remembered(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads, busy)
-    timing = job.price.on_time(timing, plan.device)
-    return Forecast(before, rungs, timing, timing.total(rungs), busy)
+    kept, known = remembered(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads, busy)
+    timing = job.price.on_time(kept, plan.device)
+    return Forecast(before, rungs, timing, timing.total(rungs), busy, known)
 
 
 def side_by_side(job: Job) -> int:

@@ -41,7 +41,7 @@ def _watch(asked: ReportOptions) -> None:
     from scalesearch.api.report import watched
 
     try:
-        for place, page in enumerate(watched(asked)):
+        for place, page in enumerate(watched(asked, explain)):
             explain(f"Open {page}; Ctrl-C ends" if place == 0 else f"{datetime.now():%H:%M:%S}: written anew")
     except KeyboardInterrupt:
         explain("No longer watched.")

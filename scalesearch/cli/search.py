@@ -130,7 +130,8 @@ def say_estimate(job: "Job", expected: "Forecast", trainings: str, least: str = 
     long = f"about {show_seconds(expected.seconds)}" if known else "how long is not known here"
     if job.workers.jobs is None and expected.timing:
         long += f" on this machine alone ({side_by_side(job)} at a time)"
-    busy = "; other programs kept this machine busy, so it may be less" if expected.busy else ""
+    busy = f"; other programs keep this machine busy, so it may be {'more' if expected.known else 'less'}"
+    busy = busy if expected.busy else ""
     explain(f"Trainings: {trainings or 'none left'}{done}; {many} at a time: {long}{least}{bound}{busy}")
     explain(f"Takes {job.price}")
     explain(f"Folder: {job.folder}")

@@ -249,7 +249,7 @@ class TrialProgress:
         self._consider(row)
         self._pace.heard(row)
         elapsed = time.monotonic() - self._began
-        left = self._pace.left(self._rungs, elapsed)
+        left = self._pace.left(self._rungs, elapsed) if done < total else 0.0
         if self._budget is not None:
             left = min(left, max(0.0, self._budget - elapsed))
         best = self._best

@@ -101,6 +101,11 @@ def named_source(name: str, folder: Path) -> Source:
     )
 
 
+def is_there(name: str, folder: Path) -> bool:
+    """Whether anything of a set of ``NAMED_SETS`` has been downloaded to ``folder``."""
+    return any(path.is_file() for path in (folder / name).rglob("*"))
+
+
 def dataset_labels(dataset: Any) -> IntArray:
     """int64 labels of a torchvision dataset, from whichever attribute it keeps them in; else by reading it all."""
     for attribute in ("targets", "labels", "_labels"):

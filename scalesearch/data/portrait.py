@@ -11,7 +11,7 @@ from scalesearch.data.arrays import Progress
 from scalesearch.data.dataset import VALIDATION, Dataset, Part
 from scalesearch.data.overlap import Pair, overlap
 from scalesearch.data.places import portraits_folder
-from scalesearch.data.source import UnreadableImageError, sampled
+from scalesearch.data.source import Source, UnreadableImageError, sampled
 from scalesearch.data.split import UNSPLIT_TEST, UNSPLIT_VALIDATION
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
@@ -20,7 +20,8 @@ from scalesearch.units import counted, show_percent
 MOST_LOOKED_AT = 30_000  # images, between which copies are looked for unasked: half a minute of decoding, once
 FEW, RARE, SHOWN = 10, 5.0, 3
 LARGER, PHOTO_PX = 3.0, 96  # photos so many times as large as what the baseline looks at lose what they show
-COPIES_FORMAT = 1
+COPIES_FORMAT = 2
+COMPARED = ("validation", "test")  # with train
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,14 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class _Pairs:
+    """Of each part: (place in train, place in the part) of images that both have."""
+
+    validation: tuple[tuple[int, int], ...]
+    test: tuple[tuple[int, int], ...]
+
+
+@dataclass(frozen=True)
 class Portrait:
     """A set as it is understood.
 
@@ -46,7 +55,7 @@ class Portrait:
         parts: images by part; ``division``: where the parts are from.
         classes: training images of each class.
         smallest_px, median_px: short sides, of a sample of the images.
-        copies: None where they were not looked for.
+        copies: None where they were not looked for; ``unlooked``: because the images are too many.
         groups: how many, images of the largest, and how many stand in train and in another part, too; None: no groups.
     """
 
@@ -57,6 +66,7 @@ class Portrait:
     smallest_px: int
     median_px: int
     copies: Copies | None
+    unlooked: bool = False
     groups: tuple[int, int, int] | None = None
 
 
@@ -72,12 +82,12 @@ def portrait(data: Dataset, progress: Progress | None = None, copies: bool = Tru
     """
     labels = data.source.labels[data.train.indices]
     counts = np.bincount(labels, minlength=len(data.classes)).tolist()
-    sides = list(_sides(data.train))
-    looked = copies and sum(map(len, data.parts.values())) <= MOST_LOOKED_AT
+    sides = list(_sides(data.source))
+    few = sum(map(len, data.parts.values())) <= MOST_LOOKED_AT
     return Portrait(
         data.source.name, {name: len(part) for name, part in data.parts.items()}, _division(data.source.parts),
         dict(zip(data.classes, counts, strict=True)), min(sides, default=1), data.source.native_px,
-        _copies(data, progress) if looked else None, _groups(data),
+        _copies(data, progress) if copies and few else None, copies and not few, _groups(data),
     )  # fmt: skip
 
 
@@ -90,10 +100,11 @@ def _groups(data: Dataset) -> tuple[int, int, int] | None:
     return int(groups.max()) + 1, int(np.bincount(groups).max()), len(np.intersect1d(there, others))
 
 
-def _sides(part: Part) -> Iterator[int]:
-    for place in sampled(len(part)):
+def _sides(source: Source) -> Iterator[int]:
+    """Of the images whose median is the source's own."""
+    for place in sampled(len(source)):
         with contextlib.suppress(UnreadableImageError):  # said with all the others when the set is decoded
-            yield part.source.reader.short_side(int(part.indices[place]))
+            yield source.reader.short_side(place)
 
 
 def _division(parts: Sequence[str]) -> str:
@@ -108,24 +119,30 @@ def _division(parts: Sequence[str]) -> str:
 
 
 def _copies(data: Dataset, progress: Progress | None) -> Copies:
+    pairs = _pairs(data, progress)
+    found = [(data.parts[name], pair) for name in COMPARED for pair in getattr(pairs, name)]
+    wrong = [one for one in found if mislabelled(data, *one)]
+    first = [*wrong, *(one for one in found if not mislabelled(data, *one))][:SHOWN]
+    counts = {name: len(getattr(pairs, name)) for name in COMPARED}
+    return Copies(counts, len(wrong), tuple(told(data, *one) for one in first))
+
+
+def _pairs(data: Dataset, progress: Progress | None) -> _Pairs:
+    """Kept by what the images are: where they lie and what files are called may change."""
     path = portraits_folder() / f"{data.digest}.json"
     if path.exists():
         with contextlib.suppress(UserError):  # damaged, or of another version
-            return load(Copies, path, "the copies in a set of images", COPIES_FORMAT)
-    train, found = data.train.thumbnails(progress), list[tuple[Part, str, Pair]]()
-    for name in ("validation", "test"):
-        part = data.parts[name]
-        found += ((part, name, pair) for pair in overlap(train, part.thumbnails(progress)))
-    wrong = [one for one in found if mislabelled(data, one[0], one[2])]
-    first = [*wrong, *(one for one in found if one not in wrong)][:SHOWN]
-    copies = Copies(
-        {name: sum(its == name for _, its, _ in found) for name in ("validation", "test")}, len(wrong),
-        tuple(told(data, part, pair) for part, _, pair in first),
-    )  # fmt: skip
+            kept = load(_Pairs, path, "the copies in a set of images", COPIES_FORMAT)
+            places = [place for name in COMPARED for pair in getattr(kept, name)
+                      for place in ((len(data.train), pair[0]), (len(data.parts[name]), pair[1]))]  # fmt: skip
+            if all(0 <= place < count for count, place in places):
+                return kept
+    train = data.train.thumbnails(progress)
+    pairs = _Pairs(*(overlap(train, data.parts[name].thumbnails(progress)) for name in COMPARED))
     with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format": COPIES_FORMAT, **asdict(copies)})
-    return copies
+        write_json(path, {"format": COPIES_FORMAT, **asdict(pairs)})
+    return pairs
 
 
 def told(data: Dataset, part: Part, pair: Pair) -> str:
@@ -156,7 +173,7 @@ def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
         f"{seen.smallest_px} px at least, {seen.median_px} px in the middle"
     )  # fmt: skip
     yield f"Short sides: {size} (of a sample)"
-    if seen.copies is None and sum(seen.parts.values()) > MOST_LOOKED_AT:
+    if seen.unlooked:
         yield f"Images that two parts share are not looked for among more than {MOST_LOOKED_AT}."
     if seen.copies is not None and (both := sum(seen.copies.counts.values())):
         where = " and ".join(f"{count} of {seen.parts[name]} {name}" for name, count in seen.copies.counts.items()
@@ -187,8 +204,8 @@ def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
     if most >= RARE * least:
         share = show_percent(most / sum(seen.classes.values()), 0)
         yield (
-            f"Unbalanced: the largest class has {most / max(1, least):.0f} × the images of the smallest; answering it "
-            f"always gets {share} right."
+            f"Unbalanced: {most} training images of the largest class, which are {share} of all, and {least} of the "
+            "smallest."
         )
     if seen.median_px >= max(PHOTO_PX, LARGER * resolution):
         yield (

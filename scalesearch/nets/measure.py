@@ -70,7 +70,7 @@ def latencies(
 
     Args:
         batch_size: images of a pass, at each spec's resolution.
-        repeats: rounds that count, fewer where they would take more than 3 s for each network.
+        repeats: rounds that count, fewer where their counted passes would take more than 3 s for each network.
     """
     passes = [_pass(spec, batch_size, device) for spec in specs]
     first = sum(min(_seconds(one, device) for _ in range(WARM_UP)) for one in passes)

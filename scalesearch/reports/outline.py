@@ -28,7 +28,7 @@ def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
     for one in record.summaries:
         if one.is_baseline:
             lines += [("At φ = 0", words.network(one)), ("Its accuracy", words.accuracy(one))]
-            if record.leader is not None and (told := words.doubling(record.leader, one)):
+            if record.leader is not None and (told := words.doubling(record, record.leader, one)):
                 lines.append(("From φ = 0 to it", told))
     return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]
 

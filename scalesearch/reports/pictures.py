@@ -8,6 +8,9 @@ import numpy as np
 
 from scalesearch.data.arrays import Pixels
 from scalesearch.data.dataset import Dataset, Part, dataset, open_data
+from scalesearch.data.grouping import parted
+from scalesearch.data.named import NAMED_SETS, is_there
+from scalesearch.data.places import datasets_folder
 from scalesearch.data.source import UnreadableImageError
 from scalesearch.errors import UserError
 from scalesearch.study.record import Record
@@ -47,6 +50,9 @@ def pictures(record: Record) -> Pictures | None:
     """
     if record.leader is None:
         return None
+    name = parted(record.provenance.data_argument)[0]
+    if name in NAMED_SETS and not is_there(name, datasets_folder()):
+        return None  # a report downloads nothing
     with contextlib.suppress(UserError, OSError):  # gone, or no longer to be read
         source = open_data(record.provenance.data_argument)
         side, plan = record.leader.row.proxy_resolution, record.plan
@@ -60,10 +66,11 @@ def _samples(data: Dataset, side: int) -> dict[str, tuple[Pixels, ...]]:
     """The first images of each class, of classes spread evenly over all."""
     labels = data.source.labels[data.train.indices]
     chosen = np.unique(np.linspace(0, len(data.classes) - 1, MOST_CLASSES).astype(int)).tolist()
-    return {
+    shown = {
         data.classes[label]: tuple(_decoded(data.train, np.flatnonzero(labels == label)[:EACH].tolist(), side))
         for label in chosen
     }
+    return {name: images for name, images in shown.items() if images}
 
 
 def _mistakes(record: Record, data: Dataset, side: int) -> Iterator[Mistake]:

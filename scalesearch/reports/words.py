@@ -5,6 +5,7 @@
 """
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import EXPONENT, cost
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.errors import pasted
-from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, relative_time
+from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, measured_speeds, relative_time
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
 from scalesearch.study.proxy import GPU_MACS
@@ -44,8 +45,10 @@ OTHERS = {  # what the recommended network is compared with, in the order in whi
 }  # fmt: skip
 LISTED = 12  # names in a sentence
 SAYING_NOTHING = {
-    "all", "data", "dataset", "datasets", "images", "imgs", "photos", "pictures", "train", "training", "val",
+    "all", "data", "dataset", "datasets", "images", "imgs", "photos", "pictures", "test", "train", "training", "val",
+    "valid", "validation",
 }  # fmt: skip
+HOMES = {"home", "Users", "mnt", "media"}  # the folder below names a person or a disk
 NOT_FINISHED = "The race is not over: the same command continues it."
 COUNTING = (
     "FLOPs are multiply-adds of convolution and linear operators, as fvcore counts them in eval mode. fvcore's own "
@@ -166,8 +169,10 @@ def run_name(record: Record) -> str:
 def subject(record: Record) -> str:
     """What the images are called in a heading: their folder, or the one above where it says nothing ("train").
 
-    >>> [_telling(Path(one), "x") for one in ("/a/trash/Dataset", "/a/trash", "glyphs", "/data/images")]
+    >>> [_telling(Path(one), "x") for one in ("/a/b/trash/Dataset", "/a/b/trash", "glyphs", "/data/images")]
     ['trash', 'x', 'x', 'x']
+    >>> [_telling(Path(one), "x") for one in ("/home/anna/data/train", "/work/data", "/home/anna/birds/v1.0/train")]
+    ['x', 'x', 'birds']
     """
     return plain(_telling(Path(parted(record.provenance.data_argument)[0]), record.plan.data))
 
@@ -176,7 +181,9 @@ def _telling(given: Path, name: str) -> str:
     """The name, or that of the nearest folder above ``given`` that tells more than that images are in it."""
     if given.stem.lower() not in SAYING_NOTHING:
         return name
-    return next((part for part in reversed(given.parts[1:-1]) if part.lower() not in SAYING_NOTHING), name)
+    above = given.parts[3 if given.parts[1:2] and given.parts[1] in HOMES else 2 : -1]
+    told = (part for part in reversed(above) if part.lower() not in SAYING_NOTHING)
+    return next((part for part in told if not re.fullmatch(r"v?[\d._-]+", part)), name)
 
 
 def title(record: Record) -> str:
@@ -260,13 +267,16 @@ def accuracy(one: NetworkSummary) -> str:
     )
 
 
-def doubling(one: NetworkSummary, baseline: NetworkSummary) -> str:
+def doubling(record: Record, one: NetworkSummary, baseline: NetworkSummary) -> str:
     """What growing the baseline to a candidate brings and costs; nothing where they were not trained as long."""
     if one.row.epochs != baseline.row.epochs:
         return ""
-    gain = one.accuracy.value - baseline.accuracy.value
-    brought = f"{points(gain, sign=True)} points of accuracy for {one.row.proxy_ratio:.2f} × the FLOPs as trained"
-    before, after = baseline.row.latency_ms, one.row.latency_ms
+    gain, speeds = one.accuracy.value - baseline.accuracy.value, measured_speeds(record.rows)
+    brought = (
+        f"{points(gain, sign=True)} points of accuracy as measured, of a candidate picked for its own, for "
+        f"{one.row.proxy_ratio:.2f} × the FLOPs as trained"
+    )
+    before, after = (speeds[which.row.candidate].latency_ms for which in (baseline, one))
     if not before or not after:
         return brought
     times = f"{after:.3g} ms instead of {before:.3g}"

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import heapq
 import json
 import time
 from collections.abc import Collection, Iterable, Sequence
@@ -73,6 +74,19 @@ class Timing:
         ]
         return self.start * bool(seconds) + sum(seconds)
 
+    def ends(self, rungs: Iterable[Sequence[tuple[Training, int]]]) -> list[float]:
+        """When each training will have ended, in seconds after the first is begun, if each worker takes the next that
+        waits; a rung waits for the one before."""
+        ends, begun = list[float](), self.start
+        for rung in rungs:
+            free = [begun] * self.jobs
+            for one, epochs in rung:
+                first = heapq.heappop(free) + self.training(cost(one.trained).macs, epochs)
+                heapq.heappush(free, first)
+                ends.append(first)
+            begun = max(ends, default=begun)
+        return sorted(ends)
+
     def _rung(self, seconds: Sequence[float]) -> float:
         """The last training of a rung ends half a training after an even share, on average."""
         workers = min(self.jobs, len(seconds))
@@ -115,8 +129,9 @@ def measure(
 
 def remembered(
     trials: Sequence[Training], images: int, validation: int, jobs: int, device: str, threads: int, busy: bool
-) -> Timing:
-    """``measure``, or what it found before: of the same networks and settings, on this machine, with these versions.
+) -> tuple[Timing, bool]:
+    """``measure``, or what it found before, of the same networks and settings, on this machine, with these versions;
+    and whether it was found before.
 
     Args:
         busy: whether other work runs; what is measured then is not kept.
@@ -128,13 +143,13 @@ def remembered(
     if path.exists():
         with contextlib.suppress(UserError):  # damaged, or of another version
             kept = load(Timing, path, "the time of a step", TIMING_FORMAT)
-            return replace(kept, images=images, validation=validation)
+            return replace(kept, images=images, validation=validation), True
     timing = measure(trials, images, validation, jobs, device, threads)
     if not busy:
         with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
             path.parent.mkdir(parents=True, exist_ok=True)
             write_json(path, {"format": TIMING_FORMAT, **asdict(timing)})
-    return timing
+    return timing, False
 
 
 def _probed(trials: Sequence[Training]) -> tuple[Architecture, ...]:
@@ -186,7 +201,7 @@ class Pace:
     """
 
     def __init__(self, timing: Timing | None, before: Iterable[AnyRow] = ()) -> None:
-        self._timing, self._done = timing, 0.0
+        self._timing, self._ended = timing, 0
         self._ratios: list[float] = []
         self._reached: dict[tuple[int, int], int] = {}
         for row in sorted(before, key=lambda row: row.key):
@@ -197,21 +212,19 @@ class Pace:
         before = self._reached.get(row.key[:2], 0)
         self._reached[row.key[:2]] = row.epochs
         if self._timing is not None and row.epochs > before:
-            usual = self._timing.training(row.trained_macs, row.epochs - before)
-            self._done += usual
+            self._ended += 1
             if row.status == "done":
-                self._ratios.append(row.seconds / usual)
+                self._ratios.append(row.seconds / self._timing.training(row.trained_macs, row.epochs - before))
 
     def left(self, rungs: Sequence[Sequence[tuple[Training, int]]], elapsed: float) -> float:
-        """Wall seconds of what has not ended of ``rungs``, ``elapsed`` seconds after they were begun: as estimated, and
-        more and more as those that have ended went; none only when all have."""
-        if self._timing is None:
+        """Wall seconds of what has not ended of ``rungs``, ``elapsed`` seconds after they were begun: as estimated at
+        first, and more and more as those that have ended went."""
+        if self._timing is None or not any(rungs):
             return 0.0
-        each = (self._timing.training(cost(one.trained).macs, epochs) for rung in rungs for one, epochs in rung)
-        wall, work = self._timing.total(rungs), sum(each)
-        done = min(1.0, self._done / work) if work else 1.0
-        slowness = (elapsed + ESTIMATED * wall) / ((done + ESTIMATED) * wall) if wall else 1.0
-        return (1 - done) * wall * slowness
+        ends = self._timing.ends(rungs)
+        whole, reached = ends[-1], ends[min(self._ended, len(ends)) - 1] if self._ended else 0.0
+        slowness = (elapsed + ESTIMATED * whole) / (reached + ESTIMATED * whole) if self._ended else 1.0
+        return max(0.0, whole - reached) * slowness
 
     def seconds(self, one: Training) -> float:
         """Of a training, on the slow side: nine of ten are over by then."""

@@ -129,17 +129,22 @@ def train_families(
         carry_out(ledger, folder, agenda, data, workers, listener, bounds)
 
 
-def measure_latencies(folder: Path, plan: FamilyPlan) -> None:
+def measure_latencies(folder: Path, plan: FamilyPlan, note: Callable[[str], None]) -> None:
     """Times all networks of the plan by turns, with as many threads as a training has, and keeps that in the folder.
 
     Nothing of the families may be training meanwhile. What is there stays, unless something else ran then; nothing is
-    measured where the plan's device is absent, as a GPU may be on the machine that drives a cluster.
+    measured where the plan's device is absent, as a GPU may be on the machine that drives a cluster, or where memory
+    does not hold all networks, which ``note`` is told.
     """
     before, device = read_family(folder).latencies, torch.device(plan.device)
     if (before and not before.busy) or (device.type == "cuda" and not torch.cuda.is_available()):
         return
-    with threads_for(device, plan.threads):
-        timed = latencies([one.spec for one in plan.contenders], 1, device)
+    try:
+        with threads_for(device, plan.threads):
+            timed = latencies([one.spec for one in plan.contenders], 1, device)
+    except RuntimeError as error:  # torch's, such as no memory for all of them: what was trained stands without
+        note(f"Latencies are not measured: {str(error).splitlines()[0]}")
+        return
     worst = max(timed, key=lambda one: one.spread)
     named = zip(plan.contenders, timed, strict=True)
     measured = Latencies(

@@ -4,6 +4,7 @@
 ``models/``, the trained networks, and ``latencies.json``, what they take in use, once that was measured.
 """
 
+import contextlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -138,16 +139,14 @@ def read_family(folder: Path) -> FamilyRecord:
 
 
 def _latencies(folder: Path, plan: FamilyPlan) -> Latencies | None:
-    """Raises UserError where they are damaged, or of other networks."""
-    path = folder / LATENCIES_FILE
-    if not path.exists():
-        return None
-    measured = load(Latencies, path, "the latencies of families", LATENCIES_FORMAT)
-    if measured.plan_digest != plan.digest:
-        raise conflict(f"{path}: plan_digest", measured.plan_digest, plan.digest, FAMILIES_FILE, "Delete it.")
-    if set(measured.milliseconds) != {one.name for one in plan.contenders}:
-        raise UserError(f"{path}: milliseconds", "they are of other networks than the plan's.", do="Delete it.")
-    return measured
+    """None where there are none, or damaged or foreign ones: the next call measures again."""
+    path, names = folder / LATENCIES_FILE, {one.name for one in plan.contenders}
+    if path.exists():
+        with contextlib.suppress(UserError):
+            measured = load(Latencies, path, "the latencies of families", LATENCIES_FORMAT)
+            if measured.plan_digest == plan.digest and set(measured.milliseconds) == names:
+                return measured
+    return None
 
 
 def family_values(plan: FamilyPlan, seeds: int, facts: dict[str, Any]) -> dict[str, Any]:

@@ -332,6 +332,12 @@ def newest_run(root: Path = Path("runs")) -> Path | None:
     return paths[-1].parent if paths else None
 
 
+def newest_begun(root: Path = Path("runs")) -> Path | None:
+    """The folder under ``root`` whose search was called last, whether it has a result or not."""
+    paths = sorted(root.glob(f"*/{RUN_FILE}"), key=lambda path: path.stat().st_mtime)
+    return paths[-1].parent if paths else None
+
+
 def answered(record: Record) -> tuple[Answer, Recommendation]:
     """The answer of a run. Raises UserError, with what went wrong in its trainings, where there is none."""
     if record.answer is None or record.recommendation is None:

@@ -9,7 +9,7 @@ from PIL import Image
 from scalesearch.data import portrait as module
 from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.places import portraits_folder
-from scalesearch.data.portrait import MOST_LOOKED_AT, Copies, Portrait, portrait, sentences
+from scalesearch.data.portrait import Copies, Portrait, portrait, sentences
 from tests.conftest import MakeFolder
 
 SEEN = Portrait(
@@ -75,19 +75,26 @@ def test_copies_across_parts_are_found_with_their_classes_and_kept(
 
     monkeypatch.setattr(module, "overlap", never)
     assert portrait(data).copies == copies
+    moved = opened(Path(shutil.copytree(root, root.parent / "moved")))
+    assert moved.digest == data.digest
+    its = portrait(moved).copies
+    assert its is not None
+    assert its.shown[0] == copies.shown[0].replace(str(root), str(root.parent / "moved"))
     (kept,) = [path for path in portraits_folder().iterdir() if path.stem == data.digest]
     kept.write_text("{}")
     with pytest.raises(AssertionError, match="it is kept"):
         portrait(data)
     assert portrait(data, copies=False).copies is None
+    monkeypatch.setattr(module, "MOST_LOOKED_AT", 1)
+    assert [portrait(data, copies=asked).unlooked for asked in (True, False)] == [True, False]
 
 
 @pytest.mark.parametrize(
     ("changes", "resolution", "told"),
     [
-        ({"copies": None, "parts": {"train": MOST_LOOKED_AT, "test": 1}}, 32, "not looked for among more than 30000"),
+        ({"copies": None, "unlooked": True}, 32, "not looked for among more than 30000"),
         ({"classes": {"crow": 40, "wren": 9}}, 32, "WARNING: 1 class with fewer than 10 training images: wren 9."),
-        ({"classes": {"crow": 50, "wren": 10}}, 32, "the largest class has 5 × the images of the smallest; answering"),
+        ({"classes": {"crow": 50, "wren": 10}}, 32, "50 training images of the largest class, which are 83 % of all"),
         ({"smallest_px": 200, "median_px": 384}, 27, "your images are 384 px, and the network looks at 27: details"),
         ({"smallest_px": 20, "median_px": 48}, 32, "20 px at least, 48 px in the middle"),
     ],

@@ -18,6 +18,11 @@ def test_confusion_names_and_numbers_what_there_is_room_for(classes: int) -> Non
     assert rendered(figure, "png")[:4] == b"\x89PNG"
 
 
+def test_names_of_classes_are_no_formulas() -> None:
+    figure = confusion_figure([[3, 1], [0, 2]], ["$\\frac$", "$5 note, $10"])
+    assert rendered(figure, "svg").count(b"frac") >= 1
+
+
 def test_calibration_draws_only_bins_with_images() -> None:
     figure = calibration_figure(calibration(np.array([True, False, True]), np.float32([0.9, 0.8, 0.3])))
     assert len(figure.axes[0].lines[1].get_xdata()) == 3

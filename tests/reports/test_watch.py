@@ -41,19 +41,33 @@ def test_the_page_is_written_again_whenever_a_file_has_changed(run: Path, monkey
             rows.touch()
 
     monkeypatch.setattr(module.time, "sleep", sleep)
-    pages = watched(ReportOptions([run]), 2.0)
+    said = list[str]()
+    pages = watched(ReportOptions([run]), said.append, 2.0)
     first = next(pages)
     assert REFRESH in first.read_text(encoding="utf-8")
     assert next(pages) == first
     assert len(slept) == 3
     assert min(slept) >= 2.0
+    assert len(said) == 1
+    assert said[0].startswith("Not written, and tried again: ")
     report([run])
     assert 'http-equiv="refresh"' not in first.read_text(encoding="utf-8")
 
 
+def test_the_search_that_was_begun_last_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("older", "begun"):
+        shutil.copytree(GOLDEN, tmp_path / "runs" / name)
+    for name in ("winners.json", "coefficients.json", "rows.json"):
+        (tmp_path / "runs" / "begun" / name).unlink()
+    (tmp_path / "runs" / "begun" / "run.json").touch()
+    monkeypatch.chdir(tmp_path)
+    assert next(watched(ReportOptions(), print)) == Path("runs/begun/report/report.html")
+    assert report()[-1] == Path("runs/older/report/report.html")
+
+
 def test_what_is_no_run_is_said_at_once(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"run\.json"):
-        next(watched(ReportOptions([tmp_path])))
+        next(watched(ReportOptions([tmp_path]), print))
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_what_is_left_follows_what_has_ended(plan: SearchPlan) -> None:
     rungs = [[(made(plan, (0, seed, FULL)), FULL) for seed in range(5)]]
     pace = Pace(timing())
     assert pace.left(rungs, 0.0) == 5 * FULL
-    lasted = []
+    lasted = list[float]()
     for seed in range(5):  # each takes three times as long as was estimated
         pace.heard(make_row(0, seed, FULL, seconds=3.0 * FULL))
         lasted.append(pace.left(rungs, 3.0 * FULL * (seed + 1)))
@@ -105,6 +105,16 @@ def test_what_is_left_follows_what_has_ended(plan: SearchPlan) -> None:
     assert lasted[3] == pytest.approx(3 * FULL, rel=0.1)
     assert lasted[3] > lasted[4] == 0  # nothing is left when nothing is
     assert Pace(None).left(rungs, 1.0) == 0
+
+
+@pytest.mark.parametrize(("jobs", "count"), [(1, 5), (2, 8), (2, 3), (16, 16), (16, 48)])
+def test_trainings_side_by_side_that_go_as_estimated_are_told_exactly(plan: SearchPlan, jobs: int, count: int) -> None:
+    rungs = [[(made(plan, (0, seed, FULL)), FULL) for seed in range(count)]]
+    pace, whole = Pace(timing(jobs)), -(-count // jobs) * FULL
+    for seed in range(count):
+        pace.heard(make_row(0, seed, FULL, seconds=FULL))
+        elapsed = (seed // jobs + 1) * FULL
+        assert pace.left(rungs, elapsed) == pytest.approx(whole - elapsed)
 
 
 def test_what_was_timed_is_not_timed_again(plan: SearchPlan, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,18 +126,19 @@ def test_what_was_timed_is_not_timed_again(plan: SearchPlan, monkeypatch: pytest
 
     monkeypatch.setattr(module, "measure", clock)
     busy = remembered(trials, 32, 8, 1, "cpu", 1, busy=True)
-    first, again = (remembered(trials, images, 8, 1, "cpu", 1, busy=False) for images in (32, 64))
-    assert (busy.start, first.start, len(asked)) == (1, 2, 2)  # of a busy machine nothing is kept
+    (first, known), (again, once) = (remembered(trials, images, 8, 1, "cpu", 1, busy=False) for images in (32, 64))
+    assert (busy[0].start, first.start, len(asked)) == (1, 2, 2)  # of a busy machine nothing is kept
+    assert (busy[1], known, once) == (False, False, True)
     assert again == replace(first, images=64, validation=8)
+    longer = [replace(one, train=replace(one.train, epochs=9, lr=1.0, seed=7, warmup_epochs=2)) for one in trials]
+    assert remembered(longer, 64, 8, 1, "cpu", 1, busy=False) == (again, True)  # steps take as long
     remembered(trials, 32, 8, 2, "cpu", 1, busy=False)  # more at a time are slower, each
     changed = [replace(one, train=replace(one.train, batch_size=4)) for one in trials]
     remembered(changed, 32, 8, 1, "cpu", 1, busy=False)
     assert len(asked) == 4
-    (kept, *_) = sorted(timings_folder().iterdir())
     for file in timings_folder().iterdir():
         file.write_text("{}")
-    assert remembered(trials, 32, 8, 1, "cpu", 1, busy=False).start == 5
-    assert kept.exists()
+    assert remembered(trials, 32, 8, 1, "cpu", 1, busy=False)[0].start == 5
 
 
 def test_nothing_is_begun_that_would_not_end_in_time(plan: SearchPlan) -> None:

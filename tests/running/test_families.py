@@ -155,7 +155,7 @@ def test_latencies_are_measured_once_unless_the_machine_was_busy(
 
     monkeypatch.setattr("scalesearch.running.families.latencies", clock)
     for busy in (True, False, False):
-        measure_latencies(tmp_path, plan)
+        measure_latencies(tmp_path, plan, print)
         kept = read_family(tmp_path).latencies
         assert kept is not None
         assert kept.busy == busy
@@ -165,8 +165,26 @@ def test_latencies_are_measured_once_unless_the_machine_was_busy(
     values = read_json(tmp_path / LATENCIES_FILE, "latencies")
     for wrong in ({"plan_digest": "0"}, {"milliseconds": {"b0": 1.0}}, {"milliseconds": {"b0": -1.0}}):
         write_json(tmp_path / LATENCIES_FILE, {**values, **wrong})
-        with pytest.raises(UserError, match=r"latencies\.json"):
-            read_family(tmp_path)
+        assert read_family(tmp_path).latencies is None
+    measure_latencies(tmp_path, plan, print)  # what is foreign or damaged is measured again
+    assert read_family(tmp_path).latencies == kept
+    assert asked == [3, 3, 3]
+
+
+def test_a_machine_without_room_for_all_networks_leaves_latencies_out(
+    tmp_path: Path, images: Dataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scalesearch.running.carry_out.run_trial", made_up)
+    plan, told = make_plan(images), list[str]()
+    train(tmp_path, plan, images)
+
+    def full(*given: object) -> None:
+        raise RuntimeError("out of memory\nat length")
+
+    monkeypatch.setattr("scalesearch.running.families.latencies", full)
+    measure_latencies(tmp_path, plan, told.append)
+    assert told == ["Latencies are not measured: out of memory"]
+    assert read_family(tmp_path).latencies is None
 
 
 def test_the_rate_with_most_validation_images_right_is_a_curves(

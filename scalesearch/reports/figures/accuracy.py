@@ -36,7 +36,7 @@ def accuracy_figure(record: Record, look: canvas.Look = canvas.FILE) -> Figure:
         4.4, tuple(share for _, share in shown), "Accuracy against cost, 95 % intervals",
         "" if several else accuracy_note(record), look,
     )  # fmt: skip
-    ticks = 6 if len(shown) < 3 else 1 if look.narrow else 3
+    ticks = (3 if len(shown) < 3 else 1) if look.narrow else 6 if len(shown) < 3 else 3
     for axes, (ones, _) in zip(panels, shown, strict=True):
         if ones is baseline:
             _with_bars(axes, ones, canvas.Style("baseline", "s", canvas.GREY, 7.0))

@@ -46,8 +46,8 @@ def confusion_figure(
     places = list(range(0, len(classes), step))
     names = [shortened(classes[place], 16) for place in places]
     size = 8 if len(classes) <= NUMBERED else 6
-    axes.set_xticks(places, names, rotation=90, fontsize=size)
-    axes.set_yticks(places, names, fontsize=size)
+    axes.set_xticks(places, names, rotation=90, fontsize=size, parse_math=False)
+    axes.set_yticks(places, names, fontsize=size, parse_math=False)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if numbered:

@@ -222,15 +222,16 @@ def _pictured(pictures: Pictures, confused: Confusion | None) -> Iterator[Drawin
     some = (
         "" if len(pictures.samples) == pictures.classes else f", {len(pictures.samples)} of {pictures.classes} classes"
     )
-    yield Drawing(
-        "samples", f"Training images as the network looks at them, some of each class{some}",
-        f"A row a class: {', '.join(pictures.samples)}.", lambda look: samples_figure(pictures.samples, look),
-    )  # fmt: skip
+    if pictures.samples:
+        yield Drawing(
+            "samples", f"Training images as the network looks at them, some of each class{some}",
+            f"A row a class: {', '.join(pictures.samples)}.", lambda look: samples_figure(pictures.samples, look),
+        )  # fmt: skip
     if pictures.mistakes and confused is not None:
         pixels, truths, guesses = zip(*((one.pixels, one.truth, one.guess) for one in pictures.mistakes), strict=True)
         wrong = int((confused.predictions[0] != confused.labels).sum())
         yield Drawing(
-            "mistakes", "Validation images that are taken for another class, those first that it is surest of",
+            "mistakes", "Validation images that one training takes for another class, those first that it is surest of",
             "; ".join(f"{one.truth} taken for {one.guess}" for one in pictures.mistakes),
             lambda look: mistakes_figure(pixels, truths, guesses, wrong, len(confused.labels), look),
         )  # fmt: skip
