@@ -19,7 +19,7 @@ from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.main import app, run
 from scalesearch.errors import UserError
 
-TERMINAL = {"fvcore", "find_lr", "plan", "dry_run", "yes", "json"}  # options that commands alone have
+TERMINAL = {"fvcore", "find_lr", "plan", "dry_run", "yes", "json", "watch"}  # options that commands alone have
 PYTHON = {"tell", "coefficients", "reading", "watcher"}  # parameters that functions alone have
 
 

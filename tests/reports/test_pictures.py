@@ -1,4 +1,3 @@
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -6,9 +5,11 @@ import numpy as np
 import pytest
 
 from scalesearch.data.dataset import open_data
-from scalesearch.reports.artefacts import write_report
+from scalesearch.reports.artefacts import report_markdown
 from scalesearch.reports.edition import Edition
 from scalesearch.reports.figures.canvas import PAGE, PHONE, Look
+from scalesearch.reports.figures.drawings import drawings
+from scalesearch.reports.figures.formats import inline_svg
 from scalesearch.reports.figures.mistakes import mistakes_figure, samples_figure
 from scalesearch.reports.pictures import EACH, MOST_MISTAKES, Pictures, pictures
 from scalesearch.study.record import Record, read_record
@@ -56,17 +57,17 @@ def test_images_that_have_changed_or_gone_are_not_shown(golden: tuple[Record, Pi
     assert pictures(other) is None
 
 
-def test_a_report_holds_them_where_they_are_asked_for(golden: tuple[Record, Pictures], tmp_path: Path) -> None:
+def test_a_report_holds_them_where_they_are_asked_for(golden: tuple[Record, Pictures]) -> None:
     record, shown = golden
-    for name, edition in (("with", Edition(pictures=shown)), ("without", Edition())):
-        write_report(tmp_path / name, record, edition)
-    text = (tmp_path / "with" / "report.md").read_text(encoding="utf-8")
+    drawn = list(drawings(record, (), shown))
+    text = report_markdown(record, (), drawn, Edition(pictures=shown))
     assert "## What the networks look at" in text
     assert "(mistakes.png)" in text
-    assert "data:image/png;base64" in (tmp_path / "with" / "report.html").read_text(encoding="utf-8")
-    assert not (tmp_path / "without" / "samples.png").exists()
-    assert "What the networks look at" not in (tmp_path / "without" / "report.md").read_text(encoding="utf-8")
-    shutil.rmtree(tmp_path)
+    (samples,) = [one for one in drawn if one.name == "samples"]
+    assert "data:image/png;base64" in inline_svg(samples.draw(PAGE), "samples", samples.caption, samples.description)
+    without = list(drawings(record, ()))
+    assert not {"samples", "mistakes"} & {one.name for one in without}
+    assert "What the networks look at" not in report_markdown(record, (), without)
 
 
 @pytest.mark.parametrize("look", [PAGE, PHONE])

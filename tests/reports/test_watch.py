@@ -14,12 +14,11 @@ from scalesearch.api import report as module
 from scalesearch.api.options import ReportOptions
 from scalesearch.api.report import RELOAD_SECONDS, report, watched
 from scalesearch.errors import UserError
-from scalesearch.reports.artefacts import write_report
 from scalesearch.reports.edition import Edition
-from scalesearch.study.record import read_record
+from scalesearch.reports.page import report_page
+from scalesearch.study.record import Record, read_record
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "run-0.1.0"
-REFRESH = f'<meta http-equiv="refresh" content="{RELOAD_SECONDS}">'
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -28,8 +27,23 @@ def run(tmp_path: Path) -> Path:
     return Path(shutil.copytree(GOLDEN, tmp_path / "run"))
 
 
-def test_the_page_is_written_again_whenever_a_file_has_changed(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
+@pytest.fixture
+def editions(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
+    """After how many seconds each page that was to be written loads itself anew; none is drawn."""
+    seconds = list[int | None]()
+
+    def written(folder: Path, _record: Record, edition: Edition) -> tuple[Path, ...]:
+        seconds.append(edition.reload_seconds)
+        return (folder / "report.html",)
+
+    monkeypatch.setattr("scalesearch.reports.artefacts.write_report", written)
+    return seconds
+
+
+def test_the_page_is_written_again_whenever_a_file_has_changed(
+    run: Path, editions: list[int | None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept, said = list[float](), list[str]()
 
     def sleep(seconds: float) -> None:
         slept.append(seconds)
@@ -41,19 +55,17 @@ def test_the_page_is_written_again_whenever_a_file_has_changed(run: Path, monkey
             rows.touch()
 
     monkeypatch.setattr(module.time, "sleep", sleep)
-    said = list[str]()
     pages = watched(ReportOptions([run]), said.append, 2.0)
-    first = next(pages)
-    assert REFRESH in first.read_text(encoding="utf-8")
-    assert next(pages) == first
+    assert next(pages) == next(pages) == run / "report" / "report.html"
     assert len(slept) == 3
     assert min(slept) >= 2.0
     assert len(said) == 1
     assert said[0].startswith("Not written, and tried again: ")
     report([run])
-    assert 'http-equiv="refresh"' not in first.read_text(encoding="utf-8")
+    assert editions == [RELOAD_SECONDS, RELOAD_SECONDS, None]
 
 
+@pytest.mark.usefixtures("editions")
 def test_the_search_that_was_begun_last_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("older", "begun"):
         shutil.copytree(GOLDEN, tmp_path / "runs" / name)
@@ -110,9 +122,9 @@ def within(seconds: float, tell: Callable[[], object]) -> object:
 def test_a_browser_loads_what_was_written_anew(
     run: Path, browser: Callable[[Path], Callable[[], str]], tmp_path: Path
 ) -> None:
-    record, folder = read_record(run), tmp_path / "report"
-    page = write_report(folder, record, Edition("Before", reload_seconds=1))[-1]
+    record, page = read_record(run), tmp_path / "report.html"
+    page.write_text(report_page(record, (), (), Edition("Before", reload_seconds=1)), encoding="utf-8")
     title = browser(page)
     within(60, lambda: title() == "Before")
-    write_report(folder, record, Edition("After"))
+    page.write_text(report_page(record, (), (), Edition("After")), encoding="utf-8")
     within(60, lambda: title() == "After")
