@@ -112,8 +112,13 @@ def test_without_timm_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
         timm_call(told("efficientnet_b0", classes=3))
 
 
-@pytest.mark.parametrize("padding", ["symmetric", "same"])
-@pytest.mark.parametrize("format", ["torch-export", "onnx"])
+@pytest.mark.parametrize(
+    ("format", "padding"),
+    [
+        ("onnx", "symmetric"), ("onnx", "same"), ("torch-export", "symmetric"),
+        pytest.param("torch-export", "same", marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
 def test_graphs_take_images_of_any_size(format: Format, padding: Padding, tmp_path: Path) -> None:
     if format == "onnx":
         pytest.importorskip("onnxruntime", reason="the extra export is not installed")

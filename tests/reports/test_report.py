@@ -11,8 +11,9 @@ from PIL import Image
 
 from scalesearch.design.family import family
 from scalesearch.errors import UserError
-from scalesearch.reports.artefacts import write_report
+from scalesearch.reports.artefacts import report_markdown, write_report
 from scalesearch.reports.edition import Edition
+from scalesearch.reports.figures.drawings import drawings
 from scalesearch.reports.tables import RESULT_COLUMNS, family_values
 from scalesearch.study.answer import Answer
 from scalesearch.study.record import Record, read_record
@@ -132,13 +133,13 @@ def test_families_trained_beside_it_stand_in_the_report_with_their_figure(tmp_pa
     plan = plan_of(("found", "depth"), 2, (), inherits=False)
     families = [written(tmp_path / "run" / "family" / name, plan) for name in ("trained-glyphs", "trained-mine")]
     vars(run)["families"] = tuple(families)
-    write_report(tmp_path / "report", run)
-    text = markdown(tmp_path / "report")
+    drawn = list(drawings(run, ()))
+    text = report_markdown(run, (), drawn)
     assert text.count("## Families trained side by side on glyphs") == 2
     assert "At equal FLOPs the found family is more accurate than depth alone." in text
     assert "family/trained-mine/families.html" in text
     assert all(f"({name}.png)" in text for name in ("families", "families_2"))
-    assert (tmp_path / "report" / "families_2.svg").exists()
+    assert [one.name for one in drawn if one.name.startswith("families")] == ["families", "families_2"]
 
 
 def test_a_title_of_ones_own_stands_on_page_and_text(tmp_path: Path) -> None:
@@ -154,10 +155,9 @@ def test_an_answer_comes_with_commands_that_name_the_run(complete: tuple[Path, R
     assert "## Next" not in markdown(tmp_path)
 
 
-def test_what_a_candidate_confuses_stands_in_the_report(tmp_path: Path) -> None:
+def test_what_a_candidate_confuses_stands_in_the_report() -> None:
     run = read_record(Path(__file__).parents[1] / "golden" / "run-0.1.0")
-    write_report(tmp_path, run)
-    text = markdown(tmp_path)
+    text = report_markdown(run, (), list(drawings(run, ())))
     assert "## What it confuses" in text
     assert "(confusion.png)" in text
     assert run.confusion is not None
