@@ -9,6 +9,7 @@ import numpy as np
 
 from scalesearch.data.arrays import Progress
 from scalesearch.data.dataset import VALIDATION, Dataset, Part
+from scalesearch.data.glyphs import GlyphReader
 from scalesearch.data.overlap import Pair, overlap
 from scalesearch.data.places import portraits_folder
 from scalesearch.data.source import Source, UnreadableImageError, sampled
@@ -84,6 +85,7 @@ def portrait(data: Dataset, progress: Progress | None = None, copies: bool = Tru
     counts = np.bincount(labels, minlength=len(data.classes)).tolist()
     sides = list(_sides(data.source))
     few = sum(map(len, data.parts.values())) <= MOST_LOOKED_AT
+    copies = copies and not isinstance(data.source.reader, GlyphReader)  # each is drawn for itself
     return Portrait(
         data.source.name, {name: len(part) for name, part in data.parts.items()}, _division(data.source.parts),
         dict(zip(data.classes, counts, strict=True)), min(sides, default=1), data.source.native_px,
