@@ -52,6 +52,7 @@ def with_groups(source: Source, name: str, by: str) -> Source:
     Raises:
         UserError: no such column and no pattern, a pattern that groups nothing, or images that are no files.
     """
+    name = os.path.expanduser(name)
     told = _by_column(source, Path(name), by)
     values = told if told is not None else _by_pattern(source, name, by)
     names, groups = np.unique(np.array(values), return_inverse=True)
@@ -84,7 +85,8 @@ def _by_pattern(source: Source, name: str, by: str) -> list[str]:
         found = pattern.search(below)
         if found is None:
             missed.append(i)
-        values.append(below if found is None else f"{found[pattern.groups]}")
+        else:
+            values.append(f"{found[pattern.groups]}")
     if missed:
         where = f"in {counted(len(missed), 'path')} of {len(source)}, such as {source.describe(missed[0])}"
         raise UserError(OPTION, f"'{by}' is not found {where}.", do="Give a pattern that each path has, or a column.")

@@ -8,12 +8,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from scalesearch.data.arrays import Progress
-from scalesearch.data.dataset import VALIDATION, Dataset, Part
+from scalesearch.data.dataset import Dataset, Part
 from scalesearch.data.glyphs import GlyphReader
 from scalesearch.data.overlap import Pair, overlap
 from scalesearch.data.places import portraits_folder
 from scalesearch.data.source import Source, UnreadableImageError, sampled
-from scalesearch.data.split import UNSPLIT_TEST, UNSPLIT_VALIDATION
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
 from scalesearch.units import counted, show_percent
@@ -115,9 +114,8 @@ def _division(parts: Sequence[str]) -> str:
     if {"val", "test"} <= there:
         return "as the set has them"
     if there & {"val", "test"}:
-        return f"test as the set has it, {show_percent(VALIDATION, 0)} of each class of train drawn for validation"
-    shares = f"{show_percent(UNSPLIT_VALIDATION, 0)} and {show_percent(UNSPLIT_TEST, 0)}"
-    return f"drawn from the whole set, {shares} of each class for validation and test"
+        return "test as the set has it, validation drawn from train"
+    return "drawn from the whole set"
 
 
 def _copies(data: Dataset, progress: Progress | None) -> Copies:

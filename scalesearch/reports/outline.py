@@ -56,7 +56,7 @@ def sections(
             yield Section(key, heading, figures=plates)
     if plates := _of(drawn, "samples"):
         side = record.leader.row.proxy_resolution if record.leader else 0
-        text = f"Squares of {side} px, every pixel to be seen. What cannot be made out here can hardly be learnt."
+        text = f"Squares of {side} px, every pixel to be seen."
         yield Section("images", "What the networks look at", text, plates)
     if record.confusion is not None:
         yield _classes(record, record.confusion, drawn)
@@ -121,10 +121,8 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
 def _classes(record: Record, confused: Confusion, drawn: Mapping[str, Drawing]) -> Section:
     """What the candidate in front confuses."""
     whose = record.leader.row.name if record.leader else ""
-    text = (
-        f"Of {whose} as trained in the search, on its {counted(len(confused.labels), 'validation image')}"
-        + (f", {confused.seeds} trainings together. " if confused.seeds > 1 else ". ")
-        + "A member that is trained for longer does better; which classes are hard usually stays."
+    text = f"Of {whose} as trained in the search, on its {counted(len(confused.labels), 'validation image')}" + (
+        f", {confused.seeds} trainings together." if confused.seeds > 1 else "."
     )
     return Section("classes", "What it confuses", text, _of(drawn, "confusion", "mistakes"),
                    (tables.classes(confused, LISTED_CLASSES),))  # fmt: skip

@@ -53,6 +53,16 @@ def test_photos_of_one_person_stand_in_one_part(tmp_path: Path) -> None:
     assert "20 groups of images that belong together, 4 images in the largest" in list(sentences(seen, 12))
 
 
+def test_a_home_is_found_and_only_what_is_below_the_folder_is_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people(tmp_path / "p99_home" / "photos")
+    monkeypatch.setenv("HOME", str(tmp_path / "p99_home"))
+    source = open_data(f"~/photos::group-by={PATTERN}")
+    assert source.groups is not None
+    assert source.groups.max() == 19
+
+
 def test_official_parts_stay_and_groups_in_several_are_said(tmp_path: Path) -> None:
     root = tmp_path / "photos"
     for part in ("train", "test"):

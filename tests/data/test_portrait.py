@@ -42,8 +42,8 @@ def test_parts_classes_and_sizes_are_those_of_the_set(image_folder: MakeFolder) 
     ("parts", "told"),
     [
         (("train", "val", "test"), "as the set has them"),
-        (("train", "test"), "test as the set has it, 20 % of each class of train drawn for validation"),
-        ((), "drawn from the whole set, 15 % and 15 % of each class for validation and test"),
+        (("train", "test"), "test as the set has it, validation drawn from train"),
+        ((), "(drawn from the whole set)"),
     ],
 )
 def test_where_the_parts_are_from_is_said(image_folder: MakeFolder, parts: tuple[str, ...], told: str) -> None:
