@@ -220,7 +220,7 @@ def latencies(record: FamilyRecord) -> str:
     """How they were measured."""
     if record.latencies is None:
         return "Latencies are measured when a call has trained what it was to train."
-    return f"Latency: {record.latencies.how}, on the machine below."
+    return f"Latency: {record.latencies.how}."
 
 
 def rates(record: FamilyRecord) -> Table:

@@ -17,6 +17,7 @@ from scalesearch.nets.measure import latencies
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
+from scalesearch.running.provenance import hardware
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting
 from scalesearch.running.workers import Workers
@@ -147,9 +148,8 @@ def measure_latencies(folder: Path, plan: FamilyPlan, note: Callable[[str], None
         return
     worst = max(timed, key=lambda one: one.spread)
     named = zip(plan.contenders, timed, strict=True)
-    measured = Latencies(
-        plan.digest, {one.name: 1e3 * its.seconds for one, its in named}, f"{worst}; networks by turns", worst.busy
-    )  # fmt: skip
+    how = f"{worst}; networks by turns, on {hardware(plan.device)}"
+    measured = Latencies(plan.digest, {one.name: 1e3 * its.seconds for one, its in named}, how, worst.busy)
     write_json(folder / LATENCIES_FILE, {"format": LATENCIES_FORMAT, **asdict(measured)})
 
 

@@ -22,6 +22,7 @@ from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
 from scalesearch.running.executor import Beat
 from scalesearch.running.families import FamilyAgenda, measure_latencies, model_path, recorded, train_families
+from scalesearch.running.provenance import hardware
 from scalesearch.running.trial import Assignment, Outcome, Setting
 from scalesearch.running.workers import Workers
 from scalesearch.study.config import TrainConfig
@@ -161,6 +162,7 @@ def test_latencies_are_measured_once_unless_the_machine_was_busy(
         assert kept.busy == busy
     assert asked == [3, 3]
     assert kept.milliseconds == pytest.approx({"b0": 1.0, "b1": 2.0, "depth-b1": 3.0})
+    assert kept.how.endswith(hardware("cpu"))  # a folder may move to another machine
     assert kept.how.startswith("median of 15 warm passes of one image, float32, channels last, 1 thread")
     values = read_json(tmp_path / LATENCIES_FILE, "latencies")
     for wrong in ({"plan_digest": "0"}, {"milliseconds": {"b0": 1.0}}, {"milliseconds": {"b0": -1.0}}):
