@@ -1,12 +1,14 @@
 """The one style of numbers, read and shown: 400M, 1.83G, 20 ms, 61.2 %, 59.8–62.6 %, −0.07."""
 
 import re
+from collections.abc import Mapping
 
 from scalesearch.errors import UserError
 
 MINUS = "−"
 SECONDS = {"us": 1e-6, "µs": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 BINARY = {"": 1.0, "k": 2.0**10, "m": 2.0**20, "g": 2.0**30, "t": 2.0**40}
+ENDS_SHOWN = 10  # of a long list, at its start and its end
 FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
 
@@ -86,6 +88,19 @@ def counted(number: int, noun: str) -> str:
     """
     plural = noun + ("es" if noun.endswith("s") else "s")
     return f"{number} {noun if number == 1 else plural}"
+
+
+def list_counts(counts: Mapping[str, int]) -> str:
+    """Names with their counts; of many the first and the last ten.
+
+    >>> list_counts({"ant": 2, "cat": 31})
+    'ant 2, cat 31'
+    """
+    shown = [f"{name} {count}" for name, count in counts.items()]
+    if len(shown) <= 2 * ENDS_SHOWN:
+        return ", ".join(shown)
+    rest = f"… {len(shown) - 2 * ENDS_SHOWN} more …"
+    return ", ".join([*shown[:ENDS_SHOWN], rest, *shown[-ENDS_SHOWN:]])
 
 
 def show_seconds(seconds: float) -> str:

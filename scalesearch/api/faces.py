@@ -63,8 +63,9 @@ from scalesearch.faces.photos import (
     read_crowd,
     read_shots,
 )
+from scalesearch.faces.portrait import sentences
 from scalesearch.faces.stranger_set import SURE, StrangerGroup, grouped, not_members, write_groups
-from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, notes, train
+from scalesearch.faces.train import Base, FaceData, FaceRecipe, begin, body_base, divide, network_base, train
 from scalesearch.files import (
     PRIVATE,
     atomic,
@@ -126,7 +127,7 @@ def fit(asked: FitOptions) -> FaceFit:
         strangers = None if others is None else read(others, option="--strangers")
         data = divide(crowd, asked.held_out, asked.seed, strangers)
         recipe = FaceRecipe(config, objective, asked.people, asked.photos, asked.dimensions).sized(data, asked.epochs)
-        for line in _introduction(base, crowd, data):
+        for line in _introduction(base, crowd, data, people.root):
             watcher.tell(line)
         start = begin(base, data, recipe, folder, device, crop=crop)
         if start.plan is not None:
@@ -189,14 +190,15 @@ def _config(asked: FitOptions, inherits: bool) -> TrainConfig:
     return config
 
 
-def _introduction(base: Base, crowd: Crowd, data: FaceData) -> list[str]:
+def _introduction(base: Base, crowd: Crowd, data: FaceData, root: str) -> list[str]:
     held = f", {len(data.held.names)} others held out" if data.held else ""
     judged_by = "not judged: nobody has four photos"
     if data.shown is not None:
         who = f"and {counted(len(data.strangers), 'photo')} of strangers" if data.strangers else "without strangers"
         judged_by = f"judged by {counted(len(data.shown), 'further photo')} of theirs {who}"
     return [
-        *(f"Note: {note}" for note in (*crowd.notes, *notes(data))),
+        *(f"Note: {note}" for note in crowd.notes),
+        *sentences(crowd, data, root, base.size_px),
         f"{base.name} at {base.size_px} px; {len(data.train)} photos of {len(data.train.names)} people{held}; "
         f"{judged_by}",
     ]

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ import typer
 
 from scalesearch.cli.spelling import holds_everything, spelled_table
 from scalesearch.errors import printable
-from scalesearch.units import show_percent, show_seconds
+from scalesearch.units import list_counts, show_percent, show_seconds
 
 if TYPE_CHECKING:
     from scalesearch.api.search import Forecast
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("scalesearch")
 ASK_ABOVE_SECONDS = 600
-ENDS_SHOWN = 10  # of a long list, at its start and its end
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
@@ -54,19 +53,6 @@ def explain(text: str) -> None:
     """One line about what goes on or what to type next, which --quiet leaves out."""
     if not asked_quiet():
         say(text)
-
-
-def list_counts(counts: Mapping[str, int]) -> str:
-    """Names with their counts; of many the first and the last ten.
-
-    >>> list_counts({"ant": 2, "cat": 31})
-    'ant 2, cat 31'
-    """
-    shown = [f"{name} {count}" for name, count in counts.items()]
-    if len(shown) <= 2 * ENDS_SHOWN:
-        return ", ".join(shown)
-    rest = f"… {len(shown) - 2 * ENDS_SHOWN} more …"
-    return ", ".join([*shown[:ENDS_SHOWN], rest, *shown[-ENDS_SHOWN:]])
 
 
 def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> None:

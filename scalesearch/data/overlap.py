@@ -9,6 +9,7 @@ from scalesearch.data.arrays import ImageArrays, Pixels
 from scalesearch.data.image import pixel_digest
 
 Floats = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 Pair = tuple[int, int]
 
 THUMBNAIL_PX = 16
@@ -63,10 +64,13 @@ def averaging(size_px: int) -> Floats:
     return shares
 
 
-def copies(train: Floats, other: Floats) -> Iterator[Pair]:
+def copies(train: Floats, other: Floats, labels: tuple[IntArray, IntArray] | None = None) -> Iterator[Pair]:
     """(position in ``other``, nearest position in ``train``) of thumbnails that are nearly the same.
 
     Two thumbnails' means never differ by more than the thumbnails do, so only neighbours in mean are compared.
+
+    Args:
+        labels: of ``train`` and of ``other``: then only images of different labels are compared.
     """
     means = train.mean(axis=1)
     order = np.argsort(means, kind="stable")
@@ -76,6 +80,10 @@ def copies(train: Floats, other: Floats) -> Iterator[Pair]:
     highs = np.searchsorted(ordered, other.mean(axis=1) + limits, side="right")
     for place in np.flatnonzero(highs > lows).tolist():
         rows = order[lows[place] : highs[place]]
+        if labels is not None:
+            rows = rows[labels[0][rows] != labels[1][place]]
+            if not len(rows):
+                continue
         differences = np.sqrt(np.square(train[rows] - other[place]).mean(axis=1))
         nearest = int(differences.argmin())
         if differences[nearest] < limits[place]:

@@ -26,6 +26,7 @@ from scalesearch.units import counted
 LAYOUT = "Give a folder that holds a folder of photos for each person."
 SHOWN = 5
 CHUNK = 256
+ENLARGED = 2  # times; what a face so small does not show is lost
 NO_FACE = "no face found"
 
 
@@ -282,7 +283,9 @@ def read_crowd(
     labels = people.labels[rows]
     files = [people.files[row] for row in rows]
     once = _check_shared(digests, labels, files, people.names, option)
-    notes = [*people.notes, *_notes(shots, people, chooser)]
+    faces = {people.files[row]: shots.faces[place] for place, row in zip(places, rows, strict=True)}
+    small = [file for file, face in faces.items() if face and face.area < (framing.size_px / ENLARGED) ** 2]
+    notes = [*people.notes, *_notes(shots, people, chooser, small)]
     if copies := len(files) - len(once):
         notes.append(f"{counted(copies, 'photo')} left out as copies of another photo of the same person")
     kept, labels = np.unique(labels[once], return_inverse=True)
@@ -320,13 +323,14 @@ def _check_shared(
     return sorted(first.values())
 
 
-def _notes(shots: Shots, people: People, chooser: Chooser) -> list[str]:
+def _notes(shots: Shots, people: People, chooser: Chooser, small: Sequence[str]) -> list[str]:
     several = sorted({people.files[row] for row, count in zip(shots.rows, shots.counts, strict=True) if count > 1})
     taken = "the largest" if chooser is largest else "the one most like the person's other photos"
     told = (
         ("that cannot be read left out", [file for file, _ in shots.unreadable]),
         ("without a face left out", shots.faceless),
         (f"with several faces, {taken} taken", several),
+        (f"with a face so small that it is enlarged {ENLARGED} times and more", small),
     )
     return [
         f"{counted(len(files), 'photo')} {what}: {few([people.below(file) for file in files])}"

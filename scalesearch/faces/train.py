@@ -21,7 +21,7 @@ from scalesearch.faces.discriminants import discriminants, pooled, set_embedding
 from scalesearch.faces.judging import judged
 from scalesearch.faces.model import Card, EmbeddingHead, FaceModel, embed, embedder, load_model, save_model
 from scalesearch.faces.objective import COLLAPSED_SPREAD, Objective, ObjectiveSettings
-from scalesearch.faces.photos import Chooser, Crowd, choose, few, largest
+from scalesearch.faces.photos import Chooser, Crowd, choose, largest
 from scalesearch.faces.protocols import all_pairs, auc
 from scalesearch.files import PRIVATE, write_bytes
 from scalesearch.nets.face_resnet import FaceResNet
@@ -87,7 +87,6 @@ ENOUGH_PEOPLE = 50  # from so many on, some are held out to watch the training
 HELD_OUT = 0.1
 ENOUGH_PHOTOS = 4  # of a person, from which on some are held out to judge by
 SHOWN = 0.25
-FEW_PEOPLE = 10
 SPREAD_PHOTOS = 256
 # faces are cut alike, so little of a crop is varied; flips are a person's own
 FACE_AUGMENT = Augment(flip=True, scale=(0.8, 1.0), ratio=(0.9, 1.11))
@@ -251,14 +250,6 @@ def body_base(model: FaceModel, device: torch.device) -> Base:
         card.name, card.size_px, card.template, card.name, identity,
         lambda *_: FaceStart(network.train(), card), model.chooser(device),
     )  # fmt: skip
-
-
-def notes(data: FaceData) -> Iterator[str]:
-    """What the user should know before the training."""
-    if data.single:
-        yield f"people with one photo make no pair and are not trained on: {few(data.single)}"
-    if len(data.train.names) < FEW_PEOPLE:
-        yield f"only {len(data.train.names)} people to learn from: the embedding will hardly carry over to others"
 
 
 def begin(

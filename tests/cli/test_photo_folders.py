@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from scalesearch.cli.shell import list_counts
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
+from scalesearch.units import list_counts
 from tests.cli.conftest import Cli
 from tests.conftest import MakeFolder
 from tests.data.pictures import noise, save, tree
