@@ -29,12 +29,11 @@ from scalesearch.files import distinct, together, write_bytes, write_csv, write_
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.sources import trained_network
 from scalesearch.nets.weights import class_names
+from scalesearch.study.calibration import Calibration, calibration
 from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report, require_classes
 from scalesearch.training.device import choose_device
 from scalesearch.training.evaluation import (
-    Calibration,
-    calibration,
     class_accuracy,
     confusion,
     image_files,

@@ -153,6 +153,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     Example: scalesearch evaluate runs/mbconv_small-glyphs-own/models/b1-glyphs/model.safetensors
     """
     from scalesearch.api import evaluate as evaluation
+    from scalesearch.study.calibration import advice
 
     result = evaluation.evaluate(**vars(asked))
     if terminal.json:
@@ -160,8 +161,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
         return
     _say_accuracy(result.values, result.part)
     show_rows("Per class", ("class", "images", "accuracy"), result.rows())
-    error = show_percent(result.calibration.ece)
-    say(f"Expected calibration error {error}: how far stated probabilities are from the share right")
+    say(advice(result.calibration))
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)

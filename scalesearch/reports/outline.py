@@ -9,6 +9,7 @@ from scalesearch.reports.figures.drawings import Drawing, families_name
 from scalesearch.reports.published import best_published
 from scalesearch.reports.section import Section
 from scalesearch.reports.words import Rates
+from scalesearch.study.calibration import advice
 from scalesearch.study.confusion import Confusion
 from scalesearch.study.family_answer import compare
 from scalesearch.study.family_record import FamilyRecord
@@ -60,6 +61,9 @@ def sections(
         yield Section("images", "What the networks look at", text, plates)
     if record.confusion is not None:
         yield _classes(record, record.confusion, drawn)
+        if (found := record.confusion.calibration) is not None:
+            heading = "Can its probabilities be believed?"
+            yield Section("calibration", heading, advice(found), _of(drawn, "calibration"))
     if record.verifications:
         transfers = tuple(figure for figure in figures if figure.name.startswith("transfer_phi"))
         said = "\n\n".join(map(words.verification_text, record.verifications))

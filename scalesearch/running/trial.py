@@ -76,14 +76,15 @@ class Assignment:
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Measurements, and each image's label, prediction (int64) and soft score (float32, see
-    ``evaluation.Evaluation``), and each epoch's training loss, all empty for a failed trial."""
+    """Measurements, and each image's label, prediction (int64), soft score and the prediction's probability (float32,
+    see ``evaluation.Evaluation``), and each epoch's training loss, all empty for a failed trial."""
 
     measurement: Measurement
     labels: NDArray[np.int64]
     predictions: NDArray[np.int64]
     soft: NDArray[np.float32]
     losses: tuple[float, ...] = ()
+    probabilities: NDArray[np.float32] | None = None
 
 
 def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
@@ -113,7 +114,7 @@ def run_trial(setting: Setting, job: Assignment, beat: Beat) -> Outcome:
         latency_ms=1e3 * passes.seconds if passes else None,
     )  # fmt: skip
     losses = tuple(record.train_loss for record in history)
-    return Outcome(measurement, labels, predictions, evaluation.soft, losses)
+    return Outcome(measurement, labels, predictions, evaluation.soft, losses, evaluation.probabilities)
 
 
 def _train(

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scalesearch.study.outcomes import predictions_file, unpacked
+from scalesearch.study.calibration import Calibration, calibration
+from scalesearch.study.outcomes import predictions_file, probabilities, unpacked
 from scalesearch.study.posterior import Floats32
 from scalesearch.study.row import AnyRow, TrialResult
 from scalesearch.study.statistics import Bools, Interval, Ints, accuracy_interval
@@ -36,12 +37,21 @@ class Confusion:
         classes: their names.
         labels: (images,); ``predictions``: (seeds, images); ``soft``: 1 − Brier score / 2 of each, 0 for a wrong
             answer given with certainty.
+        probabilities: of each prediction, (seeds, images); None where a training kept none.
     """
 
     classes: tuple[str, ...]
     labels: Ints
     predictions: Ints
     soft: Floats32
+    probabilities: Floats32 | None = None
+
+    @property
+    def calibration(self) -> Calibration | None:
+        """Whether its probabilities can be believed, all trainings together; None where they were not kept."""
+        if self.probabilities is None:
+            return None
+        return calibration(self.predictions == self.labels, self.probabilities)
 
     @property
     def seeds(self) -> int:
@@ -75,11 +85,11 @@ def confusion(folder: Path, rows: Sequence[AnyRow], classes: Sequence[str]) -> C
     Raises UserError for predictions that cannot be read.
     """
     paths = [predictions_file(folder, row) for row in rows]
-    read = [
-        unpacked(TrialResult(row, path.read_bytes()), str(path))
-        for row, path in zip(rows, paths, strict=True) if path.is_file()
-    ]  # fmt: skip
-    if not read:
+    there = [(TrialResult(row, path.read_bytes()), str(path)) for row, path in zip(rows, paths, strict=True)
+             if path.is_file()]  # fmt: skip
+    if not there:
         return None
-    _, predictions, soft = (np.stack(values) for values in zip(*read, strict=True))
-    return Confusion(tuple(classes), read[0][0], predictions, soft)
+    labels, predictions, soft = (np.stack(values) for values in zip(*(unpacked(*one) for one in there), strict=True))
+    stated = [one for one in (probabilities(*result) for result in there) if one is not None]
+    whole = np.stack(stated) if len(stated) == len(there) else None
+    return Confusion(tuple(classes), labels[0], predictions, soft, whole)

@@ -48,12 +48,15 @@ def read_rows(folder: Path, digest: str, read: ReadRow[R]) -> tuple[R, ...]:
 
 
 def packed(
-    labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32, losses: Sequence[float] = ()
+    labels: NDArray[np.int64], predictions: NDArray[np.int64], soft: Floats32, losses: Sequence[float] = (),
+    probabilities: Floats32 | None = None,
 ) -> bytes:  # fmt: skip
-    """Label, prediction and soft score of each validation image as an ``.npz``, so that anybody can recompute, and the
-    training loss of each epoch."""
+    """Label, prediction, soft score and the prediction's probability of each validation image as an ``.npz``, so that
+    anybody can recompute, and the training loss of each epoch."""
     content = io.BytesIO()
     extra: dict[str, Any] = {"losses": np.array(losses, np.float64)} if losses else {}
+    if probabilities is not None:
+        extra["probabilities"] = probabilities.astype(np.float16)
     np.savez_compressed(
         content, labels=labels.astype(np.uint16), predictions=predictions.astype(np.uint16),
         soft=soft.astype(np.float16), **extra,
@@ -74,6 +77,21 @@ def losses(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[floa
     if kept.shape != (result.row.epochs,) or kept.dtype.kind != "f" or not np.isfinite(kept).all():
         raise UserError(where, f"losses should be {result.row.epochs} numbers, one for each epoch.", do=MEND)
     return tuple(kept.tolist())
+
+
+def probabilities(result: TrialResult[AnyRow], where: str = "the ledger") -> Floats32 | None:
+    """Of each image the probability that the prediction was given; None where an earlier version kept none.
+
+    Raises UserError, naming ``where`` they are from, for what cannot be those.
+    """
+    what = "the predictions of a training"
+    kept = unpack_arrays(result.predictions, (), where, what, ("probabilities",)).get("probabilities")
+    if kept is None:
+        return None
+    if kept.shape != (result.row.images,) or kept.dtype.kind != "f" or not ((kept >= 0) & (kept <= 1)).all():
+        problem = f"probabilities should be {result.row.images} numbers from 0 to 1, one for each image."
+        raise UserError(where, problem, do=MEND)
+    return np.asarray(kept, np.float32)
 
 
 def hits(result: TrialResult[AnyRow], where: str = "the ledger") -> tuple[Bools, Floats32] | None:

@@ -8,7 +8,7 @@ import torch
 import scalesearch
 from scalesearch.api import finetune, search
 from scalesearch.api.options import FinetuneOptions, SearchOptions
-from scalesearch.study.outcomes import losses
+from scalesearch.study.outcomes import losses, probabilities
 from scalesearch.study.record import read_record
 from scalesearch.study.row import TrialResult
 from scalesearch.training import checkpoint
@@ -57,6 +57,10 @@ def test_a_search_in_two_calls_has_every_training_once(
     row = result.rows[0]  # the curve is a part of the run's own record
     content = (folder / "predictions" / f"{row.file}.npz").read_bytes()
     assert losses(TrialResult(row, content))[-1] == row.train_loss
+    stated = probabilities(TrialResult(row, content))
+    assert stated is not None
+    assert len(stated) == row.images
+    assert (stated >= 1 / result.record.provenance.classes - 1e-3).all()  # of the likeliest class
     assert read_record(folder).rows == tuple(result.rows)
 
 

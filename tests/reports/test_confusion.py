@@ -3,7 +3,7 @@ import pytest
 
 from scalesearch.reports.figures.confusion import calibration_figure, confusion_figure
 from scalesearch.reports.figures.formats import rendered
-from scalesearch.training.evaluation import calibration
+from scalesearch.study.calibration import calibration
 
 
 @pytest.mark.parametrize("classes", [2, 20, 21, 100])

@@ -21,6 +21,7 @@ from scalesearch.study.row import Row
 from scalesearch.units import show_percent
 from tests.family_runs import plan_of, written
 from tests.reports.synthetic import PLAN, answer, judged, listed, no_answer, record, results, rows, trained
+from tests.study.runs import ordered
 
 NAMES = ("accuracy_flops", "credible_set", "controls", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
@@ -164,6 +165,17 @@ def test_what_a_candidate_confuses_stands_in_the_report() -> None:
     worst = run.confusion.by_class()[0]
     assert f"| {worst.name} " in text
     assert show_percent(worst.accuracy.value) in text
+
+
+def test_probabilities_that_were_kept_are_judged(tmp_path: Path) -> None:
+    run = read_record(ordered(tmp_path / "run"))
+    assert run.confusion is not None
+    assert run.confusion.probabilities is not None
+    text = report_markdown(run, (), list(drawings(run, ())))
+    assert "## Can its probabilities be believed?" in text
+    assert "(calibration.png)" in text
+    earlier = read_record(Path(__file__).parents[1] / "golden" / "run-0.1.0")  # of a version that kept none
+    assert "probabilities be believed" not in report_markdown(earlier, (), list(drawings(earlier, ())))
 
 
 def test_nothing_done(tmp_path: Path) -> None:

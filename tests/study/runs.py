@@ -73,7 +73,8 @@ def made_up(folder: Path, race: Race, trainings: int) -> Path:
         )  # fmt: skip
         candidate = None if one.candidate == BASELINE else listed.candidates[one.candidate]
         rows.append(plan_row(plan, one, candidate, measured))
-        predictions = b"" if failed else packed(labels, np.where(right, labels, (labels + 1) % 4), soft)
+        told = np.where(right, labels, (labels + 1) % 4)
+        predictions = b"" if failed else packed(labels, told, soft, (), (0.5 + soft / 2).astype(np.float32))
         write_predictions(folder, TrialResult(rows[-1], predictions))
         results.add(one.key, *((None,) if failed else (right, soft)))
     rows.sort(key=lambda row: row.key)

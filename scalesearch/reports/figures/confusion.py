@@ -1,7 +1,6 @@
 """What a network confuses, and whether its probabilities can be believed."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,10 +8,8 @@ from matplotlib.ticker import PercentFormatter
 
 from scalesearch.reports.figures.canvas import BLUE, FILE, GREY, ORANGE, WIDTH_INCHES, Look
 from scalesearch.reports.words import shortened
+from scalesearch.study.calibration import Calibration
 from scalesearch.units import show_percent
-
-if TYPE_CHECKING:
-    from scalesearch.training.evaluation import Calibration
 
 NUMBERED, NUMBERED_NARROW = 20, 6  # classes up to which cells carry numbers
 NAMED = 40  # and up to which every class is named
@@ -57,9 +54,9 @@ def confusion_figure(
     return figure
 
 
-def calibration_figure(reliability: "Calibration") -> Figure:
+def calibration_figure(reliability: Calibration, look: Look = FILE) -> Figure:
     """Accuracy against stated probability by bins, and how many images each bin has."""
-    figure = Figure(figsize=(5.0, 5.2), layout="constrained")
+    figure = Figure(figsize=(min(5.0, look.width_inches), min(5.2, look.width_inches + 0.2)), layout="constrained")
     above, below = figure.subplots(2, 1, height_ratios=(3, 1), sharex=True)
     stated = [one for one in reliability.confidence if one == one]  # NaN in an empty bin
     measured = [one for one in reliability.accuracy if one == one]

@@ -11,7 +11,7 @@ from scalesearch.reports import family_words, words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
 from scalesearch.reports.figures.canvas import Look
-from scalesearch.reports.figures.confusion import confusion_figure
+from scalesearch.reports.figures.confusion import calibration_figure, confusion_figure
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.families import costs_figure, families_figure
 from scalesearch.reports.figures.members import family_figure
@@ -22,6 +22,7 @@ from scalesearch.reports.pictures import Pictures
 from scalesearch.reports.published import best_published
 from scalesearch.reports.tables import tested_members
 from scalesearch.study.answer import Answer
+from scalesearch.study.calibration import Calibration
 from scalesearch.study.confusion import Confusion
 from scalesearch.study.family_answer import FamilyAnswer, compare
 from scalesearch.study.family_record import FamilyRecord
@@ -92,6 +93,14 @@ def drawings(record: Record, members: Sequence[Member], pictures: Pictures | Non
             "What is taken for what: rows are true classes, columns what they were taken for",
             _confused(confused),
             lambda look: confusion_figure(confused.counts.tolist(), confused.classes, look),
+        )
+    reliability = confused.calibration if confused is not None else None
+    if reliability is not None:
+        yield Drawing(
+            "calibration",
+            "How often the first guess is right, by the probability that it was given; below: how many guesses",
+            _reliability(reliability),
+            lambda look: calibration_figure(reliability, look),
         )
     if pictures is not None:
         yield from _pictured(pictures, confused)
@@ -244,6 +253,14 @@ def _confused(confused: Confusion) -> str:
         f"{one.mistaken[0]}" for one in worst if one.mistaken
     )  # fmt: skip
     return f"Lowest: {told}." if told else "Nothing is confused."
+
+
+def _reliability(found: Calibration) -> str:
+    bins = [
+        f"stated {show_percent(stated, 0)}, right {show_percent(right, 0)} of {images}"
+        for stated, right, images in zip(found.confidence, found.accuracy, found.images, strict=True) if images
+    ]  # fmt: skip
+    return "; ".join(bins)
 
 
 def _member_curve(training: MemberTraining) -> str:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scalesearch.training.evaluation import calibration
+from scalesearch.study.calibration import advice, calibration
 
 
 def test_a_network_that_knows_how_sure_it_is_has_no_error() -> None:
@@ -27,3 +27,20 @@ def test_the_error_is_a_share_and_empty_bins_are_none(rows: list[tuple[bool, flo
     assert 0 <= found.ece <= 1
     values = found.to_dict()
     assert [a is None for a in values["accuracy"]] == [n == 0 for n in values["images"]]  # type: ignore[attr-defined]
+
+
+def test_advice_follows_the_gap() -> None:
+    rng = np.random.default_rng(0)
+    for accuracy, begins in ((0.6, "It is surer"), (0.95, "It is less sure"), (0.8, "On average")):
+        right = rng.permutation(np.arange(1000) < 1000 * accuracy)
+        found = calibration(right, np.full(1000, 0.8, np.float32))
+        assert found.gap.low < 0.8 - accuracy < found.gap.high
+        assert advice(found).startswith(begins)
+
+
+def test_trainings_of_the_same_images_are_no_further_images() -> None:
+    right = np.random.default_rng(1).random((1, 500)) < 0.5
+    stated = np.full((1, 500), 0.7, np.float32)
+    one, three = calibration(right, stated), calibration(np.repeat(right, 3, 0), np.repeat(stated, 3, 0))
+    assert three.gap.high - three.gap.low == pytest.approx(one.gap.high - one.gap.low)
+    assert sum(three.images) == 1500

@@ -1,0 +1,85 @@
+"""Whether a network's probabilities can be believed: those of its first guesses, against the share that is right."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scalesearch.study.posterior import Floats32
+from scalesearch.study.statistics import Bools, Interval
+from scalesearch.units import MINUS, show_percent
+
+BINS = 15
+Z95 = 1.959964
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Reliability of the first guesses.
+
+    Args:
+        ece: expected calibration error with 15 bins of equal width (Guo et al. 2017, arXiv:1706.04599, equation 3).
+        confidence, accuracy: means in each bin; NaN in an empty one.
+        images: how many guesses fall into each.
+        gap: mean probability minus accuracy, with a 95 % interval for other images: above 0 is overconfident.
+    """
+
+    ece: float
+    confidence: tuple[float, ...]
+    accuracy: tuple[float, ...]
+    images: tuple[int, ...]
+    gap: Interval
+
+    def to_dict(self) -> dict[str, object]:
+        """Plain values for JSON; None for an empty bin."""
+        return {
+            "ece": self.ece, "images": list(self.images),
+            "confidence": [None if value != value else value for value in self.confidence],
+            "accuracy": [None if value != value else value for value in self.accuracy],
+            "gap": {"value": self.gap.value, "low": self.gap.low, "high": self.gap.high},
+        }  # fmt: skip
+
+
+def calibration(right: Bools, probabilities: Floats32, bins: int = BINS) -> Calibration:
+    """Of n images: whether the first guess was right, and the probability it was given; both (n,), or (seeds, n).
+
+    >>> calibration(np.array([True, False]), np.array([0.9, 0.9], np.float32)).ece.__round__(3)
+    0.4
+    """
+    hits, stated = right.astype(float), probabilities.astype(float)
+    place = np.clip((stated * bins).astype(int), 0, bins - 1).ravel()
+    counts = np.bincount(place, minlength=bins)
+    sums = (np.bincount(place, weights.ravel(), minlength=bins) for weights in (stated, hits))
+    with np.errstate(invalid="ignore"):
+        confidence, accuracy = (total / counts for total in sums)
+    gaps = np.where(counts > 0, np.abs(confidence - accuracy), 0)
+    return Calibration(
+        float((gaps * counts).sum() / counts.sum()), tuple(confidence.tolist()), tuple(accuracy.tolist()),
+        tuple(counts.tolist()), _gap(np.atleast_2d(stated - hits).mean(axis=0)),
+    )  # fmt: skip
+
+
+def _gap(of_images: np.ndarray) -> Interval:
+    """The mean of a value of each image, with its normal interval; of one image nothing is known of others."""
+    mean, images = float(of_images.mean()), len(of_images)
+    half = Z95 * float(of_images.std(ddof=1)) / images**0.5 if images > 1 else 1.0
+    return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
+
+
+def advice(found: Calibration) -> str:
+    """What to make of it, in a sentence or two."""
+    gap, points = found.gap, f"{100 * abs(found.gap.value):.1f} points"
+    low, high = sorted((abs(gap.low), abs(gap.high)))
+    between = f"{points} (95 %: {100 * low:.1f} to {100 * high:.1f})"
+    error = f"Expected calibration error: {show_percent(found.ece)}."
+    if gap.low > 0:
+        return (
+            f"It is surer than it should be: stated probabilities lie {between} above the share that is right. {error} "
+            "Before you act on its probabilities, divide its logits by a temperature chosen on images of your own."
+        )
+    if gap.high < 0:
+        return (
+            f"It is less sure than it may be: stated probabilities lie {between} below the share that is right. "
+            f"{error} Label smoothing and few epochs do that; a temperature chosen on images of your own mends it."
+        )
+    numbers = f"{100 * gap.value:.1f} points, 95 %: {100 * gap.low:.1f} to {100 * gap.high:.1f}".replace("-", MINUS)
+    return f"On average its probabilities are as high as the share that is right (difference {numbers}). {error}"
