@@ -22,12 +22,12 @@ from torch import nn
 
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.export import torchvision_family, torchvision_loaded
 from scalesearch.nets.identify import Identified, identify
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.names import to_torchvision
+from scalesearch.nets.names import to_torchvision, torchvision_family
 from scalesearch.nets.publishers import told
 from scalesearch.nets.timm_model import timm_call, timm_state
+from scalesearch.nets.torchvision_peer import torchvision_loaded
 
 FAMILIES = (
     "efficientnet_*", "efficientnetv2_*", "tf_efficientnet*", "mobilenetv2_*", "mobilenetv3_*", "tf_mobilenetv3_*",

@@ -11,12 +11,13 @@ from scalesearch.data.image import Framing
 from scalesearch.data.listing import warn
 from scalesearch.design.spec import NetSpec
 from scalesearch.errors import UserError
-from scalesearch.nets.export import SUFFIX, torchvision_family, torchvision_loaded
+from scalesearch.nets.export import SUFFIX
 from scalesearch.nets.export import export as write
 from scalesearch.nets.hub import write_hub
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.nets.modules import build as built
 from scalesearch.nets.names import to_torchvision as renamed
+from scalesearch.nets.names import torchvision_family
 from scalesearch.nets.publishers import has_timm
 from scalesearch.nets.timm_model import timm_call
 from scalesearch.nets.weights import PIXELS, load_network
@@ -98,6 +99,8 @@ def to_torchvision(network: MBConvNet) -> nn.Module:
     Raises:
         UserError: torchvision has no module of this shape; of ResNets and MobileNets it has the published widths alone.
     """
+    from scalesearch.nets.torchvision_peer import torchvision_loaded
+
     spec = network.spec
     state = renamed(spec, network.state_dict(), torchvision_family(spec))
     return torchvision_loaded(spec, state).train(network.training)

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
-from torchvision.transforms import v2
 
 from scalesearch.data.arrays import ImageArrays, Images
 from scalesearch.data.source import IntArray
@@ -145,6 +144,8 @@ def training_batches(
             cannot be shared out evenly are left out.
         done: so many batches are passed over: the others are the same, and no time goes into these.
     """
+    from torchvision.transforms import v2
+
     part, count = share[0], len(arrays[1] if isinstance(arrays, tuple) else arrays)
     if count < 2:
         raise UserError("training images", f"{count} is too few: batch norm needs at least 2.")
@@ -221,6 +222,8 @@ def mixed(
     done: int = 0,
 ) -> Iterator[Batch]:  # fmt: skip
     """MixUp or CutMix of each batch with its own images; labels float32 (N, classes); ``done`` batches came before."""
+    from torchvision.transforms import v2
+
     ways: list[v2.Transform] = []
     if augment.mixup:
         ways.append(v2.MixUp(alpha=augment.mixup, num_classes=classes))
@@ -241,7 +244,7 @@ def random_state(seed: int, epoch: int, step: int, part: int = 0) -> Iterator[No
         yield
 
 
-def each(transform: v2.Transform, images: Tensor) -> Tensor:
+def each(transform: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """A transform drawn anew for each image of (N, C, H, W); channels_last."""
     return torch.stack([transform(image) for image in images]).contiguous(memory_format=torch.channels_last)
 

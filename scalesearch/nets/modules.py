@@ -8,7 +8,6 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import SqueezeExcitation, StochasticDepth
 
 from scalesearch.design.blocks import LINEAR, BlockLayer, block_layers
 from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, NetSpec, Stage, shortcut_of
@@ -83,6 +82,8 @@ def squeeze_activations(spec: NetSpec, stage: Stage) -> tuple[Callable[[], nn.Mo
 
 def branch(spec: NetSpec, stage: Stage, layers: Sequence[BlockLayer]) -> nn.Sequential:
     """The convolutions of a block in order, a squeeze and its excitation as one module."""
+    from torchvision.ops import SqueezeExcitation  # imports torch's compiler: a second, which not every command needs
+
     modules: list[nn.Module] = []
     for layer in layers:
         if layer.role == "squeeze":
@@ -109,6 +110,8 @@ class Block(Repeated):
     """
 
     def __init__(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, drop_path: float) -> None:
+        from torchvision.ops import StochasticDepth
+
         super().__init__()
         layers = block_layers(stage, width_in, stride)
         self.block = branch(spec, stage, [layer for layer in layers if layer.role != "shortcut"])

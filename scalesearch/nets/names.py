@@ -224,3 +224,16 @@ def to_torchvision(spec: NetSpec, state: Mapping[str, Tensor], family: Family) -
         # torchvision's MNASNet refuses a state dict that does not carry its layout version
         renamed._metadata = {"": {"version": 2}}  # type: ignore[attr-defined]
     return renamed
+
+
+def torchvision_family(spec: NetSpec) -> Family:
+    """Whose names a spec's blocks have in torchvision: MobileNetV2's for plain ReLU6 blocks, MnasNet's for ReLU, else
+    EfficientNet's."""
+    if any(stage.block in RESNET_BLOCKS for stage in spec.stages):
+        return "resnet"
+    if spec.head.hidden:
+        return "mobilenet_v3"
+    plain = all(not stage.se_ratio and stage.block == "mbconv" for stage in spec.stages)
+    if plain and spec.activation == "relu":
+        return "mnasnet"
+    return "mobilenet_v2" if plain and spec.activation == "relu6" and spec.padding == "symmetric" else "efficientnet"

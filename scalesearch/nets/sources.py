@@ -10,11 +10,10 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 import torch
 from torch import Tensor
-from torchvision.models import ResNet18_Weights, WeightsEnum, get_model, get_model_weights, get_weight, list_models
 
 from scalesearch.design.spec import Architecture, NetSpec, Padding
 from scalesearch.errors import UserError
@@ -35,6 +34,9 @@ from scalesearch.nets.weights import (
     read_safetensors,
     read_weights,
 )
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 PUBLISHED = ("efficientnet_b0", "efficientnet_b1", "efficientnet_b2", "efficientnet_b3", "efficientnet_b4",
@@ -143,6 +145,8 @@ def adopted(target: NetSpec, source: WeightSource) -> NetSpec:
 
 def imagenet_names(spec: Architecture) -> dict[str, str]:
     """As metadata: ImageNet's class names, of a network that has as many; two that are shared carry their number."""
+    from torchvision.models import ResNet18_Weights
+
     names = ResNet18_Weights.DEFAULT.meta["categories"]
     if spec.classes != len(names):
         return {}
@@ -256,6 +260,8 @@ def from_torchvision_enum(named: str) -> WeightSource:
 
     Raises UserError for unknown names, networks that no space describes, and where they cannot be fetched.
     """
+    from torchvision.models import get_model, get_model_weights, get_weight, list_models
+
     names = list_models(module=None)
     try:
         weights = get_weight(named) if "." in named else get_model_weights(named).DEFAULT
@@ -281,7 +287,7 @@ def from_torchvision_enum(named: str) -> WeightSource:
     return WeightSource(str(weights), spec, found.state, digest(state), metadata, TORCHVISION_LICENCE)
 
 
-def downloaded(weights: WeightsEnum, named: str) -> dict[str, Tensor]:
+def downloaded(weights: "WeightsEnum", named: str) -> dict[str, Tensor]:
     """The tensors of one of torchvision's enums, from torch's cache, or fetched and their hash checked.
 
     Raises UserError for a damaged file in the cache, and where they cannot be fetched, with where a file may be put.
@@ -299,7 +305,7 @@ def downloaded(weights: WeightsEnum, named: str) -> dict[str, Tensor]:
         ) from error  # fmt: skip
 
 
-def pixels_of(weights: WeightsEnum) -> str:
+def pixels_of(weights: "WeightsEnum") -> str:
     """As metadata: how images are cut and normalised for one of torchvision's enums."""
     preset = weights.transforms()
     return json.dumps({

@@ -7,9 +7,7 @@ from types import MethodType
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import MNASNet, get_model, get_model_weights, list_models
 
 from scalesearch.design.spec import Architecture, NetSpec, TorchvisionSpec
 from scalesearch.errors import UserError
@@ -37,6 +35,8 @@ def network_of(spec: Architecture, seed: int | None = None) -> nn.Module:
 
 
 def _made(spec: TorchvisionSpec) -> nn.Module:
+    from torchvision.models import MNASNet, get_model
+
     options: dict[str, Any] = {}
     if spec.name in AUXILIARY:
         options = {"aux_logits": False, "init_weights": True}
@@ -79,7 +79,9 @@ def counted(name: str, resolution: int | None, classes: int) -> TorchvisionSpec:
 
 def torchvision_name(name: str) -> str:
     """The name by which torchvision knows one of its classifiers. Raises UserError, with the nearest, for others."""
-    known: list[str] = list_models(module=torchvision.models)
+    from torchvision import models
+
+    known: list[str] = models.list_models(module=models)
     written = re.sub(r"[-. ]+", "_", name.strip().lower())
     if written in known:
         return written
@@ -87,7 +89,7 @@ def torchvision_name(name: str) -> str:
     if len(alike) == 1:
         return alike[0]
     near = alike or difflib.get_close_matches(written, known, 3)
-    if written in list_models():
+    if written in models.list_models():
         problem = "torchvision has it, but not as a classifier of images whose weights are plain numbers."
     else:
         problem = "torchvision has no classifier of this name."
@@ -97,6 +99,8 @@ def torchvision_name(name: str) -> str:
 
 def published_resolution(name: str) -> int:
     """Side in pixels of the images that torchvision judges a classifier's default weights at; each has some."""
+    from torchvision.models import get_model_weights
+
     return int(get_model_weights(name).DEFAULT.transforms().crop_size[0])
 
 

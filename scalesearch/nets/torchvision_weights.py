@@ -7,10 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
-from torchvision.models import WeightsEnum, get_model_weights
-from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
 
 from scalesearch.design.spec import TorchvisionSpec
 from scalesearch.errors import UserError
@@ -20,6 +19,9 @@ from scalesearch.nets.modules import LINEAR_DEVIATION
 from scalesearch.nets.sources import NEAREST, SUFFIXES, TORCHVISION_LICENCE, downloaded, imagenet_names, pixels_of
 from scalesearch.nets.torchvision_net import AUXILIARY, last_layer, network_of
 from scalesearch.nets.weights import PIXELS, digest, read_metadata, read_weights
+
+if TYPE_CHECKING:
+    from torchvision.models import WeightsEnum
 
 # names in published files that torchvision's own loaders translate: of DenseNet's layers and vision transformers' MLPs
 RENAMED = (
@@ -85,7 +87,9 @@ def transfer(network: nn.Module, state: Mapping[str, Tensor], *, classifier: boo
             nn.init.zeros_(layer.bias)
 
 
-def _enum(spec: TorchvisionSpec, named: str) -> WeightsEnum:
+def _enum(spec: TorchvisionSpec, named: str) -> "WeightsEnum":
+    from torchvision.models import get_model_weights
+
     known = get_model_weights(spec.name)
     names = {str(one): one for one in known} | {one.name: one for one in known}
     if named == NEAREST and known:
@@ -97,12 +101,14 @@ def _enum(spec: TorchvisionSpec, named: str) -> WeightsEnum:
     return names[named]
 
 
-def _pixels(spec: TorchvisionSpec, weights: WeightsEnum | None) -> str:
+def _pixels(spec: TorchvisionSpec, weights: "WeightsEnum | None") -> str:
     """As metadata: how these weights, or a file's, expect images; as the default weights where a file does not say.
 
     GoogLeNet's and Inception v3's were trained in TensorFlow, on pixels from −1 to 1; torchvision gets there from
     ImageNet's statistics (``transform_input``), which ours leaves out.
     """
+    from torchvision.models import get_model_weights
+
     usual = json.loads(pixels_of(weights or get_model_weights(spec.name).DEFAULT))
     return json.dumps(usual | (CENTRED if spec.name in AUXILIARY else {}))
 
@@ -141,6 +147,8 @@ def _fitting(spec: TorchvisionSpec, read: Mapping[str, Tensor], where: str) -> d
 
 def _canonical(spec: TorchvisionSpec, network: nn.Module, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Under the names of today's torchvision, without auxiliary heads, and a vision transformer's positions resized."""
+    from torchvision.models.vision_transformer import VisionTransformer, interpolate_embeddings
+
     state = {name: tensor for name, tensor in given.items() if not name.startswith(AUXILIARY.get(spec.name, "-"))}
     for pattern, name in RENAMED:
         state = {pattern.sub(name, key): tensor for key, tensor in state.items()}

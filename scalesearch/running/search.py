@@ -14,7 +14,6 @@ from scalesearch.files import read_json, write_json
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener, Show, carry_out, checkpoint_file, open_ledger, opened
 from scalesearch.running.ledger import Ledger
-from scalesearch.running.optuna_view import Window
 from scalesearch.running.provenance import add_seconds
 from scalesearch.running.storage import Storage, storage_url
 from scalesearch.running.trial import Assignment, Setting
@@ -43,6 +42,8 @@ class Searched:
         return Setting(data.train, {"validation": data.validation}, augment, self.plan.device, self.plan.threads)
 
     def window(self, storage: Storage, note: Callable[[str], None]) -> Show[Row]:
+        from scalesearch.running.optuna_view import Window
+
         return Window(storage, self.plan, self.phi, note).show
 
 
