@@ -45,6 +45,11 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
         say(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
     size = ["--target-flops", asked.target_flops] if asked.target_flops else []
+    if asked.target_flops and asked.classes is None:
+        explain(
+            f"Note: a search sizes it with as many outputs as your images have classes, not {spec.classes}, so that its "
+            "pixels may differ; --classes shows them."
+        )
     explain(f"Next: {pasted('scalesearch', 'grid', '--space', asked.space, *size, '--data', 'PATH')}")
 
 

@@ -72,6 +72,9 @@ def test_dry_run_trains_nothing(cli: Cli, image_folder: MakeFolder, tmp_path: Pa
     assert ended.code == 0
     assert "c000" in ended.out
     assert not (tmp_path / "runs").exists()
+    sized = json.loads(cli("baseline", *SMALL[:4], "--classes", "2", "--json").out)
+    assert f"Baseline mbconv_small at {sized['spec']['resolution']} px" in ended.out
+    assert "--classes shows them" in " ".join(cli("baseline", *SMALL[:4]).out.split())
 
 
 def test_a_plan_says_what_it_takes_and_refuses_what_has_no_room(
