@@ -37,6 +37,7 @@ def report_page(
         state=words.state(record),
         question=words.question(record),
         factors=factors,
+        picture=next((one for one in figures if one.name == "accuracy_flops"), None),
         answer=words.answer_markdown(record),
         key_facts=key_facts(record, edition.rates),
         notes=notes(record),
@@ -68,7 +69,8 @@ def _environment() -> Environment:
         loader=PackageLoader("scalesearch.reports"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True, keep_trailing_newline=True,
     )  # fmt: skip
-    environment.filters |= {"html": html, "wide": partial(_svg, PAGE, "wide"), "narrow": partial(_svg, PHONE, "narrow")}
+    looks = {"wide": PAGE, "narrow": PHONE, "beside": PHONE}
+    environment.filters |= {"html": html} | {size: partial(_svg, look, size) for size, look in looks.items()}
     return environment
 
 

@@ -120,7 +120,7 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
 ) -> None:
     run = finished[1]
     drawn = tree.all("svg")
-    assert len(drawn) == 2 * 8  # eight figures, for wide windows and for phones
+    assert len(drawn) == 2 * 8 + 1  # eight figures, for wide windows and for phones; one stands beside the answer
     for svg in drawn:
         assert svg.attributes["role"] == "img"
         title, description = svg.all("title")[0], svg.all("desc")[0]
