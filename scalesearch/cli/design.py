@@ -47,7 +47,7 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
     size = ["--target-flops", asked.target_flops] if asked.target_flops else []
     if asked.target_flops and asked.classes is None:
         explain(
-            f"Note: a search sizes it with as many outputs as your images have classes, not {spec.classes}, so that its "
+            f"Note: a search sizes it with as many outputs as your images have classes, not {spec.classes}, so its "
             "pixels may differ; --classes shows them."
         )
     explain(f"Next: {pasted('scalesearch', 'grid', '--space', asked.space, *size, '--data', 'PATH')}")
