@@ -40,7 +40,7 @@ Panel = Literal[  # of the help of a command, where an option stands
     "", "Network", "Data", "Training", "What is trained", "Scaling", "Grid", "Race and training", "Memory and speed",
     "Workers and machines", "Members", "Members and rivals", "Strangers", "Run and output",
 ]  # fmt: skip
-Inheriting = Literal["smaller", "none"]  # from what a member of a family starts
+Inheriting = Literal["auto", "smaller", "none"]  # from what a member of a family starts
 Unit = Literal["flops", "seconds", "bytes"]  # read by ``macs``, ``seconds`` and ``room``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
@@ -403,8 +403,9 @@ class FamilyOptions:
         "What those start from: imagenet, a folder of files, or scratch; if left out as the members, which is refused "
         "where these start from a single file.", "Members and rivals", shell="weights")] = None
     inherit: Annotated[Inheriting, Option(
-        "Whether a member starts from the next smaller one of its family that was trained: smaller, or none, and then "
-        "from --weights or from scratch.", "Members and rivals")] = "none"
+        "Whether a member starts from the next smaller one of its family that was trained: smaller; none, and then "
+        "from --weights or from scratch; or auto, which is smaller unless there are --weights.",
+        "Members and rivals")] = "auto"
     data: Data = None
     images: Annotated[int | None, Option(
         "The most training images; all if left out.", "Data", minimum=1, maximum=1_000_000_000)] = None

@@ -255,7 +255,9 @@ def recipe(record: FamilyRecord) -> str:
     children = [one for one in plan.contenders if one.parent is not None]
     if children:
         pairs = [f"{one.name} from {plan.contenders[one.parent or 0].name}" for one in children]
-        told.append(f"Members inherit from trained smaller ones of the same seed: {plain(names(pairs))}.")
+        told.append(
+            f"Members inherit from trained smaller ones of the same seed: {plain(names(pairs))}. {_lineage(plan)}"
+        )
     starts: dict[str, list[str]] = {}
     for one in plan.contenders:
         if one.parent is None:
@@ -284,6 +286,20 @@ def _epochs(plan: FamilyPlan) -> str:
     ]
     alike = "the same epochs" if plan.equal == "epochs" else "about the same training time at equal FLOPs"
     return f"Networks of all families are given {alike}: {plain('; '.join(listed))}."
+
+
+def _lineage(plan: FamilyPlan) -> str:
+    """What a member costs with all that it goes back to, against training it alone for the epochs of the others."""
+    lines = [plan.lineage(number) for number, one in enumerate(plan.contenders) if one.parent is not None]
+    shares = [
+        sum(cost(one.spec).macs * one.epochs for one in line) / (cost(line[0].spec).macs * plan.train.epochs)
+        for line in lines
+    ]
+    span = " to ".join(dict.fromkeys(f"{share:.2g}" for share in (min(shares), max(shares))))
+    return (
+        f"A member's training and those that it goes back to cost together {span} "
+        f"times what {counted(plan.train.epochs, 'epoch')} of that member alone would."
+    )
 
 
 def _dropout(plan: FamilyPlan) -> str:

@@ -129,10 +129,14 @@ class FamilyPlan:
               if place.family == family]  # fmt: skip
         return tuple(number for _, number in sorted(on))
 
-    def pretrained(self, number: int) -> bool:
-        """Whether a contender goes back to weights, its own or those of the one that it inherits from."""
+    def lineage(self, number: int) -> tuple[Contender, ...]:
+        """A contender and those that it goes back to, the first one last."""
         one = self.contenders[number]
-        return one.weights is not None if one.parent is None else self.pretrained(one.parent)
+        return (one,) if one.parent is None else (one, *self.lineage(one.parent))
+
+    def pretrained(self, number: int) -> bool:
+        """Whether a contender goes back to weights, its own or those of the first one that it inherits from."""
+        return self.lineage(number)[-1].weights is not None
 
     def phi(self, number: int, family: str) -> float | None:
         """Of a contender on a curve."""

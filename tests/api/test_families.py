@@ -101,10 +101,18 @@ def test_what_is_planned(space: str, image_folder: MakeFolder, tmp_path: Path) -
     assert cost(by_name["b1"].spec).macs == pytest.approx(cost(by_name["depth-b1"].spec).macs, rel=0.1)
 
 
+def test_members_inherit_from_the_smaller_one_by_default(space: str, image_folder: MakeFolder) -> None:
+    data = image_folder()
+    usual = job(space, data, train="b0..b2", against="none", epochs=4).plan
+    assert [(one.parent, one.epochs) for one in usual.contenders] == [(None, 4), (0, 2), (1, 2)]
+    alone = job(space, data, train="b0..b2", against="none", epochs=4, inherit="none").plan
+    assert [(one.parent, one.epochs) for one in alone.contenders] == [(None, 4)] * 3
+
+
 def test_equal_time_gives_slower_networks_fewer_epochs_and_stays(
     space: str, image_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    data, asked = image_folder(), {"equal": "time", "epochs": 8, "against": "depth"}
+    data, asked = image_folder(), {"equal": "time", "epochs": 8, "against": "depth", "inherit": "none"}
     steps = iter([1.0, 1.0, 4.0])  # b0, b1, and depth's, which has b1's FLOPs
     monkeypatch.setattr(families, "seconds_per_step", lambda *args, **kwargs: next(steps))
     assert [one.epochs for one in job(space, data, **asked).plan.contenders] == [8, 8, 2]
@@ -115,7 +123,7 @@ def test_equal_time_gives_slower_networks_fewer_epochs_and_stays(
 @pytest.mark.parametrize(("given", "where", "said"), [
     ({"against": "resnet181"}, "--against resnet181", "is no network"),
     ({"lr": "fast"}, "--lr", "learning rates"), ({"lr": "0.1,-1"}, "--lr", "learning rates"),
-    ({"inherited_epochs": 2}, "--inherited-epochs", "no member inherits"),
+    ({"inherited_epochs": 2, "inherit": "none"}, "--inherited-epochs", "no member inherits"),
     ({"data": "there/is/nothing"}, "there/is/nothing", "nothing"),
     ({"batch_size": 32768, "train": "b0..b6", "jobs": 9, "against": "none"}, "--jobs 9", "memory"),
     ({"space": "efficientnet_b0", "train": "b0..b10"}, "--train b0..b10", "GB of memory are needed"),

@@ -1,6 +1,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Annotation, Text
 from rich.cells import cell_len
 
+from scalesearch.design.cost import cost
 from scalesearch.reports import family_words as told
 from scalesearch.reports.families import (
     families_html,
@@ -217,6 +219,18 @@ def test_the_recipe_tells_which_rate_was_chosen_and_whether_at_the_edge(tmp_path
     assert lines["width alone"][2:] == ["0.004", "yes"]
     assert lines["width alone"][0] == "width-b1"
     assert "0.002: " in lines["found"][1]
+
+
+def test_what_a_member_costs_with_those_that_it_goes_back_to(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
+    plan = full[0].plan
+    line = plan.lineage(plan.curve("depth")[2])
+    assert [one.name for one in line] == ["depth-b2", "depth-b1", "b0"]
+    macs = [cost(one.spec).macs for one in line]
+    share = (6 * macs[0] + 6 * macs[1] + 12 * macs[2]) / (12 * macs[0])
+    said = re.search(r"cost together ([\d.]+)(?: to ([\d.]+))? times what 12 epochs", told.recipe(full[0]))
+    assert said is not None
+    assert float(said[1]) - 0.05 <= share <= float(said[2] or said[1]) + 0.05
+    assert len(plan_of(inherits=False).lineage(3)) == 1
 
 
 def test_tables_fit_a_terminal(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
