@@ -15,6 +15,7 @@ import stat
 import tempfile
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -351,6 +352,21 @@ def load(cls: type[Value], path: Path, what: str, version: int) -> Value:
     if values.pop("format", None) != version:
         raise UserError(str(path), f"{what} should be here, in format {version}.", do="Update scalesearch.")
     return parse(cls, values, str(path), what)
+
+
+def recalled(cls: type[Value], path: Path, what: str, version: int) -> Value | None:
+    """A value that ``remember`` kept in a cache; None where there is none, or one damaged or of another format."""
+    if path.exists():
+        with contextlib.suppress(UserError):
+            return load(cls, path, what, version)
+    return None
+
+
+def remember(value: Any, path: Path, version: int) -> None:
+    """Keeps a dataclass in a cache, which may be full or not to be written to: then it is made anew the next time."""
+    with contextlib.suppress(OSError, UserError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"format": version, **asdict(value)})
 
 
 def prepare(folder: Path, option: str = "--run") -> None:

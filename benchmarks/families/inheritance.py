@@ -27,10 +27,10 @@ def ways(epochs: int, share: float) -> dict[str, dict[str, object]]:
     """Options of each way; ``share``: of the cost of a family of which all but the smallest have half the epochs."""
     smaller: dict[str, object] = {"epochs": epochs, "inherit": "smaller"}
     return {
-        BASE: {"epochs": epochs},
+        BASE: {"epochs": epochs, "inherit": "none"},
         "from the smaller one, equal epochs": {**smaller, "inherited_epochs": epochs},
         "from the smaller one, half the epochs": {**smaller, "inherited_epochs": epochs // 2},
-        "each from the start, equal cost": {"epochs": max(1, round(share * epochs))},
+        "each from the start, equal cost": {"epochs": max(1, round(share * epochs)), "inherit": "none"},
     }  # fmt: skip
 
 

@@ -3,7 +3,7 @@ two parts share."""
 
 import contextlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,8 +13,7 @@ from scalesearch.data.glyphs import GlyphReader
 from scalesearch.data.overlap import Pair, overlap
 from scalesearch.data.places import portraits_folder
 from scalesearch.data.source import Source, UnreadableImageError, sampled
-from scalesearch.errors import UserError
-from scalesearch.files import load, write_json
+from scalesearch.files import recalled, remember
 from scalesearch.units import counted, show_percent
 
 MOST_LOOKED_AT = 30_000  # images, between which copies are looked for unasked: half a minute of decoding, once
@@ -130,18 +129,14 @@ def _copies(data: Dataset, progress: Progress | None) -> Copies:
 def _pairs(data: Dataset, progress: Progress | None) -> _Pairs:
     """Kept by what the images are: where they lie and what files are called may change."""
     path = portraits_folder() / f"{data.digest}.json"
-    if path.exists():
-        with contextlib.suppress(UserError):  # damaged, or of another version
-            kept = load(_Pairs, path, "the copies in a set of images", COPIES_FORMAT)
-            places = [place for name in COMPARED for pair in getattr(kept, name)
-                      for place in ((len(data.train), pair[0]), (len(data.parts[name]), pair[1]))]  # fmt: skip
-            if all(0 <= place < count for count, place in places):
-                return kept
+    if (kept := recalled(_Pairs, path, "the copies in a set of images", COPIES_FORMAT)) is not None:
+        places = [place for name in COMPARED for pair in getattr(kept, name)
+                  for place in ((len(data.train), pair[0]), (len(data.parts[name]), pair[1]))]  # fmt: skip
+        if all(0 <= place < count for count, place in places):
+            return kept
     train = data.train.thumbnails(progress)
     pairs = _Pairs(*(overlap(train, data.parts[name].thumbnails(progress)) for name in COMPARED))
-    with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"format": COPIES_FORMAT, **asdict(pairs)})
+    remember(pairs, path, COPIES_FORMAT)
     return pairs
 
 

@@ -1,12 +1,11 @@
 """How long a search will take, from short measurements on this machine, made as the search itself will run."""
 
-import contextlib
 import hashlib
 import heapq
 import json
 import time
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import mean, median
 
@@ -17,8 +16,7 @@ from scalesearch.data.batches import steps_per_epoch
 from scalesearch.data.places import timings_folder
 from scalesearch.design.cost import cost
 from scalesearch.design.spec import Architecture
-from scalesearch.errors import UserError
-from scalesearch.files import load, write_json
+from scalesearch.files import recalled, remember
 from scalesearch.nets.measure import fvcore_count
 from scalesearch.nets.torchvision_net import network_of
 from scalesearch.running.executor import Beat, Executor, Here, mapped
@@ -140,15 +138,11 @@ def remembered(
     deciding = [[spec.digest for spec in _probed(trials)], train, jobs, threads, hardware(device), versions()]
     name = hashlib.sha256(json.dumps(deciding, sort_keys=True).encode()).hexdigest()[:16]
     path = timings_folder() / f"{name}.json"
-    if path.exists():
-        with contextlib.suppress(UserError):  # damaged, or of another version
-            kept = load(Timing, path, "the time of a step", TIMING_FORMAT)
-            return replace(kept, images=images, validation=validation), True
+    if (kept := recalled(Timing, path, "the time of a step", TIMING_FORMAT)) is not None:
+        return replace(kept, images=images, validation=validation), True
     timing = measure(trials, images, validation, jobs, device, threads)
     if not busy:
-        with contextlib.suppress(OSError, UserError):  # a cache that is full or may not be written to
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"format": TIMING_FORMAT, **asdict(timing)})
+        remember(timing, path, TIMING_FORMAT)
     return timing, False
 
 
