@@ -5,7 +5,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -21,9 +20,10 @@ def pyproject() -> dict[str, Any]:
     return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 
 
-def commands(group: click.Group, before: str = "") -> list[str]:
+def commands(group: Any, before: str = "") -> list[str]:
+    """Names of all commands; typer has a click of its own, or the installed one, by its version."""
     nested = [
-        commands(one, f"{before}{name} ") if isinstance(one, click.Group) else [f"{before}{name}"]
+        commands(one, f"{before}{name} ") if hasattr(one, "commands") else [f"{before}{name}"]
         for name, one in group.commands.items()
     ]
     return [name for names in nested for name in names]
