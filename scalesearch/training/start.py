@@ -54,10 +54,10 @@ def start_of(
     spec: NetSpec, source: WeightSource | None, arrays: Images, classes: tuple[str, ...], config: TrainConfig,
     steps_per_epoch: int, device: torch.device, *, repair: bool,
 ) -> Start[MBConvNet]:  # fmt: skip
-    """As ``from_scratch`` where there is no source, else as ``from_source``, settled within the training."""
+    """As ``from_scratch`` where there is no source, else as ``from_source``; settled within the training either way."""
+    spec = settled(spec, config.epochs * steps_per_epoch)
     if source is None:
         return from_scratch(spec, arrays, config.seed)
-    spec = settled(spec, config.epochs * steps_per_epoch)
     return from_source(spec, source, arrays, classes, device, seed=config.seed, repair=repair)
 
 

@@ -14,7 +14,7 @@ from scalesearch.design.scaling import PAPER, scale
 from scalesearch.nets.sources import WeightSource
 from scalesearch.study.config import TrainConfig
 from scalesearch.training.recipe import Recipe, augmentation, choose_strategy
-from scalesearch.training.start import from_scratch, from_source, settled
+from scalesearch.training.start import from_scratch, from_source, settled, start_of
 from scalesearch.training.step import balanced_weights, classification_loss
 from tests.nets.test_inherit import SMALL, logits, pictures, trained
 
@@ -76,6 +76,15 @@ def test_slow_statistics_are_made_to_follow_a_short_training() -> None:
     assert settled(slow, 100).batch_norm.momentum == 0.1
     assert settled(slow, 2000) == slow
     assert settled(SMALL, 5) == SMALL
+
+
+@pytest.mark.parametrize("inherits", [False, True])
+def test_they_are_so_whatever_a_training_starts_from(inherits: bool) -> None:
+    slow = replace(SMALL, batch_norm=replace(SMALL.batch_norm, momentum=0.01), classes=4)
+    config, given = TrainConfig(epochs=5), source() if inherits else None
+    for steps, momentum in ((2, 0.1), (1000, 0.01)):
+        network = start_of(slow, given, arrays(), CLASSES, config, steps, CPU, repair=False).network
+        assert {one.momentum for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)} == {momentum}
 
 
 @pytest.mark.parametrize(
