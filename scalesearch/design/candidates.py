@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scalesearch.design.budget import Target, round_to_budget
-from scalesearch.design.controls import DIMENSIONS, controls, met
+from scalesearch.design.controls import controls, met
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Multipliers, Rounding, realised, released_shape
 from scalesearch.design.space import Grid, check_grid
-from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
+from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
 from scalesearch.units import show_percent
 

@@ -9,14 +9,11 @@ import bisect
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from scalesearch.design.budget import ERROR_WEIGHT, spread_depths
 from scalesearch.design.cost import cost
-from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scaled_head, shape_of
+from scalesearch.design.spec import DIMENSIONS, Dimension, NetSpec, Shape, nearest_width, reshape, scaled_head, shape_of
 
-Dimension = Literal["depth", "width", "resolution"]
-DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
 EQUAL_COST = 0.03  # networks whose multiply-adds differ by no more count as equally costly
 LARGEST = 2.0  # multiplier tried over the FLOPs': more blocks may be taken than FLOPs, since stem and head stay
 MOST_ADJUSTED = 4  # steps of channels by which a control may meet its budget
@@ -39,10 +36,11 @@ def controls(spec: NetSpec, macs: float) -> tuple[Control, ...]:
     single stages from the common factor its mean in log FLOPs. A dimension that cannot grow (no stage's depth scales)
     has none.
     """
-    return tuple(control for dimension in DIMENSIONS if (control := _control(spec, dimension, macs)) is not None)
+    return tuple(one for dimension in DIMENSIONS if (one := control(spec, dimension, macs)) is not None)
 
 
-def _control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
+def control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
+    """The control of one dimension, as ``controls`` makes it; None where the dimension cannot grow."""
     options = {"depth": _depths, "width": _widths, "resolution": _resolutions}[dimension]
     best = _best(spec, dimension, macs, options(spec, macs))
     if best is None:

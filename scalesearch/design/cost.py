@@ -86,22 +86,29 @@ def classifier_operators(pooled: int, hidden: int, classes: int) -> Iterator[Ope
     yield biased("classifier.1", hidden or pooled, classes)
 
 
-def operators(spec: NetSpec) -> Iterator[Operator]:
-    """Every convolution and linear operator of the network, in order, under canonical names."""
-    stem = spec.stem
-    yield convolution(
-        "features.0.0", output_size(spec.resolution, stem.stride), spec.in_channels, stem.width, stem.kernel
-    )
+def _alike(spec: NetSpec) -> Iterator[tuple[str, range, tuple[Operator, ...]]]:
+    """The network's parts in order: how names begin, the numbers of blocks that are alike, the operators of each."""
+    stem, once = spec.stem, range(1)
+    side = output_size(spec.resolution, stem.stride)
+    yield "features.0.", once, (convolution("0", side, spec.in_channels, stem.width, stem.kernel),)
     size, width_in = output_size(spec.resolution, stem.reduction), stem.width
     for number, stage in enumerate(spec.stages, start=1):
-        for index in range(stage.depth):
-            stride = stage.stride if index == 0 else 1
-            for op in block_operators(stage, width_in, stride, size):
-                yield Operator(f"features.{number}.{index}.{op.name}", op.macs, op.params, op.activations)
-            size, width_in = output_size(size, stride), stage.width
+        begins = f"features.{number}.{{}}."
+        yield begins, once, block_operators(stage, width_in, stage.stride, size)
+        size, width_in = output_size(size, stage.stride), stage.width
+        if stage.depth > 1:
+            yield begins, range(1, stage.depth), block_operators(stage, width_in, 1, size)
     if spec.head.width:
-        yield convolution(f"features.{len(spec.stages) + 1}.0", size, width_in, spec.head.width)
-    yield from classifier_operators(spec.pooled_width, spec.head.hidden, spec.classes)
+        yield f"features.{len(spec.stages) + 1}.", once, (convolution("0", size, width_in, spec.head.width),)
+    yield "", once, tuple(classifier_operators(spec.pooled_width, spec.head.hidden, spec.classes))
+
+
+def operators(spec: NetSpec) -> Iterator[Operator]:
+    """Every convolution and linear operator of the network, in order, under canonical names."""
+    for begins, numbers, ops in _alike(spec):
+        for number in numbers:
+            for op in ops:
+                yield Operator(begins.format(number) + op.name, op.macs, op.params, op.activations)
 
 
 def cost(spec: Architecture) -> Cost:
@@ -113,8 +120,9 @@ def cost(spec: Architecture) -> Cost:
     """
     if isinstance(spec, TorchvisionSpec):
         return Cost(spec.macs, spec.params, spec.activations)
-    ops = tuple(operators(spec))
-    return Cost(sum(op.macs for op in ops), sum(op.params for op in ops), sum(op.activations for op in ops))
+    times = [(len(numbers), op) for _, numbers, ops in _alike(spec) for op in ops]
+    return Cost(sum(n * op.macs for n, op in times), sum(n * op.params for n, op in times),
+                sum(n * op.activations for n, op in times))  # fmt: skip
 
 
 def score(accuracy: float, macs: float, target_macs: float) -> float:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from scalesearch.design.cost import cost
 from scalesearch.design.space import SearchSpace
-from scalesearch.design.spec import NetSpec, Shape, reshape, round_width, scaled_head, shape_of
+from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, round_width, scaled_head, shape_of
 from scalesearch.errors import UserError
 
 Rounding = Literal["budget", "efficientnet"]
@@ -121,7 +121,8 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
 
     ``efficientnet``: widths to the divisor (0.9 rule), depths rounded up, resolution to the nearest pixel: as
     the released family is computed. ``budget``: the three rounded together so that the real FLOPs come as near
-    as they can to ``macs(spec) · growth^φ`` (see ``design.budget``). φ = 0 is the baseline itself.
+    as they can to ``macs(spec) · growth^φ`` (see ``design.budget``), and where one dimension alone grows, it grows as
+    far as these FLOPs ask (see ``design.controls``). φ = 0 is the baseline itself.
 
     Raises:
         UserError: a coefficient below 1, or a φ whose multipliers leave [1/64, 64].
@@ -149,6 +150,12 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
 
     macs = cost(spec).macs * coefficients.step_ratio**phi
+    grown = [name for name, factor in zip(DIMENSIONS, factors, strict=True) if factor > 1]
+    if len(grown) == 1:
+        from scalesearch.design.controls import control
+
+        if (alone := control(spec, grown[0], macs)) is not None:
+            return reshape(spec, alone.shape)
     return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
 
 

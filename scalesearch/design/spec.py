@@ -279,6 +279,10 @@ def shortcut_of(stage: Stage, width_in: int, stride: int) -> Shortcut:
     return "projection" if stage.block in RESNET_BLOCKS else "none"
 
 
+Dimension = Literal["depth", "width", "resolution"]
+DIMENSIONS: tuple[Dimension, ...] = ("depth", "width", "resolution")
+
+
 @dataclass(frozen=True)
 class Shape:
     """Channels of stem, stages and head, blocks per stage, side of the input in pixels."""

@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from scalesearch.design.budget import Target, round_to_budget
-from scalesearch.design.controls import DIMENSIONS, controls, met
+from scalesearch.design.controls import controls, met
 from scalesearch.design.cost import cost
 from scalesearch.design.family import member, regularised
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_buildable
-from scalesearch.design.spec import NetSpec, TorchvisionSpec, reshape, shape_of
+from scalesearch.design.spec import DIMENSIONS, NetSpec, TorchvisionSpec, reshape, shape_of
 from scalesearch.errors import UserError
 from scalesearch.study.family_plan import FOUND, Contender, Place
 from scalesearch.study.family_plan import PAPER as PAPER_FAMILY

@@ -14,11 +14,11 @@ from typing import Literal
 import numpy as np
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
-from scalesearch.design.controls import DIMENSIONS, controls
+from scalesearch.design.controls import controls
 from scalesearch.design.cost import cost
 from scalesearch.design.family import member
 from scalesearch.design.scaling import Rounding, check_buildable
-from scalesearch.design.spec import NetSpec, reshape
+from scalesearch.design.spec import DIMENSIONS, NetSpec, reshape
 from scalesearch.errors import UserError
 from scalesearch.files import load, write_json
 from scalesearch.study.answer import Answer

@@ -7,7 +7,17 @@ from hypothesis import strategies as st
 
 from scalesearch.design.budget import RESOLUTION_SLACK, Target, round_to_budget, spread_depths
 from scalesearch.design.cost import cost
-from scalesearch.design.scaling import MEASUREMENTS, PAPER, Coefficients, meet_seconds, published_spec, scale
+from scalesearch.design.family import family
+from scalesearch.design.scaling import (
+    MEASUREMENTS,
+    PAPER,
+    Coefficients,
+    meet_seconds,
+    published_spec,
+    realised,
+    scale,
+    size_baseline,
+)
 from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import NetSpec, reshape, round_width, shape_of
 from scalesearch.errors import UserError
@@ -92,6 +102,22 @@ def test_spread_depths(depth: float, extra: int) -> None:
     assert sum(spread) >= total or depth < 1
     floors = [max(low, math.floor(n * depth)) for n, low in zip(B0.baseline.depths, floor, strict=True)]
     assert sum(spread) == max(total, sum(floors))
+
+
+@pytest.mark.parametrize(
+    "single", [Coefficients(2, 1, 1, 2.0), Coefficients(1, 2**0.5, 1, 2.0), Coefficients(1, 1, 2**0.5, 2.0)]
+)
+@pytest.mark.parametrize(
+    ("name", "target"), [("efficientnet_lite0", 60e6), ("mbconv_small", 2e6), ("efficientnet_b0", None)]
+)
+def test_a_family_of_one_dimension_doubles_in_real_flops(name: str, target: float | None, single: Coefficients) -> None:
+    """Depth alone needs more blocks than α^φ: stem, head and stages that keep their depth do not grow with it."""
+    baseline = size_baseline(load_space(name), target, 5)
+    for item in family(baseline, single, "budget")[1:]:
+        assert item.ratio == pytest.approx(2**item.phi, rel=0.05)
+        grown = realised(baseline, item.spec).shares
+        place = (single.alpha, single.beta, single.gamma).index(max(single.alpha, single.beta, single.gamma))
+        assert grown[place] > 0.8 * sum(grown)
 
 
 def test_lite_keeps_stem_head_and_outer_depths() -> None:

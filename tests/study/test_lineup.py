@@ -6,12 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scalesearch.design.controls import DIMENSIONS
 from scalesearch.design.cost import cost
 from scalesearch.design.family import regularised
 from scalesearch.design.scaling import PAPER, Coefficients, realised
 from scalesearch.design.space import load_space
-from scalesearch.design.spec import NetSpec
+from scalesearch.design.spec import DIMENSIONS, NetSpec
 from scalesearch.errors import UserError
 from scalesearch.study.lineup import RIVALS, PublishedNetwork, contenders, scaled_specs
 
