@@ -57,9 +57,8 @@ PIECE = re.compile(
     r"|(?P<machine><!-- machine -->\n).*?<!-- end -->\n",
     re.DOTALL,
 )
-# Written on the page: run instead in the short form. Its space is Lite0 whose batch norms follow within few steps.
+# Written on the page: run instead in the short form.
 SHORT = {
-    "--space efficientnet_lite0": "--space lite0.toml",
     "--target-flops 60M": "--target-flops 6M",
     "--proxy-flops 3M --epochs 20": "--proxy-flops 2M --epochs 8 --batch-size 16",
     "--epochs 6": "--epochs 2 --batch-size 8",
@@ -85,8 +84,6 @@ def made_up(folder: Path) -> None:
                 Image.fromarray(pixels.astype(np.uint8)).save(path)
     for name in COPIES:
         shutil.copy(folder / "flowers" / "train" / "daisy" / "0.jpg", folder / "flowers" / name)
-    space = (HERE.parent / "search_spaces" / "efficientnet_lite0.toml").read_text(encoding="utf-8")
-    (folder / "lite0.toml").write_text(space.replace("momentum = 0.01", "momentum = 0.1"), encoding="utf-8")
     network = build(load_space("efficientnet_lite0").baseline, seed=0)
     for module in network.modules():  # its statistics are those of the photos, so that it tells them apart as it is
         if isinstance(module, torch.nn.BatchNorm2d):

@@ -1,10 +1,11 @@
 """A saved model evaluated on images, and asked what is on others."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from scalesearch.api.options import (
@@ -23,7 +24,7 @@ from scalesearch.data.dataset import dataset, open_data, whole
 from scalesearch.data.image import Framing
 from scalesearch.data.keeping import keep, make_room
 from scalesearch.data.listing import warn
-from scalesearch.data.source import Source
+from scalesearch.data.source import IntArray, Source
 from scalesearch.design.spec import NetSpec
 from scalesearch.files import distinct, together, write_bytes, write_csv, write_json
 from scalesearch.nets.modules import MBConvNet
@@ -34,6 +35,7 @@ from scalesearch.table import table, table_html
 from scalesearch.training.classifier import EVALUATION_BATCH, evaluate_model, report, require_classes
 from scalesearch.training.device import choose_device
 from scalesearch.training.evaluation import (
+    Evaluation,
     class_accuracy,
     confusion,
     image_files,
@@ -57,6 +59,7 @@ class EvaluationResult:
         confusion: images by true class (rows) and by what the model said (columns).
         per_class: share of each class that is right; None where it has no image.
         calibration: stated probabilities against the share that is right.
+        mistakes: images that are taken for another class, those first that the model is surest of.
     """
 
     part: str
@@ -65,6 +68,7 @@ class EvaluationResult:
     confusion: list[list[int]] = field(repr=False)
     per_class: dict[str, float | None] = field(repr=False)
     calibration: Calibration = field(repr=False)
+    mistakes: tuple["Mistake", ...] = field(default=(), repr=False)
 
     @property
     def top1(self) -> float:
@@ -106,13 +110,17 @@ def evaluate(asked: EvaluateOptions) -> EvaluationResult:
     taken = require_classes(metadata, source, network.spec.classes)
     warn((*source.notes, *(text for text in (assumed, taken) if text)))
     size_px = network.spec.resolution
-    images = _images(source, asked, size_px, framing_of(metadata, size_px, asked.crop_pct, asked.interpolation))
+    framing = framing_of(metadata, size_px, asked.crop_pct, asked.interpolation)
+    images, places = _images(source, asked, size_px, framing)
     evaluation = evaluate_model(network, metadata, images, device)
     counts = confusion(evaluation.labels, evaluation.predictions, len(source.classes))
     shares = [None if share != share else share for share in class_accuracy(counts).tolist()]
     reliability = calibration(evaluation.labels == evaluation.predictions, evaluation.probabilities)
     per_class = dict(zip(source.classes, shares, strict=True))
-    result = EvaluationResult(asked.part, report(evaluation), source.classes, counts.tolist(), per_class, reliability)
+    result = EvaluationResult(
+        asked.part, report(evaluation), source.classes, counts.tolist(), per_class, reliability,
+        tuple(_mistakes(source, places, evaluation)),
+    )  # fmt: skip
     if asked.out is not None:
         _write_evaluation(Path(asked.out), result)
     return result
@@ -126,17 +134,36 @@ def trained(asked: EvaluateOptions | PredictOptions | ExportOptions) -> tuple[MB
     return trained_network(str(file_of(asked.model)), stated(asked))
 
 
-def _images(source: Source, asked: EvaluateOptions, size_px: int, framing: Framing | None) -> Images:
-    """Those of the part, cut as the model's publisher does."""
+def _images(
+    source: Source, asked: EvaluateOptions, size_px: int, framing: Framing | None
+) -> tuple[Images, IntArray]:  # fmt: skip
+    """Those of the part, cut as the model's publisher does, and their places in the source."""
     if asked.part == "all":
         part = whole(source, size_px)
-        return part.made(size_px) if framing is None else part.framed(size_px, framing)
+        return part.made(size_px) if framing is None else part.framed(size_px, framing), part.indices
     parts = dataset(source, size_px)
-    if framing is not None:
-        return parts.parts[asked.part].framed(size_px, framing)
-    parts, keeping = keep(parts, (asked.part,), {size_px}, room(asked.cache_size))
-    make_room(keeping)
-    return parts.parts[asked.part].at(size_px)
+    if framing is None:
+        parts, keeping = keep(parts, (asked.part,), {size_px}, room(asked.cache_size))
+        make_room(keeping)
+    part = parts.parts[asked.part]
+    return part.at(size_px) if framing is None else part.framed(size_px, framing), part.indices
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """An image, its class, and the other one that a model takes it for, with the probability that it gives it."""
+
+    file: str
+    true: str
+    predicted: str
+    probability: float
+
+
+def _mistakes(source: Source, places: IntArray, evaluation: Evaluation) -> Iterator[Mistake]:
+    wrong = np.flatnonzero(evaluation.labels != evaluation.predictions)
+    for row in wrong[np.argsort(-evaluation.probabilities[wrong], kind="stable")].tolist():
+        true, predicted = (source.classes[values[row]] for values in (evaluation.labels, evaluation.predictions))
+        yield Mistake(source.describe(places[row]), true, predicted, float(evaluation.probabilities[row]))
 
 
 def _write_evaluation(out: Path, result: EvaluationResult) -> None:
@@ -148,6 +175,8 @@ def _write_evaluation(out: Path, result: EvaluationResult) -> None:
     with together(out, last="evaluation.json") as folder:
         write_json(folder / "evaluation.json", {**result.to_dict(), "calibration": reliability})
         write_csv(folder / "confusion.csv", [distinct(["true"], classes), *rows])
+        told = [[one.file, one.true, one.predicted, f"{one.probability:.4f}"] for one in result.mistakes]
+        write_csv(folder / "mistakes.csv", [["file", "true", "predicted", "probability"], *told])
         write_bytes(folder / "confusion.png", rendered(confusion_figure(counts, classes), "png"))
         write_bytes(folder / "calibration.png", rendered(calibration_figure(result.calibration), "png"))
 

@@ -663,7 +663,7 @@ class EvaluateOptions:
     follow_links: FollowLinks = None
     cache_size: CacheSize = None
     out: Annotated[Path | str | None, Option(
-        "Folder for evaluation.json, confusion.csv and two figures; none is written if left out.")] = None
+        "Folder for evaluation.json, confusion.csv, mistakes.csv and two figures; none is written if left out.")] = None
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Commands that look at what there is: report, paper, doctor."""
 
+from collections import Counter
 from dataclasses import asdict
 from datetime import datetime
 
@@ -31,8 +32,9 @@ def report(asked: ReportOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"files": [str(path) for path in written]})
         return
-    for path in written[:-1]:
-        say(str(path))
+    kinds = Counter(path.suffix.removeprefix(".") for path in written)
+    files = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    explain(f"Written to {written[-1].parent}: {files}")
     say(f"Read {written[-1]}")
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from scalesearch.running.carry_out import Listener
 
 SHOWN = 12  # candidates
-STEPS = ("of the baseline", "to order the candidates", "to the end", "further seeds")
+STEPS = ("of the baseline", "to order the candidates", "to the end", "with a further seed")
 
 
 def grid(asked: SearchOptions, terminal: Terminal) -> None:

@@ -163,7 +163,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     show_rows("Per class", ("class", "images", "accuracy"), result.rows())
     say(advice(result.calibration))
     if asked.out is not None:
-        say(f"Written: {asked.out}/evaluation.json, confusion.csv, confusion.png, calibration.png")
+        say(f"Written: {asked.out}/evaluation.json, confusion.csv, mistakes.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)
     predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked, *TOLD, *CUT))
     export = pasted("scalesearch", "export", model, *_again(asked, *TOLD))

@@ -13,6 +13,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.space import SearchSpace
 from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, round_width, scaled_head, shape_of
 from scalesearch.errors import UserError
+from scalesearch.units import show_count
 
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
@@ -262,9 +263,10 @@ def meet(
         onwards = best.phi + math.log(target_macs / best.macs) / math.log(coefficients.step_ratio)
         start = onwards if abs(onwards - start) > 1 else start + math.copysign(1, target_macs - best.macs)
     if best is None or _miss(best.macs, target_macs) > math.log1p(near):
-        nearest = f"; the nearest is {best.macs:.4g}" if best else ""
+        nearest = f"; the nearest is {show_count(best.macs)}" if best else ""
+        sizes = f"({show_count(own)} multiply-adds) cannot be scaled to {show_count(target_macs)}"
         raise UserError(
-            option, f"{spec.name} ({own:.4g} multiply-adds) cannot be scaled to {target_macs:.4g}{nearest}.",
+            option, f"{spec.name} {sizes}{nearest}.",
             do="Choose a space of about that size, or another size.",
         )  # fmt: skip
     check_buildable(best.spec, option)

@@ -44,8 +44,18 @@ def test_predictions_are_those_that_evaluation_counts(cli: Cli, model: Path, tmp
     assert int(table[1][1]) + int(table[2][2]) == right
     assert 0 <= evaluated["expected_calibration_error"] <= 1
     assert {path.name for path in Path("e").iterdir()} == {
-        "evaluation.json", "confusion.csv", "confusion.png", "calibration.png",
+        "evaluation.json", "confusion.csv", "mistakes.csv", "confusion.png", "calibration.png",
     }  # fmt: skip
+    with Path("e/mistakes.csv").open(newline="") as file:
+        mistakes = list(csv.DictReader(file))
+    wrong = {row["file"]: row for row in rows if row["class"] != Path(row["file"]).parent.name}
+    assert {row["file"] for row in mistakes} == wrong.keys()
+    assert all(row["true"] == Path(row["file"]).parent.name != row["predicted"] for row in mistakes)
+    assert [float(row["probability"]) for row in mistakes] == sorted(
+        (float(row["probability"]) for row in mistakes), reverse=True
+    )
+    assert all(float(row["probability"]) == pytest.approx(float(wrong[row["file"]]["probability"]), abs=1e-3)
+               for row in mistakes)  # fmt: skip
 
 
 def test_unreadable_images_are_reported_and_not_fatal(cli: Cli, model: Path) -> None:

@@ -140,7 +140,8 @@ def test_figures_are_described_from_the_data_and_their_text_is_text(
         "c003 (recommended): 60.0 and 70.0 points; c001 (outside, width only): 50.0 and 60.0 points"
     )
     assert "The order at φ = 1 carries over" in by_id(tree, "transfer").whole_text()
-    assert said["member_curves-wide-title"] == "b1 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
+    told = "b1, from scratch 50.0 % after 1 epoch, 70.0 % after 3 epochs, at best 75.0 %"
+    assert said["member_curves-wide-title"] == told
     assert run.answer is not None
     assert all(one.name in said["credible_set-wide-title"] for one in run.answer.standings)
 

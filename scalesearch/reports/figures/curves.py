@@ -79,8 +79,8 @@ def curve(training: MemberTraining) -> list[tuple[int, float]]:
 
 
 def curve_name(training: MemberTraining) -> str:
-    """The member, and whether it was fine-tuned."""
-    return training.model if training.start == "scratch" else f"{training.model}, fine-tuned"
+    """The member, and what it started from."""
+    return f"{training.model}, from {'scratch' if training.start == 'scratch' else 'weights'}"
 
 
 def _finished(figure: Figure, axes: Axes, look: canvas.Look) -> Figure:
