@@ -112,7 +112,9 @@ def _division(parts: Sequence[str]) -> str:
     there = set(parts)
     if {"val", "test"} <= there:
         return "as the set has them"
-    if there & {"val", "test"}:
+    if "val" in there:
+        return "the set's val is the test part, validation drawn from train"
+    if "test" in there:
         return "test as the set has it, validation drawn from train"
     return "drawn from the whole set"
 

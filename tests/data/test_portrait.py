@@ -43,6 +43,7 @@ def test_parts_classes_and_sizes_are_those_of_the_set(image_folder: MakeFolder) 
     [
         (("train", "val", "test"), "as the set has them"),
         (("train", "test"), "test as the set has it, validation drawn from train"),
+        (("train", "val"), "the set's val is the test part, validation drawn from train"),
         ((), "(drawn from the whole set)"),
     ],
 )
