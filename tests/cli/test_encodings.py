@@ -18,7 +18,7 @@ from tests.conftest import MakeFolder
 ENCODINGS = ("ascii", "latin-1", "cp1252")
 PRINTING = (
     ("--help",), ("grid", "--help"), ("paper",), ("baseline", "--space", "mbconv_small"), ("scale", "--phi", "2"),
-    ("grid", "--space", "mbconv_small", "--target-flops", "2M", "--jobs", "1", "--dry-run"),
+    ("grid", "--space", "mbconv_small", "--target-flops", "2M", "--images", "200", "--jobs", "1", "--dry-run"),
     ("scale", "--space", "große-φ"),
 )  # fmt: skip
 
