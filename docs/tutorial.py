@@ -1,6 +1,6 @@
 """Runs docs/tutorial.md: its commands, in their order, and writes what they print, and draw, into the page.
 
-python docs/tutorial.py --data DIR    as the page says: ten minutes on two cores. DIR holds flowers/ (train/ and test/)
+python docs/tutorial.py --data DIR    as the page says, in twelve minutes; DIR holds flowers/ (train/ and test/)
                                       and weights/efficientnet_lite0_in1k_backbone.pth; SCALESEARCH_DATA if left out
 python docs/tutorial.py --short       the same commands with the values of SHORT, on coloured squares and weights drawn
                                       at random: a check, which needs no data and leaves the page as it is
@@ -102,7 +102,7 @@ class Tutorial:
     def __init__(self, folder: Path, short: bool) -> None:
         self.folder, self.short, self.printed, self.began = folder, short, "", time.monotonic()
         self.answers: dict[str, tuple[str, float]] = {}
-        self.wrong: list[str] = []  # not fatal: what took ten minutes is written, and then looked at
+        self.wrong: list[str] = []  # not fatal: what took twelve minutes is written, and then looked at
         tools = folder / ".bin"  # the scalesearch of this checkout, whatever else is installed
         tools.mkdir()
         for name, words in (("python", ""), ("scalesearch", " -m scalesearch")):
