@@ -1,12 +1,12 @@
 """Takes the pictures of pages that the documentation shows: at 1280 and 390 px, light and dark.
 
-    scalesearch grid --space mbconv_small --target-flops 3M --step 0.2 --images 3000 --epochs 8 --run runs/demo
-    cp -r runs/demo/report runs/race        # while it runs: the page in mid-race
-    make demo                               # ends that search, trains a member, writes the report
-    scalesearch report runs/demo runs/other --out runs/compared
+    The commands of docs/report.md make runs/glyphs; while its search runs:
+    scalesearch report runs/glyphs --out runs/race
+    and afterwards the same search with --seed 1 and --run runs/glyphs-1, and:
+    scalesearch report runs/glyphs runs/glyphs-1 --out runs/compared
     pip install playwright
-    python docs/screenshots.py race=runs/race/report.html answer=runs/demo/report/report.html \
-        mistakes=runs/demo/report/report.html#classes comparison=runs/compared/comparison.html
+    python docs/screenshots.py race=runs/race/report.html answer=runs/glyphs/report/report.html \
+        mistakes=runs/glyphs/report/report.html#classes comparison=runs/compared/comparison.html
 
 Each picture is docs/screens/NAME-WIDTH-light.png or -dark.png, of 160 colours. ``CHROMIUM`` names the browser.
 """

@@ -66,6 +66,7 @@ def asked(record: Record) -> dict[str, str]:
         "grid": f"step {plan.grid.step:g}, |αβ²γ² − 2| ≤ {plan.grid.tolerance:g}, rounding {plan.rounding}",
         "trained": plan.proxy.describe(plan.baseline),
         "settings": words.settings(plan),
+        "seed": f"{plan.train.seed}",
     }
 
 
@@ -94,6 +95,11 @@ def _verdict(runs: Runs) -> str:
             "**Different images (their digests differ): accuracies and scores cannot be compared between these "
             "searches.** "
             "Coefficients can, as far as one data set can tell of another."
+        )
+    if differing == ["seed"]:
+        return (
+            "**The same search, repeated with another seed.** Initial weights and the order of images differ: a "
+            "difference in accuracy is what chance does, beside how far each was run."
         )
     if differing:
         return (

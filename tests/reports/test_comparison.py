@@ -44,6 +44,9 @@ def test_other_images_are_never_compared_by_accuracy(tmp_path: Path) -> None:
 
 def test_what_differs_is_named() -> None:
     assert verdict({"one": run(), "two": run()}).startswith("**The same search, as far as its settings go.**")
+    again = run()
+    again = replace(again, plan=replace(again.plan, train=replace(again.plan.train, seed=1)))
+    assert verdict({"one": run(), "two": again}).startswith("**The same search, repeated with another seed.**")
     longer = run(plan=replace(PLAN, proxy=replace(PLAN.proxy, epochs=30)))
     assert "not the same search (differing: trained)" in verdict({"one": run(), "longer": longer})
     further = run([replace(row, epochs=9, full_epochs=9) for row in ROWS])
