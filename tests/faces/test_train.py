@@ -26,7 +26,6 @@ from scalesearch.faces.train import (
     body_base,
     divide,
     network_base,
-    notes,
     train,
 )
 from scalesearch.study.config import TrainConfig
@@ -117,7 +116,6 @@ def test_people_with_one_photo_are_left_out_by_name(crowd: Crowd) -> None:
     parts = divide(few, None)
     assert parts.single == ("person001",)
     assert parts.train.names == ("person000", "person002")
-    assert any("person001" in note for note in notes(parts))
 
 
 def test_one_person_is_refused(crowd: Crowd) -> None:
