@@ -161,7 +161,10 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
         return
     _say_accuracy(result.values, result.part)
     show_rows("Per class", ("class", "images", "accuracy"), result.rows())
-    say(advice(result.calibration))
+    if result.part in ("test", "validation"):
+        say(advice(result.calibration))
+    else:
+        say(f"Expected calibration error: {show_percent(result.calibration.ece)}; on images trained on it says little")
     if asked.out is not None:
         say(f"Written: {asked.out}/evaluation.json, confusion.csv, mistakes.csv, confusion.png, calibration.png")
     model = evaluation.file_of(asked.model)

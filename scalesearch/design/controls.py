@@ -7,7 +7,7 @@ the budget by more than 3 %, one stage or a few are made a step wider or narrowe
 
 import bisect
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from scalesearch.design.budget import ERROR_WEIGHT, spread_depths
@@ -41,12 +41,20 @@ def controls(spec: NetSpec, macs: float) -> tuple[Control, ...]:
 
 def control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
     """The control of one dimension, as ``controls`` makes it; None where the dimension cannot grow."""
-    options = {"depth": _depths, "width": _widths, "resolution": _resolutions}[dimension]
-    best = _best(spec, dimension, macs, options(spec, macs))
+    best = _best(spec, dimension, macs)
     if best is None:
         return None
     shape = met(spec, best.shape, macs)
     return Control(dimension, shape, cost(reshape(spec, shape)).macs)
+
+
+def alone(spec: NetSpec, dimension: Dimension, macs: float) -> Shape | None:
+    """The shape grown in one dimension and in nothing else that comes nearest to ``macs`` multiply-adds; the spec's own
+    where no step comes nearer. None where the dimension cannot grow."""
+    best = _best(spec, dimension, macs)
+    if best is None:
+        return None
+    return best.shape if abs(best.macs / macs - 1) < abs(cost(spec).macs / macs - 1) else shape_of(spec)
 
 
 def met(spec: NetSpec, shape: Shape, macs: float) -> Shape:
@@ -58,11 +66,12 @@ def met(spec: NetSpec, shape: Shape, macs: float) -> Shape:
     return shape
 
 
-def _best(spec: NetSpec, dimension: Dimension, macs: float, options: Iterable[tuple[Shape, float]]) -> Control | None:
+def _best(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
     """The option that loses least; each comes with its departure from the dimension's common factor."""
+    options = {"depth": _depths, "width": _widths, "resolution": _resolutions}[dimension]
     own = shape_of(spec)
     best: tuple[float, Control] | None = None
-    for shape, departure in options:
+    for shape, departure in options(spec, macs):
         if shape != own:
             count = cost(reshape(spec, shape)).macs
             loss = ERROR_WEIGHT * abs(count / macs - 1) + departure

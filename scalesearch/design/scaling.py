@@ -153,10 +153,10 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     macs = cost(spec).macs * coefficients.step_ratio**phi
     grown = [name for name, factor in zip(DIMENSIONS, factors, strict=True) if factor > 1]
     if len(grown) == 1:
-        from scalesearch.design.controls import control
+        from scalesearch.design.controls import alone
 
-        if (alone := control(spec, grown[0], macs)) is not None:
-            return reshape(spec, alone.shape)
+        if (shape := alone(spec, grown[0], macs)) is not None:
+            return reshape(spec, shape)
     return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
 
 

@@ -26,10 +26,9 @@ def sentences(crowd: Crowd, data: FaceData, root: str, size_px: int) -> Iterator
     counts = np.bincount(crowd.labels, minlength=len(crowd.names))
     yield f"Photos of each person: {list_counts(dict(zip(crowd.names, counts.tolist(), strict=True)))}"
     sides = list(_sides([str(Path(root, file)) for file in crowd.files]))
-    yield (
-        f"{len(crowd.names)} people, {counted(len(crowd), 'photo')}: {counts.min()} to {counts.max()} of a person, "
-        f"{np.median(counts):g} in the middle"
-    )
+    spread = f"{counts.min()} to {counts.max()} of a person, {np.median(counts):g} in the middle"
+    each = f"{counts.max()} of each" if counts.min() == counts.max() else spread
+    yield f"{len(crowd.names)} people, {counted(len(crowd), 'photo')}: {each}"
     if sides:
         yield f"Short sides: {min(sides)} px at least, {np.median(sides):.0f} px in the middle (of a sample)"
     if sides and np.median(sides) < size_px / 2:
@@ -69,7 +68,8 @@ def _judged_by_copies(data: FaceData) -> Iterator[str]:
     pairs = list(copies(thumbnails(data.train.pixels), thumbnails(data.shown.pixels)))
     if pairs:
         shown = [f"{data.shown.files[here]} is {data.train.files[there]}" for here, there in pairs]
+        be = "is a copy" if len(pairs) == 1 else "are copies"
         yield (
-            f"WARNING: {len(pairs)} of {counted(len(data.shown), 'photo')} to judge by are copies of photos trained on "
+            f"WARNING: {len(pairs)} of {counted(len(data.shown), 'photo')} to judge by {be} of photos trained on "
             f"({few(shown)}). Remove the copies: the judgement is too good by them."
         )

@@ -285,6 +285,8 @@ def _epochs(plan: FamilyPlan) -> str:
         for epochs, some in ((epochs, list(group)) for epochs, group in groupby(by_epochs, key=lambda item: item[0]))
     ]
     alike = "the same epochs" if plan.equal == "epochs" else "about the same training time at equal FLOPs"
+    if any(one.parent is not None for one in plan.contenders):
+        alike += " where they start alike"
     return f"Networks of all families are given {alike}: {plain('; '.join(listed))}."
 
 
@@ -295,7 +297,7 @@ def _lineage(plan: FamilyPlan) -> str:
         sum(cost(one.spec).macs * one.epochs for one in line) / (cost(line[0].spec).macs * plan.train.epochs)
         for line in lines
     ]
-    span = " to ".join(dict.fromkeys(f"{share:.2g}" for share in (min(shares), max(shares))))
+    span = " to ".join(dict.fromkeys(f"{share:.2f}" for share in (min(shares), max(shares))))
     return (
         f"A member's training and those that it goes back to cost together {span} "
         f"times what {counted(plan.train.epochs, 'epoch')} of that member alone would."

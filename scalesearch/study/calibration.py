@@ -54,14 +54,20 @@ def calibration(right: Bools, probabilities: Floats32, bins: int = BINS) -> Cali
     gaps = np.where(counts > 0, np.abs(confidence - accuracy), 0)
     return Calibration(
         float((gaps * counts).sum() / counts.sum()), tuple(confidence.tolist()), tuple(accuracy.tolist()),
-        tuple(counts.tolist()), _gap(np.atleast_2d(stated - hits).mean(axis=0)),
+        tuple(counts.tolist()), _gap(np.atleast_2d(hits), np.atleast_2d(stated)),
     )  # fmt: skip
 
 
-def _gap(of_images: np.ndarray) -> Interval:
-    """The mean of a value of each image, with its normal interval; of one image nothing is known of others."""
+def _gap(hits: np.ndarray, stated: np.ndarray) -> Interval:
+    """Mean probability minus accuracy, of (seeds, images), with a normal interval for other images.
+
+    Where nearly all guesses are right, what the images show varies less than what they are drawn from: the variance is
+    at least the one that the stated probabilities themselves give a guess, p(1 − p).
+    """
+    of_images = (stated - hits).mean(axis=0)
     mean, images = float(of_images.mean()), len(of_images)
-    half = Z95 * float(of_images.std(ddof=1)) / images**0.5 if images > 1 else 1.0
+    variance = max(float(of_images.var()), float((stated * (1 - stated)).mean()))
+    half = Z95 * (variance / images) ** 0.5
     return Interval(mean, max(-1.0, mean - half), min(1.0, mean + half))
 
 
@@ -79,7 +85,7 @@ def advice(found: Calibration) -> str:
     if gap.high < 0:
         return (
             f"It is less sure than it may be: stated probabilities lie {between} below the share that is right. "
-            f"{error} Label smoothing and few epochs do that; a temperature chosen on images of your own mends it."
+            f"{error} Label smoothing can do that; a temperature chosen on images of your own mends it."
         )
     numbers = f"{100 * gap.value:.1f} points, 95 %: {100 * gap.low:.1f} to {100 * gap.high:.1f}".replace("-", MINUS)
-    return f"On average its probabilities are as high as the share that is right (difference {numbers}). {error}"
+    return f"That its probabilities are too high or too low on average is not shown (difference {numbers}). {error}"

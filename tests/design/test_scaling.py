@@ -117,7 +117,14 @@ def test_a_family_of_one_dimension_doubles_in_real_flops(name: str, target: floa
         assert item.ratio == pytest.approx(2**item.phi, rel=0.05)
         grown = realised(baseline, item.spec).shares
         place = (single.alpha, single.beta, single.gamma).index(max(single.alpha, single.beta, single.gamma))
-        assert grown[place] > 0.8 * sum(grown)
+        assert grown[place] == pytest.approx(sum(grown))  # and in nothing else
+        assert place == 1 or item.spec.widths == baseline.widths
+
+
+def test_one_dimension_that_hardly_grows_changes_nothing_else() -> None:
+    for phi in (0.01, 0.05, 0.2, 0.5):
+        for single in (Coefficients(2, 1, 1), Coefficients(1, 1, 2**0.5)):
+            assert scale(B0.baseline, single, phi).widths == B0.baseline.widths
 
 
 def test_lite_keeps_stem_head_and_outer_depths() -> None:

@@ -31,7 +31,7 @@ def test_the_error_is_a_share_and_empty_bins_are_none(rows: list[tuple[bool, flo
 
 def test_advice_follows_the_gap() -> None:
     rng = np.random.default_rng(0)
-    for accuracy, begins in ((0.6, "It is surer"), (0.95, "It is less sure"), (0.8, "On average")):
+    for accuracy, begins in ((0.6, "It is surer"), (0.95, "It is less sure"), (0.8, "That its probabilities")):
         right = rng.permutation(np.arange(1000) < 1000 * accuracy)
         found = calibration(right, np.full(1000, 0.8, np.float32))
         assert found.gap.low < 0.8 - accuracy < found.gap.high
@@ -44,3 +44,14 @@ def test_trainings_of_the_same_images_are_no_further_images() -> None:
     one, three = calibration(right, stated), calibration(np.repeat(right, 3, 0), np.repeat(stated, 3, 0))
     assert three.gap.high - three.gap.low == pytest.approx(one.gap.high - one.gap.low)
     assert sum(three.images) == 1500
+
+
+@pytest.mark.parametrize(("images", "low"), [(10, 0.9), (30, 0.95), (64, 0.97), (334, 0.985)])
+def test_a_network_that_is_calibrated_is_seldom_said_not_to_be(images: int, low: float) -> None:
+    """Where nearly all are right, too: there the images themselves hardly vary."""
+    rng, wrong = np.random.default_rng(0), 0
+    for _ in range(400):
+        stated = rng.uniform(low, 1, images).astype(np.float32)
+        gap = calibration(rng.random(images) < stated, stated).gap
+        wrong += gap.low > 0 or gap.high < 0
+    assert wrong / 400 < 0.1
