@@ -165,13 +165,22 @@ def _check_folder(folder: Path, plan: FamilyPlan) -> None:
     there = read_json(path, WHAT).get("plan")
     with contextlib.suppress(UserError):  # of a form that this version does not know
         there = FamilyPlan.from_dict(there).deciding()
-    lines = differences(there if isinstance(there, dict) else {}, plan.deciding())
+    lines = differences(_by_name(there if isinstance(there, dict) else {}), _by_name(plan.deciding()))
     if lines:
+        inherits = any(".parent: " in line for line in lines)
         shown = "; ".join(lines[:6]) + (f"; and {len(lines) - 6} more" if len(lines) > 6 else "")
         raise UserError(
             str(folder), f"the folder holds other families ({shown}).",
-            do="Give the same options, or another folder with --out.",
+            do=f"Give the same options{', --inherit too' if inherits else ''}, or another folder with --out.",
         )  # fmt: skip
+
+
+def _by_name(plan: dict[str, Any]) -> dict[str, Any]:
+    """A plan whose contenders are told apart by name, where it is one."""
+    listed = plan.get("contenders")
+    if isinstance(listed, list) and all(isinstance(one, dict) and "name" in one for one in listed):
+        return {**plan, "contenders": {str(one["name"]): one for one in listed}}
+    return plan
 
 
 def _write_plan(folder: Path, agenda: FamilyAgenda, facts: dict[str, Any]) -> None:

@@ -212,6 +212,8 @@ def test_a_gone_model_is_said_and_other_families_are_refused(tmp_path: Path, ima
     train(tmp_path, plan, images, bounds=Bounds(trainings=1))
     with pytest.raises(UserError, match="the folder holds other families"):
         train(tmp_path, make_plan(images, rates=(2e-3,), families=()), images)
+    with pytest.raises(UserError, match=r"contenders\.b1\.parent: 0 there, null asked for.*--inherit too"):
+        train(tmp_path, make_plan(images, rates=(4e-3,), families=(), inherited=None), images)
     model_path(tmp_path, "b0-seed1").unlink()
     with pytest.raises(UserError, match="b1 inherits from it"):
         train(tmp_path, plan, images)
