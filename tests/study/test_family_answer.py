@@ -58,7 +58,7 @@ def test_leads_are_differences_at_equal_phi_and_their_mean(full: tuple[FamilyRec
     for one in (*answer.leads, *answer.leads_at):
         assert one.decided == (not one.interval.low <= 0 <= one.interval.high)
     assert lead(answer.leads, "depth").decided
-    assert 0.9 < min(one.ratio for one in answer.leads_at) < max(one.ratio for one in answer.leads_at) < 1.2  # of made-up networks whose blocks are large steps
+    assert 0.9 < min(one.ratio for one in answer.leads_at) < max(one.ratio for one in answer.leads_at) < 1.2
 
 
 def test_a_published_network_is_met_on_the_line_at_its_own_flops(full: tuple[FamilyRecord, FamilyAnswer]) -> None:
