@@ -68,7 +68,7 @@ class EvaluationResult:
     confusion: list[list[int]] = field(repr=False)
     per_class: dict[str, float | None] = field(repr=False)
     calibration: Calibration = field(repr=False)
-    mistakes: tuple["Mistake", ...] = field(default=(), repr=False)
+    mistakes: tuple["Mistake", ...] = field(repr=False)
 
     @property
     def top1(self) -> float:

@@ -60,7 +60,7 @@ CPU_EPOCHS, GPU_EPOCHS = 10, 20
 RATE_STEPS = (0.5, 1.0, 2.0)  # times the usual learning rate: what is tried
 TORCHVISION = "torchvision:"
 # of the epochs, of a member that inherits from a smaller one: each costs half of the next, so a member with all that it
-# goes back to costs what it would from scratch; measured to be no worse (reports/LOG.md)
+# goes back to costs what it would from scratch; on CIFAR-10 no worse (reports/LOG.md)
 INHERITED_SHARE = 0.5
 TIMED_STEPS = 5
 

@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 from scalesearch.data.arrays import ImageArrays, Pixels
 from scalesearch.data.image import pixel_digest
+from scalesearch.data.source import IntArray
 
 Floats = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 Pair = tuple[int, int]
 
 THUMBNAIL_PX = 16

@@ -17,7 +17,7 @@ from scalesearch.design.controls import controls, met
 from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients, Multipliers, Rounding, realised, released_shape
 from scalesearch.design.space import Grid, check_grid
-from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, shape_of
+from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
 from scalesearch.units import show_percent
 
@@ -163,7 +163,7 @@ def enumerate_candidates(
             nearer = met(small, shape, SEARCH_RATIO * base) if rounding == "budget" else shape
             shape = shape if nearer in groups else nearer  # noqa: PLW2901 (a tiny network's may be a control's)
             names.setdefault(shape, "paper")
-        place = alone.get(_axis(coefficients), shape) if rounding == "budget" else shape
+        place = alone.get(coefficients.axis or "", shape) if rounding == "budget" else shape
         groups.setdefault(place, []).append(coefficients)
     kept: list[_Network] = []
     dropped: list[DroppedTriple] = []
@@ -250,16 +250,6 @@ def _nearest(one: _Network, kept: list[_Network]) -> _Network | None:
     distances = np.abs(shares - one.shares).max(axis=1)
     nearest = int(np.argmin(distances))
     return kept[nearest] if distances[nearest] < NEAR else None
-
-
-def _axis(coefficients: Coefficients) -> str:
-    """The one dimension that a triple scales; empty where it scales more."""
-    grown = [
-        name
-        for name, value in zip(DIMENSIONS, (coefficients.alpha, coefficients.beta, coefficients.gamma), strict=True)
-        if value != 1
-    ]
-    return grown[0] if len(grown) == 1 else ""
 
 
 def _shapes(

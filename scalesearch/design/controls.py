@@ -36,10 +36,10 @@ def controls(spec: NetSpec, macs: float) -> tuple[Control, ...]:
     single stages from the common factor its mean in log FLOPs. A dimension that cannot grow (no stage's depth scales)
     has none.
     """
-    return tuple(one for dimension in DIMENSIONS if (one := control(spec, dimension, macs)) is not None)
+    return tuple(one for dimension in DIMENSIONS if (one := _control(spec, dimension, macs)) is not None)
 
 
-def control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
+def _control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
     """The control of one dimension, as ``controls`` makes it; None where the dimension cannot grow."""
     best = _best(spec, dimension, macs)
     if best is None:
@@ -49,8 +49,8 @@ def control(spec: NetSpec, dimension: Dimension, macs: float) -> Control | None:
 
 
 def alone(spec: NetSpec, dimension: Dimension, macs: float) -> Shape | None:
-    """The shape grown in one dimension and in nothing else that comes nearest to ``macs`` multiply-adds; the spec's own
-    where no step comes nearer. None where the dimension cannot grow."""
+    """What a control grows from, before stages are made a step wider or narrower: grown in one dimension and in nothing
+    else; the spec's own shape where that is nearer to ``macs``. None where the dimension cannot grow."""
     best = _best(spec, dimension, macs)
     if best is None:
         return None

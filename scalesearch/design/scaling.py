@@ -11,7 +11,7 @@ from typing import Literal
 
 from scalesearch.design.cost import cost
 from scalesearch.design.space import SearchSpace
-from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, round_width, scaled_head, shape_of
+from scalesearch.design.spec import DIMENSIONS, Dimension, NetSpec, Shape, reshape, round_width, scaled_head, shape_of
 from scalesearch.errors import UserError
 from scalesearch.units import show_count
 
@@ -61,6 +61,13 @@ class Coefficients:
     def step_ratio(self) -> float:
         """The FLOPs ratio that one step of φ aims at."""
         return self.growth if self.growth is not None else self.nominal_ratio
+
+    @property
+    def axis(self) -> Dimension | None:
+        """The one dimension that they scale; None where they scale more, or none."""
+        factors = (self.alpha, self.beta, self.gamma)
+        grown = [name for name, factor in zip(DIMENSIONS, factors, strict=True) if factor != 1]
+        return grown[0] if len(grown) == 1 else None
 
     def __str__(self) -> str:
         return f"α {self.alpha:g}, β {self.beta:g}, γ {self.gamma:g}"
@@ -151,11 +158,10 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
 
     macs = cost(spec).macs * coefficients.step_ratio**phi
-    grown = [name for name, factor in zip(DIMENSIONS, factors, strict=True) if factor > 1]
-    if len(grown) == 1:
+    if phi > 0 and coefficients.axis is not None:
         from scalesearch.design.controls import alone
 
-        if (shape := alone(spec, grown[0], macs)) is not None:
+        if (shape := alone(spec, coefficients.axis, macs)) is not None:
             return reshape(spec, shape)
     return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
 

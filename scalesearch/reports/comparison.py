@@ -98,8 +98,8 @@ def _verdict(runs: Runs) -> str:
         )
     if differing == ["seed"]:
         return (
-            "**The same search, repeated with another seed.** Initial weights and the order of images differ: a "
-            "difference in accuracy is what chance does, beside how far each was run."
+            "**The same search, repeated with another seed.** Initial weights and the order of images differ, and "
+            "by them what is recommended may differ, too; the rest comes from how far each was run."
         )
     if differing:
         return (

@@ -159,11 +159,9 @@ class Campaign(Generic[T, R]):
             self._ledger.give_back(claim, outcome.reason if outcome.begun else "")
         else:
             failed = bool(outcome.measurement.reason)
-            content = (
-                b""
-                if failed
-                else packed(outcome.labels, outcome.predictions, outcome.soft, outcome.losses, outcome.probabilities)
-            )
+            content = b"" if failed else packed(
+                outcome.labels, outcome.predictions, outcome.soft, outcome.losses, outcome.probabilities
+            )  # fmt: skip
             self._store(one, claim, outcome.measurement, content)
         del self._running[key]
 

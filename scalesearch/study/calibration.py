@@ -1,6 +1,7 @@
 """Whether a network's probabilities can be believed: those of its first guesses, against the share that is right."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from statistics import NormalDist
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from scalesearch.study.statistics import Bools, Interval
 from scalesearch.units import MINUS, show_percent
 
 BINS = 15
-Z95 = 1.959964
+Z95 = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Calibration:
             "ece": self.ece, "images": list(self.images),
             "confidence": [None if value != value else value for value in self.confidence],
             "accuracy": [None if value != value else value for value in self.accuracy],
-            "gap": {"value": self.gap.value, "low": self.gap.low, "high": self.gap.high},
+            "gap": asdict(self.gap),
         }  # fmt: skip
 
 

@@ -48,9 +48,8 @@ def _at(baseline: NetSpec, found: Coefficients, family: str, phi: int, own: NetS
     macs = cost(own).macs
     if phi == 0:
         return baseline
-    factors = (found.alpha, found.beta, found.gamma)
-    if [name for name, factor in zip(DIMENSIONS, factors, strict=True) if factor > 1] == [family]:
-        return own  # what was found is this dimension alone
+    if family == found.axis:
+        return own
     if family == PAPER_FAMILY:
         if (found.alpha, found.beta, found.gamma) == (PAPER.alpha, PAPER.beta, PAPER.gamma):
             return own

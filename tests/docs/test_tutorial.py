@@ -92,6 +92,6 @@ def test_an_output_is_cut_folded_and_held_against_what_was_said_before(script: M
     assert tutorial.wrong == []
     output(": tulip", "new/rose.jpg  tulip  90.1 %")
     output(": absent", "present")
-    output(": file", "file /home/me/file")
+    output(": file", f"file {Path.home()}/file")
     said = ("rose.jpg was rose", "'absent' is not in", "no reader's business")
     assert [words in one for words, one in zip(said, tutorial.wrong, strict=True)] == [True] * 3
