@@ -219,8 +219,8 @@ def table_file(value: Path | str | None) -> Path | None:
 
 
 def inherited(weights: Path | str | None) -> str | None:
-    """What ``--weights`` names; None where nothing is inherited: left out, or "scratch"."""
-    return None if weights is None or str(weights) == "scratch" else str(weights)
+    """What ``--weights`` names; None where nothing is inherited: left out, "scratch" or "none"."""
+    return None if weights is None or str(weights) in ("scratch", "none") else str(weights)
 
 
 # fmt: off

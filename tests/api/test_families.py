@@ -105,6 +105,7 @@ def test_members_inherit_from_the_smaller_one_by_default(space: str, image_folde
     data = image_folder()
     usual = job(space, data, train="b0..b2", against="none", epochs=4).plan
     assert [(one.parent, one.epochs) for one in usual.contenders] == [(None, 4), (0, 2), (1, 2)]
+    assert job(space, data, train="b0..b2", against="none", epochs=4, weights="none").plan == usual
     alone = job(space, data, train="b0..b2", against="none", epochs=4, inherit="none").plan
     assert [(one.parent, one.epochs) for one in alone.contenders] == [(None, 4)] * 3
 
