@@ -21,9 +21,10 @@ demo: .venv/ready
 	$(BIN)/scalesearch finetune --model b1 --epochs 8 --run runs/demo
 	$(BIN)/scalesearch report runs/demo
 
-# On all cores; a file's tests stay together, since they share what is dear to make.
+# On all cores; a core that has nothing left takes half of what another one still has to do, in order, so that a file's
+# tests, which share what is dear to make, mostly stay together.
 test: .venv/ready
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 # Kills, signals, faults, and files that are broken or wrong at full size, with counts: hours on 2 cores.
 stress: .venv/ready

@@ -335,5 +335,5 @@ def _of_latency(
         return timing.seconds
 
     with threads_for(place, threads):
-        sized, _ = meet_seconds(chosen.baseline, chosen.coefficients, wanted, chosen.rounding, seconds_of)
+        sized = meet_seconds(chosen.baseline, chosen.coefficients, wanted, chosen.rounding, seconds_of)
     return sized.phi, measured[sized.spec.digest]

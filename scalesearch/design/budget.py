@@ -1,4 +1,4 @@
-"""Rounding to a budget: depth, width and resolution rounded together so that the real FLOPs are those asked for.
+"""Rounding to a budget: depth, width and resolution rounded together so that the real cost is the one asked for.
 
 Rounding each factor by itself breaks the promise that αβ²γ² = 2 doubles the FLOPs: on B0's grid the released
 rules give 1.9 to 3.3 times. Here every multiplier has a few roundings near it:
@@ -12,24 +12,29 @@ and the one is taken, of those within 5 % of the cost if there are any, that los
 asked for weighs by how much it would change the FLOPs. A factor of exactly 1 on depth or width changes nothing
 there, so that a width-only network is one; a factor above 1 never makes anything smaller, nor one below 1 larger.
 
-Costs of all roundings come from one table, since a block costs a·in² + b·out² + c.
+Costs of all roundings come from one table, whatever the cost is (``design.measure``): a network's is the sum over its
+parts and the most that any part holds, and a further block of a stage costs what the others but the first do.
+
+Factors say what they ask for in FLOPs: αβ²γ² of them. In another measure the same share of a step costs more or less,
+so there the factors are first stretched, all logarithms alike, until the network costs what is wanted (``aim``).
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.cost import block_operators, classifier_operators
-from scalesearch.design.spec import NetSpec, Shape, Stage, nearest_width, scaled_head
+from scalesearch.design.measure import FLOPS, Measure, Portion
+from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scaled_head
 
 RESOLUTION_SLACK = 0.08
 WIDTH_SLACK = 0.12
 ERROR_WEIGHT = 4.0
+STRETCHES = 33  # of a pair of factors that are tried
+MOST_STRETCH = 1.0  # doublings of the FLOPs
 NEAR_COST, OUTSIDE = 0.05, 10.0  # a rounding within 5 % of the cost goes before any other
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -37,82 +42,135 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Target:
-    """Multipliers asked for, and the multiply-adds that the rounded network should cost."""
+    """Multipliers asked for, and what the rounded network should cost."""
 
     depth: float
     width: float
     resolution: float
-    macs: float
+    cost: float
 
 
 @dataclass(frozen=True)
 class BudgetFit:
-    """The shape chosen for a target and its exact multiply-adds."""
+    """The shape chosen for a target and its exact cost."""
 
     shape: Shape
-    macs: int
+    cost: float
 
 
 @dataclass(frozen=True)
 class _Widths:
-    """One rounding of all widths, how far it departs (in log FLOPs), and what each block weighs.
-
-    ``first`` and ``rest`` hold a, b, c per stage: the first block and each further one cost a·in² + b·out² + c.
-    ``head_macs`` and ``stem_macs`` are per pixel of their output; ``classifier`` is what follows the pooling.
-    """
+    """One rounding of all widths, and how far it departs (in log FLOPs)."""
 
     stem: int
     widths: tuple[int, ...]
     head: int
     departure: float
-    first: Ints
-    rest: Ints
-    stem_macs: int
-    head_macs: int
-    classifier: int
 
 
-def round_to_budget(spec: NetSpec, targets: Sequence[Target]) -> list[BudgetFit]:
+@dataclass(frozen=True, eq=False)
+class _Costs:
+    """Of every rounding of the widths at every side: with one block per stage, and of each further block.
+
+    Args:
+        base: (widths, sides); ``further``: (widths, sides, stages).
+        held, further_held: the most that a part holds beside that; None where the measure knows of nothing held.
+    """
+
+    base: Floats
+    further: Floats
+    held: Floats | None
+    further_held: Floats | None
+
+    def at(self, places: Ints) -> "_Costs":
+        """Of the sides at these places."""
+        held = None if self.held is None else self.held[:, places]
+        further = None if self.further_held is None else self.further_held[:, places]
+        return _Costs(self.base[:, places], self.further[:, places], held, further)
+
+    def of(self, depths: Ints) -> Floats:
+        """Of each of the depths (options, stages): (widths, sides, options)."""
+        total: Floats = self.base[..., None] + self.further @ (depths.T - 1)
+        if self.held is not None and self.further_held is not None:
+            repeated = np.where(depths > 1, self.further_held[:, :, None, :], 0).max(axis=3)
+            total += np.maximum(self.held[..., None], repeated)
+        return total
+
+
+def round_to_budget(spec: NetSpec, targets: Sequence[Target], measure: Measure = FLOPS) -> list[BudgetFit]:
     """The best rounding for each target, in order; many targets share their tables.
 
     Args:
         spec: the baseline that the multipliers refer to.
         targets: what is wanted; a search passes its whole grid at once.
+        measure: of the targets' costs.
     """
     order = sorted(range(len(targets)), key=lambda i: (targets[i].width, targets[i].resolution))
     depths = {depth: _depth_options(spec, depth) for depth in {target.depth for target in targets}}
     chosen: dict[int, BudgetFit] = {}
     for width, same_width in groupby(order, key=lambda i: targets[i].width):
-        options = _width_options(spec, width)
-        for resolution, same in groupby(same_width, key=lambda i: targets[i].resolution):
-            group = list(same)
-            rounded = _round_group(spec, options, depths, resolution, [targets[i] for i in group])
+        options, of_width = _width_options(spec, width), list(same_width)
+        sides = {r: _resolution_options(spec.resolution, r) for r in {targets[i].resolution for i in of_width}}
+        every = np.unique(np.concatenate(list(sides.values())))
+        costs = _cost_tables(spec, options, every, measure)
+        for resolution, same in groupby(of_width, key=lambda i: targets[i].resolution):
+            group, own = list(same), sides[resolution]
+            table = costs.at(np.searchsorted(every, own))
+            rounded = _round_group(spec, options, table, depths, own, [targets[i] for i in group])
             chosen.update(zip(group, rounded, strict=True))
     return [chosen[i] for i in range(len(targets))]
+
+
+def aim(spec: NetSpec, factors: tuple[float, float, float], target: float, measure: Measure = FLOPS) -> Target:
+    """Factors of depth, width and resolution that come to the cost ``target``, in proportion to those given.
+
+    FLOPs are what factors are stated in, so for them nothing changes. In another measure all logarithms are stretched
+    alike, until the network, each dimension rounded by itself, costs what is wanted; at most as far as ``MOST_STRETCH``
+    doublings of the FLOPs beyond, since to some measures a dimension costs nothing.
+    """
+    doublings = math.log2(factors[0] * factors[1] ** 2 * factors[2] ** 2)
+    if measure == FLOPS or abs(doublings) < 1e-9:
+        return Target(*factors, target)
+    wanted = math.log2(target / measure.of(spec))
+    furthest = (2 * abs(wanted) + MOST_STRETCH) / abs(doublings)
+    stretches = np.linspace(0, furthest, STRETCHES)
+    costs = [measure.of(reshape(spec, _plain(spec, *(factor**t for factor in factors)))) for t in stretches]
+    ways = np.maximum.accumulate(np.abs(np.log2(np.array(costs) / costs[0])))  # rounding makes it a staircase
+    stretch = float(np.interp(abs(wanted), ways + 1e-9 * stretches, stretches))
+    depth, width, resolution = (factor**stretch for factor in factors)
+    return Target(depth, width, resolution, target)
+
+
+def _plain(spec: NetSpec, depth: float, width: float, resolution: float) -> Shape:
+    """Each dimension rounded to the nearest, by itself."""
+    widths = tuple(nearest_width(stage.width * width, spec.width_divisor) for stage in spec.stages)
+    blocks = sum(stage.depth for stage in spec.stages if stage.depth_scaled)
+    stem = nearest_width(spec.stem.width * width, spec.width_divisor) if spec.stem.scaled else spec.stem.width
+    depths = spread_depths(spec, depth, max(1, round(blocks * depth))) if blocks else spec.depths
+    return Shape(stem, widths, depths, scaled_head(spec, widths, width), max(1, round(spec.resolution * resolution)))
 
 
 def _round_group(
     spec: NetSpec,
     options: list[_Widths],
+    costs: _Costs,
     depth_options: dict[float, tuple[Ints, Floats]],
-    resolution: float,
+    sides: Ints,
     targets: list[Target],
 ) -> Iterable[BudgetFit]:
     """Targets of one width and one resolution multiplier: score every rounding, keep the least loss of each."""
-    sides = _resolution_options(spec.resolution, resolution)
-    side_departure = 2 * np.abs(np.log(sides / (spec.resolution * resolution)))
+    side_departure = 2 * np.abs(np.log(sides / (spec.resolution * targets[0].resolution)))
     width_departure = np.array([option.departure for option in options])
     departure = (width_departure[:, None] + side_departure)[..., None]
-    base, rest = _cost_tables(spec, options, sides)
     for target in targets:
         depths, depth_departure = depth_options[target.depth]
-        macs = base[..., None] + rest @ (depths.T - 1)  # (widths, sides, depths)
-        error = np.abs(macs / target.macs - 1)
+        total = costs.of(depths)  # (widths, sides, depths)
+        error = np.abs(total / target.cost - 1)
         loss = ERROR_WEIGHT * error + OUTSIDE * (error > NEAR_COST) + departure + depth_departure
         w, s, d = np.unravel_index(int(np.argmin(loss)), loss.shape)
         option = options[w]
         shape = Shape(option.stem, option.widths, tuple(int(n) for n in depths[d]), option.head, int(sides[s]))
-        yield BudgetFit(shape, int(macs[w, s, d]))
+        yield BudgetFit(shape, float(total[w, s, d]))
 
 
 def _resolution_options(own: int, factor: float) -> Ints:
@@ -180,58 +238,41 @@ def _width_options(spec: NetSpec, width: float) -> list[_Widths]:
             departure = sum(
                 abs(math.log(new / (stage.width * width))) for new, stage in zip(widths, spec.stages, strict=True)
             )
-            options[key] = _weigh(spec, stem, widths, head, 2 * departure / len(widths))
+            options[key] = _Widths(stem, widths, head, 2 * departure / len(widths))
     return list(options.values())
 
 
-def _weigh(spec: NetSpec, stem: int, widths: tuple[int, ...], head: int, departure: float) -> _Widths:
-    inputs = (stem, *widths[:-1])
-    first, rest = [], []
-    for stage, width_in, width in zip(spec.stages, inputs, widths, strict=True):
-        shaped = Stage(
-            width, 1, stage.kernel, stage.stride, stage.expand_ratio, stage.se_ratio, stage.block, squeeze=stage.squeeze
-        )
-        first.append(_block_weights(shaped, width_in, stage.stride))
-        rest.append(_block_weights(shaped, width, 1))
-    stem_macs = spec.stem.kernel**2 * spec.in_channels * stem
-    classifier = sum(op.macs for op in classifier_operators(head or widths[-1], spec.head.hidden, spec.classes))
-    return _Widths(
-        stem, widths, head, departure, np.array(first), np.array(rest), stem_macs, widths[-1] * head, classifier
-    )
-
-
-@cache
-def _block_weights(stage: Stage, width_in: int, stride: int) -> tuple[int, int, int]:
-    """a, b, c of a block's multiply-adds a·in² + b·out² + c, from three probes of the closed form.
-
-    On stride 1 in and out are one size, so all may count as b.
-    """
-
-    def macs(size: int) -> int:
-        return sum(op.macs for op in block_operators(stage, width_in, stride, size))
-
-    at_0, at_1 = macs(0), macs(1)
-    a = (macs(stride) - at_1) // (stride**2 - 1) if stride > 1 else 0
-    return a, at_1 - a - at_0, at_0
-
-
-def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints) -> tuple[Ints, Ints]:
-    """(widths, sides) cost with one block per stage, and (widths, sides, stages) cost of each further block."""
-    inputs, outputs = [], []
-    # output_size, for all sides at once
-    stem_size, size = -(-sides // spec.stem.stride), -(-sides // spec.stem.reduction)
+def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints, measure: Measure) -> _Costs:
+    """The costs of all roundings; what two share is computed once."""
+    meter, known = measure.meter, dict[tuple[object, ...], Portion]()
+    inputs = [-(-sides // spec.stem.reduction)]  # output_size, for all sides at once
     for stage in spec.stages:
-        inputs.append(size)
-        size = -(-size // stage.stride)
-        outputs.append(size)
-    squares_in, squares_out = np.stack(inputs, 1) ** 2, np.stack(outputs, 1) ** 2  # (sides, stages)
-    first = np.stack([option.first for option in options])  # (widths, stages, 3)
-    rest = np.stack([option.rest for option in options])
-    first_macs = first[:, None, :, 0] * squares_in + first[:, None, :, 1] * squares_out + first[:, None, :, 2]
-    rest_macs = (rest[:, None, :, 0] + rest[:, None, :, 1]) * squares_out + rest[:, None, :, 2]
-    ends = (
-        np.outer([option.stem_macs for option in options], stem_size**2)
-        + np.outer([option.head_macs for option in options], size**2)
-        + np.array([[option.classifier] for option in options])
-    )
-    return first_macs.sum(2) + ends, rest_macs
+        inputs.append(-(-inputs[-1] // stage.stride))
+
+    def block(place: int, width_in: int, width: int, first: bool) -> Portion:
+        key = (place, width_in, width, first)
+        if key not in known:
+            stage = replace(spec.stages[place], width=width, depth=1)
+            stride, size = (stage.stride, inputs[place]) if first else (1, inputs[place + 1])
+            known[key] = meter.block(spec, stage, width_in, stride, size)
+        return known[key]
+
+    def parts(one: _Widths) -> tuple[list[Portion], list[Portion]]:
+        """All with one block per stage; and each stage's further block."""
+        entering = (one.stem, *one.widths[:-1])
+        first = [block(i, *pair, True) for i, pair in enumerate(zip(entering, one.widths, strict=True))]
+        ends = [
+            meter.stem(spec, one.stem, sides),
+            meter.head(spec, one.widths[-1], one.head, inputs[-1]),
+            meter.classifier(spec, one.head or one.widths[-1], inputs[-1]),
+        ]
+        return [*ends, *first], [block(i, width, width, False) for i, width in enumerate(one.widths)]
+
+    both = [parts(one) for one in options]
+    base = np.stack([np.sum([part.added for part in once], axis=0) for once, _ in both])
+    further = np.stack([np.stack([part.added for part in more], axis=1) for _, more in both])
+    if both[0][0][0].held is None:
+        return _Costs(base, further, None, None)
+    held = np.stack([np.max([part.held for part in once if part.held is not None], axis=0) for once, _ in both])
+    more_held = [np.stack([part.held for part in more if part.held is not None], axis=1) for _, more in both]
+    return _Costs(base, further, held, np.stack(more_held))

@@ -1,8 +1,10 @@
 """The list of networks to train: each distinct network once, with every (α, β, γ) that lands on it.
 
-What is trained may be smaller than what is wanted (a proxy, ``study.proxy``). Then candidates are made around the
-baseline *as trained*, at twice its cost, so that equal cost holds where they are compared; the network at full size
-follows from the multipliers that the trained one really has.
+What is trained may be smaller than what is wanted (a proxy, ``study.proxy``). In FLOPs, candidates are then made around
+the baseline *as trained*, at twice its cost, so that equal cost holds where they are compared; the network at full size
+follows from the multipliers that the trained one really has. What a device takes or holds says nothing at a size that
+nobody will run: in another measure candidates are made at full size, at twice the baseline's cost, and what is trained
+has their multipliers.
 """
 
 import math
@@ -12,12 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.budget import Target, round_to_budget
+from scalesearch.design.budget import aim, round_to_budget
 from scalesearch.design.controls import controls, met
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import PAPER, Coefficients, Multipliers, Rounding, realised, released_shape
 from scalesearch.design.space import Grid, check_grid
-from scalesearch.design.spec import NetSpec, Shape, reshape, shape_of
+from scalesearch.design.spec import DIMENSIONS, NetSpec, Shape, reshape, shape_of
 from scalesearch.errors import UserError
 from scalesearch.units import show_percent
 
@@ -39,9 +42,11 @@ class Candidate:
 
     Args:
         index: its place in the list, from 0; the same for the same space and grid.
-        spec: the network at full size; ``macs`` its multiply-adds, ``real_ratio`` over the baseline's.
-        trained: the network that is trained for it, with ``proxy_macs``, ``proxy_ratio`` over the baseline as trained;
-            the network itself where nothing is made smaller.
+        spec: the network at full size; ``macs`` its multiply-adds, ``real_ratio`` its cost over the baseline's.
+        trained: the network that is trained for it, of ``proxy_macs`` multiply-adds; the network itself where nothing
+            is made smaller. ``proxy_ratio``: the cost that it is judged by over the baseline's; in FLOPs its own, as
+            trained; in another measure that of the network at full size.
+        measure: of costs.
         triples: every (α, β, γ) of the grid that lands on it or beside it, the one nearest to αβ²γ² = 2 first.
         multipliers: of the network as trained.
         control: "depth", "width", "resolution" where it scales that alone, "paper" for the paper's triple; else empty.
@@ -57,6 +62,7 @@ class Candidate:
     triples: tuple[Coefficients, ...]
     multipliers: Multipliers
     control: str = ""
+    measure: Measure = FLOPS
 
     @property
     def name(self) -> str:
@@ -65,8 +71,16 @@ class Candidate:
 
     @property
     def coefficients(self) -> Coefficients:
-        """α, β, γ: a control's own, else αβ²γ² = 2 shared out as the network as trained does."""
-        return AXES[self.control] if self.control in AXES else self.multipliers.coefficients()
+        """α, β, γ: a control's own, else αβ²γ² = 2 shared out as the network as trained does; in another measure than
+        FLOPs the network's own multipliers."""
+        if self.control not in AXES:
+            return self.multipliers.coefficients(self.measure)
+        if self.measure == FLOPS or self.control == "paper":
+            return replace(AXES[self.control], measure=self.measure)
+        depth, width, resolution = (
+            getattr(self.multipliers, one) if one == self.control else 1.0 for one in DIMENSIONS
+        )
+        return Coefficients(depth, width, resolution, SEARCH_RATIO, measure=self.measure)
 
     @property
     def nominal_ratio(self) -> float:
@@ -134,6 +148,7 @@ def enumerate_candidates(
     rounding: Rounding = "budget",
     real_tolerance: float | None = 0.05,
     trained: NetSpec | None = None,
+    measure: Measure = FLOPS,
 ) -> Enumeration:
     """Every distinct network of the grid around the baseline, its controls and the paper's triple, costed; nothing is
     built or trained.
@@ -145,22 +160,24 @@ def enumerate_candidates(
     Args:
         baseline: φ = 0.
         grid: which triples count as αβ²γ² ≈ 2.
-        rounding: ``budget`` meets 2× in real FLOPs; ``efficientnet`` is the paper-literal rule.
+        rounding: ``budget`` meets 2× in real cost; ``efficientnet`` is the paper-literal rule.
         real_tolerance: candidates whose real ratio, as trained or at full size, is farther from 2 than this share are
             dropped; None keeps all.
         trained: φ = 0 as it is trained; the baseline if None.
+        measure: the cost that doubles.
 
     Raises:
         UserError: nothing is left.
     """
-    small = baseline if trained is None else trained
-    triples, base = nominal_triples(grid), cost(small).macs
-    alone: dict[str, Shape] = {one.dimension: one.shape for one in controls(small, SEARCH_RATIO * base)}
+    pair = _Pair(baseline, baseline if trained is None else trained, rounding, measure)
+    start, triples = pair.start, nominal_triples(grid)
+    target = SEARCH_RATIO * measure.of(start)
+    alone: dict[str, Shape] = {one.dimension: one.shape for one in controls(start, target, measure)}
     groups: dict[Shape, list[Coefficients]] = {shape: [AXES[dimension]] for dimension, shape in alone.items()}
     names: dict[Shape, str] = {shape: dimension for dimension, shape in alone.items()}
-    for coefficients, shape in _shapes(small, (PAPER, *triples), rounding, SEARCH_RATIO * base):
+    for coefficients, shape in _shapes(start, (PAPER, *triples), rounding, target, measure):
         if coefficients is PAPER:
-            nearer = met(small, shape, SEARCH_RATIO * base) if rounding == "budget" else shape
+            nearer = met(start, shape, target, measure) if rounding == "budget" else shape
             shape = shape if nearer in groups else nearer  # noqa: PLW2901 (a tiny network's may be a control's)
             names.setdefault(shape, "paper")
         place = alone.get(coefficients.axis or "", shape) if rounding == "budget" else shape
@@ -168,10 +185,10 @@ def enumerate_candidates(
     kept: list[_Network] = []
     dropped: list[DroppedTriple] = []
     for shape, members in groups.items():
-        if shape == shape_of(small):
+        if shape == shape_of(start):
             dropped += [DroppedTriple(member, 1.0, "rounds to the baseline itself") for member in members]
             continue
-        one = _network(baseline, small, shape, members, names.get(shape, ""), rounding)
+        one = pair.network(shape, members, names.get(shape, ""))
         near = _nearest(one, kept) if rounding == "budget" and not one.control else None
         reason = _why_dropped(one, real_tolerance)
         if near is not None:
@@ -192,7 +209,7 @@ def enumerate_candidates(
 
 @dataclass
 class _Network:
-    """A candidate in the making; ``ratios``: as trained, and at full size."""
+    """A candidate in the making; ``ratios``: as judged, and at full size."""
 
     spec: NetSpec
     trained: NetSpec
@@ -201,6 +218,7 @@ class _Network:
     multipliers: Multipliers
     triples: list[Coefficients]
     control: str
+    measure: Measure
 
     @property
     def shares(self) -> NDArray[np.float64]:
@@ -214,32 +232,55 @@ class _Network:
         )
         return Candidate(
             index, self.spec, self.macs[1], self.ratios[1], self.trained, self.macs[0], self.ratios[0], tuple(triples),
-            self.multipliers, self.control,
+            self.multipliers, self.control, self.measure,
         )  # fmt: skip
 
 
-def _network(
-    baseline: NetSpec, small: NetSpec, shape: Shape, triples: list[Coefficients], control: str, rounding: Rounding
-) -> _Network:
-    """The network of a shape of the baseline as trained, and the one at full size that has its multipliers."""
-    trained = reshape(small, shape)
-    multipliers = realised(small, trained)
-    spec = trained if small == baseline else _full_size(baseline, multipliers, control, triples[0], rounding)
-    macs = cost(trained).macs, cost(spec).macs
-    ratios = macs[0] / cost(small).macs, macs[1] / cost(baseline).macs
-    return _Network(spec, trained, macs, ratios, multipliers, list(triples), control)
+@dataclass(frozen=True)
+class _Pair:
+    """φ = 0 at full size and as trained, and how candidates are made from them."""
+
+    baseline: NetSpec
+    small: NetSpec
+    rounding: Rounding
+    measure: Measure
+
+    @property
+    def start(self) -> NetSpec:
+        """Around which candidates are made."""
+        return self.small if self.measure.at_any_size else self.baseline
+
+    def network(self, shape: Shape, triples: list[Coefficients], control: str) -> _Network:
+        """The network of a shape of ``start``, and the other one that has its multipliers."""
+        one, measure = reshape(self.start, shape), self.measure
+        multipliers = realised(self.start, one)
+        if self.small == self.baseline:
+            trained = spec = one
+        elif measure.at_any_size:
+            trained, spec = one, self._full_size(multipliers, control, triples[0])
+        else:
+            trained, spec = proxy_of(one, self.baseline, self.small), one
+        full = measure.of(spec) / measure.of(self.baseline)
+        judged = measure.of(trained) / measure.of(self.small) if measure.at_any_size else full
+        macs = cost(trained).macs, cost(spec).macs
+        return _Network(spec, trained, macs, (judged, full), multipliers, list(triples), control, measure)
+
+    def _full_size(self, multipliers: Multipliers, control: str, triple: Coefficients) -> NetSpec:
+        target = SEARCH_RATIO * cost(self.baseline).macs
+        for one in controls(self.baseline, target) if control else ():
+            if one.dimension == control:
+                return reshape(self.baseline, one.shape)
+        wanted = triple if self.rounding == "efficientnet" or control else multipliers.coefficients()
+        ((_, shape),) = _shapes(self.baseline, (wanted,), self.rounding, target, FLOPS)
+        return reshape(self.baseline, shape)
 
 
-def _full_size(
-    baseline: NetSpec, multipliers: Multipliers, control: str, triple: Coefficients, rounding: Rounding
-) -> NetSpec:
-    target = SEARCH_RATIO * cost(baseline).macs
-    for one in controls(baseline, target) if control else ():
-        if one.dimension == control:
-            return reshape(baseline, one.shape)
-    wanted = triple if rounding == "efficientnet" or control else multipliers.coefficients()
-    ((_, shape),) = _shapes(baseline, (wanted,), rounding, target)
-    return reshape(baseline, shape)
+def proxy_of(spec: NetSpec, baseline: NetSpec, small: NetSpec) -> NetSpec:
+    """What is trained for a network at full size: of its multipliers, as many times ``small`` in FLOPs as it is of
+    ``baseline``."""
+    has, ratio = realised(baseline, spec), cost(spec).macs / cost(baseline).macs
+    wanted = aim(small, (has.depth, has.width, has.resolution), ratio * cost(small).macs)
+    return reshape(small, round_to_budget(small, [wanted])[0].shape)
 
 
 def _nearest(one: _Network, kept: list[_Network]) -> _Network | None:
@@ -253,11 +294,12 @@ def _nearest(one: _Network, kept: list[_Network]) -> _Network | None:
 
 
 def _shapes(
-    baseline: NetSpec, triples: tuple[Coefficients, ...], rounding: Rounding, macs: float
+    baseline: NetSpec, triples: tuple[Coefficients, ...], rounding: Rounding, target: float, measure: Measure
 ) -> Iterable[tuple[Coefficients, Shape]]:
     """Each triple with its rounded shape."""
     if rounding == "budget":
-        rounded = round_to_budget(baseline, [Target(c.alpha, c.beta, c.gamma, macs) for c in triples])
+        targets = [aim(baseline, (c.alpha, c.beta, c.gamma), target, measure) for c in triples]
+        rounded = round_to_budget(baseline, targets, measure)
         yield from zip(triples, (fit.shape for fit in rounded), strict=True)
     else:
         for c in triples:

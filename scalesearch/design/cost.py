@@ -125,7 +125,7 @@ def cost(spec: Architecture) -> Cost:
                 sum(n * op.activations for n, op in times))  # fmt: skip
 
 
-def score(accuracy: float, macs: float, target_macs: float) -> float:
+def score(accuracy: float, cost: float, target: float, exponent: float = EXPONENT) -> float:
     """Accuracy · (FLOPS / T)^−0.07: accuracy (0…1) discounted by cost, the objective of the search.
 
     Doubling the FLOPs must bring 5 % relative accuracy to break even. (Tan & Le 2019, section 4; the printed exponent's
@@ -134,7 +134,7 @@ def score(accuracy: float, macs: float, target_macs: float) -> float:
     T multiplies every score by the same T^0.07, so it cannot change which candidate wins; it sizes the baseline
     and keeps scores near accuracies.
     """
-    return float(accuracy * (macs / target_macs) ** EXPONENT)
+    return float(accuracy * (cost / target) ** exponent)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ SPEC_FORMAT = 1
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a family; ``ratio`` is its real cost over the baseline's."""
+    """One network of a family; ``ratio`` is its real cost over the baseline's, in the family's measure."""
 
     name: str
     phi: float
@@ -38,7 +38,7 @@ def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: 
     name = f"b{phi:g}" if phi >= 0 and phi == int(phi) else f"b_phi{phi:.4g}"
     spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
     check_buildable(spec, "--phi")
-    return Member(name, phi, spec, cost(spec).macs / cost(baseline).macs)
+    return Member(name, phi, spec, coefficients.measure.of(spec) / coefficients.measure.of(baseline))
 
 
 def regularised(spec: NetSpec, phi: float) -> NetSpec:

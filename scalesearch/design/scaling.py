@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.space import SearchSpace
 from scalesearch.design.spec import DIMENSIONS, Dimension, NetSpec, Shape, reshape, round_width, scaled_head, shape_of
 from scalesearch.errors import UserError
-from scalesearch.units import show_count
 
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
@@ -39,11 +39,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """α scales depth, β width, γ resolution; ``growth`` is the FLOPs ratio one step of φ should really cost.
+    """α scales depth, β width, γ resolution; ``growth`` is the ratio of cost that one step of φ should really have.
 
-    ``growth`` None means the nominal ratio αβ²γ²; a search sets 2, the ratio at which it compared candidates.
-    Only the ``budget`` rounding uses it. ``searched``: the step from φ = 0 to 1 that a search trained; from the same
-    φ = 0, φ = 1 is that network and no other rounding of the factors.
+    ``growth`` None means the nominal ratio αβ²γ²; a search sets 2, the ratio at which it compared candidates, in its
+    own ``measure`` of cost. Only the ``budget`` rounding uses them. ``searched``: the step from φ = 0 to 1 that a
+    search trained; from the same φ = 0, φ = 1 is that network and no other rounding of the factors.
     """
 
     alpha: float
@@ -51,6 +51,7 @@ class Coefficients:
     gamma: float
     growth: float | None = None
     searched: Step | None = None
+    measure: Measure = FLOPS
 
     @property
     def nominal_ratio(self) -> float:
@@ -59,7 +60,7 @@ class Coefficients:
 
     @property
     def step_ratio(self) -> float:
-        """The FLOPs ratio that one step of φ aims at."""
+        """The ratio of cost that one step of φ aims at."""
         return self.growth if self.growth is not None else self.nominal_ratio
 
     @property
@@ -95,11 +96,13 @@ class Multipliers:
         """Doublings of the FLOPs that each brings: log2 of depth, width², resolution²; about 1 in all at φ = 1."""
         return math.log2(self.depth), 2 * math.log2(self.width), 2 * math.log2(self.resolution)
 
-    def coefficients(self) -> Coefficients:
-        """α, β, γ that share out a doubling as this network does: αβ²γ² = 2.
-
-        A small network's parts that never grow make its own product larger than 2, which larger ones could not meet.
-        """
+    def coefficients(self, measure: Measure = FLOPS) -> Coefficients:
+        """α, β, γ that share out a doubling as this network does: αβ²γ² = 2, since a small network's parts that never
+        grow make its own product larger than 2, which larger ones could not meet. Where something else than FLOPs
+        doubles, its own multipliers."""
+        if measure != FLOPS:
+            depth, width, resolution = (max(1.0, own) for own in (self.depth, self.width, self.resolution))
+            return Coefficients(depth, width, resolution, growth=2.0, measure=measure)
         total = sum(self.shares)
         alpha, beta, gamma = (factor ** (1 / total) for factor in (self.depth, self.width, self.resolution))
         return Coefficients(alpha, beta, gamma, 2.0)
@@ -128,9 +131,9 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     """The member φ of the family that ``spec`` (φ = 0) and the coefficients span; any real φ, negative too.
 
     ``efficientnet``: widths to the divisor (0.9 rule), depths rounded up, resolution to the nearest pixel: as
-    the released family is computed. ``budget``: the three rounded together so that the real FLOPs come as near
-    as they can to ``macs(spec) · growth^φ`` (see ``design.budget``), and where one dimension alone grows, it grows as
-    far as these FLOPs ask (see ``design.controls``). φ = 0 is the baseline itself.
+    the released family is computed. ``budget``: the three rounded together so that the real cost comes as near
+    as it can to ``cost(spec) · growth^φ``, in the coefficients' measure (see ``design.budget``), and where one
+    dimension alone grows, it grows as far as this cost asks (see ``design.controls``). φ = 0 is the baseline itself.
 
     Raises:
         UserError: a coefficient below 1, or a φ whose multipliers leave [1/64, 64].
@@ -155,15 +158,16 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
         raise UserError("--phi", f"{phi:g} asks for images of {side}.")
     if rounding == "efficientnet":
         return multiply(spec, *factors)
-    from scalesearch.design.budget import Target, round_to_budget  # brings numpy, which --help does without
+    from scalesearch.design.budget import aim, round_to_budget  # brings numpy, which --help does without
 
-    macs = cost(spec).macs * coefficients.step_ratio**phi
+    measure = coefficients.measure
+    wanted = measure.of(spec) * coefficients.step_ratio**phi
     if phi > 0 and coefficients.axis is not None:
         from scalesearch.design.controls import alone
 
-        if (shape := alone(spec, coefficients.axis, macs)) is not None:
+        if (shape := alone(spec, coefficients.axis, wanted, measure)) is not None:
             return reshape(spec, shape)
-    return reshape(spec, round_to_budget(spec, [Target(*factors, macs=macs)])[0].shape)
+    return reshape(spec, round_to_budget(spec, [aim(spec, factors, wanted, measure)], measure)[0].shape)
 
 
 def _estimated(spec: NetSpec, coefficients: Coefficients, phi: float) -> str:
@@ -215,38 +219,41 @@ def published_spec(space: SearchSpace, name: str) -> NetSpec:
 
 @dataclass(frozen=True)
 class SizedMember:
-    """A φ, the member it gives, and that member's multiply-adds."""
+    """A φ, the member it gives, and that member's cost."""
 
     phi: float
     spec: NetSpec
-    macs: int
+    cost: float
 
 
-def size_baseline(space: SearchSpace, target_macs: float | None, classes: int | None = None) -> NetSpec:
-    """The space's baseline at about ``target_macs`` multiply-adds.
+def size_baseline(
+    space: SearchSpace, target: float | None, classes: int | None = None, measure: Measure = FLOPS,
+    option: str = "--target-flops",
+) -> NetSpec:  # fmt: skip
+    """The space's baseline at about the cost ``target``.
 
     The baseline stays as it is within 5 % of the target (B0's 386M is what the paper calls 400M). Else it is scaled
     up or down with the paper's coefficients, rounded to the budget.
 
     Args:
-        target_macs: T; None keeps the space's own size.
+        target: T, in the measure's unit; None keeps the space's own size.
         classes: outputs of the classifier; None keeps the space's.
+        option: the option named in the error.
 
     Raises:
         UserError: T out of the space's reach, with the nearest size that can be had.
     """
     baseline = space.baseline if classes is None else replace(space.baseline, classes=classes)
-    own = cost(baseline).macs
-    if target_macs is None or abs(own / target_macs - 1) <= AS_IT_IS:
+    if target is None or abs(measure.of(baseline) / target - 1) <= AS_IT_IS:
         return baseline
-    return meet(baseline, replace(PAPER, growth=2.0), target_macs, "budget", "--target-flops").spec
+    return meet(baseline, replace(PAPER, growth=2.0, measure=measure), target, "budget", option).spec
 
 
 def meet(
-    spec: NetSpec, coefficients: Coefficients, target_macs: float, rounding: Rounding, option: str = "--flops",
+    spec: NetSpec, coefficients: Coefficients, target: float, rounding: Rounding, option: str = "--flops",
     near: float = NEAR_ENOUGH,
 ) -> SizedMember:  # fmt: skip
-    """The member of a family whose multiply-adds come nearest to a target: solves for φ.
+    """The member of a family whose cost, in the coefficients' measure, comes nearest to a target: solves for φ.
 
     Args:
         spec: φ = 0.
@@ -256,21 +263,22 @@ def meet(
     Raises:
         UserError: nothing so near to the target, or a network too large to build.
     """
-    if not (math.isfinite(target_macs) and target_macs > 0):
-        raise UserError(option, f"{target_macs} is not a positive number of multiply-adds, such as 400M.")
-    own = cost(spec).macs
+    measure = coefficients.measure
+    if not (math.isfinite(target) and target > 0):
+        raise UserError(option, f"{target} is not a positive number of multiply-adds, such as 400M.")
+    own = measure.of(spec)
     _check_growth(coefficients)
-    start = math.log(target_macs / own) / math.log(coefficients.step_ratio)
+    start = math.log(target / own) / math.log(coefficients.step_ratio)
     best: SizedMember | None = None
     for _ in range(PASSES):  # far below φ = 0 parts that do not shrink leave the formula's φ behind
-        best = _nearest_member(spec, coefficients, target_macs, rounding, start, best)
-        if best is None or _miss(best.macs, target_macs) <= math.log1p(min(near, NEAR_ENOUGH)):
+        best = _nearest_member(spec, coefficients, target, rounding, start, best)
+        if best is None or _miss(best.cost, target) <= math.log1p(min(near, NEAR_ENOUGH)):
             break
-        onwards = best.phi + math.log(target_macs / best.macs) / math.log(coefficients.step_ratio)
-        start = onwards if abs(onwards - start) > 1 else start + math.copysign(1, target_macs - best.macs)
-    if best is None or _miss(best.macs, target_macs) > math.log1p(near):
-        nearest = f"; the nearest is {show_count(best.macs)}" if best else ""
-        sizes = f"({show_count(own)} multiply-adds) cannot be scaled to {show_count(target_macs)}"
+        onwards = best.phi + math.log(target / best.cost) / math.log(coefficients.step_ratio)
+        start = onwards if abs(onwards - start) > 1 else start + math.copysign(1, target - best.cost)
+    if best is None or _miss(best.cost, target) > math.log1p(near):
+        nearest = f"; the nearest is {measure.show(best.cost)}" if best else ""
+        sizes = f"({measure.show(own)}) cannot be scaled to {measure.show(target)}"
         raise UserError(
             option, f"{spec.name} {sizes}{nearest}.",
             do="Choose a space of about that size, or another size.",
@@ -280,22 +288,22 @@ def meet(
 
 
 def _nearest_member(
-    spec: NetSpec, coefficients: Coefficients, target_macs: float, rounding: Rounding, start: float,
+    spec: NetSpec, coefficients: Coefficients, target: float, rounding: Rounding, start: float,
     best: SizedMember | None,
 ) -> SizedMember | None:  # fmt: skip
     """The member nearest to a target within 1 of ``start``, or ``best`` if none is nearer.
 
-    Rounding makes FLOPs a staircase in φ, so ``start`` is tried first, then its neighbours.
+    Rounding makes a cost a staircase in φ, so ``start`` is tried first, then its neighbours.
     """
     for phi in (start + offset for offset in sorted((step / 40 for step in range(-40, 41)), key=abs)):
         try:
             member = scale(spec, coefficients, phi, rounding)
         except UserError:
             continue
-        macs = cost(member).macs
-        if best is None or _miss(macs, target_macs) < _miss(best.macs, target_macs) - 1e-3:
-            best = SizedMember(phi, member, macs)
-        if _miss(best.macs, target_macs) < 1e-3:
+        count = coefficients.measure.of(member)
+        if best is None or _miss(count, target) < _miss(best.cost, target) - 1e-3:
+            best = SizedMember(phi, member, count)
+        if _miss(best.cost, target) < 1e-3:
             break
     return best
 
@@ -307,8 +315,8 @@ def meet_seconds(
     rounding: Rounding,
     seconds_of: Callable[[NetSpec], float],
     option: str = "--latency",
-) -> tuple[SizedMember, float]:
-    """The member of a family that takes about ``target_seconds``, with what it took: bisection over φ.
+) -> SizedMember:
+    """The member of a family that takes about ``target_seconds``; its cost is what it took. Bisection over φ.
 
     A time grows about as FLOPs do, but by no formula, and each measurement builds a network: the next guess is the φ
     whose FLOPs are as many times the last one's as the target is of its time, or half way where that was ruled out.
@@ -354,7 +362,7 @@ def meet_seconds(
             f"the nearest is {best[2] * 1e3:.3g} ms at φ = {best[0]:g}.",
             do="Choose another space, or measure again on a machine with nothing else to do.",
         )  # fmt: skip
-    return SizedMember(best[0], best[1], cost(best[1]).macs), best[2]
+    return SizedMember(*best)
 
 
 def _check_growth(coefficients: Coefficients) -> None:

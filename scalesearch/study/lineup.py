@@ -3,9 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from scalesearch.design.budget import Target, round_to_budget
+from scalesearch.design.budget import aim, round_to_budget
 from scalesearch.design.controls import controls, met
-from scalesearch.design.cost import cost
 from scalesearch.design.family import member, regularised
 from scalesearch.design.scaling import PAPER, Coefficients, Rounding, check_buildable
 from scalesearch.design.spec import DIMENSIONS, NetSpec, TorchvisionSpec, reshape, shape_of
@@ -31,7 +30,7 @@ def scaled_specs(
 ) -> dict[str, dict[int, NetSpec]]:
     """The networks of each family by φ, with dropout by φ; the found family's come first.
 
-    At each φ all come as near to the found member's multiply-adds as their steps allow. φ = 0 is the baseline.
+    At each φ all come as near to the found member's cost as their steps allow. φ = 0 is the baseline.
 
     Raises:
         UserError: a network too large to build, or a dimension that cannot be grown so far.
@@ -44,8 +43,9 @@ def scaled_specs(
 
 
 def _at(baseline: NetSpec, found: Coefficients, family: str, phi: int, own: NetSpec) -> NetSpec:
-    """A rival's network at φ, of as many multiply-adds as the found family's ``own``."""
-    macs = cost(own).macs
+    """A rival's network at φ, of the cost of the found family's ``own``."""
+    measure = found.measure
+    target = measure.of(own)
     if phi == 0:
         return baseline
     if family == found.axis:
@@ -53,12 +53,14 @@ def _at(baseline: NetSpec, found: Coefficients, family: str, phi: int, own: NetS
     if family == PAPER_FAMILY:
         if (found.alpha, found.beta, found.gamma) == (PAPER.alpha, PAPER.beta, PAPER.gamma):
             return own
-        target = Target(PAPER.alpha**phi, PAPER.beta**phi, PAPER.gamma**phi, macs=macs)
-        spec = reshape(baseline, met(baseline, round_to_budget(baseline, [target])[0].shape, macs))
+        aimed = aim(baseline, (PAPER.alpha**phi, PAPER.beta**phi, PAPER.gamma**phi), target, measure)
+        (rounded,) = round_to_budget(baseline, [aimed], measure)
+        spec = reshape(baseline, met(baseline, rounded.shape, target, measure))
     else:
-        shapes = {control.dimension: control.shape for control in controls(baseline, macs)}
+        shapes = {control.dimension: control.shape for control in controls(baseline, target, measure)}
         if family not in shapes:
-            problem = f"{family} alone cannot be grown to φ = {phi}, {macs / cost(baseline).macs:.3g} × the FLOPs."
+            ratio = f"{target / measure.of(baseline):.3g} × the {measure.noun}"
+            problem = f"{family} alone cannot be grown to φ = {phi}, {ratio}."
             raise UserError(f"--against {family}", problem, do="Leave it out, or train smaller members.")
         spec = reshape(baseline, shapes[family])
     check_buildable(spec, f"--against {family}")

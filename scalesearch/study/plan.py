@@ -10,7 +10,8 @@ from functools import lru_cache
 from typing import Any
 
 from scalesearch.design.candidates import Candidate, Enumeration, enumerate_candidates
-from scalesearch.design.cost import cost, score
+from scalesearch.design.cost import EXPONENT, cost, score
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import Rounding, realised
 from scalesearch.design.space import Grid
 from scalesearch.design.spec import NetSpec
@@ -31,7 +32,7 @@ class SearchPlan:
     Args:
         baseline: φ = 0, sized, with the data's number of classes.
         real_tolerance: share by which a candidate's real cost ratio may miss 2; None: any cost (paper-literal).
-        target_macs: T of the score.
+        target_macs: T of the score, in the measure's unit.
         data, data_digest: the images' name and content.
         validation: images held out of train for the selection; ``majority``: the share that guessing the most frequent
             class gets right of them.
@@ -39,6 +40,7 @@ class SearchPlan:
         device: kind of device, since its kernels decide the last digits.
         weights: what all start from; None: from scratch.
         threads: of a training on a CPU, since sums in another order differ in the last digits.
+        measure: the cost that candidates are equal in, and that the score weighs by ``exponent``.
     """
 
     space: str
@@ -56,6 +58,8 @@ class SearchPlan:
     device: str
     weights: Inheritance | None = None
     threads: int = 1
+    measure: Measure = FLOPS
+    exponent: float = EXPONENT
 
     @property
     def digest(self) -> str:
@@ -72,8 +76,9 @@ class SearchPlan:
         else:
             later = {name for name in ("eps", "network") if values["weights"][name] is None}
             values["weights"] = {name: value for name, value in values["weights"].items() if name not in later}
-        if self.threads == 1:
-            del values["threads"]
+        later_defaults = {"threads": 1, "measure": asdict(FLOPS), "exponent": EXPONENT}
+        for name in [name for name, default in later_defaults.items() if values[name] == default]:
+            del values[name]
         return values
 
     @classmethod
@@ -83,7 +88,9 @@ class SearchPlan:
 
     def enumerate(self) -> Enumeration:
         """The candidates: the same list every time."""
-        return _enumerated(self.baseline, self.grid, self.rounding, self.real_tolerance, self.proxy.baseline)
+        return _enumerated(
+            self.baseline, self.grid, self.rounding, self.real_tolerance, self.proxy.baseline, self.measure
+        )
 
     def training(self, number: int) -> TrainConfig:
         """Settings of the full training that has this number among those of a network.
@@ -96,12 +103,12 @@ class SearchPlan:
         return replace(self.train, seed=SEEDS * self.train.seed + number)
 
     def score(self, top1: float, ratio: float) -> float:
-        """Accuracy·(FLOPs/T)^−0.07, the FLOPs as many times the baseline's as they are where networks are trained.
+        """Accuracy·(cost/T)^−0.07, the cost as many times the baseline's as it is where networks are judged.
 
         Args:
-            ratio: multiply-adds of the network as trained over those of the baseline as trained.
+            ratio: ``Candidate.proxy_ratio``.
         """
-        return score(top1, ratio * cost(self.baseline).macs, self.target_macs)
+        return score(top1, ratio * self.measure.of(self.baseline), self.target_macs, self.exponent)
 
 
 @dataclass(frozen=True)
@@ -211,16 +218,17 @@ def nothing_measured(one: Training, reason: str) -> Measurement:
 
 def row(plan: SearchPlan, one: Trial, candidate: Candidate | None, measurement: Measurement) -> Row:
     """A candidate's design (None: the baseline's), its measurements, and the score that joins them."""
-    sizes, trained, failed = cost(one.spec), cost(one.trained).macs, bool(measurement.reason)
+    sizes, trained, failed, measure = cost(one.spec), cost(one.trained).macs, bool(measurement.reason), plan.measure
     top1 = None if failed else measurement.correct / measurement.images
-    proxy_ratio = trained / cost(plan.proxy.baseline).macs
+    ratio = measure.of(one.spec) / measure.of(plan.baseline)
+    proxy_ratio = measure.of(one.trained) / measure.of(plan.proxy.baseline) if measure.at_any_size else ratio
     has = realised(plan.proxy.baseline, one.trained)
     return Row(
         candidate=one.candidate, role="candidate" if candidate else "baseline",
         control=candidate.control if candidate else "", name=one.name, digest=one.spec.digest,
         depth_ratio=has.depth, width_ratio=has.width, resolution_ratio=has.resolution,
         triples="; ".join(f"{c.alpha:g}/{c.beta:g}/{c.gamma:g}" for c in candidate.triples) if candidate else "",
-        nominal_ratio=candidate.nominal_ratio if candidate else 1.0, real_ratio=sizes.macs / cost(plan.baseline).macs,
+        nominal_ratio=candidate.nominal_ratio if candidate else 1.0, real_ratio=ratio,
         proxy_ratio=proxy_ratio, macs=measurement.macs, fvcore_total=measurement.fvcore_total, params=sizes.params,
         activations=sizes.activations, resolution=one.spec.resolution, blocks=sum(one.spec.depths),
         seed=one.number, status="failed" if failed else "done", reason=measurement.reason, top1=top1,

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 
-from scalesearch.design.candidates import SEARCH_RATIO, Candidate
+from scalesearch.design.candidates import SEARCH_RATIO, Candidate, proxy_of
 from scalesearch.design.controls import controls
 from scalesearch.design.cost import cost
 from scalesearch.design.family import member
@@ -174,14 +174,17 @@ def scaled(
     status[answer.recommended] = "recommended"
     small, networks = plan.proxy.baseline, []
     for candidate in candidates:
-        pair = [_at(baseline, candidate, phi, plan.rounding) for baseline in (plan.baseline, small)]
-        spec, trained = pair
+        spec = trained = _at(plan.baseline, candidate, phi, plan.rounding)
+        if small != plan.baseline and spec is not None:
+            own = plan.measure.at_any_size
+            trained = _at(small, candidate, phi, plan.rounding) if own else proxy_of(spec, plan.baseline, small)
         if spec is not None and trained is not None:
             check_buildable(spec, "--phi")
-            macs, ratio = cost(spec).macs, cost(trained).macs / cost(small).macs
+            macs, ratio = cost(spec).macs, plan.measure.of(spec) / plan.measure.of(plan.baseline)
+            judged = plan.measure.of(trained) / plan.measure.of(small) if plan.measure.at_any_size else ratio
             named = [replace(one, name=candidate.name) for one in (spec, trained)]
             networks.append(ScaledCandidate(
-                candidate, status[candidate.name], named[0], macs, macs / cost(plan.baseline).macs, named[1], ratio,
+                candidate, status[candidate.name], named[0], macs, ratio, named[1], judged,
             ))  # fmt: skip
     return tuple(networks)
 
@@ -189,12 +192,13 @@ def scaled(
 def _at(baseline: NetSpec, candidate: Candidate, phi: float, rounding: Rounding) -> NetSpec | None:
     """A candidate at φ; None for a control that cannot grow so far."""
     spec = member(baseline, candidate.coefficients, phi, rounding).spec  # for controls, too, for its checks of φ
-    return _control(baseline, candidate.control, phi) if candidate.control in DIMENSIONS else spec
+    return _control(baseline, candidate, phi) if candidate.control in DIMENSIONS else spec
 
 
-def _control(baseline: NetSpec, dimension: str, phi: float) -> NetSpec | None:
-    for control in _controls(baseline, SEARCH_RATIO**phi * cost(baseline).macs):
-        if control.dimension == dimension:
+def _control(baseline: NetSpec, candidate: Candidate, phi: float) -> NetSpec | None:
+    measure = candidate.measure
+    for control in _controls(baseline, SEARCH_RATIO**phi * measure.of(baseline), measure):
+        if control.dimension == candidate.control:
             return reshape(baseline, control.shape)
     return None
 

@@ -1,0 +1,138 @@
+"""What counts as a network's cost: FLOPs, parameters, activations, peak memory, or time on a device.
+
+A ``Measure`` is the value that plans, coefficients and files hold. Its ``meter`` computes: the cost of a whole network,
+and of each part for many sides of a map at once, from which ``design.budget`` adds up thousands of roundings. Whoever
+needs a cost asks the measure; nothing else knows which one it is.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+
+from scalesearch.design.cost import Operator, block_operators, classifier_operators, convolution, cost
+from scalesearch.design.spec import Architecture, NetSpec, Stage
+from scalesearch.units import show_count
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Ints: TypeAlias = NDArray[np.int64]
+    Floats: TypeAlias = NDArray[np.float64]
+
+Kind = Literal["flops", "params", "activations"]
+Count = Literal["macs", "params", "activations"]
+COUNTS: dict[Kind, Count] = {"flops": "macs", "params": "params", "activations": "activations"}
+NOUNS: dict[Kind, str] = {"flops": "FLOPs", "params": "parameters", "activations": "activations"}
+
+
+@dataclass(frozen=True, eq=False)
+class Portion:
+    """What a part costs on maps of each side, (sides,).
+
+    Args:
+        added: its share of the network's cost.
+        held: what it needs while it runs, beside what is added; a network needs the most of any part. None: nothing.
+    """
+
+    added: "Floats"
+    held: "Floats | None" = None
+
+
+class Meter(Protocol):
+    """The cost of a network, and of its parts on inputs of each of ``sides`` pixels; a block's spec gives what its
+    stage leaves open."""
+
+    def of(self, spec: Architecture) -> float: ...
+    def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion: ...
+    def block(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> Portion: ...
+    def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion: ...
+    def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion: ...
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What is held equal among the networks that are compared."""
+
+    kind: Kind = "flops"
+
+    @property
+    def meter(self) -> Meter:
+        """What computes it."""
+        return Counted(COUNTS[self.kind])
+
+    @property
+    def noun(self) -> str:
+        """As sentences name it: "2 × the FLOPs"."""
+        return NOUNS[self.kind]
+
+    @property
+    def at_any_size(self) -> bool:
+        """Whether what is equal among smaller networks says that it is equal among those that they stand for."""
+        return self.kind == "flops"
+
+    def of(self, spec: Architecture) -> float:
+        """The network's cost, for one image; counts are whole numbers."""
+        return self.meter.of(spec)
+
+    def show(self, value: float) -> str:
+        """A cost with its unit, such as 400M FLOPs."""
+        return f"{show_count(value)} {self.noun}"
+
+
+FLOPS = Measure()
+
+
+@dataclass(frozen=True)
+class Counted:
+    """One of ``design.cost``'s counts, exactly."""
+
+    name: Count
+
+    def of(self, spec: Architecture) -> float:
+        return getattr(cost(spec), self.name)  # type: ignore[no-any-return]
+
+    def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion:
+        one = self._sum([convolution("", 1, spec.in_channels, width, spec.stem.kernel)])
+        return self._scaled(one, -(-sides // spec.stem.stride))
+
+    def block(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> Portion:
+        at_input, at_output, fixed = _block_weights(self.name, stage, width_in, stride)
+        counts: Floats = at_input * _squares(sides) + at_output * _squares(-(-sides // stride)) + fixed
+        return Portion(counts)
+
+    def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
+        return self._scaled(self._sum([convolution("", 1, width_in, width)] if width else []), sides)
+
+    def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
+        once = self._sum(classifier_operators(pooled, spec.head.hidden, spec.classes))
+        return Portion(_squares(sides) * 0 + once)
+
+    def _sum(self, operators: Iterable[Operator]) -> int:
+        return sum(getattr(one, self.name) for one in operators)
+
+    def _scaled(self, one: int, sides: "Ints") -> Portion:
+        """A convolution's count, known on one pixel of output: weights are the same on any map."""
+        counts: Floats = one * (_squares(sides) if self.name != "params" else _squares(sides) ** 0)
+        return Portion(counts)
+
+
+def _squares(sides: "Ints") -> "Floats":
+    squares: Floats = sides.astype("float64") ** 2
+    return squares
+
+
+@cache
+def _block_weights(name: Count, stage: Stage, width_in: int, stride: int) -> tuple[int, int, int]:
+    """a, b, c of a block's count a·in² + b·out² + c, from three probes of the closed form.
+
+    On stride 1 in and out are one size, so all may count as b.
+    """
+
+    def count(size: int) -> int:
+        return sum(getattr(op, name) for op in block_operators(stage, width_in, stride, size))
+
+    at_0, at_1 = count(0), count(1)
+    a = (count(stride) - at_1) // (stride**2 - 1) if stride > 1 else 0
+    return a, at_1 - a - at_0, at_0
