@@ -12,12 +12,13 @@ ENDS_SHOWN = 10  # of a long list, at its start and its end
 FACTORS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9, "t": 1e12}
 
 
-def parse_flops(text: str, option: str) -> float:
-    """Multiply-adds from "400M", "1.8G", "0.39B" or a plain number. Raises UserError naming ``option``."""
+def parse_flops(text: str, option: str, what: str = "multiply-adds") -> float:
+    """Multiply-adds, or ``what`` else, from "400M", "1.8G", "0.39B" or a plain number. Raises UserError naming
+    ``option``."""
     match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)(?:e(\d{1,2}))?\s*([kmgbt]?)(?:flops?|macs?)?\s*", text.lower())
     value = float(match[1]) * 10 ** int(match[2] or 0) * FACTORS[match[3]] if match else 0.0
     if not 0 < value < 1e18:
-        raise UserError(option, f'"{text}" is not a number of multiply-adds such as 400M or 1.8G.')
+        raise UserError(option, f'"{text}" is not a number of {what} such as 400M or 1.8G.')
     return value
 
 

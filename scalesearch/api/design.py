@@ -7,7 +7,16 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, macs, path, seconds, takes
+from scalesearch.api.options import (
+    BaselineOptions,
+    FamilyOptions,
+    ScaleOptions,
+    budget_of,
+    macs,
+    path,
+    seconds,
+    takes,
+)
 from scalesearch.design.cost import cost
 from scalesearch.design.family import FAMILY_FOLDER, LARGEST, Member, Origin, member, member_row, replaced, write_spec
 from scalesearch.design.scaling import (
@@ -144,8 +153,10 @@ class Family:
 
 @takes(BaselineOptions)
 def baseline(asked: BaselineOptions) -> NetSpec:
-    """A space's network of φ = 0, sized to about ``target_flops``. Raises UserError for an unknown space."""
-    return size_baseline(load_space(asked.space), macs(asked.target_flops, "--target-flops"), asked.classes)
+    """A space's network of φ = 0, sized to about ``target_flops``, or ``target`` of another cost. Raises UserError for
+    an unknown space."""
+    budget = budget_of(asked)
+    return size_baseline(load_space(asked.space), budget.target, asked.classes, budget.measure, budget.option)
 
 
 @takes(ScaleOptions)

@@ -23,7 +23,9 @@ from typing import (
     get_type_hints,
 )
 
+from scalesearch.design.cost import EXPONENT
 from scalesearch.design.family import LARGEST
+from scalesearch.design.measure import FLOPS, Kind, Measure
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
@@ -41,7 +43,7 @@ Panel = Literal[  # of the help of a command, where an option stands
     "Workers and machines", "Members", "Members and rivals", "Strangers", "Run and output",
 ]  # fmt: skip
 Inheriting = Literal["auto", "smaller", "none"]  # from what a member of a family starts
-Unit = Literal["flops", "seconds", "bytes"]  # read by ``macs``, ``seconds`` and ``room``
+Unit = Literal["flops", "seconds", "bytes", "cost"]  # read by ``macs``, ``seconds``, ``room`` and ``budget_of``
 Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell may complete it by
 Tell = Callable[[str], None]  # is told a line of text now and then
 Reading = Callable[[int, int], None]  # is told (done, total) while images are read
@@ -191,6 +193,35 @@ def room(value: float | str | None, option: str = "--cache-size") -> float | Non
     return parse_bytes(value, option) if isinstance(value, str) else _positive(value, option)
 
 
+@dataclass(frozen=True)
+class Budget:
+    """What networks are sized and compared by: the cost, the size that a baseline is brought to, in its unit, where one
+    was asked for, and the option that asked."""
+
+    measure: Measure
+    target: float | None
+    option: str
+
+    @property
+    def size(self) -> str:
+        """As names of folders have it: 3M of FLOPs, 3M-params of others; "own" where none was asked for."""
+        size = "own" if self.target is None else self.measure.unit.short(self.target)
+        return size if self.measure == FLOPS else f"{size}-{self.measure.kind}"
+
+
+def budget_of(asked: "BaselineOptions | SearchOptions") -> Budget:
+    """What ``--budget``, ``--target`` and ``--target-flops`` say. Raises UserError where they contradict each other."""
+    measure, target, option = Measure(asked.budget), asked.target, "--target"
+    if asked.target_flops is not None:
+        if asked.budget != "flops" or target is not None:
+            other = "--target" if target is not None else f"--budget {asked.budget}"
+            do = f"Give --budget {asked.budget} and the size with --target alone."
+            raise UserError("--target-flops", f"it sizes the baseline in FLOPs, beside {other}.", do=do)
+        target, option = asked.target_flops, "--target-flops"
+    value = measure.unit.read(target, option) if isinstance(target, str) else _positive(target, option)
+    return Budget(measure, value, option)
+
+
 def path(value: Path | str | None) -> Path | None:
     """A path, where one was given."""
     return None if value is None else Path(value)
@@ -300,6 +331,12 @@ Baseline = Annotated[NetSpec | str | None, Option(
 Sized = Annotated[float | str | None, Option(
     "Scale the baseline to this many multiply-adds first, such as 400M; its own size if left out. A searched baseline "
     "has the size that it was searched at.", "Network", unit="flops")]
+BudgetKind = Annotated[Kind, Option(
+    "The cost that the baseline is sized in and that candidates are equal in: multiply-adds, parameters or "
+    "activations.", "Network")]
+InBudget = Annotated[float | str | None, Option(
+    "Size T of the baseline in the budget's unit, such as 3M; the space's own size if left out.", "Network",
+    unit="cost")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
 Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
 Beta = Annotated[float | None, Option(f"Factor of the width per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
@@ -337,6 +374,8 @@ class BaselineOptions:
     classes: Annotated[int | None, Option(
         "Outputs of the classifier; as many as the space says if left out.", "Network", minimum=1,
         maximum=1_000_000)] = None
+    budget: BudgetKind = "flops"
+    target: InBudget = None
 
 
 @dataclass(frozen=True)
@@ -460,6 +499,11 @@ class SearchOptions:
     target_flops: Annotated[float | str | None, Option(
         "Size T of the baseline in multiply-adds, such as 400M; the size of the space's own if left out.", "Network",
         unit="flops")] = None
+    budget: BudgetKind = "flops"
+    target: InBudget = None
+    exponent: Annotated[float, Option(
+        "Exponent of the cost in the score, accuracy · (cost / T)^exponent: 0 looks at accuracy alone.", "Network",
+        minimum=-2, maximum=0)] = EXPONENT
     space: SpaceName = USUAL_SPACE
     data: Annotated[str | Path, Option(
         "Images to train on: a folder, a CSV of files and labels, tar shards, Parquet files, a torchvision set such as "
@@ -475,10 +519,10 @@ class SearchOptions:
     tolerance: Annotated[float | None, Option(
         "How far αβ²γ² may be from 2; the space's, usually 0.1, if left out.", "Grid", minimum=0.001, maximum=1)] = None
     real_tolerance: Annotated[float, Option(
-        "How far the real FLOPs may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
+        "How far the real cost may be from twice the baseline's, as a share, with --rounding budget.", "Grid",
         minimum=0, maximum=1)] = 0.05
     rounding: Annotated[Rounding, Option(
-        "How layers and channels are rounded: budget compares networks of equal real FLOPs, efficientnet follows the "
+        "How layers and channels are rounded: budget compares networks of equal real cost, efficientnet follows the "
         "paper to the letter and compares unequal ones.", "Grid")] = "budget"
     seeds: Annotated[int | None, Option(
         "First full trainings of each candidate that is trained to the end; 1 if left out, 3 with --exhaustive.",

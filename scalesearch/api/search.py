@@ -10,10 +10,12 @@ from typing import Any, Protocol
 import torch
 
 from scalesearch.api.options import (
+    Budget,
     FamilyOptions,
     SearchOptions,
     Tell,
     VerifyOptions,
+    budget_of,
     images_of,
     inherited,
     macs,
@@ -32,7 +34,6 @@ from scalesearch.data.keeping import make_room
 from scalesearch.data.source import Source
 from scalesearch.design.budget import RESOLUTION_SLACK
 from scalesearch.design.candidates import Enumeration
-from scalesearch.design.cost import cost
 from scalesearch.design.scaling import size_baseline
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import NetSpec
@@ -66,7 +67,7 @@ from scalesearch.training.memory import (
     total_memory,
 )
 from scalesearch.training.recipe import BODY_RATIO
-from scalesearch.units import show_count, show_percent
+from scalesearch.units import show_percent
 
 Rungs = Sequence[Sequence[tuple[Training, int]]]  # trainings, each with the epochs that it is trained to
 CPU_STEP, GPU_STEP = (32, 4e-3), (128, 6e-3)  # batch size and peak rate; on a GPU four times as few steps for a point
@@ -163,19 +164,21 @@ def prepare(asked: SearchOptions) -> SearchJob:
         UserError: an option that cannot be used.
     """
     began, logs = time.monotonic(), destinations(asked.log)
-    budget, target = seconds(asked.time_budget, "--time-budget"), macs(asked.target_flops, "--target-flops")
+    time_budget, budget = seconds(asked.time_budget, "--time-budget"), budget_of(asked)
     where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)  # before images are looked at
     source = open_data(images_of(asked), skip_broken=asked.skip_broken, follow_links=asked.follow_links)
-    plan, parts, assumed = _plan(asked, source, target, where)
-    race = _race(asked, plan, len(parts.train), budget)
-    folder = path(asked.run) or usual_folder(plan.space, source.name, target, asked.seed)
+    plan, parts, assumed = _plan(asked, source, budget, where)
+    race = _race(asked, plan, len(parts.train), time_budget)
+    folder = path(asked.run) or usual_folder(plan.space, source.name, budget.size, asked.seed)
     candidates = plan.enumerate().candidates
     trials = [trial(plan, candidates, (number, 0, plan.train.epochs)) for number in range(BASELINE, len(candidates))]
     workers = within_memory(workers, asked.jobs, plan.device, trials)
     trainings = len(trials) * (race.seeds + ORDER_SEEDS * bool(race.order)) + (race.further or 0)
     parts, price = priced(parts, trials, trainings, folder, workers.jobs, room(asked.cache_size))
-    return SearchJob(asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, budget, began, logs)
+    return SearchJob(
+        asked, plan, plan.enumerate(), parts, folder, race, workers, price, assumed, time_budget, began, logs
+    )
 
 
 def forecast(job: SearchJob) -> Forecast:
@@ -295,20 +298,19 @@ def device_of(asked: SearchOptions | FamilyOptions) -> str:
     return "cuda:0" if kind == "cuda" else "cpu"
 
 
-def usual_folder(space: str, data: str, target_macs: float | None, seed: int = 0) -> Path:
-    """runs/mbconv_small-glyphs-3M: the size as people write it, "own" for the space's; -seed1 of a repetition."""
-    size = show_count(target_macs, digits=6) if target_macs else "own"
+def usual_folder(space: str, data: str, size: str, seed: int = 0) -> Path:
+    """runs/mbconv_small-glyphs-3M: the size as people write it; -seed1 of a repetition."""
     return Path("runs") / f"{space}-{data}-{size}{f'-seed{seed}' if seed else ''}"
 
 
 def _plan(
-    asked: SearchOptions, source: Source, target: float | None, where: str
+    asked: SearchOptions, source: Source, budget: Budget, where: str
 ) -> tuple[SearchPlan, Dataset, str]:  # fmt: skip
     """The plan of a search on a device, its images, and what was assumed of its weights."""
     loaded, on_cpu = load_space(asked.space), where == "cpu"
     step = loaded.grid.step if asked.step is None else asked.step
     grid = Grid(step, loaded.grid.tolerance if asked.tolerance is None else asked.tolerance, loaded.grid.maximum)
-    baseline = size_baseline(loaded, target, len(source.classes))
+    baseline = size_baseline(loaded, budget.target, len(source.classes), budget.measure, budget.option)
     baseline, weights, assumed = start_from(asked, baseline)
     available = len(dataset(source, 8).train)
     small = macs(asked.proxy_flops, "--proxy-flops")
@@ -325,9 +327,10 @@ def _plan(
     return SearchPlan(
         space=loaded.name, baseline=baseline, grid=grid, rounding=asked.rounding,
         real_tolerance=asked.real_tolerance if asked.rounding == "budget" else None,
-        target_macs=target or float(cost(baseline).macs), data=source.name, data_digest=parts.digest,
+        target_macs=budget.target or float(budget.measure.of(baseline)), data=source.name, data_digest=parts.digest,
         validation=len(parts.validation), majority=parts.majority, proxy=proxy, train=train, device=where,
-        weights=weights, threads=max(1, int(asked.cpus_per_trial)) if on_cpu else 1,
+        weights=weights, threads=max(1, int(asked.cpus_per_trial)) if on_cpu else 1, measure=budget.measure,
+        exponent=asked.exponent,
     ), parts, assumed  # fmt: skip
 
 

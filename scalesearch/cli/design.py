@@ -44,8 +44,10 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
         say(f"fvcore counts {counts['fvcore_macs']:,} in convolution and linear operators.")
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
         say(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
-    size = ["--target-flops", asked.target_flops] if asked.target_flops else []
-    if asked.target_flops and asked.classes is None:
+    other = ["--budget", asked.budget] if asked.budget != "flops" else []
+    size = ["--target-flops", asked.target_flops] if asked.target_flops else ["--target", asked.target]
+    size = [*other, *(size if size[1] else [])]
+    if (asked.target_flops or asked.target) and asked.classes is None:
         explain(
             f"Note: a search sizes it with as many outputs as your images have classes, not {spec.classes}, so its "
             "pixels may differ; --classes shows them."

@@ -91,21 +91,20 @@ def _introduce_search(job: "SearchJob") -> None:
     explain(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')}; T, which scores refer to, is "
-        f"{show_count(plan.target_macs)} FLOPs"
+        f"{plan.measure.show(plan.target_macs)}"
     )
     ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
+    judged = f"{plan.measure.noun} as trained" if plan.measure.at_any_size else f"{plan.measure.noun} at full size"
     explain(
         f"Grid: {listed.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2, the controls and the paper's "
         f"triple are {len(ratios)} distinct networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real "
-        f"FLOPs as trained ({show_percent(near, 0)} within ±5 % of 2×)"
+        f"{judged} ({show_percent(near, 0)} within ±5 % of 2×)"
     )
     for reason, count in Counter(item.reason for item in listed.dropped).items():
         explain(f"Dropped: {counted(count, 'triple')}, {reason}")
     if plan.rounding == "efficientnet":
-        explain(
-            "Note: paper-literal rounding compares networks of unequal cost; part of a win may be bought with FLOPs."
-        )
+        explain("Note: paper-literal rounding compares networks of unequal cost, which may explain part of a win.")
     explain(f"Each is trained {plan.proxy.describe(baseline)}.")
     if plan.weights is not None:
         explain(f"Every network inherits from {plan.weights.name}; the baseline, too.")

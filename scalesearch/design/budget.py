@@ -33,8 +33,7 @@ from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scal
 RESOLUTION_SLACK = 0.08
 WIDTH_SLACK = 0.12
 ERROR_WEIGHT = 4.0
-STRETCHES = 33  # of a pair of factors that are tried
-MOST_STRETCH = 1.0  # doublings of the FLOPs
+STRETCHES, MOST_STRETCH = 33, 3.0  # of factors: how many are tried, and the doublings of FLOPs for one of the cost
 NEAR_COST, OUTSIDE = 0.05, 10.0  # a rounding within 5 % of the cost goes before any other
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -125,14 +124,18 @@ def aim(spec: NetSpec, factors: tuple[float, float, float], target: float, measu
     """Factors of depth, width and resolution that come to the cost ``target``, in proportion to those given.
 
     FLOPs are what factors are stated in, so for them nothing changes. In another measure all logarithms are stretched
-    alike, until the network, each dimension rounded by itself, costs what is wanted; at most as far as ``MOST_STRETCH``
-    doublings of the FLOPs beyond, since to some measures a dimension costs nothing.
+    alike, until the network, each dimension rounded by itself, costs what is wanted, or has changed by three times as
+    many doublings of FLOPs. Pixels that cost nothing, as where parameters are counted, stay: nothing would limit them.
     """
+    if measure == FLOPS:
+        return Target(*factors, target)
+    if measure.of(replace(spec, resolution=2 * spec.resolution)) == measure.of(spec):
+        factors = (*factors[:2], 1.0)
     doublings = math.log2(factors[0] * factors[1] ** 2 * factors[2] ** 2)
-    if measure == FLOPS or abs(doublings) < 1e-9:
+    if abs(doublings) < 1e-9:
         return Target(*factors, target)
     wanted = math.log2(target / measure.of(spec))
-    furthest = (2 * abs(wanted) + MOST_STRETCH) / abs(doublings)
+    furthest = MOST_STRETCH * abs(wanted / doublings)
     stretches = np.linspace(0, furthest, STRETCHES)
     costs = [measure.of(reshape(spec, _plain(spec, *(factor**t for factor in factors)))) for t in stretches]
     ways = np.maximum.accumulate(np.abs(np.log2(np.array(costs) / costs[0])))  # rounding makes it a staircase

@@ -5,14 +5,14 @@ and of each part for many sides of a map at once, from which ``design.budget`` a
 needs a cost asks the measure; nothing else knows which one it is.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from scalesearch.design.cost import Operator, block_operators, classifier_operators, convolution, cost
 from scalesearch.design.spec import Architecture, NetSpec, Stage
-from scalesearch.units import show_count
+from scalesearch.units import parse_flops, show_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 Kind = Literal["flops", "params", "activations"]
 Count = Literal["macs", "params", "activations"]
 COUNTS: dict[Kind, Count] = {"flops": "macs", "params": "params", "activations": "activations"}
-NOUNS: dict[Kind, str] = {"flops": "FLOPs", "params": "parameters", "activations": "activations"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +37,34 @@ class Portion:
 
     added: "Floats"
     held: "Floats | None" = None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """How a cost is written and read.
+
+    Args:
+        noun: of sentences: "2 × the FLOPs".
+        of: after a number, where the unit does not say what it is of.
+        short: the number with its unit, such as 400M.
+        read: the inverse, of what people type and the option's name. Raises UserError.
+    """
+
+    noun: str
+    of: str
+    short: Callable[[float], str]
+    read: Callable[[str, str], float]
+
+
+def _counts(noun: str, what: str) -> Unit:
+    return Unit(noun, f" {noun}", partial(show_count, digits=6), partial(parse_flops, what=what))
+
+
+UNITS: dict[Kind, Unit] = {
+    "flops": _counts("FLOPs", "multiply-adds"),
+    "params": _counts("parameters", "parameters"),
+    "activations": _counts("activations", "activations"),
+}
 
 
 class Meter(Protocol):
@@ -63,9 +90,14 @@ class Measure:
         return Counted(COUNTS[self.kind])
 
     @property
+    def unit(self) -> Unit:
+        """How its numbers are written."""
+        return UNITS[self.kind]
+
+    @property
     def noun(self) -> str:
         """As sentences name it: "2 × the FLOPs"."""
-        return NOUNS[self.kind]
+        return self.unit.noun
 
     @property
     def at_any_size(self) -> bool:
@@ -77,8 +109,8 @@ class Measure:
         return self.meter.of(spec)
 
     def show(self, value: float) -> str:
-        """A cost with its unit, such as 400M FLOPs."""
-        return f"{show_count(value)} {self.noun}"
+        """A cost with three digits and its unit, such as 400M FLOPs."""
+        return self.unit.short(float(f"{value:.3g}")) + self.unit.of
 
 
 FLOPS = Measure()

@@ -21,7 +21,6 @@ from scalesearch.reports.section import Section
 from scalesearch.reports.words import NO_RATES, Rates
 from scalesearch.study.record import Record
 from scalesearch.table import Table, table
-from scalesearch.units import show_count
 
 Runs = Mapping[str, Record]  # under names of their own
 
@@ -62,7 +61,7 @@ def asked(record: Record) -> dict[str, str]:
         "data": f"{plan.data}, digest {plan.data_digest}",
         "validation images": f"{plan.validation}",
         "search space": f"{plan.space}, baseline {plan.baseline.digest}",
-        "T": f"{show_count(plan.target_macs)} FLOPs",
+        "T": plan.measure.show(plan.target_macs),
         "grid": f"step {plan.grid.step:g}, |αβ²γ² − 2| ≤ {plan.grid.tolerance:g}, rounding {plan.rounding}",
         "trained": plan.proxy.describe(plan.baseline),
         "settings": words.settings(plan),

@@ -81,7 +81,7 @@ def sections(
         one = words.candidate(record, record.answer.recommended)
         name = f"{words.mark_label(record).capitalize()}: {one.name}"
         yield Section("network", "The network", tables=(part_table(one.spec, name),))
-    text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record.enumeration))}"
+    text = f"{words.COUNTING}\n\n{words.bullets(words.costs(record))}"
     yield Section("cost", "What the candidates cost", text)
     dropped, failures = record.enumeration.dropped, tables.failures(record.rows)
     reasons = (tables.dropped(dropped),) if dropped else ()
@@ -115,7 +115,7 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
     if answer.comparisons:
         text = (
             "Differences of the scores expected after full training; they allow for the recommended one having been "
-            "chosen for its score. The lead is split exactly into what accuracy brought and what FLOPs cost."
+            "chosen for its score. The lead is split exactly into what accuracy brought and what it cost."
         )
         shown = (tables.comparisons(answer),)
         heading = "Against the paper's coefficients and one dimension alone"

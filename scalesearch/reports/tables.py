@@ -34,18 +34,18 @@ RESULT_COLUMNS = (
     "images", "score", "train_loss", "seconds", "latency_ms",
 )  # fmt: skip
 CANDIDATE_COLUMNS = (
-    "candidate", "accuracy", "95 % interval", "score", "status", "depth ×", "width ×", "px", "FLOPs ×", "FLOPs",
+    "candidate", "accuracy", "95 % interval", "score", "status", "depth ×", "width ×", "px", "cost ×", "FLOPs",
     "params", "blocks", "epochs", "seeds", "front", "trained", "αβ²γ²", "all triples α/β/γ",
 )  # fmt: skip
 CANDIDATES_OPTIONAL = (
     "all triples α/β/γ", "αβ²γ²", "trained", "front", "blocks", "params", "FLOPs", "seeds", "95 % interval",
-    "FLOPs ×",
+    "cost ×",
 )  # fmt: skip
 STANDINGS_COLUMNS = (
-    "name", "control", "depth ×", "width ×", "px", "FLOPs ×", "epochs", "seeds", "accuracy", "expected", "95 %", "best",
+    "name", "control", "depth ×", "width ×", "px", "cost ×", "epochs", "seeds", "accuracy", "expected", "95 %", "best",
     "set", "test",
 )  # fmt: skip
-STANDINGS_OPTIONAL = ("FLOPs ×", "seeds", "accuracy", "epochs", "test", "95 %", "control", "px", "set")
+STANDINGS_OPTIONAL = ("cost ×", "seeds", "accuracy", "epochs", "test", "95 %", "control", "px", "set")
 IN_SET = {"member": "in", "outside": "out", "unknown": "–"}
 TESTED = {"in": "in", "out": "out", "not judged": "–"}
 
@@ -184,9 +184,9 @@ def comparisons(answer: Answer) -> Table:
         )
         for item in words.ordered(answer)
     ]  # fmt: skip
-    columns = ("against", "score", "= accuracy", "× FLOPs", "FLOPs ratio", "points", "95 % interval", "verdict")
+    columns = ("against", "score", "= accuracy", "× cost", "cost ratio", "points", "95 % interval", "verdict")
     caption = f"The recommended candidate, {answer.recommended}, against others: expected scores after full training"
-    return table(caption, columns, rows, optional=("FLOPs ratio", "× FLOPs", "= accuracy"))
+    return table(caption, columns, rows, optional=("cost ratio", "× cost", "= accuracy"))
 
 
 def enumeration(listed: Enumeration) -> Table:
@@ -199,10 +199,10 @@ def enumeration(listed: Enumeration) -> Table:
         for m in (c.multipliers,)
     ]  # fmt: skip
     columns = (
-        "candidate", "scales", "depth ×", "width ×", "resolution ×", "px", "FLOPs ×", "at full size ×", "FLOPs",
+        "candidate", "scales", "depth ×", "width ×", "resolution ×", "px", "cost ×", "at full size ×", "FLOPs",
         "triples α/β/γ",
     )  # fmt: skip
-    caption = "Candidates: multipliers, px and FLOPs × as trained; FLOPs at full size"
+    caption = "Candidates: multipliers, px and cost × as trained; FLOPs at full size"
     return table(caption, columns, rows, optional=("triples α/β/γ", "FLOPs", "at full size ×"))
 
 

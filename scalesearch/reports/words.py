@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scalesearch.data.grouping import parted
-from scalesearch.design.candidates import SEARCH_RATIO, Candidate, Enumeration
+from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
-from scalesearch.design.cost import EXPONENT, cost
+from scalesearch.design.cost import cost
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.errors import pasted
 from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, measured_speeds, relative_time
@@ -201,9 +201,10 @@ def decided(record: Record) -> bool:
 
 def question(record: Record) -> str:
     """What was asked."""
+    plan, noun = record.plan, record.plan.measure.noun
     return (
-        f"Asked: which depth, width and resolution factors (α, β, γ), at {SEARCH_RATIO:g}× the FLOPs of the baseline, "
-        f"give the highest score = accuracy · (FLOPs / T)^{show_number(EXPONENT)} on {plain(record.plan.data)} "
+        f"Asked: which depth, width and resolution factors (α, β, γ), at {SEARCH_RATIO:g}× the {noun} of the baseline, "
+        f"give the highest score = accuracy · ({noun} / T)^{show_number(plan.exponent)} on {plain(plan.data)} "
         f"({record.provenance.classes} classes)?"
     )
 
@@ -272,9 +273,10 @@ def doubling(record: Record, one: NetworkSummary, baseline: NetworkSummary) -> s
     if one.row.epochs != baseline.row.epochs:
         return ""
     gain, speeds = one.accuracy.value - baseline.accuracy.value, measured_speeds(record.rows)
+    as_trained = " as trained" if record.plan.measure.at_any_size else ""
     brought = (
         f"{points(gain, sign=True)} points of accuracy as measured, of a candidate picked for its own, for "
-        f"{one.row.proxy_ratio:.2f} × the FLOPs as trained"
+        f"{one.row.proxy_ratio:.2f} × the {record.plan.measure.noun}{as_trained}"
     )
     before, after = (speeds[which.row.candidate].latency_ms for which in (baseline, one))
     if not before or not after:
@@ -340,19 +342,24 @@ def source(record: Record) -> str:
             f"**Accuracy comes from a short training at full size:** at most {counted(plan.proxy.epochs, 'epoch')} on "
             f"{images} images. It serves to rank candidates; longer training can change the ranking."
         )
+    made = f"with the multipliers of the one at {SEARCH_RATIO:g} × the {plan.measure.noun}"
+    own, other = "at full size", "as trained"
+    if plan.measure.at_any_size:
+        made, own, other = f"at about {SEARCH_RATIO:g} times *its* FLOPs", other, own
     return (
         f"**Accuracy comes from a proxy:** the baseline was trained {plan.proxy.describe(plan.baseline)}, and every "
-        f"candidate at about {SEARCH_RATIO:g} times *its* FLOPs. That serves to rank candidates; it is not the "
-        "accuracy of the full-size network, fully trained. Multipliers are those of the networks as trained, and a "
-        "network at full size has them as nearly as it can be rounded."
+        f"candidate {made}. That serves to rank candidates; it is not the accuracy of the full-size network, fully "
+        f"trained. Multipliers are those of the networks {own}, and a network {other} has them as nearly as it can be "
+        "rounded."
     )
 
 
 def target(record: Record) -> str:
     """What T does and does not do."""
+    plan = record.plan
     return (
-        f"T = {show_count(record.plan.target_macs)} FLOPs. It sizes the baseline and cannot change the winner: "
-        f"it multiplies every score by the same T^{show_number(-EXPONENT)}."
+        f"T = {plan.measure.show(plan.target_macs)}. It sizes the baseline and cannot change the winner: "
+        f"it multiplies every score by the same T^{show_number(abs(plan.exponent))}."
     )
 
 
@@ -470,12 +477,12 @@ def comparison(item: Comparison) -> str:
     """The recommended network against another one, in a sentence."""
     gap, lead = f"({reach(item)})", f"{points(item.gap, sign=True)} points"
     if item.dimension == "baseline":
-        grown = "Doubling the FLOPs"
+        grown = "Doubling the cost"
         if abs(item.cost_ratio / SEARCH_RATIO - 1) > EQUAL_COST:
-            grown = f"Growing to {item.cost_ratio:.2f} × the FLOPs"
+            grown = f"Growing to {item.cost_ratio:.2f} × the cost"
         ended = {
             "won": "paid", "lost": "did not pay", "not shown": "is not shown to pay",
-            "bought": "is not shown to pay: it should bring accuracy, but no more than the score asks of such FLOPs",
+            "bought": "is not shown to pay: it should bring accuracy, but no more than the score asks at such a cost",
         }  # fmt: skip
         return f"{grown} {ended[item.verdict]}; {lead} of score against the baseline {gap}."
     other = f"{OTHERS[item.dimension]} ({item.control})"
@@ -483,8 +490,8 @@ def comparison(item: Comparison) -> str:
         return f"Beats {other} by {points(item.gap)} points {gap}."
     if item.verdict == "bought":
         return (
-            f"Bought with FLOPs against {other}: expected to be as accurate or more, but at {item.cost_ratio:.2f} × "
-            f"its FLOPs, and not by more than the score asks of them: {lead} {gap}."
+            f"Bought at a higher cost against {other}: expected to be as accurate or more, but at "
+            f"{item.cost_ratio:.2f} × its cost, and not by more than the score asks for that: {lead} {gap}."
         )
     return f"{'Loses to' if item.verdict == 'lost' else 'Not shown to beat'} {other}: {lead} {gap}."
 
@@ -582,7 +589,7 @@ def _seeds(sure: Certainty) -> str:
 
 def shown_verdict(item: Comparison) -> str:
     """What a comparison shows, in words that need no table of theirs."""
-    return "bought with FLOPs" if item.verdict == "bought" else item.verdict
+    return "bought at a higher cost" if item.verdict == "bought" else item.verdict
 
 
 def lead(item: Comparison) -> str:
@@ -618,20 +625,23 @@ def grid(record: Record) -> str:
     )
 
 
-def costs(listed: Enumeration) -> tuple[str, ...]:
+def costs(record: Record) -> tuple[str, ...]:
     """What the candidates really cost, and how much of a score's lead cost alone could make."""
+    listed, plan = record.enumeration, record.plan
     trained = sorted(one.proxy_ratio for one in listed.candidates)
     nominal, full = ([getattr(one, name) for one in listed.candidates] for name in ("nominal_ratio", "real_ratio"))
     if not trained:
         return ()
     middle = (trained[(len(trained) - 1) // 2] + trained[len(trained) // 2]) / 2
     near = sum(abs(ratio / SEARCH_RATIO - 1) <= 0.05 + 1e-9 for ratio in trained)
+    as_trained = " of the networks as trained" if plan.measure.at_any_size else ""
+    moved = (trained[-1] / trained[0]) ** abs(plan.exponent) - 1
     return (
         f"Nominal ratio αβ²γ² of the candidates: {min(nominal):.3f} to {max(nominal):.3f}.",
-        f"Real ratio of the networks as trained: {trained[0]:.3f} to {trained[-1]:.3f} (median {middle:.3f}); {near} "
-        f"of {len(trained)} within ±5 % of {SEARCH_RATIO:g}. At full size: {min(full):.3f} to {max(full):.3f}.",
-        f"The FLOPs factor alone moves scores by {show_percent((trained[-1] / trained[0]) ** abs(EXPONENT) - 1, 2)} "
-        "from the dearest to the cheapest candidate.",
+        f"Real ratio of the {plan.measure.noun}{as_trained}: {trained[0]:.3f} to {trained[-1]:.3f} (median "
+        f"{middle:.3f}); {near} of {len(trained)} within ±5 % of {SEARCH_RATIO:g}. At full size: {min(full):.3f} to "
+        f"{max(full):.3f}.",
+        f"The cost's factor alone moves scores by {show_percent(moved, 2)} from the dearest to the cheapest candidate.",
     )
 
 

@@ -18,7 +18,6 @@ from typing import Literal
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
-from scalesearch.design.cost import EXPONENT
 from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coefficients
 from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
@@ -403,10 +402,11 @@ def _comparisons(
     for number, name, dimension, ratio in others:
         if number in means:
             gap, cost_ratio = believed.advantage(choice, number), candidates[choice].proxy_ratio / ratio
+            cost_part = math.log(takers.factors[choice] / takers.factors[number])
             accuracies = [max(means[n] / takers.factors[n], 1e-6) for n in (choice, number)]
             comparisons.append(Comparison(
                 control=name, dimension=dimension, gap=gap.value, low=gap.low, high=gap.high,
-                accuracy_part=math.log(accuracies[0] / accuracies[1]), cost_part=EXPONENT * math.log(cost_ratio),
+                accuracy_part=math.log(accuracies[0] / accuracies[1]), cost_part=cost_part,
                 cost_ratio=cost_ratio, verdict=verdict(accuracies[0] >= accuracies[1], gap, cost_ratio),
             ))  # fmt: skip
     return comparisons

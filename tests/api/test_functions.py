@@ -11,9 +11,10 @@ import torch
 
 import scalesearch
 from scalesearch.api import finetune, search
-from scalesearch.api.options import SearchOptions
+from scalesearch.api.options import Budget, SearchOptions
 from scalesearch.api.search import usual_folder
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS
 from scalesearch.design.space import spaces_folder
 from scalesearch.nets.modules import MBConvNet
 from scalesearch.running.estimate import Timing
@@ -196,10 +197,10 @@ def test_the_same_word_means_the_same_everywhere(tmp_path: Path, monkeypatch: py
 
 
 def test_sizes_name_folders_as_people_write_them() -> None:
-    assert usual_folder("s", "d", 1.5e6) == Path("runs/s-d-1.5M")
-    assert usual_folder("s", "d", 123_456_000.0) == Path("runs/s-d-123.456M")
-    assert usual_folder("s", "d", None) == Path("runs/s-d-own")
-    assert usual_folder("s", "d", None, seed=2) == Path("runs/s-d-own-seed2")
+    assert usual_folder("s", "d", Budget(FLOPS, 1.5e6, "").size) == Path("runs/s-d-1.5M")
+    assert usual_folder("s", "d", Budget(FLOPS, 123_456_000.0, "").size) == Path("runs/s-d-123.456M")
+    assert usual_folder("s", "d", Budget(FLOPS, None, "").size) == Path("runs/s-d-own")
+    assert usual_folder("s", "d", Budget(FLOPS, None, "").size, seed=2) == Path("runs/s-d-own-seed2")
 
 
 def test_networks_are_scaled_as_by_the_command_line() -> None:

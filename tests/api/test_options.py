@@ -14,7 +14,7 @@ import typer
 
 import scalesearch
 from scalesearch.api import options
-from scalesearch.api.options import Option, options_of, takes
+from scalesearch.api.options import BaselineOptions, Option, SearchOptions, options_of, takes
 from scalesearch.cli.commands import Terminal, command
 from scalesearch.cli.main import app, run
 from scalesearch.errors import UserError
@@ -197,3 +197,27 @@ def test_sizes_and_times_are_finite_and_above_nothing(value: str | float) -> Non
     for parse in (options.macs, options.seconds):
         with pytest.raises(UserError, match="--x"):
             parse(value, "--x")
+
+
+def test_a_budget_says_what_sizes_are_of() -> None:
+    for asked, measure, target, size in (
+        ({}, "flops", None, "own"), ({"target_flops": "3M"}, "flops", 3e6, "3M"),
+        ({"target": "3M"}, "flops", 3e6, "3M"), ({"budget": "params", "target": 2e6}, "params", 2e6, "2M-params"),
+        ({"budget": "activations"}, "activations", None, "own-activations"),
+    ):  # fmt: skip
+        budget = options.budget_of(SearchOptions(**asked))  # type: ignore[arg-type]
+        assert (budget.measure.kind, budget.target, budget.size) == (measure, target, size)
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"budget": "params", "target_flops": "3M"}, r"--target-flops: .* beside --budget params"),
+        ({"target": "3M", "target_flops": "3M"}, r"--target-flops: .* beside --target"),
+        ({"budget": "params", "target": "20ms"}, r'--target: "20ms" is not a number of parameters'),
+        ({"target": -1.0}, r"--target: -1.0 is not a number above 0"),
+    ],
+)
+def test_a_budget_that_contradicts_itself_is_refused(asked: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        options.budget_of(BaselineOptions(**asked))

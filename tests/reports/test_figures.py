@@ -250,8 +250,8 @@ def test_controls_figure_shows_leads_and_verdicts_the_paper_s_first_and_the_base
     paper = replace(won, control="c002", dimension="paper")
     figure = controls_figure(record(rows(5), told), replace(told, comparisons=(won, bought, paper)))
     (axes,) = figure.axes
-    assert [c.get_label() for c in axes.containers] == ["won", "bought with FLOPs", "won"]
-    assert legend(figure) == {"won", "bought with FLOPs"}
+    assert [c.get_label() for c in axes.containers] == ["won", "bought at a higher cost", "won"]
+    assert legend(figure) == {"won", "bought at a higher cost"}
     segment = axes.containers[1].lines[2][0].get_segments()[0]  # type: ignore[attr-defined]
     assert segment[:, 0] == pytest.approx([-2, 1])
     assert [text.get_text() for text in axes.get_yticklabels()] == [

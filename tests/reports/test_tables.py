@@ -118,7 +118,7 @@ def test_a_standing_has_what_was_trained_and_what_that_comes_to() -> None:
     texts = dict(zip(shown.columns, shown.texts[0], strict=True))
     assert texts == {
         "name": row.name, "control": row.control, "depth ×": f"{row.depth_ratio:.2f}",
-        "width ×": f"{row.width_ratio:.2f}", "px": str(row.proxy_resolution), "FLOPs ×": f"{row.proxy_ratio:.3f}",
+        "width ×": f"{row.width_ratio:.2f}", "px": str(row.proxy_resolution), "cost ×": f"{row.proxy_ratio:.3f}",
         "epochs": "3", "seeds": "2", "accuracy": show_percent(run.summaries[0].accuracy.value),
         "expected": f"{100 * first.score.value:.2f}",
         "95 %": f"{100 * first.score.low:.2f}–{100 * first.score.high:.2f}", "best": "50 %", "set": "in", "test": "in",

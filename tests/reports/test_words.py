@@ -53,10 +53,10 @@ def test_the_answer_comes_first_with_what_was_trained_and_how_sure_it_is() -> No
 @pytest.mark.parametrize(
     ("verdict", "paper", "baseline"),
     [
-        ("won", "Beats {} by 1.2 points (95 %: 0.1 to 2.3).", "Doubling the FLOPs paid; +1.2 points of score against"),
-        ("lost", "Loses to {}: +1.2 points (95 %: 0.1 to 2.3).", "Doubling the FLOPs did not pay; +1.2"),
-        ("not shown", "Not shown to beat {}: +1.2 points", "Doubling the FLOPs is not shown to pay; +1.2"),
-        ("bought", "Bought with FLOPs against {}: ", "is not shown to pay: it should bring accuracy, but no more"),
+        ("won", "Beats {} by 1.2 points (95 %: 0.1 to 2.3).", "Doubling the cost paid; +1.2 points of score against"),
+        ("lost", "Loses to {}: +1.2 points (95 %: 0.1 to 2.3).", "Doubling the cost did not pay; +1.2"),
+        ("not shown", "Not shown to beat {}: +1.2 points", "Doubling the cost is not shown to pay; +1.2"),
+        ("bought", "Bought at a higher cost against {}: ", "is not shown to pay: it should bring accuracy, but no"),
     ],
 )  # fmt: skip
 def test_every_verdict_has_its_sentence_the_paper_s_first(verdict: Verdict, paper: str, baseline: str) -> None:
@@ -82,7 +82,7 @@ def test_trainings_at_guessing_are_named() -> None:
 
 def test_a_cost_other_than_twofold_is_not_called_doubling() -> None:
     (item,) = [item for item in TOLD.comparisons if item.dimension == "baseline"]
-    assert words.comparison(replace(item, cost_ratio=2.3)).startswith("Growing to 2.30 × the FLOPs paid; +1.2 points")
+    assert words.comparison(replace(item, cost_ratio=2.3)).startswith("Growing to 2.30 × the cost paid; +1.2 points")
 
 
 def test_the_paper_s_coefficients_are_told_of_where_they_are_no_comparison() -> None:
@@ -184,7 +184,7 @@ def test_the_sentences_are_those_of_the_search_s_own_answer() -> None:
     assert lines[1].startswith(
         f"{100 * best.best:.0f} % likely the best of 8; expected loss {words.points(sure.loss)} "
     )
-    claims = {"won": "Beats", "lost": "Loses to", "not shown": "Not shown to beat", "bought": "Bought with FLOPs"}
+    claims = {"won": "Beats", "lost": "Loses to", "not shown": "Not shown to beat", "bought": "Bought at a higher cost"}
     against = [item for item in told.comparisons if item.dimension != "baseline"]
     for item in against:
         (line,) = [line for line in lines if f"({item.control}):" in line or f"({item.control}) by" in line]

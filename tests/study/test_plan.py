@@ -5,6 +5,7 @@ from math import ceil, isclose, log2, prod
 import pytest
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import Measure
 from scalesearch.design.space import Grid, load_space
 from scalesearch.errors import UserError
 from scalesearch.study.config import TrainConfig
@@ -145,3 +146,13 @@ def test_a_run_from_before_a_setting_existed_is_the_same_search() -> None:
     check_same({**old, "train": {**old["train"], "tail_blocks": 3, "patience": 0, "recompute": False}}, PLAN, "run")
     with pytest.raises(UserError, match=r"train\.patience"):
         check_same({**old, "train": {**old["train"], "patience": 2}}, PLAN, "run")
+
+
+def test_another_cost_is_part_of_a_plan() -> None:
+    other = replace(PLAN, measure=Measure("params"), exponent=0.0)
+    assert SearchPlan.from_dict(other.to_dict()) == other
+    assert other.digest != PLAN.digest
+    assert not {"measure", "exponent"} & PLAN.to_dict().keys()  # older runs are the same search
+    assert other.score(0.8, 2.0) == 0.8
+    for one in other.enumerate().candidates:
+        assert one.proxy_ratio == cost(one.spec).params / cost(B0).params

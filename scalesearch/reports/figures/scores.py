@@ -15,7 +15,7 @@ from scalesearch.study.verification import SizeComparison, Verification
 VERDICT = {
     "won": canvas.Style("won", "D", canvas.RED, 8.0),
     "not shown": canvas.Style("not shown", "o", canvas.BLUE, 8.0),
-    "bought": canvas.Style("bought with FLOPs", "s", canvas.ORANGE, 8.0),
+    "bought": canvas.Style("bought at a higher cost", "s", canvas.ORANGE, 8.0),
     "lost": canvas.Style("lost", "X", canvas.GREY, 8.0),
 }
 STARRED = canvas.Style("recommended", "*", canvas.RED, 15.0)
@@ -49,7 +49,7 @@ def standings_figure(record: Record, answer: Answer, look: canvas.Look = canvas.
         factors = f"{row.depth_ratio:.2f}/{row.width_ratio:.2f}/{row.resolution_ratio:.2f}"
         names.append(f"{shortened(standing.name)} {factors}{_control(standing, look)}")
     canvas.name_rows(axes, names)
-    axes.set_xlabel(look.wrap("score after full training, in points (accuracy, discounted by FLOPs)"))
+    axes.set_xlabel(look.wrap("score after full training, in points (accuracy, discounted by cost)"))
     canvas.legend_below(figure, look)
     return figure
 
