@@ -80,12 +80,12 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
         print_json({**values, "coefficients": result.scaling.origin, **timed})
     else:
         explain(result.scaling.origin)
-        _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's FLOPs", item.spec)
+        _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's {item.measure.noun}", item.spec)
         if item.ratio > FAR:
             explain(
-                f"Note: this is {item.ratio:,.0f} × the baseline's FLOPs. The released family ends at φ = 7, 128 ×; "
-                "whether coefficients hold so far from the size that they were found at is not known. A larger "
-                "baseline (--target-flops) comes to this size with a smaller φ."
+                f"Note: this is {item.ratio:,.0f} × the baseline's {item.measure.noun}. The released family ends at "
+                "φ = 7, 128 ×; whether coefficients hold so far from the size that they were found at is not known. A "
+                "larger baseline (--target-flops) comes to this size with a smaller φ."
             )
         if timing is not None:
             say(f"{timing.seconds * 1e3:.3g} ms ({timing})")

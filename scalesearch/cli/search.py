@@ -21,6 +21,7 @@ from scalesearch.cli.shell import (
     show,
 )
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS
 from scalesearch.errors import pasted
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
@@ -93,6 +94,12 @@ def _introduce_search(job: "SearchJob") -> None:
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')}; T, which scores refer to, is "
         f"{plan.measure.show(plan.target_macs)}"
     )
+    if plan.measure != FLOPS:
+        flops = [candidate.macs / sizes.macs for candidate in listed.candidates]
+        explain(
+            f"Equal in {plan.measure.noun}, of which the baseline has {plan.measure.show(plan.measure.of(baseline))}; "
+            f"in FLOPs the candidates are {min(flops):.2f}–{max(flops):.2f} × the baseline"
+        )
     ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
     judged = f"{plan.measure.noun} as trained" if plan.measure.at_any_size else f"{plan.measure.noun} at full size"

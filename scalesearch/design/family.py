@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import Coefficients, Rounding, check_buildable, published_name, published_spec, scale
 from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import NetSpec
@@ -23,12 +24,13 @@ SPEC_FORMAT = 1
 
 @dataclass(frozen=True)
 class Member:
-    """One network of a family; ``ratio`` is its real cost over the baseline's, in the family's measure."""
+    """One network of a family; ``ratio`` is its real cost over the baseline's, in the family's ``measure``."""
 
     name: str
     phi: float
     spec: NetSpec
     ratio: float
+    measure: Measure = FLOPS
 
 
 def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: Rounding) -> Member:
@@ -38,7 +40,8 @@ def member(baseline: NetSpec, coefficients: Coefficients, phi: float, rounding: 
     name = f"b{phi:g}" if phi >= 0 and phi == int(phi) else f"b_phi{phi:.4g}"
     spec = replace(scale(baseline, coefficients, phi, rounding), name=name)
     check_buildable(spec, "--phi")
-    return Member(name, phi, spec, coefficients.measure.of(spec) / coefficients.measure.of(baseline))
+    measure = coefficients.measure
+    return Member(name, phi, spec, measure.of(spec) / measure.of(baseline), measure)
 
 
 def regularised(spec: NetSpec, phi: float) -> NetSpec:

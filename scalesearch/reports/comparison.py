@@ -61,6 +61,7 @@ def asked(record: Record) -> dict[str, str]:
         "data": f"{plan.data}, digest {plan.data_digest}",
         "validation images": f"{plan.validation}",
         "search space": f"{plan.space}, baseline {plan.baseline.digest}",
+        "equal among candidates": plan.measure.noun,
         "T": plan.measure.show(plan.target_macs),
         "grid": f"step {plan.grid.step:g}, |αβ²γ² − 2| ≤ {plan.grid.tolerance:g}, rounding {plan.rounding}",
         "trained": plan.proxy.describe(plan.baseline),
@@ -164,7 +165,7 @@ def _outcome(record: Record) -> dict[str, str]:
     return {
         "candidates with a result": words.progress(record) + ("" if record.complete else "; not finished"),
         "answer": " ".join(map(words.bare, words.answer(record)[:2])),
-        "network": words.network(leader) if leader else "",
+        "network": words.network(leader, record.plan.measure) if leader else "",
         "accuracy": words.accuracy(leader) if leader else "",
         "baseline's accuracy": words.accuracy(baseline) if baseline else "",
         "set": words.credible_set(answer) if answer else "",

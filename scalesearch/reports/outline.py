@@ -24,11 +24,13 @@ def key_facts(record: Record, rates: Rates) -> list[tuple[str, str]]:
     lines = []
     if record.leader is not None:
         head = {"recommended": "Network recommended", "by default": "Network by default"}
-        lines.append((head.get(words.mark_label(record), "Ahead so far"), words.network(record.leader)))
+        lines.append(
+            (head.get(words.mark_label(record), "Ahead so far"), words.network(record.leader, record.plan.measure))
+        )
         lines.append(("Its accuracy", words.accuracy(record.leader)))
     for one in record.summaries:
         if one.is_baseline:
-            lines += [("At φ = 0", words.network(one)), ("Its accuracy", words.accuracy(one))]
+            lines += [("At φ = 0", words.network(one, record.plan.measure)), ("Its accuracy", words.accuracy(one))]
             if record.leader is not None and (told := words.doubling(record, record.leader, one)):
                 lines.append(("From φ = 0 to it", told))
     return [*lines, *((what.capitalize(), value) for what, value in words.spent(record, rates))]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scalesearch.design.candidates import DroppedTriple, Enumeration
 from scalesearch.design.cost import cost
 from scalesearch.design.family import Member, member_row
+from scalesearch.design.measure import FLOPS
 from scalesearch.design.scaling import PAPER
 from scalesearch.reports import words
 from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
@@ -241,15 +242,25 @@ def _alone(name: str, control: str) -> str:
 
 def family(members: Sequence[Member], trainings: Sequence[MemberTraining] = (), caption: str = "The family") -> Table:
     """The members of a family; accuracy on the test images where one was trained. A φ that is NaN is a dash."""
-    tested = tested_members(members, trainings)
-    columns = ["member", "φ", "px", "FLOPs", "× b0", "params", "activations", "depths", "widths"]
+    tested, measure = tested_members(members, trainings), members[0].measure
+    ratio = "× b0" if measure == FLOPS else f"{measure.noun} × b0"
+    columns = ["member", "φ", "px", "FLOPs", ratio, "params", "activations", "depths", "widths"]
     columns += ["test accuracy", "95 % interval", "trained", "weights"] if tested else []
     rows = [_member(one, tested.get(one.name))[: len(columns)] for one in members]
     return table(
         caption,
         columns,
         rows,
-        optional=("activations", "× b0", "params", "weights", "trained", "widths", "depths", "95 % interval"),
+        optional=(
+            "activations",
+            *([ratio] if measure == FLOPS else []),
+            "params",
+            "weights",
+            "trained",
+            "widths",
+            "depths",
+            "95 % interval",
+        ),
     )
 
 

@@ -15,6 +15,7 @@ from scalesearch.data.grouping import parted
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.errors import pasted
 from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, measured_speeds, relative_time
@@ -238,14 +239,14 @@ def state(record: Record) -> str:
     return f"Not finished: {progress(record)}. {NOT_FINISHED}"
 
 
-def network(one: NetworkSummary) -> str:
+def network(one: NetworkSummary, measure: Measure) -> str:
     """A network's cost and size, at full size and, where that is another, as trained."""
-    row = one.row
-    ratio = "" if one.is_baseline else f" ({row.real_ratio:.2f} × the baseline)"
+    row, whose = one.row, "" if measure == FLOPS else f"'s {measure.noun}"
+    ratio = "" if one.is_baseline else f" ({row.real_ratio:.2f} × the baseline{whose})"
     said = f"{row.name}: {show_count(row.macs)} FLOPs{ratio}, {show_count(row.params)} parameters, {row.resolution} px"
     if row.proxy_macs == row.macs:
         return said
-    small = "" if one.is_baseline else f" ({row.proxy_ratio:.2f} ×)"
+    small = "" if one.is_baseline or not measure.at_any_size else f" ({row.proxy_ratio:.2f} ×)"
     return f"{said}; trained at {show_count(row.proxy_macs)}{small}, {row.proxy_resolution} px"
 
 

@@ -16,7 +16,7 @@ from scalesearch.reports.figures.curves import curve, curve_name, learning_figur
 from scalesearch.reports.figures.families import costs_figure, families_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.mistakes import mistakes_figure, samples_figure
-from scalesearch.reports.figures.score_grid import compared, grid_figure, which
+from scalesearch.reports.figures.score_grid import compared, curves_of, grid_figure, which
 from scalesearch.reports.figures.scores import controls_figure, standings_figure, transfer_figure
 from scalesearch.reports.pictures import Pictures
 from scalesearch.reports.published import best_published
@@ -74,8 +74,8 @@ def drawings(record: Record, members: Sequence[Member], pictures: Pictures | Non
     if record.leader is not None:
         yield Drawing(
             "score_grid",
-            f"Score over depth and width as trained, {which(record)}; curves: the resolution that twice the FLOPs "
-            "would leave without rounding; candidates that differ in resolution alone stand side by side",
+            f"Score over depth and width as trained, {which(record)}; {curves_of(record)}candidates that differ in "
+            "resolution alone stand side by side",
             _grid(record),
             lambda look: grid_figure(record, look),
         )

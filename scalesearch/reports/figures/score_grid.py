@@ -11,6 +11,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from scalesearch.design.candidates import SEARCH_RATIO
+from scalesearch.design.measure import FLOPS
 from scalesearch.reports import words
 from scalesearch.reports.figures.accuracy import MANY
 from scalesearch.reports.figures.canvas import FILE, GREY, RED, Look, legend_below, panels_beside
@@ -40,13 +41,22 @@ def which(record: Record) -> str:
     return f"measured after {counted(compared(record)[0][0].row.epochs, 'epoch')}"
 
 
+def curves_of(record: Record) -> str:
+    """What its curves show, where there are any, for a caption."""
+    if record.plan.measure != FLOPS:
+        return ""
+    return "curves: the resolution that twice the FLOPs would leave without rounding; "
+
+
 def grid_figure(record: Record, look: Look = FILE) -> Figure:
-    """The score over the multipliers as trained: depth across, width up; curves show the resolution that twice the
-    FLOPs would leave if nothing were rounded.
+    """The score over the multipliers as trained: depth across, width up; where FLOPs are equal, curves show the
+    resolution that twice as many would leave if nothing were rounded.
 
     At least one candidate has a result; failed ones are crosses, and those no better than guessing have no colour.
     """
-    title = "Score over depth and width; curves: the resolution × of depth · width² · resolution² = 2"
+    curved = bool(curves_of(record))
+    title = "Score over depth and width"
+    title += "; curves: the resolution × of depth · width² · resolution² = 2" if curved else ""
     figure, (axes,) = panels_beside(5.2, (1.0,), title, words.accuracy_note(record), look)
     done = compared(record)
     reached = {one.row.candidate for one in record.summaries} | {BASELINE}
@@ -58,7 +68,8 @@ def grid_figure(record: Record, look: Look = FILE) -> Figure:
         above_guessing(one.correct / one.seeds, one.images // one.seeds, record.plan.majority) for one, _ in done
     ])  # fmt: skip
     scores = [100 * score for (_, score), learns in zip(done, learnt, strict=True) if learns]
-    _resolution_curves(axes, depth, width, 0.12 if look.narrow else 0.05)
+    if curved:
+        _resolution_curves(axes, depth, width, 0.12 if look.narrow else 0.05)
     draw = partial(axes.scatter, s=size, edgecolors="black", linewidths=0.6, zorder=3)
     across, up = depth[: len(done)], width[: len(done)]
     if scores:
