@@ -154,7 +154,7 @@ def trainings(
     confirm(min(expected.seconds, job.time_budget or expected.seconds), terminal.yes)
     with Bar(max(total, len(before)), len(before), quiet=terminal.json) as bar:
         progress = TrialProgress(bar, expected, job.plan.majority, job.time_budget)
-        yield Listener(bar.reading, progress.finished, bar.note)
+        yield Listener(progress.reading, progress.finished, bar.note)
 
 
 def verify_scaling(asked: VerifyOptions, terminal: Terminal) -> None:

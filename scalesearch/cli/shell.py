@@ -3,6 +3,7 @@ elsewhere; and the question before a long job."""
 
 import json
 import logging
+import math
 import os
 import shutil
 import sys
@@ -209,10 +210,32 @@ class TrialProgress:
 
         self._bar, self._majority, self._budget = bar, majority, time_budget
         self._rungs, self._pace = expected.rungs, Pace(expected.timing, expected.before)
+        self._untimed = expected.timing is None
         self._best: Row | None = None
         self._began = time.monotonic()
         for row in expected.before:
             self._consider(row)
+
+    def reading(self, done: int, total: int) -> None:
+        """While images are decoded or resized; trainings follow."""
+        if done < total:
+            self._bar.reading(done, total)
+        else:
+            self._bar.show(self._ahead, left=self._left(False))
+
+    @property
+    def _ahead(self) -> str:
+        return f"Training; ahead {self._best.name}" if self._best else "Training"
+
+    def _left(self, over: bool) -> str:
+        """Time left, in words."""
+        elapsed = time.monotonic() - self._began
+        left = 0.0 if over else self._pace.left(self._rungs, elapsed)
+        if self._budget is not None and elapsed > self._budget and not over:
+            return "no time of the budget left"
+        if self._untimed and not over:
+            return "time left unknown"
+        return f"about {show_seconds(min(left, math.inf if self._budget is None else self._budget - elapsed))} left"
 
     def _consider(self, row: "AnyRow") -> None:
         """Accuracies after different numbers of epochs cannot be compared: those trained longer come first."""
@@ -234,13 +257,9 @@ class TrialProgress:
 
         self._consider(row)
         self._pace.heard(row)
-        elapsed = time.monotonic() - self._began
-        left = self._pace.left(self._rungs, elapsed) if done < total else 0.0
-        if self._budget is not None:
-            left = min(left, max(0.0, self._budget - elapsed))
-        best = self._best
+        best, left = self._best, self._left(done >= total)
         text = f"ahead {best.name}, {row_multipliers(best)}" if best else "Training"
-        self._bar.show(text, done, f"{show_seconds(left)} left")
+        self._bar.show(self._ahead, done, left)
         first = isinstance(row, Row) and row.role == "baseline" and row.epochs == row.full_epochs
         if first and row.top1 is not None and not above_guessing(row.correct, row.images, self._majority):
             self._bar.note(
@@ -248,7 +267,7 @@ class TrialProgress:
                 f"most frequent class ({show_percent(self._majority)}). If its other training is like that, the search "
                 "stops."
             )
-        self._bar.line(f"{done}/{total} {outcome(row)}; {text}; about {show_seconds(left)} left")
+        self._bar.line(f"{done}/{total} {outcome(row)}; {text}; {left}")
 
 
 class EpochProgress:

@@ -224,9 +224,11 @@ def assumed(found: Identified, stated: Stated) -> str:
     shape = "of the shape of" if found.same else "nearest to those of"
     padding = "" if stated.padding else f", padding {spec.padding}"
     eps = "" if stated.eps else f", eps {spec.batch_norm.eps:g}"
+    told = ([f"padding {stated.padding}"] if stated.padding else []) + ([f"eps {stated.eps:g}"] if stated.eps else [])
+    yours = f"; as you state, {' and '.join(told)}" if told else ""
     return (
         f"tensors named as {found.naming}'s, {shape} {found.known.name}, from which comes what tensors do not say: "
-        f"strides, activation {spec.activation}{padding}{eps}"
+        f"strides, activation {spec.activation}{padding}{eps}{yours}"
     )
 
 

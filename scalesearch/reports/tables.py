@@ -413,10 +413,14 @@ def provenance(record: Record, rates: words.Rates = words.NO_RATES) -> Table:
 
 
 def inherited_tensors(plan: "TransferPlan") -> Table:
-    """A row for every tensor of the target."""
+    """A row for every tensor of the target; where it comes from and what shape it had, where these are others."""
     rows = [
-        (one.name, one.how, one.source or "", "×".join(map(str, one.source_shape)), "×".join(map(str, one.shape)),
-         show_percent(one.kept / one.values, 0))
+        (one.name, one.how, "×".join(map(str, one.shape)),
+         "×".join(map(str, one.source_shape)) if one.source_shape != one.shape else "",
+         show_percent(one.kept / one.values, 0), one.source if one.source and one.source != one.name else "")
         for one in plan.tensors
     ]  # fmt: skip
-    return table("Every tensor", ("tensor", "how", "from", "was", "is", "inherited"), rows)
+    columns = ["tensor", "how", "shape", "it had", "inherited", "named"]
+    shown = [place for place in range(len(columns)) if any(row[place] for row in rows)]
+    caption = "Every tensor; what stands under it had and named is of the weights, where that differs"
+    return table(caption, [columns[i] for i in shown], [[row[i] for i in shown] for row in rows])

@@ -1,6 +1,7 @@
 """Trainings carried out: claimed in the ledger, given to an executor, stored as they end, tried again when they die."""
 
 import contextlib
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,7 @@ from scalesearch.running.trial import Assignment, Outcome
 from scalesearch.study.outcomes import packed
 from scalesearch.study.plan import Measurement, nothing_measured
 from scalesearch.study.row import Key, R, T, Training, TrialResult
+from scalesearch.units import counted, show_seconds
 
 RETRIES = 3
 POLL_SECONDS = 1.0
@@ -53,8 +55,24 @@ class Bounds:
 
     def allow(self, one: Training) -> bool:
         """Whether a training may begin."""
-        late = self.seconds is not None and time.monotonic() - self._began + self.seconds_of(one) > self.seconds
+        late = self.seconds is not None and self.seconds_of(one) > self.left
         return not late and (self.trainings is None or self._begun < self.trainings)
+
+    @property
+    def left(self) -> float:
+        """Seconds."""
+        return math.inf if self.seconds is None else self.seconds - (time.monotonic() - self._began)
+
+    def refusal(self, pending: Sequence[Training]) -> str:
+        """Why none of these may begin, in a sentence."""
+        if self.trainings is not None and self._begun >= self.trainings:
+            return f"Ended after {counted(self._begun, 'training')}, as asked; left: {len(pending)}."
+        least = show_seconds(min(map(self.seconds_of, pending)))
+        begun = "" if self._begun else "; nothing was begun"
+        return (
+            f"Ended by the time budget{begun}: the next training takes about {least} here, and "
+            f"{show_seconds(max(0.0, self.left))} of {show_seconds(self.seconds or 0.0)} are left."
+        )
 
     def begin(self) -> None:
         """Counts one that has begun."""
@@ -114,6 +132,7 @@ class Campaign(Generic[T, R]):
                     self._settle(assignment.trial.key, outcome)
             elif not begun:
                 if not any(map(self._bounds.allow, pending)):
+                    self._work.note(self._bounds.refusal(pending))
                     return False
                 time.sleep(POLL_SECONDS)  # others are at work on what is left
 

@@ -78,7 +78,7 @@ def test_what_tensors_do_not_say_is_said(state: dict[str, Tensor], tmp_path: Pat
         "strides, activation silu, padding symmetric, eps 1e-05"
     )
     stated = open_weights(str(tmp_path / "net.pth"), SMALL, Stated("same", 1e-3))
-    assert stated.assumed.endswith("what tensors do not say: strides, activation silu")
+    assert stated.assumed.endswith("do not say: strides, activation silu; as you state, padding same and eps 0.001")
 
 
 def test_two_dicts_without_a_usual_name_are_refused(state: dict[str, Tensor]) -> None:

@@ -137,8 +137,13 @@ def test_bounds_end_it_before_the_end(open_storage: OpenStorage, run: str) -> No
     ledger = Ledger(open_storage(), run, parse_row)
     assert not Campaign(ledger, Scripted(outcome), work, Bounds(trainings=3)).run()
     assert len(work.found) == 3
-    slow = Bounds(seconds=10, seconds_of=lambda one: 60.0)
-    assert not Campaign(ledger, Scripted(outcome), Work(trials), slow).run()
+    assert work.notes == ["Ended after 3 trainings, as asked; left: 1."]
+    slow, late = Bounds(seconds=10, seconds_of=lambda one: 60.0), Work(trials)
+    assert not Campaign(ledger, Scripted(outcome), late, slow).run()
+    assert late.notes == [
+        "Ended by the time budget; nothing was begun: the next training takes about 60 s here, and 10 s of 10 s are "
+        "left."
+    ]
     assert Campaign(ledger, Scripted(outcome), Work(trials), Bounds()).run()
 
 
