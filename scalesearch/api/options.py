@@ -25,7 +25,7 @@ from typing import (
 
 from scalesearch.design.cost import EXPONENT
 from scalesearch.design.family import LARGEST
-from scalesearch.design.measure import FLOPS, Kind, Measure
+from scalesearch.design.measure import FLOPS, Kind, Measure, Runtime
 from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
@@ -205,13 +205,14 @@ class Budget:
     @property
     def size(self) -> str:
         """As names of folders have it: 3M of FLOPs, 3M-params of others; "own" where none was asked for."""
-        size = "own" if self.target is None else self.measure.unit.short(self.target)
+        size = "own" if self.target is None else self.measure.unit.short(self.target).replace(" ", "")
         return size if self.measure == FLOPS else f"{size}-{self.measure.kind}"
 
 
 def budget_of(asked: "BaselineOptions | SearchOptions") -> Budget:
     """What ``--budget``, ``--target`` and ``--target-flops`` say. Raises UserError where they contradict each other."""
-    measure, target, option = Measure(asked.budget), asked.target, "--target"
+    runtime = asked.runtime if asked.budget == "memory" else None
+    measure, target, option = Measure(asked.budget, runtime), asked.target, "--target"
     if asked.target_flops is not None:
         if asked.budget != "flops" or target is not None:
             other = "--target" if target is not None else f"--budget {asked.budget}"
@@ -332,10 +333,13 @@ Sized = Annotated[float | str | None, Option(
     "Scale the baseline to this many multiply-adds first, such as 400M; its own size if left out. A searched baseline "
     "has the size that it was searched at.", "Network", unit="flops")]
 BudgetKind = Annotated[Kind, Option(
-    "The cost that the baseline is sized in and that candidates are equal in: multiply-adds, parameters or "
-    "activations.", "Network")]
+    "The cost that the baseline is sized in and that candidates are equal in: multiply-adds, parameters, activations, "
+    "or the peak memory of one image going through.", "Network")]
+MemoryOf = Annotated[Runtime, Option(
+    "Whose memory --budget memory means: torch or onnxruntime on a CPU, float32, or an int8 network on a "
+    "microcontroller (board).", "Network")]
 InBudget = Annotated[float | str | None, Option(
-    "Size T of the baseline in the budget's unit, such as 3M; the space's own size if left out.", "Network",
+    "Size T of the baseline in the budget's unit, such as 3M or 64MB; the space's own size if left out.", "Network",
     unit="cost")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
 Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
@@ -376,6 +380,7 @@ class BaselineOptions:
         maximum=1_000_000)] = None
     budget: BudgetKind = "flops"
     target: InBudget = None
+    runtime: MemoryOf = "torch"
 
 
 @dataclass(frozen=True)
@@ -501,6 +506,7 @@ class SearchOptions:
         unit="flops")] = None
     budget: BudgetKind = "flops"
     target: InBudget = None
+    runtime: MemoryOf = "torch"
     exponent: Annotated[float, Option(
         "Exponent of the cost in the score, accuracy · (cost / T)^exponent: 0 looks at accuracy alone.", "Network",
         minimum=-2, maximum=0)] = EXPONENT

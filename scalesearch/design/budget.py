@@ -27,7 +27,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.measure import FLOPS, Measure, Portion
+from scalesearch.design.measure import FLOPS, Entering, Measure, Portion
 from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scaled_head
 
 RESOLUTION_SLACK = 0.08
@@ -255,9 +255,11 @@ def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints, measure: Me
     def block(place: int, width_in: int, width: int, first: bool) -> Portion:
         key = (place, width_in, width, first)
         if key not in known:
-            stage = replace(spec.stages[place], width=width, depth=1)
-            stride, size = (stage.stride, inputs[place]) if first else (1, inputs[place + 1])
-            known[key] = meter.block(spec, stage, width_in, stride, size)
+            stage, given = replace(spec.stages[place], width=width, depth=1), Entering(width_in, inputs[place])
+            if first:
+                known[key] = meter.block(spec, stage, width_in, stage.stride, given.sides, None)
+            else:
+                known[key] = meter.block(spec, stage, width, 1, inputs[place + 1], given)
         return known[key]
 
     def parts(one: _Widths) -> tuple[list[Portion], list[Portion]]:
@@ -269,7 +271,8 @@ def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints, measure: Me
             meter.head(spec, one.widths[-1], one.head, inputs[-1]),
             meter.classifier(spec, one.head or one.widths[-1], inputs[-1]),
         ]
-        return [*ends, *first], [block(i, width, width, False) for i, width in enumerate(one.widths)]
+        further = [block(i, *pair, False) for i, pair in enumerate(zip(entering, one.widths, strict=True))]
+        return [*ends, *first], further
 
     both = [parts(one) for one in options]
     base = np.stack([np.sum([part.added for part in once], axis=0) for once, _ in both])

@@ -11,8 +11,9 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from scalesearch.design.cost import Operator, block_operators, classifier_operators, convolution, cost
-from scalesearch.design.spec import Architecture, NetSpec, Stage
-from scalesearch.units import parse_flops, show_count
+from scalesearch.design.spec import Architecture, NetSpec, Stage, TorchvisionSpec
+from scalesearch.errors import UserError
+from scalesearch.units import parse_bytes, parse_flops, show_bytes, show_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     Ints: TypeAlias = NDArray[np.int64]
     Floats: TypeAlias = NDArray[np.float64]
 
-Kind = Literal["flops", "params", "activations"]
+Kind = Literal["flops", "params", "activations", "memory"]
+Runtime = Literal["torch", "onnxruntime", "board"]  # whose memory: float32 on a CPU, or int8 on a microcontroller
 Count = Literal["macs", "params", "activations"]
 COUNTS: dict[Kind, Count] = {"flops": "macs", "params": "params", "activations": "activations"}
 
@@ -64,29 +66,46 @@ UNITS: dict[Kind, Unit] = {
     "flops": _counts("FLOPs", "multiply-adds"),
     "params": _counts("parameters", "parameters"),
     "activations": _counts("activations", "activations"),
+    "memory": Unit("memory", "", show_bytes, parse_bytes),
 }
 
 
+@dataclass(frozen=True, eq=False)
+class Entering:
+    """What a stage is given, and its first block reads: channels, and sides in pixels."""
+
+    width: int
+    sides: "Ints"
+
+
 class Meter(Protocol):
-    """The cost of a network, and of its parts on inputs of each of ``sides`` pixels; a block's spec gives what its
-    stage leaves open."""
+    """The cost of a network, and of its parts on inputs of each of ``sides`` pixels.
+
+    A block is given its network's spec, which says what its stage leaves open, and what its stage is given, unless it
+    is that itself, as the first one.
+    """
 
     def of(self, spec: Architecture) -> float: ...
     def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion: ...
-    def block(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> Portion: ...
+    def block(
+        self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
+    ) -> Portion: ...
     def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion: ...
     def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion: ...
 
 
 @dataclass(frozen=True)
 class Measure:
-    """What is held equal among the networks that are compared."""
+    """What is held equal among the networks that are compared; ``runtime``: whose memory it is."""
 
     kind: Kind = "flops"
+    runtime: Runtime | None = None
 
     @property
     def meter(self) -> Meter:
         """What computes it."""
+        if self.kind == "memory":
+            return Memory(self.runtime or "torch")
         return Counted(COUNTS[self.kind])
 
     @property
@@ -129,7 +148,9 @@ class Counted:
         one = self._sum([convolution("", 1, spec.in_channels, width, spec.stem.kernel)])
         return self._scaled(one, -(-sides // spec.stem.stride))
 
-    def block(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> Portion:
+    def block(
+        self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
+    ) -> Portion:
         at_input, at_output, fixed = _block_weights(self.name, stage, width_in, stride)
         counts: Floats = at_input * _squares(sides) + at_output * _squares(-(-sides // stride)) + fixed
         return Portion(counts)
@@ -153,6 +174,50 @@ class Counted:
 def _squares(sides: "Ints") -> "Floats":
     squares: Floats = sides.astype("float64") ** 2
     return squares
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Peak bytes while one image goes through: all weights, and the most activations that are alive at one time."""
+
+    runtime: Runtime
+
+    def of(self, spec: Architecture) -> float:
+        from scalesearch.design.memory import peak_bytes
+
+        if isinstance(spec, TorchvisionSpec):
+            raise UserError("--budget memory", f"what {spec.name} holds is not known: torchvision's code builds it.")
+        return peak_bytes(spec, self.runtime)
+
+    def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion:
+        """With the images, which stay while the others run, too."""
+        from scalesearch.design.memory import image_bytes, stem_live, stem_stored
+
+        images = image_bytes(spec, sides, self.runtime)
+        held = stem_live(spec, width, sides, self.runtime) - images
+        return Portion(images + stem_stored(spec, width, self.runtime), held)
+
+    def block(
+        self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
+    ) -> Portion:
+        from scalesearch.design.memory import block_live, block_stored, waiting_bytes
+
+        live = block_live(spec, stage, width_in, stride, sides, self.runtime)
+        waiting = 0.0 if entering is None else waiting_bytes(entering.width, entering.sides, self.runtime)
+        return Portion(live * 0 + block_stored(stage, width_in, stride, self.runtime), live + waiting)
+
+    def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
+        from scalesearch.design.memory import head_live, head_stored
+
+        live = head_live(spec, width_in, width, sides, self.runtime)
+        return Portion(live * 0 + head_stored(width_in, width, self.runtime), live)
+
+    def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
+        from scalesearch.design.memory import classifier_live, classifier_stored
+
+        none = _squares(sides) * 0
+        live = classifier_live(spec, pooled, self.runtime)
+        return Portion(none + classifier_stored(spec, pooled, self.runtime), none + live)
 
 
 @cache

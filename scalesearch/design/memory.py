@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 
 from scalesearch.design.blocks import LINEAR, Role, block_layers
 from scalesearch.design.cost import output_size
+from scalesearch.design.measure import Runtime
 from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, Activation, NetSpec, Padding, Stage, shortcut_of
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-Runtime = Literal["torch", "onnxruntime", "board"]
 Dtype = Literal["float32", "int8"]
 FLOAT, COUNTER = 4, 8  # bytes of a number, of the batches that a batch norm has seen
 NUMBER: dict[Runtime, int] = {"torch": FLOAT, "onnxruntime": FLOAT, "board": 1}  # bytes of an activation's number

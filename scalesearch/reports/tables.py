@@ -204,6 +204,10 @@ def enumeration(listed: Enumeration) -> Table:
         "triples α/β/γ",
     )  # fmt: skip
     caption = "Candidates: multipliers, px and cost × as trained; FLOPs at full size"
+    if listed.candidates and not listed.candidates[0].measure.at_any_size:
+        caption = (
+            f"Candidates: px as trained; multipliers, {listed.candidates[0].measure.noun} × and FLOPs at full size"
+        )
     return table(caption, columns, rows, optional=("triples α/β/γ", "FLOPs", "at full size ×"))
 
 

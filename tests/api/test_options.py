@@ -204,6 +204,7 @@ def test_a_budget_says_what_sizes_are_of() -> None:
         ({}, "flops", None, "own"), ({"target_flops": "3M"}, "flops", 3e6, "3M"),
         ({"target": "3M"}, "flops", 3e6, "3M"), ({"budget": "params", "target": 2e6}, "params", 2e6, "2M-params"),
         ({"budget": "activations"}, "activations", None, "own-activations"),
+        ({"budget": "memory", "target": "64MB"}, "memory", 64e6, "64MB-memory"),
     ):  # fmt: skip
         budget = options.budget_of(SearchOptions(**asked))  # type: ignore[arg-type]
         assert (budget.measure.kind, budget.target, budget.size) == (measure, target, size)
