@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from scalesearch.design.cost import part_table
 from scalesearch.design.family import Member
-from scalesearch.reports import family_words, tables, words
+from scalesearch.reports import family_words, goal_words, tables, words
 from scalesearch.reports.figures.drawings import Drawing, families_name
 from scalesearch.reports.published import best_published
 from scalesearch.reports.section import Section
@@ -53,6 +53,7 @@ def sections(
     """
     drawn = {figure.name: figure for figure in figures}
     yield from _answer(record, drawn)
+    yield from _goals(record, drawn)
     shown = (("grid", "The grid", "score_grid"), ("curves", "Learning curves", "learning_curves", "member_curves"))
     for key, heading, *names in shown:
         if plates := _of(drawn, *names):
@@ -122,6 +123,14 @@ def _answer(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
         shown = (tables.comparisons(answer),)
         heading = "Against the paper's coefficients and one dimension alone"
         yield Section("controls", heading, text, _of(drawn, "controls"), shown)
+
+
+def _goals(record: Record, drawn: Mapping[str, Drawing]) -> Iterator[Section]:
+    """The same accuracies under other costs."""
+    told = goal_words.goals_of(record)
+    if told:
+        text = goal_words.other_costs(record, told)
+        yield Section("goals", "Under other costs", text, _of(drawn, "goals"), folded=(tables.goals(record, told),))
 
 
 def _classes(record: Record, confused: Confusion, drawn: Mapping[str, Drawing]) -> Section:

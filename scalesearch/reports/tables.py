@@ -11,10 +11,12 @@ from scalesearch.design.family import Member, member_row
 from scalesearch.design.measure import FLOPS
 from scalesearch.design.scaling import PAPER
 from scalesearch.reports import words
+from scalesearch.reports.goal_words import GOALS
 from scalesearch.reports.published import FormulaMember, PublishedNetwork, ReleasedMember
 from scalesearch.reports.scaled import ScaledNetwork
 from scalesearch.study.answer import Answer, Standing
 from scalesearch.study.confusion import Confusion
+from scalesearch.study.goals import Goal
 from scalesearch.study.record import MemberTraining, Record
 from scalesearch.study.row import Row
 from scalesearch.study.statistics import wilson_interval
@@ -188,6 +190,25 @@ def comparisons(answer: Answer) -> Table:
     columns = ("against", "score", "= accuracy", "× cost", "cost ratio", "points", "95 % interval", "verdict")
     caption = f"The recommended candidate, {answer.recommended}, against others: expected scores after full training"
     return table(caption, columns, rows, optional=("cost ratio", "× cost", "= accuracy"))
+
+
+def goals(record: Record, told: Sequence[Goal]) -> Table:
+    """Every network's costs at full size, those trained longest first; a star where it is on that cost's front."""
+    rows = [
+        (
+            one.row.name, Cell(show_percent(one.accuracy.value), one.accuracy.value),
+            *(
+                Cell(GOALS[goal.kind].short(goal.costs[name]) + (" *" if name in goal.front else ""),
+                     goal.costs[name])
+                for goal in told
+            ),
+        )
+        for one in record.summaries
+        for name in (one.row.name,)
+    ]  # fmt: skip
+    columns = ("network", "accuracy", *(GOALS[goal.kind].column for goal in told))
+    caption = "Costs at full size; * on the Pareto front of that cost and accuracy, among those trained longest"
+    return table(caption, columns, rows, sortable=True)
 
 
 def enumeration(listed: Enumeration) -> Table:

@@ -76,7 +76,8 @@ class SearchPlan:
         else:
             later = {name for name in ("eps", "network") if values["weights"][name] is None}
             values["weights"] = {name: value for name, value in values["weights"].items() if name not in later}
-        later_defaults = {"threads": 1, "measure": asdict(FLOPS), "exponent": EXPONENT}
+        values["measure"] = {name: value for name, value in values["measure"].items() if value is not None}
+        later_defaults = {"threads": 1, "measure": {"kind": FLOPS.kind}, "exponent": EXPONENT}
         for name in [name for name, default in later_defaults.items() if values[name] == default]:
             del values[name]
         return values

@@ -86,7 +86,8 @@ def summarise(rows: Sequence[Row], results: Results, answer: Answer | None = Non
     """
     furthest = {one.row.candidate: one for one in rung_summaries(rows, results, answer)}  # the last one stays
     ordered = sorted(furthest.values(), key=lambda one: (-one.row.epochs, -one.score))
-    return tuple(replace(one, front=on) for one, on in zip(ordered, _front(ordered), strict=True))
+    front = pareto(ordered, [one.row.proxy_macs for one in ordered])
+    return tuple(replace(one, front=on) for one, on in zip(ordered, front, strict=True))
 
 
 def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
@@ -95,20 +96,20 @@ def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
     return max(counts, key=lambda epochs: (counts[epochs], epochs))
 
 
-def _front(summaries: Sequence[NetworkSummary]) -> list[bool]:
-    """Who is on the Pareto front of FLOPs and accuracy, among those trained longest; equals are all on it.
+def pareto(summaries: Sequence[NetworkSummary], costs: Sequence[float]) -> list[bool]:
+    """Who is on the Pareto front of cost and accuracy, among those trained longest; equals are all on it.
 
     Candidates that cost the same, as a search makes them, have none: chance alone would order them.
     """
     longest = max((one.row.epochs for one in summaries), default=0)
-    costs = [one.row.proxy_macs for one in summaries if not one.is_baseline]
-    if not costs or max(costs) <= EQUAL_COSTS * min(costs):
+    of_candidates = [cost for one, cost in zip(summaries, costs, strict=True) if not one.is_baseline]
+    if not of_candidates or max(of_candidates) <= EQUAL_COSTS * min(of_candidates):
         return [False] * len(summaries)
-    points = [(one.row.proxy_macs, one.accuracy.value, one.row.epochs == longest) for one in summaries]
+    points = [(c, one.accuracy.value, one.row.epochs == longest) for one, c in zip(summaries, costs, strict=True)]
     return [
         trained and not any(
-            other and cost <= macs and high >= accuracy and (cost, high) != (macs, accuracy)
+            other and cost <= own and high >= accuracy and (cost, high) != (own, accuracy)
             for cost, high, other in points
         )
-        for macs, accuracy, trained in points
+        for own, accuracy, trained in points
     ]  # fmt: skip

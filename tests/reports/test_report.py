@@ -23,7 +23,7 @@ from tests.family_runs import plan_of, written
 from tests.reports.synthetic import PLAN, answer, judged, listed, no_answer, record, results, rows, trained
 from tests.study.runs import ordered
 
-NAMES = ("accuracy_flops", "credible_set", "controls", "score_grid", "family")
+NAMES = ("accuracy_flops", "credible_set", "controls", "goals", "score_grid", "family")
 FIGURES = [f"{name}.{kind}" for name in NAMES for kind in ("png", "svg", "pdf")]
 
 

@@ -7,13 +7,14 @@ from matplotlib.figure import Figure
 
 from scalesearch.design.cost import cost
 from scalesearch.design.family import Member
-from scalesearch.reports import family_words, words
+from scalesearch.reports import family_words, goal_words, words
 from scalesearch.reports.figures import curves
 from scalesearch.reports.figures.accuracy import accuracy_figure
 from scalesearch.reports.figures.canvas import Look
 from scalesearch.reports.figures.confusion import calibration_figure, confusion_figure
 from scalesearch.reports.figures.curves import curve, curve_name, learning_figure, members_figure
 from scalesearch.reports.figures.families import costs_figure, families_figure
+from scalesearch.reports.figures.goals import goals_figure
 from scalesearch.reports.figures.members import family_figure
 from scalesearch.reports.figures.mistakes import mistakes_figure, samples_figure
 from scalesearch.reports.figures.score_grid import compared, curves_of, grid_figure, which
@@ -72,13 +73,7 @@ def drawings(record: Record, members: Sequence[Member], pictures: Pictures | Non
     if record.answer is not None:
         yield from _answer(record, record.answer)
     if record.leader is not None:
-        yield Drawing(
-            "score_grid",
-            f"Score over depth and width as trained, {which(record)}; {curves_of(record)}candidates that differ in "
-            "resolution alone stand side by side",
-            _grid(record),
-            lambda look: grid_figure(record, look),
-        )
+        yield from _leader(record)
     if any(len(ones) > 1 for ones in curves.networks(record)):
         yield Drawing(
             "learning_curves",
@@ -179,6 +174,25 @@ def _transfer(verified: Verification) -> Drawing:
             for one in verified.networks
         ),
         lambda look: transfer_figure(verified, look),
+    )
+
+
+def _leader(record: Record) -> Iterator[Drawing]:
+    """Once a candidate is in front."""
+    if told := goal_words.goals_of(record):
+        yield Drawing(
+            "goals",
+            "Accuracy, with 95 % intervals, against FLOPs, measured latency and peak memory of the networks at full "
+            "size; each cost's Pareto front is joined",
+            goal_words.other_costs(record, told),
+            lambda look: goals_figure(record, told, look),
+        )
+    yield Drawing(
+        "score_grid",
+        f"Score over depth and width as trained, {which(record)}; {curves_of(record)}candidates that differ in "
+        "resolution alone stand side by side",
+        _grid(record),
+        lambda look: grid_figure(record, look),
     )
 
 
