@@ -16,7 +16,7 @@ Measured twins are in ``nets.peak``. Sides are in pixels, results in bytes of on
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -64,9 +64,9 @@ class Moment:
     when: When = "always"
 
     def __add__(self, other: "Moment") -> "Moment":
-        return replace(
-            self, before=self.before + other.before, after=self.after + other.after, padded=self.padded + other.padded,
-            pooled=self.pooled + other.pooled, fixed=self.fixed + other.fixed, shared=self.shared + other.shared,
+        return Moment(
+            self.before + other.before, self.after + other.after, self.padded + other.padded,
+            self.pooled + other.pooled, self.fixed + other.fixed, self.shared + other.shared, self.reads, self.when,
         )  # fmt: skip
 
 
@@ -257,11 +257,6 @@ BLOCKS = {"torch": _torch_block, "onnxruntime": _onnxruntime_block, "board": _bo
 
 
 @cache
-def _block_moments(plan: Plan, stage: Stage, width_in: int, stride: int) -> Table:
-    return tabulated(BLOCKS[plan.runtime](plan, stage, width_in, stride))
-
-
-@cache
 def _stem_moments(plan: Plan, channels: int, width: int, kernel: int, stride: int, max_pool: bool) -> Table:
     step = Step("stem", channels, width, kernel, stride)
     images, made = Moment(before=channels), step.made
@@ -360,8 +355,16 @@ def _stem(spec: NetSpec, width: int, sides: Ints, plan: Plan, batch_size: int = 
 
 
 def _block(stage: Stage, width_in: int, stride: int, sides: Ints, plan: Plan, batch_size: int = 1) -> Floats:
-    moments = _block_moments(plan.within(stage), stage, width_in, stride)
-    return _most(plan, moments, sides, stage.kernel, stride, batch_size)
+    most = 1 << int(sides.max()).bit_length()
+    result: Floats = _block_up_to(plan.within(stage), stage, width_in, stride, most, batch_size)[sides]
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _block_up_to(plan: Plan, stage: Stage, width_in: int, stride: int, most: int, batch_size: int) -> Floats:
+    """For every side below ``most``: a search asks for the same blocks at one range of sides after another."""
+    table = tabulated(BLOCKS[plan.runtime](plan, stage, width_in, stride))
+    return _most(plan, table, np.arange(most), stage.kernel, stride, batch_size)
 
 
 # Weights
