@@ -7,8 +7,8 @@ What is alive follows from a runtime's plan, so each has its own:
   its last reference, and a caller holds the argument until the called module returns: a block's input lives as long as
   the block, a stage's as long as the stage, the images as long as the pass. Kernels copy weights into their own order.
 - ``onnxruntime``: the exported graph on a CPU: batch norm and, but for SiLU, activations are part of a convolution, a
-  sum is written over its input, channels are padded to whole vectors of the processor, squeeze-excitation copies there
-  and back. What the caller gives, the images, stays.
+  sum is written over its input, channels are padded to whole vectors of the processor, and copied into plain order for
+  squeeze-excitation, and where they are fewer than a vector has. What the caller gives, the images, stays.
 - ``board``: int8 as on microcontrollers (TFLite Micro): an operator's inputs and outputs, and a shortcut that waits.
 
 Measured twins are in ``nets.peak``. Sides are in pixels, results in bytes of one image; a batch multiplies activations.
@@ -203,10 +203,16 @@ def _onnxruntime_block(plan: Plan, stage: Stage, width_in: int, stride: int) -> 
     shortcut, silu = shortcut_of(stage, width_in, stride), plan.activation == "silu"
     alive = given = Moment(before=_whole(width_in))
     kept = NOTHING if shortcut == "none" else given
+    plain = False
     for step in _steps(stage, width_in, stride):
-        made = _blocked(step)
+        made, copy = _blocked(step), _map(step.width_in, step.reads_after)
+        narrow = step.width_in < LANES and step.role != "depthwise"  # such a convolution reads plain order
+        if narrow and not plain and step.role != "shortcut":
+            yield alive + copy
+            alive = kept + copy
+        plain = step.role == "squeeze" and narrow
         if step.role == "squeeze":  # copied into plain order, multiplied in place, copied back
-            yield alive + made + Moment(fixed=3 * step.width)
+            yield alive + (NOTHING if narrow else made) + Moment(fixed=3 * step.width)
         elif step.role == "shortcut":
             continue
         elif step.closes and not step.activated and shortcut != "none":
@@ -285,9 +291,10 @@ def _head_moments(plan: Plan, width_in: int, width: int) -> Table:
         return tabulated(_torch_convolution(plan, step, Moment(before=width_in)))
     if plan.runtime == "board":
         return tabulated(_board_convolution(plan, step, Moment(before=width_in), NOTHING))
-    made = _blocked(step)
+    made, given = _blocked(step), Moment(before=_whole(width_in))
+    narrow = Moment(before=width_in if width_in < LANES else 0)  # read in plain order
     # pooling reads a copy in plain order
-    return tabulated([Moment(before=_whole(width_in)) + made, made + made])
+    return tabulated([given + narrow, (narrow if width_in < LANES else given) + made, made + made])
 
 
 def _most(plan: Plan, table: Table, sides: Ints, kernel: int, stride: int, batch_size: int = 1) -> Floats:
