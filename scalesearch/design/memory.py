@@ -7,8 +7,8 @@ What is alive follows from a runtime's plan, so each has its own:
   its last reference, and a caller holds the argument until the called module returns: a block's input lives as long as
   the block, a stage's as long as the stage, the images as long as the pass. Kernels copy weights into their own order.
 - ``onnxruntime``: the exported graph on a CPU: batch norm and, but for SiLU, activations are part of a convolution, a
-  sum is written over its input, channels are padded to whole vectors of the processor, squeeze-excitation copies there
-  and back. What the caller gives, the images, stays.
+  sum is written over its input, channels are padded to whole vectors of the processor, and copied into plain order for
+  squeeze-excitation, and where they are fewer than a vector has. What the caller gives, the images, stays.
 - ``board``: int8 as on microcontrollers (TFLite Micro): an operator's inputs and outputs, and a shortcut that waits.
 
 Measured twins are in ``nets.peak``. Sides are in pixels, results in bytes of one image; a batch multiplies activations.
@@ -16,7 +16,7 @@ Measured twins are in ``nets.peak``. Sides are in pixels, results in bytes of on
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Literal
 
 import numpy as np
@@ -64,9 +64,9 @@ class Moment:
     when: When = "always"
 
     def __add__(self, other: "Moment") -> "Moment":
-        return replace(
-            self, before=self.before + other.before, after=self.after + other.after, padded=self.padded + other.padded,
-            pooled=self.pooled + other.pooled, fixed=self.fixed + other.fixed, shared=self.shared + other.shared,
+        return Moment(
+            self.before + other.before, self.after + other.after, self.padded + other.padded,
+            self.pooled + other.pooled, self.fixed + other.fixed, self.shared + other.shared, self.reads, self.when,
         )  # fmt: skip
 
 
@@ -203,10 +203,16 @@ def _onnxruntime_block(plan: Plan, stage: Stage, width_in: int, stride: int) -> 
     shortcut, silu = shortcut_of(stage, width_in, stride), plan.activation == "silu"
     alive = given = Moment(before=_whole(width_in))
     kept = NOTHING if shortcut == "none" else given
+    plain = False
     for step in _steps(stage, width_in, stride):
-        made = _blocked(step)
+        made, copy = _blocked(step), _map(step.width_in, step.reads_after)
+        narrow = step.width_in < LANES and step.role != "depthwise"  # such a convolution reads plain order
+        if narrow and not plain and step.role != "shortcut":
+            yield alive + copy
+            alive = kept + copy
+        plain = step.role == "squeeze" and narrow
         if step.role == "squeeze":  # copied into plain order, multiplied in place, copied back
-            yield alive + made + Moment(fixed=3 * step.width)
+            yield alive + (NOTHING if narrow else made) + Moment(fixed=3 * step.width)
         elif step.role == "shortcut":
             continue
         elif step.closes and not step.activated and shortcut != "none":
@@ -257,11 +263,6 @@ BLOCKS = {"torch": _torch_block, "onnxruntime": _onnxruntime_block, "board": _bo
 
 
 @cache
-def _block_moments(plan: Plan, stage: Stage, width_in: int, stride: int) -> Table:
-    return tabulated(BLOCKS[plan.runtime](plan, stage, width_in, stride))
-
-
-@cache
 def _stem_moments(plan: Plan, channels: int, width: int, kernel: int, stride: int, max_pool: bool) -> Table:
     step = Step("stem", channels, width, kernel, stride)
     images, made = Moment(before=channels), step.made
@@ -290,9 +291,10 @@ def _head_moments(plan: Plan, width_in: int, width: int) -> Table:
         return tabulated(_torch_convolution(plan, step, Moment(before=width_in)))
     if plan.runtime == "board":
         return tabulated(_board_convolution(plan, step, Moment(before=width_in), NOTHING))
-    made = _blocked(step)
+    made, given = _blocked(step), Moment(before=_whole(width_in))
+    narrow = Moment(before=width_in if width_in < LANES else 0)  # read in plain order
     # pooling reads a copy in plain order
-    return tabulated([Moment(before=_whole(width_in)) + made, made + made])
+    return tabulated([given + narrow, (narrow if width_in < LANES else given) + made, made + made])
 
 
 def _most(plan: Plan, table: Table, sides: Ints, kernel: int, stride: int, batch_size: int = 1) -> Floats:
@@ -360,8 +362,16 @@ def _stem(spec: NetSpec, width: int, sides: Ints, plan: Plan, batch_size: int = 
 
 
 def _block(stage: Stage, width_in: int, stride: int, sides: Ints, plan: Plan, batch_size: int = 1) -> Floats:
-    moments = _block_moments(plan.within(stage), stage, width_in, stride)
-    return _most(plan, moments, sides, stage.kernel, stride, batch_size)
+    most = 1 << int(sides.max()).bit_length()
+    result: Floats = _block_up_to(plan.within(stage), stage, width_in, stride, most, batch_size)[sides]
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _block_up_to(plan: Plan, stage: Stage, width_in: int, stride: int, most: int, batch_size: int) -> Floats:
+    """For every side below ``most``: a search asks for the same blocks at one range of sides after another."""
+    table = tabulated(BLOCKS[plan.runtime](plan, stage, width_in, stride))
+    return _most(plan, table, np.arange(most), stage.kernel, stride, batch_size)
 
 
 # Weights

@@ -96,6 +96,14 @@ def test_a_residual_block_by_hand(side: int) -> None:
     assert live(stage, 64, 1, "onnxruntime", side) == 4 * 2 * 64 * side**2  # summed over the input
 
 
+def test_onnx_runtime_copies_narrow_maps_into_plain_order() -> None:
+    """8 → 32 → 8 channels: fewer than a vector of 16, which the block's input and output are padded to."""
+    stage = Stage(8, 1, 3, 1, expand_ratio=4, se_ratio=0, activation="relu")
+    assert live(stage, 8, 1, "onnxruntime") == 4 * (16 + 32 + 32) * AREA
+    thin = replace(stage, expand_ratio=1)  # depthwise reads whole vectors, what follows plain order
+    assert live(thin, 8, 1, "onnxruntime") == 4 * (16 + 16 + 8) * AREA
+
+
 def test_a_projection_waits_beside_the_branch() -> None:
     stage = Stage(256, 1, 3, 1, expand_ratio=0.25, se_ratio=0, block="bottleneck", activation="relu")
     assert live(stage, 64, 1, "onnxruntime") == 4 * (64 + 64 + 256) * AREA
