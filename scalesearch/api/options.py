@@ -48,6 +48,9 @@ Shell = Literal["spaces", "models", "data", "weights", "runs"]  # what a shell m
 Tell = Callable[[str], None]  # is told a line of text now and then
 Reading = Callable[[int, int], None]  # is told (done, total) while images are read
 USUAL_SPACE = "efficientnet_b0"
+MEASURED_SPACES = (  # whose blocks a device is timed on
+    "efficientnet_b0", "efficientnet_lite0", "mobilenet_v2", "mobilenet_v3_large", "mobilenet_v3_small", "mbconv_small",
+)  # fmt: skip
 MOST_EPOCHS, LARGEST_SEED = 100_000, 2**32 - 1  # far above what helps
 FACES = Path("runs/faces")
 GALLERY = FACES / "gallery.safetensors"  # of faces
@@ -778,6 +781,59 @@ class ReportOptions:
     price_per_hour: Annotated[float | None, Option(
         "Price of an hour of the machine, for an estimate of the cost; none is made if left out.", minimum=0,
         maximum=1_000_000)] = None
+
+
+MeasuredSpaces = Annotated[Sequence[str] | str, Option(
+    "Whose networks are timed, by commas: shipped spaces or TOML files. A table tells the times of networks of the "
+    "same kinds of blocks.", "Network")]
+PassImages = Annotated[int, Option(
+    "Images of a pass.", "Memory and speed", minimum=1, maximum=LARGEST_BATCH)]
+
+
+@dataclass(frozen=True)
+class DeviceMeasureOptions:
+    """What is timed, and where."""
+
+    runtime: Annotated[Literal["torch", "onnxruntime"], Option(
+        "What runs the networks: torch (eager; on a GPU recorded as CUDA graphs), or ONNX Runtime on the CPU (needs "
+        "scalesearch[export]).", "Memory and speed")] = "torch"
+    _: KW_ONLY
+    batch_size: PassImages = 1
+    threads: Annotated[int | None, Option(
+        "CPU threads of the runtime; as many as there are cores if left out.", "Memory and speed",
+        minimum=1, maximum=4096)] = None
+    dtype: Annotated[Literal["float32", "bfloat16", "float16"], Option(
+        "Precision of weights and images; ONNX Runtime takes float32 alone.", "Memory and speed")] = "float32"
+    device: Annotated[str, Option(
+        "Where torch runs: cpu, cuda, cuda:1, or auto, which is the first GPU or else the CPU.",
+        "Memory and speed")] = "cpu"
+    spaces: MeasuredSpaces = MEASURED_SPACES
+    minutes: Annotated[float, Option(
+        "About how long it may take: with less time networks are timed fewer times.", "Memory and speed",
+        minimum=0.1, maximum=600)] = 5.0
+    from_probe: Annotated[Path | str | None, Option(
+        "A file that a probe's run.py wrote on another device: the table is made from its times, and nothing is timed "
+        "here.", "Run and output")] = None
+    out: Annotated[Path | str, Option("JSON file for the table.", "Run and output")] = Path("device.json")
+    reading: Reading | None = None
+
+
+@dataclass(frozen=True)
+class DeviceShowOptions:
+    """Which table is shown."""
+
+    table: Annotated[Path | str, Option(
+        "A latency table, or the times that a probe's run.py wrote.", argument=True)]
+
+
+@dataclass(frozen=True)
+class DeviceProbeOptions:
+    """What a probe for another device holds, and where it is written."""
+
+    folder: Annotated[Path | str, Option("Folder for it, new or empty.", argument=True)]
+    _: KW_ONLY
+    batch_size: PassImages = 1
+    spaces: MeasuredSpaces = MEASURED_SPACES
 
 
 @dataclass(frozen=True)

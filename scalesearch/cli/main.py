@@ -18,7 +18,7 @@ from scalesearch.api.options import (
     SearchOptions,
     VerifyOptions,
 )
-from scalesearch.cli import design, faces, look, search, use
+from scalesearch.cli import design, device, faces, look, search, use
 from scalesearch.cli.commands import command
 from scalesearch.cli.grouped import Command, Group, first
 from scalesearch.cli.interruption import interruptible
@@ -59,6 +59,7 @@ for panel, commands in COMMANDS.items():
     for one in commands:
         app.command(cls=Command, rich_help_panel=panel)(one)
 app.add_typer(faces.app, name="faces", rich_help_panel=USE)
+app.add_typer(device.app, name="device", rich_help_panel=LOOK)
 
 
 def version(value: bool) -> None:

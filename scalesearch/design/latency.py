@@ -1,0 +1,291 @@
+"""A device's latency table: what each operation takes there, so that the time of any network can be told in advance.
+
+``scalesearch device measure`` makes one (``design.latency_fit``). A network's time is the sum of its parts' and of an
+overhead; a part's is the sum of its operations' (``design.work``); and an operation's is linear in the amounts that it
+asks for, with a coefficient for each kind of operation and each amount. No coefficient is below 0, so that more work
+never takes less time. What fusion takes away lies in the coefficients: an activation that a runtime does inside the
+convolution before it comes to nearly nothing.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scalesearch.design.spec import NetSpec, Stage
+from scalesearch.design.work import Work, Works, block_work, classifier_work, head_work, network_parts, stem_work
+from scalesearch.errors import UserError
+from scalesearch.files import read_json, write_json
+from scalesearch.typed import parse
+from scalesearch.units import counted, show_count, show_percent
+
+FORMAT, WHAT = 1, "a latency table"
+Runtime = Literal["torch", "onnxruntime", "torch-cuda"]
+Dtype = Literal["float32", "bfloat16", "float16"]
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+# What an operation asks for. The last ones are numbers read and written beyond so many, which caches do not hold.
+SPILLS = (2**16, 2**19, 2**22)
+AMOUNTS = ("calls", "macs", "filled", "weights", "pixels", "reads", "writes", *(f"beyond_{most}" for most in SPILLS))
+BOUNDED = ("macs", "weights", "reads", "writes")  # amounts by which a network can lie outside of what was measured
+BEYOND = 1.5  # times the largest that was measured: so far a linear law is trusted
+BUSY = 0.2  # drift, or share of disturbed turns, from which times may be wrong
+LARGE_ERROR = 0.1  # of a prediction, on average
+MOST_KEPT = 200_000  # parts whose times are remembered
+
+
+@dataclass(frozen=True)
+class Kind:
+    """How long operations of one kind take: ``ms`` for one of each of ``AMOUNTS``; ``most`` of each that was measured
+    in a single operation."""
+
+    name: str
+    ms: tuple[float, ...]
+    most: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not len(self.ms) == len(self.most) == len(AMOUNTS):
+            raise ValueError(f"{self.name}: {len(AMOUNTS)} numbers each in ms and most")
+        if min(self.ms) < 0:
+            raise ValueError(f"{self.name}: no time is below 0")
+
+
+@dataclass(frozen=True)
+class Check:
+    """The table's predictions against the times of whole networks that it was not fitted to.
+
+    Args:
+        mape: mean absolute error, as a share of the measured time.
+        tau: Kendall's rank correlation of predicted and measured times.
+        depth, width, resolution: by what share predictions come out larger, against the measured times, with each
+            doubling of that dimension: the bias.
+    """
+
+    networks: int
+    mape: float
+    tau: float
+    depth: float
+    width: float
+    resolution: float
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """Times of one device with one runtime, number of threads, batch size and precision.
+
+    Args:
+        machine: the processor's name, or the GPU's.
+        system: such as "Linux x86_64".
+        versions: of the runtime and what it runs on.
+        threads: of the runtime.
+        spaces: whose networks were measured.
+        networks: how many it was fitted to.
+        drift: how much slower than usual the machine was in the slowest of the groups that count, as a share.
+        disturbed: share of the turns in which something else was running.
+        overhead_ms: of a pass, whatever the network.
+        check: None where nothing was checked.
+    """
+
+    machine: str
+    cores: int
+    system: str
+    runtime: Runtime
+    versions: dict[str, str]
+    threads: int
+    batch_size: int
+    dtype: Dtype
+    date: str
+    spaces: tuple[str, ...]
+    networks: int
+    drift: float
+    disturbed: float
+    overhead_ms: float
+    kinds: tuple[Kind, ...]
+    check: Check | None = None
+
+    def stem_ms(self, spec: NetSpec, width: int, sides: Ints) -> Floats:
+        """Milliseconds of the stem with ``width`` output channels on images of ``sides``; its pooling included."""
+        return self._curve(stem_work, spec, width)(sides)
+
+    def block_ms(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: Ints) -> Floats:
+        """Milliseconds of one block of a stage on maps of ``sides`` with ``width_in`` channels."""
+        return self._curve(block_work, spec, stage, width_in, stride)(sides)
+
+    def head_ms(self, spec: NetSpec, width_in: int, width: int, sides: Ints) -> Floats:
+        """Milliseconds of the last convolution (none where ``width`` is 0) and the pooling, on maps of ``sides``."""
+        return self._curve(head_work, spec, width_in, width)(sides)
+
+    def classifier_ms(self, spec: NetSpec, pooled: int) -> float:
+        """Milliseconds of what follows the pooling of ``pooled`` channels."""
+        return self._curve(classifier_work, spec, pooled).at(1)
+
+    def network_ms(self, spec: NetSpec) -> float:
+        """Milliseconds of a pass of the network at its resolution."""
+        parts = (count * self._curve(make, spec, *of).at(side) for make, of, side, count in network_parts(spec))
+        return self.overhead_ms + sum(parts)
+
+    def outside(self, spec: NetSpec) -> tuple[str, ...]:
+        """Where a network asks for more than was measured, so that its time is an extrapolation; a sentence each."""
+        known, found = {kind.name: kind for kind in self.kinds}, {}
+        for make, of, side, _ in network_parts(spec):
+            works = make(spec, *of)
+            for work, asked in zip(works, amounts(works, np.array([side]), self.batch_size)[:, :, 0].T, strict=True):
+                if work.kind not in known:
+                    found[work.kind] = f"{work.kind}: none was measured."
+                    continue
+                for name, value, most in zip(AMOUNTS, asked.tolist(), known[work.kind].most, strict=True):
+                    if name in BOUNDED and value > BEYOND * most and work.kind not in found:
+                        measured = f"measured were up to {show_count(most)}"
+                        found[work.kind] = f"{work.kind}: {name} of {show_count(value)} in one, and {measured}."
+        return tuple(found.values())
+
+    def write(self, path: Path) -> None:
+        """Writes the table as JSON, which ``load_table`` reads."""
+        write_json(path, {"format": FORMAT, "what": WHAT, **asdict(self)})
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What speaks against trusting it; a sentence each."""
+        again = "Measure again when nothing else runs."
+        found = []
+        if self.drift > BUSY:
+            slow = f"at its slowest the machine took {show_percent(self.drift, 0)} longer than usual for the same work"
+            found.append(f"The machine was busy: {slow}. {again}")
+        elif self.disturbed > BUSY and self.threads > 1:
+            share = show_percent(self.disturbed, 0)
+            found.append(f"The machine was busy: something else ran in {share} of the turns. {again}")
+        if self.check is not None and self.check.mape > LARGE_ERROR:
+            found.append(f"Predictions are {self.error_words}: measure what you choose by them.")
+        return tuple(found)
+
+    @property
+    def error_words(self) -> str:
+        """The checked error in words."""
+        if self.check is None:
+            return "not checked on networks"
+        off = f"off by {show_percent(self.check.mape)} on average, rank correlation {self.check.tau:.3f}"
+        return f"{off}, on {counted(self.check.networks, 'network')} that it was not fitted to"
+
+    def __str__(self) -> str:
+        versions = f"{self.runtime} {self.versions.get(self.runtime.partition('-')[0], '')}".strip()
+        images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
+        how = f"{images}, {self.dtype}, {counted(self.threads, 'thread')}"
+        return f"{versions} on {self.machine}, {counted(self.cores, 'core')}: {how}, {self.date[:10]}"
+
+    @cached_property
+    def _curves(self) -> "dict[tuple[object, ...], Curve]":
+        return {}
+
+    @cached_property
+    def _rates(self) -> dict[str, tuple[float, ...]]:
+        return {kind.name: kind.ms for kind in self.kinds}
+
+    def _curve(self, make: Callable[..., Works], spec: NetSpec, *of: Any) -> "Curve":
+        """The times of a part, remembered. Raises UserError where one of its operations was not measured."""
+        key = (make, *KEYS[make](spec), *(part_key(one) if isinstance(one, Stage) else one for one in of))
+        curve = self._curves.get(key)
+        if curve is None:
+            if len(self._curves) >= MOST_KEPT:
+                self._curves.clear()
+            works = make(spec, *of)
+            missing = sorted({work.kind for work in works} - set(self._rates))
+            if missing:
+                problem = f"this table, of {', '.join(self.spaces)}, has no times of {', '.join(missing)}."
+                do = "Measure the device anew with --spaces that have such blocks."
+                raise UserError("--device-table", problem, do=do)
+            curve = Curve(works, np.array([self._rates[work.kind] for work in works]), self.batch_size)
+            self._curves[key] = curve
+        return curve
+
+
+class Curve:
+    """The milliseconds of a part for any side of its input."""
+
+    def __init__(self, works: Works, rates: Floats, batch_size: int) -> None:
+        self._works, self._rates, self._batch_size = works, rates, batch_size
+        self._at: dict[int, float] = {}
+
+    def __call__(self, sides: Ints) -> Floats:
+        flat = np.asarray(sides, dtype=np.int64)
+        asked = amounts(self._works, flat.ravel(), self._batch_size)
+        times: Floats = np.einsum("wa,awn->n", self._rates, asked).reshape(flat.shape)
+        return times
+
+    def at(self, side: int) -> float:
+        """For one side; remembered."""
+        value = self._at.get(side)
+        if value is None:
+            value = self._at[side] = float(self(np.array([side]))[0])
+        return value
+
+
+def amounts(works: Sequence[Work], sides: Ints, batch_size: int) -> Floats:
+    """What operations ask for on inputs of ``sides``: (AMOUNTS, works, sides)."""
+    fixed = np.array([(w.macs, w.filled, w.weights, w.reads, w.writes, w.shrunk, w.stride) for w in works], np.int64)
+    macs, filled, weights, reads, writes, shrunk, stride = fixed.T[:, :, None]
+    pooled = np.array([work.pooled for work in works])[:, None]
+    inner = np.where(pooled, 1, -(-sides // shrunk))
+    pixels, pixels_in = batch_size * (-(-inner // stride)) ** 2, batch_size * inner**2
+    read, written = reads * pixels_in, writes * pixels
+    ones = np.ones_like(pixels)
+    both = read + written
+    beyond = [np.maximum(0, both - most) for most in SPILLS]
+    asked = [ones, macs * pixels, filled * pixels, weights * ones, pixels, read, written, *beyond]
+    return np.stack(asked).astype(np.float64)
+
+
+# what of a spec a part's work depends on, besides what it is given
+KEYS: dict[Callable[..., Works], Callable[[NetSpec], tuple[object, ...]]] = {
+    stem_work: lambda spec: (spec.activation, spec.padding, spec.in_channels, spec.stem),
+    block_work: lambda spec: (spec.activation, spec.padding),
+    head_work: lambda spec: (spec.activation,),
+    classifier_work: lambda spec: (spec.head.hidden, spec.classes),
+}
+
+
+def part_key(stage: Stage) -> tuple[object, ...]:
+    """What of a stage one of its blocks depends on."""
+    return (
+        stage.width, stage.kernel, stage.expand_ratio, stage.se_ratio, stage.block, stage.activation, stage.squeeze
+    )  # fmt: skip
+
+
+def load_table(path: Path) -> LatencyTable:
+    """The table of a file that ``device measure`` wrote, or of the times that a probe brought back.
+
+    Raises UserError: no such file, none of these, damaged, or of a later version.
+    """
+    from scalesearch.design.latency_fit import READINGS, Readings, fit
+
+    values = read_json(path, WHAT)
+    what, version = values.pop("what", None), values.pop("format", None)
+    if what not in (WHAT, READINGS):
+        problem = f"{WHAT} should be here, as scalesearch device measure writes it, or the times of a device's probe."
+        raise UserError(str(path), problem)
+    if version != FORMAT:
+        problem = f"it is {what} of format {version}, and this scalesearch reads format {FORMAT}."
+        later = isinstance(version, int) and version > FORMAT
+        raise UserError(str(path), problem, do="Update scalesearch." if later else "Measure the device anew.")
+    if what == READINGS:
+        return fit(parse(Readings, values, str(path), READINGS))
+    return parse(LatencyTable, values, str(path), WHAT)
+
+
+def require(table: LatencyTable, where: str, **wanted: Any) -> None:
+    """Raises UserError, naming ``where``, unless a table is of the runtime, batch size, threads or dtype wanted."""
+    for name, value in wanted.items():
+        has = getattr(table, name)
+        if value is not None and has != value:
+            problem = f"it is a table of {name.replace('_', ' ')} {has}, and {value} was asked for."
+            raise UserError(where, problem, do="Measure the device anew, or ask for what the table is of.")
+
+
+def kendall_tau(one: Floats, other: Floats) -> float:
+    """Kendall's rank correlation: ordered pairs less swapped ones, over all pairs."""
+    pairs = [np.sign(values[:, None] - values[None, :]) for values in (one, other)]
+    count = len(one) * (len(one) - 1)
+    return float((pairs[0] * pairs[1]).sum() / count) if count else 1.0
