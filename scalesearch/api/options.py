@@ -36,6 +36,7 @@ from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
 
 if TYPE_CHECKING:
+    from scalesearch.design.latency import LatencyTable
     from scalesearch.nets.sources import Stated
 
 Panel = Literal[  # of the help of a command, where an option stands
@@ -215,7 +216,7 @@ class Budget:
 def budget_of(asked: "BaselineOptions | SearchOptions") -> Budget:
     """What ``--budget``, ``--target`` and ``--target-flops`` say. Raises UserError where they contradict each other."""
     runtime = asked.runtime if asked.budget == "memory" else None
-    measure, target, option = Measure(asked.budget, runtime), asked.target, "--target"
+    measure, target, option = Measure(asked.budget, runtime, _table(asked)), asked.target, "--target"
     if asked.target_flops is not None:
         if asked.budget != "flops" or target is not None:
             other = "--target" if target is not None else f"--budget {asked.budget}"
@@ -224,6 +225,21 @@ def budget_of(asked: "BaselineOptions | SearchOptions") -> Budget:
         target, option = asked.target_flops, "--target-flops"
     value = measure.unit.read(target, option) if isinstance(target, str) else _positive(target, option)
     return Budget(measure, value, option)
+
+
+def _table(asked: "BaselineOptions | SearchOptions") -> "LatencyTable | None":
+    """The device's, of a latency; none of another budget."""
+    if (asked.budget == "latency") != (asked.device_table is not None):
+        if asked.device_table is not None:
+            do = "Add --budget latency, or leave it out."
+            raise UserError("--device-table", f"--budget {asked.budget} asks no device for times.", do=do)
+        do = 'Run "scalesearch device measure" first, or "scalesearch device probe" for another device.'
+        raise UserError("--device-table", "--budget latency needs the table of the device that is meant.", do=do)
+    if asked.device_table is None:
+        return None
+    from scalesearch.design.latency import load_table
+
+    return load_table(Path(asked.device_table))
 
 
 def path(value: Path | str | None) -> Path | None:
@@ -337,12 +353,15 @@ Sized = Annotated[float | str | None, Option(
     "has the size that it was searched at.", "Network", unit="flops")]
 BudgetKind = Annotated[Kind, Option(
     "The cost that the baseline is sized in and that candidates are equal in: multiply-adds, parameters, activations, "
-    "or the peak memory of one image going through.", "Network")]
+    "the peak memory of one image going through, or the latency on a device (with --device-table).", "Network")]
+TableOfDevice = Annotated[Path | str | None, Option(
+    "Latency table of the device that --budget latency means, as scalesearch device measure writes it, or the times "
+    "that a probe brought back.", "Network")]
 MemoryOf = Annotated[Runtime, Option(
     "Whose memory --budget memory means: torch or onnxruntime on a CPU, float32, or an int8 network on a "
     "microcontroller (board).", "Network")]
 InBudget = Annotated[float | str | None, Option(
-    "Size T of the baseline in the budget's unit, such as 3M or 64MB; the space's own size if left out.", "Network",
+    "Size T of the baseline in the budget's unit, such as 3M, 64MB or 20ms; the space's own if left out.", "Network",
     unit="cost")]
 SEARCHED = "at least 1; the one that was searched, or else the paper's, if left out."
 Alpha = Annotated[float | None, Option(f"Factor of the depth per φ, {SEARCHED}", "Scaling", minimum=1, maximum=8)]
@@ -384,6 +403,7 @@ class BaselineOptions:
     budget: BudgetKind = "flops"
     target: InBudget = None
     runtime: MemoryOf = "torch"
+    device_table: TableOfDevice = None
 
 
 @dataclass(frozen=True)
@@ -510,6 +530,7 @@ class SearchOptions:
     budget: BudgetKind = "flops"
     target: InBudget = None
     runtime: MemoryOf = "torch"
+    device_table: TableOfDevice = None
     exponent: Annotated[float, Option(
         "Exponent of the cost in the score, accuracy · (cost / T)^exponent: 0 looks at accuracy alone.", "Network",
         minimum=-2, maximum=0)] = EXPONENT

@@ -8,7 +8,7 @@ convolution before it comes to nearly nothing.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -94,7 +94,7 @@ class LatencyTable:
     cores: int
     system: str
     runtime: Runtime
-    versions: dict[str, str]
+    versions: dict[str, str] = field(hash=False)
     threads: int
     batch_size: int
     dtype: Dtype

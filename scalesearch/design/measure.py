@@ -11,9 +11,10 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from scalesearch.design.cost import Operator, block_operators, classifier_operators, convolution, cost
+from scalesearch.design.latency import LatencyTable
 from scalesearch.design.spec import Architecture, NetSpec, Stage, TorchvisionSpec
 from scalesearch.errors import UserError
-from scalesearch.units import parse_bytes, parse_flops, show_bytes, show_count
+from scalesearch.units import parse_bytes, parse_duration, parse_flops, show_bytes, show_count
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     Ints: TypeAlias = NDArray[np.int64]
     Floats: TypeAlias = NDArray[np.float64]
 
-Kind = Literal["flops", "params", "activations", "memory"]
+Kind = Literal["flops", "params", "activations", "memory", "latency"]
 Runtime = Literal["torch", "onnxruntime", "board"]  # whose memory: float32 on a CPU, or int8 on a microcontroller
 Count = Literal["macs", "params", "activations"]
 COUNTS: dict[Kind, Count] = {"flops": "macs", "params": "params", "activations": "activations"}
@@ -62,11 +63,16 @@ def _counts(noun: str, what: str) -> Unit:
     return Unit(noun, f" {noun}", partial(show_count, digits=6), partial(parse_flops, what=what))
 
 
+def _milliseconds(text: str, option: str) -> float:
+    return 1e3 * parse_duration(text, option, "a time such as 20ms")
+
+
 UNITS: dict[Kind, Unit] = {
     "flops": _counts("FLOPs", "multiply-adds"),
     "params": _counts("parameters", "parameters"),
     "activations": _counts("activations", "activations"),
     "memory": Unit("memory", "", show_bytes, parse_bytes),
+    "latency": Unit("latency", "", lambda ms: f"{ms:.6g} ms", _milliseconds),
 }
 
 
@@ -96,16 +102,25 @@ class Meter(Protocol):
 
 @dataclass(frozen=True)
 class Measure:
-    """What is held equal among the networks that are compared; ``runtime``: whose memory it is."""
+    """What is held equal among the networks that are compared.
+
+    Args:
+        runtime: whose memory it is.
+        table: of the device whose latency it is, in milliseconds.
+    """
 
     kind: Kind = "flops"
     runtime: Runtime | None = None
+    table: LatencyTable | None = None
 
     @property
     def meter(self) -> Meter:
         """What computes it."""
         if self.kind == "memory":
             return Memory(self.runtime or "torch")
+        if self.kind == "latency":
+            assert self.table is not None  # of a latency, as it is asked for
+            return Latency(self.table)
         return Counted(COUNTS[self.kind])
 
     @property
@@ -218,6 +233,32 @@ class Memory:
         none = _squares(sides) * 0
         live = classifier_live(spec, pooled, self.runtime)
         return Portion(none + classifier_stored(spec, pooled, self.runtime), none + live)
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds of a pass, as a device's table predicts them; what a pass takes in any case is the stem's."""
+
+    table: LatencyTable
+
+    def of(self, spec: Architecture) -> float:
+        if isinstance(spec, TorchvisionSpec):
+            raise UserError("--budget latency", f"no table times {spec.name}: torchvision's code builds it.")
+        return self.table.network_ms(spec)
+
+    def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion:
+        return Portion(self.table.overhead_ms + self.table.stem_ms(spec, width, sides))
+
+    def block(
+        self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
+    ) -> Portion:
+        return Portion(self.table.block_ms(spec, stage, width_in, stride, sides))
+
+    def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
+        return Portion(self.table.head_ms(spec, width_in, width, sides))
+
+    def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
+        return Portion(_squares(sides) * 0 + self.table.classifier_ms(spec, pooled))
 
 
 @cache
