@@ -155,7 +155,7 @@ class LatencyTable:
         if self.drift > BUSY:
             slow = f"at its slowest the machine took {show_percent(self.drift, 0)} longer than usual for the same work"
             found.append(f"The machine was busy: {slow}. {again}")
-        elif self.disturbed > BUSY and self.threads > 1:
+        elif self.disturbed > BUSY:
             share = show_percent(self.disturbed, 0)
             found.append(f"The machine was busy: something else ran in {share} of the turns. {again}")
         if self.check is not None and self.check.mape > LARGE_ERROR:

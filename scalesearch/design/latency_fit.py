@@ -25,7 +25,7 @@ from scalesearch.errors import UserError
 
 READINGS = "the times of a device's probe"
 RIDGE = 0.01  # of columns scaled to 1: what several amounts explain alike is shared out among them
-REWEIGHTED = 6
+STEPS = 8
 OUTLIER = 2.0  # robust standard deviations, from which a network counts less
 FEWEST = 30  # networks: below it nothing is fitted
 
@@ -102,22 +102,22 @@ def network_amounts(spec: NetSpec, batch_size: int) -> tuple[dict[str, Floats], 
 
 
 def explain(columns: Floats, times: Floats) -> Floats:
-    """Rates, none below 0, by which the columns add up to the times with the least relative errors.
+    """Rates, none below 0, by which the columns add up to the times with the least squares of log(predicted / measured).
 
-    Squares of (predicted − measured) / √(predicted · measured), which count a factor alike in both directions; networks
-    that are far off, where something else was running, count less.
+    By Gauss and Newton's steps; networks that are far off, during which something else was running, count less.
     """
     rates = np.zeros(columns.shape[1])
     used = np.flatnonzero(columns.any(axis=0))
     predicted, weight = times, np.ones(len(times))
-    for _ in range(REWEIGHTED):
-        row = np.sqrt(weight / (times * predicted))
+    for _ in range(STEPS):
+        row = np.sqrt(weight) / predicted
+        wanted = row * predicted * (1 + np.clip(np.log(times / predicted), -1, 1))
         scaled = columns[:, used] * row[:, None]
         norms = np.sqrt((scaled**2).mean(axis=0))
         scaled /= norms
         gram = scaled.T @ scaled + RIDGE**2 * len(times) * np.eye(len(used))
-        rates[used] = nonnegative(gram, scaled.T @ (times * row)) / norms
-        predicted = np.maximum(columns @ rates, 1e-3 * times)
+        rates[used] = nonnegative(gram, scaled.T @ wanted) / norms
+        predicted = np.maximum(columns @ rates, 0.1 * times)
         off = np.abs(np.log(predicted / times))
         weight = 1 / np.maximum(1, off / (OUTLIER * 1.4826 * np.median(off) + 1e-12))
     return rates

@@ -177,15 +177,18 @@ def onnx_loader(folder: str, batch_size: int, threads: int) -> Callable[[str], P
     import numpy
     import onnxruntime
 
-    if threads > 1:  # one pool for all networks: those of others would go on spinning
+    onnxruntime.set_default_logger_severity(3)  # of warnings, such as those of an unknown GPU, there would be many
+    shared = threads > 1
+    if shared:  # one pool for all networks: those of others would go on spinning
         onnxruntime.set_global_thread_pool_sizes(threads, 1)
 
     def load(name: str) -> Pass:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
-        settings.inter_op_num_threads = 1
-        settings.intra_op_num_threads = threads
-        settings.use_per_session_threads = threads == 1
+        if shared:
+            settings.use_per_session_threads = False
+        else:
+            settings.intra_op_num_threads = settings.inter_op_num_threads = 1
         path = os.path.join(folder, name + ".onnx")
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
         given = session.get_inputs()[0]
