@@ -165,14 +165,16 @@ def main() -> None:
     table = load_table(given.table)
     rows = compared(networks, np.array(times), table)
     outside = sum(bool(table.outside(one.spec)) for one in networks)
-    load = os.getloadavg()[0]
     print(f"{table}\n{table.error_words}")
-    print(f"{len(networks)} networks, {min(times):.3g} to {max(times):.3g} ms, {outside} of them outside what was measured;"
-          f" passes differ by {statistics.median(spreads):.1%} (median), {max(spreads):.1%} (most); load {load:.2f}")  # fmt: skip
+    print(f"{len(networks)} networks, {min(times):.3g} to {max(times):.3g} ms, {outside} outside what was measured")
+    differ = f"{statistics.median(spreads):.1%} in the middle, {max(spreads):.1%} at most"
+    print(f"Passes differ by {differ}; load {os.getloadavg()[0]:.2f}")
     print(f"{'by':<12} {'MAPE':>6} {'most':>6} {'mean':>6} {'tau':>6}   bias per doubling of depth, width, resolution")
     for row in rows:
         bias = " ".join(f"{row[name]:+7.1%}" for name in ("depth", "width", "resolution"))
-        print(f"{row['by']:<12} {row['mape']:6.1%} {row['largest']:6.1%} {row['mean']:+6.1%} {row['tau']:6.3f}   {bias}")
+        print(
+            f"{row['by']:<12} {row['mape']:6.1%} {row['largest']:6.1%} {row['mean']:+6.1%} {row['tau']:6.3f}   {bias}"
+        )
     for space in SPACES:
         own = [place for place, one in enumerate(networks) if one.space == space]
         part = compared([networks[place] for place in own], np.array(times)[own], table)[0]

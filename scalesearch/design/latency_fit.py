@@ -102,7 +102,7 @@ def network_amounts(spec: NetSpec, batch_size: int) -> tuple[dict[str, Floats], 
 
 
 def explain(columns: Floats, times: Floats) -> Floats:
-    """Rates, none below 0, by which the columns add up to the times with the least squares of log(predicted / measured).
+    """Rates, none below 0, by which the columns add up to the times with least squares of log(predicted / measured).
 
     By Gauss and Newton's steps; networks that are far off, during which something else was running, count less.
     """

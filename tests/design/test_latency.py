@@ -148,7 +148,9 @@ def test_no_time_is_below_nothing_and_more_work_takes_no_less(
     block = replace(spec.stages[stage % len(spec.stages)], stride=1)
     try:
         times = [
-            table.block_ms(spec, replace(block, width=block.width + more), width + wider, stride, np.array([side + px]))[0]
+            table.block_ms(
+                spec, replace(block, width=block.width + more), width + wider, stride, np.array([side + px])
+            )[0]
             for more, wider, px in ((0, 0, 0), (8, 0, 0), (0, 8, 0), (0, 0, 1))
         ]
     except UserError:  # of a kind that these spaces do not have
@@ -165,7 +167,7 @@ def test_what_lies_outside_of_what_was_measured_is_said(table: LatencyTable) -> 
     assert any(one.startswith("depthwise") and "measured were up to" in one for one in huge)
     other = table.outside(replace(small_resnet("resnet18"), activation="relu6"))
     assert any("none was measured" in one for one in other)
-    with pytest.raises(UserError, match="--device-table: .* has no times of .*convolution 3×3"):
+    with pytest.raises(UserError, match=r"--device-table: .* has no times of .*convolution 3×3"):
         table.network_ms(efficientnet_v2_s())
 
 
@@ -206,15 +208,16 @@ def content(table: LatencyTable, path: Path) -> dict[str, object]:
         ({"format": None}, "format None"),
         ({"what": "a cake"}, "a latency table should be here, as scalesearch device measure writes it"),
         ({"what": READINGS}, "networks: the times of a device's probe should have a list here, not"),
-        ({"runtime": "tensorrt"}, 'runtime: .* should have "torch" or "onnxruntime" or "torch-cuda" here, not "tensorrt"'),
+        (
+            {"runtime": "tensorrt"},
+            'runtime: .* should have "torch" or "onnxruntime" or "torch-cuda" here, not "tensorrt"',
+        ),
         ({"kinds": [{"name": "add", "ms": [1.0], "most": [1.0]}]}, "10 numbers each in ms and most"),
         ({"kinds": [{"name": "add", "ms": [-1.0] * 10, "most": [1.0] * 10}]}, "no time is below 0"),
         ({"overhead_ms": "much"}, "overhead_ms: a latency table should have a number here"),
     ],
 )
-def test_other_files_are_refused(
-    table: LatencyTable, tmp_path: Path, change: dict[str, object], message: str
-) -> None:
+def test_other_files_are_refused(table: LatencyTable, tmp_path: Path, change: dict[str, object], message: str) -> None:
     path = tmp_path / "device.json"
     values = {**content(table, path), **change}
     write_json(path, values)
