@@ -32,6 +32,7 @@ from scalesearch.design.scaling import PAPER, multiply, realised, scale
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets.export import export
+from scalesearch.nets.measure import WARM_SECONDS
 from scalesearch.nets.modules import MBConvNet, build
 from scalesearch.training.device import set_threads
 
@@ -101,7 +102,7 @@ def onnx_pass(spec: NetSpec, folder: Path, threads: int) -> Pass:
 
 
 def times_ms(passes: Sequence[Pass], rounds: int, processor: bool) -> tuple[list[float], list[float]]:
-    """Median wall milliseconds and spread of each; in its turn each runs twice, and the second pass counts."""
+    """Median milliseconds and spread of each; in its turn each runs until it is warm, and the last pass counts."""
     clock = time.thread_time if processor else time.perf_counter
     for one in passes:
         for _ in range(3):
@@ -109,7 +110,10 @@ def times_ms(passes: Sequence[Pass], rounds: int, processor: bool) -> tuple[list
     kept: list[list[float]] = [[] for _ in passes]
     for _ in range(rounds):
         for one, taken in zip(passes, kept, strict=True):
+            started = clock()
             one()
+            while clock() - started < WARM_SECONDS:
+                one()
             began = clock()
             one()
             taken.append(1e3 * (clock() - began))
