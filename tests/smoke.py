@@ -67,6 +67,9 @@ CHAINS: Mapping[str, tuple[Step, ...]] = {
         Step("scale --space efficientnet_b0 --phi 1.5 --alpha 1.2 --beta 1.1 --gamma 1.15 --out spec.json",
              writes="spec.json"),
         Step(f"grid {SEARCH} --images 640 --dry-run", says="glyphs"),
+        Step("device measure --spaces mbconv_small --minutes 0.2 --threads 1 --out device.json", writes="device.json"),
+        Step("device show device.json", says="mbconv_small"),
+        Step("device probe board --spaces mbconv_small", extra="export", writes="board/run.py"),
     ),
     "search": (
         Step(f"grid {SEARCH} --data images --jobs 2 --run run", writes="run/winners.json", says="Use depth"),

@@ -12,11 +12,16 @@ from scalesearch.cli.shell import Bar, explain, print_json, say
 from scalesearch.cli.shell import show as show_table
 from scalesearch.errors import pasted
 from scalesearch.table import table
-from scalesearch.units import show_bytes, show_percent
+from scalesearch.units import show_bytes, show_count, show_percent
 
 if TYPE_CHECKING:
-    from scalesearch.design.latency import Kind, LatencyTable
+    from scalesearch.design.latency import LatencyTable
+    from scalesearch.table import Table
+
 TOLD = 0.1  # of the networks: a line each, where there is no bar
+
+
+SHARES = ("convolutions", "depthwise", "squeeze", "activations", "other")  # of ``LatencyTable.shares``
 
 
 def measure(asked: DeviceMeasureOptions, terminal: Terminal) -> None:
@@ -64,8 +69,7 @@ def show(asked: DeviceShowOptions, terminal: Terminal) -> None:
         print_json(asdict(result))
         return
     _say_table(result)
-    show_table(table("What it says of the spaces' own baselines", *_baselines(result)))
-    show_table(table("What operations take", *_operations(result)))
+    show_table(_baselines(result))
 
 
 def probe(asked: DeviceProbeOptions, terminal: Terminal) -> None:
@@ -103,35 +107,19 @@ def _say_table(result: "LatencyTable") -> None:
         say(f"WARNING: {warning}")
 
 
-def _baselines(result: "LatencyTable") -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """The spaces' baselines and their times; those whose file is not here any more are left out."""
+def _baselines(result: "LatencyTable") -> "Table":
+    """The baselines of the spaces that are here by name: what a pass takes, and which operations take it."""
     from scalesearch.design.cost import cost
     from scalesearch.design.space import load_space, space_names
-    from scalesearch.units import show_count
 
-    rows: list[tuple[object, ...]] = []
-    for name in result.spaces:
-        if name in space_names():
-            spec = load_space(name).baseline
-            rows.append((name, spec.resolution, show_count(cost(spec).macs), f"{result.network_ms(spec):.3g}"))
-    return ("network", "px", "FLOPs", "ms"), rows
-
-
-def _operations(result: "LatencyTable") -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
-    """Each kind of operation, and what one call and a thousand of each amount take."""
-    from scalesearch.design.latency import AMOUNTS
-
-    shown = ("calls", "macs", "filled", "weights", "pixels", "reads", "writes")
-    places = [AMOUNTS.index(name) for name in shown]
-    scales = [1e3 if name == "calls" else 1e6 for name in shown]  # µs, and of a thousand
-
-    def cells(kind: "Kind") -> list[str]:
-        rates = [scale * kind.ms[place] for scale, place in zip(scales, places, strict=True)]
-        return [f"{rate:.2g}" if rate else "" for rate in rates]
-
-    rows: list[tuple[object, ...]] = [(kind.name, *cells(kind)) for kind in result.kinds]
-    heads = ("multiply-adds", "filled up", "weights", "pixels", "read", "written")
-    return ("operation", "µs a call", *(f"µs per 1000 {head}" for head in heads)), rows
+    rows = []
+    for spec in (load_space(name).baseline for name in result.spaces if name in space_names()):
+        shares = [show_percent(share, 0) for share in result.shares(spec).values()]
+        sizes = (spec.resolution, show_count(cost(spec).macs), f"{result.network_ms(spec):.3g}")
+        rows.append((spec.name, *sizes, *shares))
+    columns = ("baseline", "px", "FLOPs", "ms", *SHARES)
+    return table("What it says of the spaces' baselines, and which operations take the time", columns, rows,
+                 optional=(*reversed(SHARES[1:]), "px"))  # fmt: skip
 
 
 app = typer.Typer(

@@ -128,6 +128,21 @@ class LatencyTable:
         parts = (count * self._curve(make, spec, *of).at(side) for make, of, side, count in network_parts(spec))
         return self.overhead_ms + sum(parts)
 
+    def shares(self, spec: NetSpec) -> dict[str, float]:
+        """Which operations take what share of a network's time: dense convolutions, depthwise ones, squeeze-excitation,
+        activations, and others with the overhead."""
+        total, named = (
+            self.network_ms(spec),
+            dict.fromkeys(("convolutions", "depthwise", "squeeze", "activations"), 0.0),
+        )
+        for make, of, side, count in network_parts(spec):
+            works = make(spec, *of)
+            asked = amounts(works, np.array([side]), self.batch_size)[:, :, 0].T
+            for work, amount in zip(works, asked, strict=True):
+                if work.group in named:
+                    named[work.group] += count * float(np.dot(self._rates[work.kind], amount)) / total
+        return {**named, "other": 1 - sum(named.values())}
+
     def outside(self, spec: NetSpec) -> tuple[str, ...]:
         """Where a network asks for more than was measured, so that its time is an extrapolation; a sentence each."""
         known, found = {kind.name: kind for kind in self.kinds}, {}
@@ -155,7 +170,7 @@ class LatencyTable:
         if self.drift > BUSY:
             slow = f"at its slowest the machine took {show_percent(self.drift, 0)} longer than usual for the same work"
             found.append(f"The machine was busy: {slow}. {again}")
-        elif self.disturbed > BUSY and self.threads > 1:
+        elif self.disturbed > BUSY:
             share = show_percent(self.disturbed, 0)
             found.append(f"The machine was busy: something else ran in {share} of the turns. {again}")
         if self.check is not None and self.check.mape > LARGE_ERROR:

@@ -25,7 +25,8 @@ from scalesearch.errors import UserError
 
 READINGS = "the times of a device's probe"
 RIDGE = 0.01  # of columns scaled to 1: what several amounts explain alike is shared out among them
-REWEIGHTED = 6
+STEPS = 8
+WEIGHTS = {"piece": 1.0, "whole": 8.0}  # whole networks are what is told: of them there are fewer, and each says more
 OUTLIER = 2.0  # robust standard deviations, from which a network counts less
 FEWEST = 30  # networks: below it nothing is fitted
 
@@ -67,7 +68,7 @@ def fit(readings: Readings) -> LatencyTable:
 
     Raises UserError where there are too few networks.
     """
-    fitted = [one for one in readings.networks if one.role == "fit"]
+    fitted = [one for one in readings.networks if one.role != "check"]
     if len(fitted) < FEWEST:
         problem = f"times of {len(fitted)} networks are too few to fit a latency table to: it takes {FEWEST}."
         raise UserError("device", problem, do="Allow more --minutes.")
@@ -75,7 +76,7 @@ def fit(readings: Readings) -> LatencyTable:
     asked = [network_amounts(one.spec, batch) for one in fitted]
     names = sorted({kind for one in asked for kind in one[0]})
     columns = np.array([np.concatenate([one[0].get(kind, NOTHING) for kind in names] + [[1.0]]) for one in asked])
-    rates = explain(columns, times)
+    rates = explain(columns, times, np.array([WEIGHTS[one.role] for one in fitted]))
     most = {kind: np.max([one[1][kind] for one in asked if kind in one[1]], axis=0) for kind in names}
     by_kind = rates[:-1].reshape(len(names), len(AMOUNTS))
     kinds = tuple(
@@ -101,25 +102,25 @@ def network_amounts(spec: NetSpec, batch_size: int) -> tuple[dict[str, Floats], 
     return total, most
 
 
-def explain(columns: Floats, times: Floats) -> Floats:
-    """Rates, none below 0, by which the columns add up to the times with the least relative errors.
+def explain(columns: Floats, times: Floats, weights: Floats) -> Floats:
+    """Rates, none below 0, by which the columns add up to the times with least squares of log(predicted / measured).
 
-    Squares of (predicted − measured) / √(predicted · measured), which count a factor alike in both directions; networks
-    that are far off, where something else was running, count less.
+    ``weights`` of the squares. By Gauss and Newton's steps; networks that are far off, during which something else was running, count less.
     """
     rates = np.zeros(columns.shape[1])
     used = np.flatnonzero(columns.any(axis=0))
-    predicted, weight = times, np.ones(len(times))
-    for _ in range(REWEIGHTED):
-        row = np.sqrt(weight / (times * predicted))
+    predicted, weight = times, weights
+    for _ in range(STEPS):
+        row = np.sqrt(weight) / predicted
+        wanted = row * predicted * (1 + np.clip(np.log(times / predicted), -1, 1))
         scaled = columns[:, used] * row[:, None]
         norms = np.sqrt((scaled**2).mean(axis=0))
         scaled /= norms
         gram = scaled.T @ scaled + RIDGE**2 * len(times) * np.eye(len(used))
-        rates[used] = nonnegative(gram, scaled.T @ (times * row)) / norms
-        predicted = np.maximum(columns @ rates, 1e-3 * times)
+        rates[used] = nonnegative(gram, scaled.T @ wanted) / norms
+        predicted = np.maximum(columns @ rates, 0.1 * times)
         off = np.abs(np.log(predicted / times))
-        weight = 1 / np.maximum(1, off / (OUTLIER * 1.4826 * np.median(off) + 1e-12))
+        weight = weights / np.maximum(1, off / (OUTLIER * 1.4826 * np.median(off) + 1e-12))
     return rates
 
 

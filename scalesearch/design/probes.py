@@ -18,7 +18,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.scaling import multiply, realised
 from scalesearch.design.spec import Head, NetSpec, nearest_width
 
-Role = Literal["fit", "check"]
+Role = Literal["piece", "whole", "check"]
 WIDTHS = (0.4, 2.2)  # of pieces, times the baseline's
 SIDES = (0.35, 2.0)
 WHOLE_DEPTHS = (0.6, 2.0)  # of whole networks: what grids and families up to b3 come to
@@ -40,7 +40,7 @@ class Probe:
     """A network to be timed.
 
     Args:
-        role: whether the table is fitted to it or checked on it.
+        role: a table is fitted to pieces and to whole networks, and checked on other whole ones.
         space: whose baseline it was drawn from.
         depth, width, resolution: of a whole network, what it really has of that baseline's; 1 for pieces.
     """
@@ -58,7 +58,7 @@ def probes(baselines: Sequence[NetSpec], batch_size: int) -> tuple[Probe, ...]:
     allowed = math.sqrt(batch_size) / batch_size  # larger batches take longer, but not that much longer
     fitted = sorted(pieces(baselines, PIECES, allowed * PIECE_MACS), key=lambda one: cost(one.spec).macs)
     reference = fitted.pop(len(fitted) // 2)
-    whole = whole_networks(baselines, WHOLE_FITTED, allowed * WHOLE_MACS, FIT_SEED, "fit")
+    whole = whole_networks(baselines, WHOLE_FITTED, allowed * WHOLE_MACS, FIT_SEED, "whole")
     checked = whole_networks(baselines, WHOLE_CHECKED, allowed * WHOLE_MACS, CHECK_SEED, "check")
     return (reference, *fitted, *whole, *checked)
 
@@ -68,7 +68,7 @@ def pieces(baselines: Sequence[NetSpec], count: int, most_macs: float, seed: int
     points = _points(8, seed)
 
     def drawn(baseline: NetSpec) -> Probe:
-        return Probe(_piece(baseline, next(points)), "fit", baseline.name)
+        return Probe(_piece(baseline, next(points)), "piece", baseline.name)
 
     return tuple(_cheap(partial(drawn, baselines[number % len(baselines)]), most_macs) for number in range(count))
 

@@ -6,11 +6,11 @@ apart what runs by different code: convolutions by kernel and stride, dense or d
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from scalesearch.design.blocks import LINEAR, block_layers
 from scalesearch.design.cost import output_size
-from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, NetSpec, Stage, shortcut_of
+from scalesearch.design.spec import POOL_STRIDE, RESNET_BLOCKS, Activation, NetSpec, Stage, shortcut_of
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,13 @@ class Work:
     shrunk: int = 1
     stride: int = 1
     pooled: bool = False
+
+    @property
+    def group(self) -> str:
+        """What sort of operation it is, in a word."""
+        words = {"convolution": "convolutions", "stem": "convolutions", "depthwise": "depthwise", "squeeze": "squeeze"}
+        first = self.kind.partition(" ")[0]
+        return "activations" if first in get_args(Activation) else words.get(first, "other")
 
 
 Works = tuple[Work, ...]

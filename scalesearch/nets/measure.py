@@ -14,9 +14,11 @@ from scalesearch.nets.torchvision_net import network_of
 from scalesearch.units import counted, show_percent
 
 WARM_UP = 3
+WARM_SECONDS = 0.005  # of a turn: short passes take a third longer until caches and branch predictors know them again
 REPEATS = 15
 LONGEST_SECONDS = 3.0  # of one measurement, after which fewer repeats have to do
 FEWEST = 3
+MOST_WARMING = 100  # passes of a turn that do not count
 BUSY = 0.2  # spread from which something else must be running
 
 
@@ -65,7 +67,7 @@ def latencies(
     """Times the networks of specs, in evaluation mode, on black images with torch's current number of threads.
 
     Fresh weights do as well as trained ones: what a pass costs does not depend on values. Networks take turns, so that
-    whatever else the machine does meets all of them alike; in its turn each runs twice, and the second, warm pass
+    whatever else the machine does meets all of them alike; in its turn each runs until it is warm, and then one pass
     counts. Of these the median, since what else runs only ever adds time.
 
     Args:
@@ -87,8 +89,10 @@ def _pass(spec: Architecture, batch_size: int, device: torch.device) -> Callable
 
 
 def _turn(one: Callable[[], object], device: torch.device) -> float:
-    """Seconds of a pass whose weights and kernels a first one has brought back into the caches."""
-    _seconds(one, device)
+    """Seconds of a pass whose weights and kernels those before have brought back into the caches."""
+    warmed = 0.0
+    while warmed < WARM_SECONDS:
+        warmed += max(_seconds(one, device), WARM_SECONDS / MOST_WARMING)
     return _seconds(one, device)
 
 

@@ -28,6 +28,7 @@ FORMAT, WHAT = 1, "the times of a device's probe"
 PLAN, TIMES = "probe.json", "times.json"
 GROUP = 12  # networks that are in memory at a time and take turns, besides the reference
 ROUNDS, FEWEST_ROUNDS = 15, 5
+WARM_SECONDS = 0.005  # of a turn, before passes count: by then weights, code and predictions of branches are back
 TURN_SECONDS, MOST_PASSES = 0.004, 6  # a turn's counted passes go on for about so long
 SLOWER = 0.1  # than usual, by the reference: the group is timed again where there is time
 DISTURBED, DISTURBED_SECONDS = 0.1, 0.0002  # of a turn, from which something else must have been running
@@ -46,20 +47,24 @@ def timed(
 ) -> tuple[list[list[float]], float]:
     """Seconds of each pass, a list for each of ``passes``, and the share of turns in which something else was running.
 
-    They take turns; in each the first pass, which brings weights and code back into the caches, does not count.
+    They take turns; in each the first passes do not count. One does not do for short ones: of 0.3 ms the second pass
+    after another network's takes a third longer than those that follow.
     """
-    counts = []
+    counts, warming = [], []
     for one in passes:
         one()
         one()
         began = clock()
         one()
-        counts.append(max(1, min(MOST_PASSES, int(TURN_SECONDS / max(clock() - began, 1e-6)))))
+        took = max(clock() - began, 1e-6)
+        counts.append(max(1, min(MOST_PASSES, int(TURN_SECONDS / took))))
+        warming.append(1 + int(WARM_SECONDS / took))
     times: list[list[float]] = [[] for _ in passes]
     disturbed = 0
     for _ in range(rounds):
-        for one, count, kept in zip(passes, counts, times):  # noqa: B905 (boards have older Pythons)
-            one()
+        for one, warm, count, kept in zip(passes, warming, counts, times):  # noqa: B905 (boards have older Pythons)
+            for _ in range(warm):
+                one()
             turn = []
             started = wall()
             for _ in range(count):
@@ -177,15 +182,18 @@ def onnx_loader(folder: str, batch_size: int, threads: int) -> Callable[[str], P
     import numpy
     import onnxruntime
 
-    if threads > 1:  # one pool for all networks: those of others would go on spinning
+    onnxruntime.set_default_logger_severity(3)  # of warnings, such as those of an unknown GPU, there would be many
+    shared = threads > 1
+    if shared:  # one pool for all networks: those of others would go on spinning
         onnxruntime.set_global_thread_pool_sizes(threads, 1)
 
     def load(name: str) -> Pass:
         settings = onnxruntime.SessionOptions()
         settings.log_severity_level = 3
-        settings.inter_op_num_threads = 1
-        settings.intra_op_num_threads = threads
-        settings.use_per_session_threads = threads == 1
+        if shared:
+            settings.use_per_session_threads = False
+        else:
+            settings.intra_op_num_threads = settings.inter_op_num_threads = 1
         path = os.path.join(folder, name + ".onnx")
         session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
         given = session.get_inputs()[0]

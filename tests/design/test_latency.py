@@ -1,0 +1,316 @@
+"""Latency tables: by a device that obeys a known law, what the fit makes of it, what a table tells, and its file."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scalesearch.design.latency import (
+    AMOUNTS,
+    FORMAT,
+    WHAT,
+    Check,
+    Kind,
+    LatencyTable,
+    amounts,
+    kendall_tau,
+    load_table,
+    require,
+)
+from scalesearch.design.latency_fit import (
+    READINGS,
+    Readings,
+    TimedNetwork,
+    explain,
+    fit,
+    network_amounts,
+    nonnegative,
+    written,
+)
+from scalesearch.design.probes import Probe, pieces, probes, whole_networks
+from scalesearch.design.space import load_space
+from scalesearch.design.spec import NetSpec
+from scalesearch.design.work import network_parts
+from scalesearch.errors import UserError
+from scalesearch.files import write_json
+from tests.nets.specs import efficientnet_v2_s, small_resnet, tiny
+
+SPACES = tuple(load_space(name).baseline for name in ("efficientnet_b0", "mobilenet_v3_large", "mbconv_small"))
+NETWORKS = probes(SPACES, 1)
+DRAWN = np.random.default_rng(0)
+RATES: dict[str, np.ndarray] = {
+    kind: DRAWN.uniform(0.5, 2, len(AMOUNTS)) * (2e-3, 1e-8, 1e-8, 1e-7, 1e-6, 1e-6, 1e-6, 1e-6, 1e-6, 1e-6)
+    for kind in sorted({kind for one in NETWORKS for kind in network_amounts(one.spec, 1)[0]})
+}
+
+
+def lawful(spec: NetSpec, batch_size: int = 1) -> float:
+    """The milliseconds of a device whose operations take a time that is linear in what they ask for."""
+    asked, _ = network_amounts(spec, batch_size)
+    return 0.05 + float(sum(RATES[kind] @ amount for kind, amount in asked.items()))
+
+
+def roofline(spec: NetSpec, batch_size: int = 1) -> float:
+    """The milliseconds of one whose operations take as long as the slower of arithmetic and memory, and a launch."""
+    total = 0.05
+    for make, of, side, count in network_parts(spec):
+        works = make(spec, *of)
+        asked = dict(zip(AMOUNTS, amounts(works, np.array([side]), batch_size)[:, :, 0], strict=True))
+        moved = asked["weights"] + asked["reads"] + asked["writes"]
+        total += count * float((2e-3 + np.maximum(2e-8 * asked["filled"] + 1e-8 * asked["macs"], 2e-7 * moved)).sum())
+    return total
+
+
+def readings(law: object, noise: float = 0.0, networks: tuple[Probe, ...] = NETWORKS, batch_size: int = 1) -> Readings:
+    draws = np.random.default_rng(1)
+    timed = tuple(
+        TimedNetwork(**vars(one), ms=law(one.spec, batch_size) * float(np.exp(noise * draws.standard_normal())))
+        for one in networks
+    )
+    return Readings(
+        "a made-up processor", 2, "Linux x86_64", "torch", {"torch": "2.15.0"}, 1, batch_size, "float32",
+        "2026-11-27T12:00:00+00:00", tuple(one.name for one in SPACES), 0.01, 0.0, timed,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def table() -> LatencyTable:
+    return fit(readings(lawful))
+
+
+def test_a_device_that_obeys_the_law_is_told_nearly_exactly(table: LatencyTable) -> None:
+    assert table.check is not None
+    assert table.check.networks == 24
+    assert table.check.mape < 0.01
+    assert table.check.tau > 0.99
+    assert max(map(abs, (table.check.depth, table.check.width, table.check.resolution))) < 0.01
+    assert table.networks == sum(one.role != "check" for one in NETWORKS)
+
+
+@pytest.mark.parametrize("batch_size", [1, 8])
+def test_a_device_that_obeys_another_law_and_a_shaky_clock(batch_size: int) -> None:
+    networks = probes(SPACES, batch_size)
+    rough = fit(readings(roofline, 0.05, networks, batch_size))
+    assert rough.check is not None
+    assert rough.check.mape < 0.1
+    assert rough.check.tau > 0.95
+
+
+def test_networks_during_which_something_else_ran_do_no_harm() -> None:
+    usual = readings(lawful, 0.02)
+    slowed = tuple(replace(one, ms=3 * one.ms) if place % 15 == 7 else one for place, one in enumerate(usual.networks))
+    kept = tuple(one if one.role == "check" else two for one, two in zip(usual.networks, slowed, strict=True))
+    result = fit(replace(usual, networks=kept)).check
+    assert result is not None
+    assert result.mape < 0.05
+
+
+def test_the_parts_of_a_network_add_up(table: LatencyTable) -> None:
+    for spec in (SPACES[0], SPACES[1], tiny()):
+        if table.outside(spec):
+            continue
+        side = np.array([spec.resolution])
+        total = table.overhead_ms + table.stem_ms(spec, spec.stem.width, side)[0]
+        side, width = -(-side // spec.stem.reduction), spec.stem.width
+        for stage in spec.stages:
+            for index in range(stage.depth):
+                stride = stage.stride if index == 0 else 1
+                total += table.block_ms(spec, stage, width, stride, side)[0]
+                side, width = -(-side // stride), stage.width
+        total += table.head_ms(spec, width, spec.head.width, side)[0] + table.classifier_ms(spec, spec.pooled_width)
+        assert table.network_ms(spec) == pytest.approx(total)
+
+
+def test_many_sides_at_once_are_each_by_itself(table: LatencyTable) -> None:
+    spec = SPACES[0]
+    sides = np.arange(1, 240).reshape(-1, 1)
+    stage = spec.stages[2]
+    block = table.block_ms(spec, stage, 40, 2, sides)
+    assert block.shape == sides.shape
+    assert block.dtype == np.float64
+    for place in (0, 17, 238):
+        assert block[place, 0] == pytest.approx(table.block_ms(spec, stage, 40, 2, sides[place])[0])
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    place=st.integers(0, len(NETWORKS) - 1), stage=st.integers(0, 10), stride=st.sampled_from([1, 2]),
+    side=st.integers(1, 600), width=st.integers(1, 500),
+)  # fmt: skip
+def test_no_time_is_below_nothing_and_more_work_takes_no_less(
+    table: LatencyTable, place: int, stage: int, stride: int, side: int, width: int
+) -> None:
+    spec = NETWORKS[place].spec
+    block = replace(spec.stages[stage % len(spec.stages)], stride=1)
+    try:
+        times = [
+            table.block_ms(
+                spec, replace(block, width=block.width + more), width + wider, stride, np.array([side + px])
+            )[0]
+            for more, wider, px in ((0, 0, 0), (8, 0, 0), (0, 8, 0), (0, 0, 1))
+        ]
+    except UserError:  # of a kind that these spaces do not have
+        return
+    assert times[0] >= 0
+    grown = times[1:] if width != block.width else times[2:]  # an added input goes where widths stop being equal
+    if width + 8 != block.width:
+        assert min(grown[:1] + grown[-1:]) >= times[0] - 1e-12
+
+
+def test_what_lies_outside_of_what_was_measured_is_said(table: LatencyTable) -> None:
+    assert table.outside(SPACES[0]) == ()
+    huge = table.outside(replace(SPACES[0], resolution=1200))
+    assert any(one.startswith("depthwise") and "measured were up to" in one for one in huge)
+    other = table.outside(replace(small_resnet("resnet18"), activation="relu6"))
+    assert any("none was measured" in one for one in other)
+    with pytest.raises(UserError, match=r"--device-table: .* has no times of .*convolution 3×3"):
+        table.network_ms(efficientnet_v2_s())
+
+
+def test_each_distinct_part_is_worked_out_once_for_many_networks(table: LatencyTable) -> None:
+    fresh = replace(table)
+    specs = [one.spec for one in whole_networks(SPACES, 12, 1e9, 5, "check")]
+    for spec in specs * 50:
+        fresh.network_ms(spec)
+    assert len(fresh._curves) <= sum(2 * len(spec.stages) + 3 for spec in specs)
+
+
+def test_a_table_is_what_its_file_says(table: LatencyTable, tmp_path: Path) -> None:
+    table.write(tmp_path / "device.json")
+    again = load_table(tmp_path / "device.json")
+    assert again == table
+    assert again.network_ms(SPACES[0]) == table.network_ms(SPACES[0])
+    assert str(again) == (
+        "torch 2.15.0 on a made-up processor, 2 cores: one image, float32, 1 thread, 2026-11-27"
+    )  # fmt: skip
+    assert "on 24 networks that it was not fitted to" in again.error_words
+
+
+def test_the_times_of_a_probe_are_a_table_too(table: LatencyTable, tmp_path: Path) -> None:
+    write_json(tmp_path / "times.json", written(readings(lawful)))
+    assert load_table(tmp_path / "times.json") == table
+
+
+def content(table: LatencyTable, path: Path) -> dict[str, object]:
+    table.write(path)
+    values: dict[str, object] = json.loads(path.read_text())
+    return values
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": FORMAT + 1}, r"format 2, and this scalesearch reads format 1\. Update scalesearch\."),
+        ({"format": None}, "format None"),
+        ({"what": "a cake"}, "a latency table should be here, as scalesearch device measure writes it"),
+        ({"what": READINGS}, "networks: the times of a device's probe should have a list here, not"),
+        (
+            {"runtime": "tensorrt"},
+            'runtime: .* should have "torch" or "onnxruntime" or "torch-cuda" here, not "tensorrt"',
+        ),
+        ({"kinds": [{"name": "add", "ms": [1.0], "most": [1.0]}]}, "10 numbers each in ms and most"),
+        ({"kinds": [{"name": "add", "ms": [-1.0] * 10, "most": [1.0] * 10}]}, "no time is below 0"),
+        ({"overhead_ms": "much"}, "overhead_ms: a latency table should have a number here"),
+    ],
+)
+def test_other_files_are_refused(table: LatencyTable, tmp_path: Path, change: dict[str, object], message: str) -> None:
+    path = tmp_path / "device.json"
+    values = {**content(table, path), **change}
+    write_json(path, values)
+    with pytest.raises(UserError, match=message):
+        load_table(path)
+
+
+def test_no_file_and_no_json_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"{WHAT} should be here"):
+        load_table(tmp_path / "none.json")
+    (tmp_path / "text.json").write_text("[1, 2]")
+    with pytest.raises(UserError, match="not a JSON list"):
+        load_table(tmp_path / "text.json")
+
+
+def test_a_table_of_another_runtime_is_refused(table: LatencyTable) -> None:
+    require(table, "--device-table", runtime="torch", threads=None)
+    with pytest.raises(UserError, match=r"--device-table: it is a table of runtime torch, and onnxruntime was asked"):
+        require(table, "--device-table", runtime="onnxruntime")
+    with pytest.raises(UserError, match="a table of batch size 1, and 8 was asked"):
+        require(table, "--device-table", batch_size=8)
+
+
+def test_too_few_networks_are_refused() -> None:
+    with pytest.raises(UserError, match="times of 12 networks are too few"):
+        fit(readings(lawful, networks=NETWORKS[:12]))
+
+
+def test_what_speaks_against_a_table_is_said(table: LatencyTable) -> None:
+    assert table.warnings == ()
+    busy = replace(table, drift=0.5).warnings[0]
+    assert "its slowest the machine took 50 % longer than usual" in busy
+    assert "something else ran in 90 % of the turns" in replace(table, disturbed=0.9).warnings[0]
+    off = replace(table, check=Check(24, 0.2, 0.9, 0, 0, 0)).warnings[0]
+    assert "off by 20.0 % on average" in off
+    assert replace(table, check=None).error_words == "not checked on networks"
+
+
+def test_networks_are_probed_the_same_way_each_time_and_none_twice() -> None:
+    assert probes(SPACES, 1) == NETWORKS
+    digests = [one.spec.digest for one in NETWORKS]
+    assert len(set(digests)) > 0.99 * len(digests)
+    checked = {one.spec.digest for one in NETWORKS if one.role == "check"}
+    assert not checked & {one.spec.digest for one in NETWORKS if one.role != "check"}
+    assert {one.space for one in NETWORKS} == {spec.name for spec in SPACES}
+
+
+def test_every_kind_of_operation_of_the_spaces_is_probed_many_times() -> None:
+    asked = [network_amounts(one.spec, 1)[0] for one in NETWORKS if one.role != "check"]
+    for spec in SPACES:
+        for kind in network_amounts(spec, 1)[0]:
+            assert sum(kind in one for one in asked) >= 20, kind
+
+
+def test_larger_batches_are_probed_with_smaller_networks() -> None:
+    def mean_macs(batch_size: int) -> float:
+        from scalesearch.design.cost import cost
+
+        return float(np.mean([cost(one.spec).macs for one in probes(SPACES, batch_size)]))
+
+    assert mean_macs(32) < 0.6 * mean_macs(1)
+
+
+def test_pieces_are_networks_that_can_be_built_and_counted() -> None:
+    from scalesearch.design.cost import cost
+
+    for one in pieces(SPACES, 60, 1e8):
+        assert cost(one.spec).macs <= 1e8
+        assert NetSpec.from_dict(one.spec.to_dict()) == one.spec
+
+
+def test_nonnegative_least_squares_by_hand_and_at_its_conditions() -> None:
+    assert nonnegative(np.eye(2), np.array([1.0, -1.0])).tolist() == [1.0, 0.0]
+    columns, wanted = DRAWN.normal(size=(40, 12)), DRAWN.normal(size=40)
+    gram, target = columns.T @ columns, columns.T @ wanted
+    x = nonnegative(gram, target)
+    slope = gram @ x - target
+    assert (x >= 0).all()
+    assert np.abs(slope[x > 0]).max() < 1e-8
+    assert slope[x == 0].min() > -1e-8
+
+
+def test_errors_count_alike_in_both_directions() -> None:
+    assert explain(np.ones((2, 1)), np.array([1.0, 4.0]), np.ones(2))[0] == pytest.approx(2.0, rel=0.01)
+
+
+def test_rank_correlation_by_hand() -> None:
+    ordered = np.arange(4.0)
+    assert kendall_tau(ordered, ordered**2) == 1
+    assert kendall_tau(ordered, -ordered) == -1
+    assert kendall_tau(ordered, np.array([1.0, 0.0, 2.0, 3.0])) == pytest.approx(4 / 6)
+
+
+def test_a_kind_states_an_amount_of_each() -> None:
+    with pytest.raises(ValueError, match="10 numbers each"):
+        Kind("add", (1.0,), (1.0,))
