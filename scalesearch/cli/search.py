@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from scalesearch.api.verify import VerifyJob
     from scalesearch.running.carry_out import Listener
 
+COARSE = 0.05  # standard error of a difference of two accuracies from which a search tells little
 SHOWN = 12  # candidates
 STEPS = ("of the baseline", "to order the candidates", "to the end", "with a further seed")
 
@@ -85,6 +86,7 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
 
 def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
+    from scalesearch.data.dataset import dataset
     from scalesearch.study.statistics import difference_error
 
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
@@ -121,6 +123,14 @@ def _introduce_search(job: "SearchJob") -> None:
         f"Selection sees {plan.validation} validation images held out of train (a difference of two networks has a "
         f"standard error of about {100 * difference_error(plan.validation):.2g} points by them), never the test images."
     )
+    if (error := difference_error(plan.validation)) > COARSE:
+        explain(
+            f"WARNING: with {counted(plan.validation, 'validation image')} candidates that differ by less than about "
+            f"{200 * error:.0f} points cannot be told apart. More images are needed for an answer."
+        )
+    available = len(dataset(job.parts.source, plan.baseline.resolution).train)
+    if plan.proxy.images < available:
+        explain(f"Trained on {plan.proxy.images} of the {available} training images; --images takes more.")
     detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
     detail(f"Training: {plan.train}")
 

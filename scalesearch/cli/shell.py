@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("scalesearch")
 ASK_ABOVE_SECONDS = 600
+FIRST_SECONDS = 10.0  # of a long first epoch, after which a log hears how long the training will take
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
@@ -278,7 +279,7 @@ class EpochProgress:
         self._bar, self._steps = bar, steps
         self._first: int | None = None
         self._began = time.monotonic()
-        self._text = "Training"
+        self._text, self._told = "Training", False
 
     def step(self, epoch: int, step: int) -> None:
         """After each step; both count from 0."""
@@ -286,6 +287,9 @@ class EpochProgress:
         if self._first is None:
             self._first, self._began = done, time.monotonic()
         self._bar.show(self._text, done, self._left(done))
+        if not self._told and done < self._steps and time.monotonic() - self._began > FIRST_SECONDS:
+            self._told = True
+            self._bar.line(f"step {done} of {self._steps} in the first of {self.epochs} epochs; {self._left(done)}")
 
     def epoch(self, record: "EpochRecord") -> None:
         """After each epoch."""

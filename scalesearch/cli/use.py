@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # predictions
 FEW = 4  # names of tensors
-UNUSED_SHOWN = 8  # tensors
 
 
 def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
@@ -63,10 +62,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
                 print_json(plan.to_dict())
                 return
             show(tables.inherited_tensors(plan))
-            more = (
-                f" and {len(plan.unused) - UNUSED_SHOWN} more; --json lists them" if plan.unused[UNUSED_SHOWN:] else ""
-            )
-            say(f"Not used: {', '.join(plan.unused[:UNUSED_SHOWN]) or 'nothing'}{more}")
+            say(f"Not used: {_few(plan.unused) or 'nothing'}")
             return
         job = prepare(asked)
         if not terminal.json:

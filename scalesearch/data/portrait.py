@@ -18,6 +18,7 @@ from scalesearch.units import counted, show_percent
 
 MOST_LOOKED_AT = 30_000  # images, between which copies are looked for unasked: half a minute of decoding, once
 FEW, RARE, SHOWN = 10, 5.0, 3
+ENLARGED = 1.2  # times the images' own size
 LARGER, PHOTO_PX = 3.0, 96  # photos so many times as large as what the baseline looks at lose what they show
 COPIES_FORMAT = 2
 COMPARED = ("validation", "test")  # with train
@@ -208,4 +209,9 @@ def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
         yield (
             f"Note: your images are {seen.median_px} px, and the network looks at {resolution}: details smaller than "
             f"{seen.median_px / resolution:.0f} px are lost. A larger baseline sees more: --target-flops."
+        )
+    elif resolution >= ENLARGED * seen.median_px:
+        yield (
+            f"Note: your images are {seen.median_px} px, and the network looks at {resolution}: they are enlarged, "
+            "which costs more and adds no detail, though weights learnt on large photos may gain by it."
         )
