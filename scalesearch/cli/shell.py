@@ -57,12 +57,18 @@ def explain(text: str) -> None:
         say(text)
 
 
-def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> None:
+LARGER_BASELINE = "a larger baseline, --target-flops"
+
+
+def introduce_images(
+    parts: "Dataset", resolution: int, copies: bool = True, larger: str = LARGER_BASELINE
+) -> None:  # fmt: skip
     """What was understood of the images, and what should be looked into.
 
     Args:
         resolution: side of those that the network looks at.
         copies: whether images that two parts share are looked for.
+        larger: what makes it look at more pixels.
     """
     from scalesearch.data.portrait import portrait, sentences
     from scalesearch.data.source import class_counts
@@ -72,8 +78,14 @@ def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> 
     explain(f"Images of each class: {list_counts(class_counts(parts.source))}")
     with reading_bar(quiet=False) as bar:
         seen = portrait(parts, bar.reading, copies)
-    for line in sentences(seen, resolution):
+    for line in sentences(seen, resolution, larger):
         explain(line)
+
+
+def explain_next(*commands: str) -> None:
+    """What one may go on with, each in a line of its own, so that it can be pasted."""
+    for number, command in enumerate(commands):
+        explain(f"{'      ' if number else 'Next: '}{command}")
 
 
 def detail(text: str) -> None:

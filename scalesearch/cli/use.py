@@ -11,6 +11,7 @@ from scalesearch.cli.shell import (
     EpochProgress,
     detail,
     explain,
+    explain_next,
     introduce_images,
     print_json,
     reading_bar,
@@ -73,7 +74,9 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
 def _introduce(job: "FinetuneJob", model: "NetSpec | str") -> None:
     """What will be trained on what, and how."""
     spec, parts, choice, sizes = job.spec, job.parts, job.choice, cost(job.spec)
-    introduce_images(parts, spec.resolution, copies=False)  # which are looked for before it is trained
+    introduce_images(
+        parts, spec.resolution, copies=False, larger="a larger network, or --resolution"
+    )  # which are looked for before it is trained
     if isinstance(model, str) and phi_of(model) is not None:
         explain(job.scaling.origin)
     explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
@@ -170,7 +173,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     model = evaluation.file_of(asked.model)
     predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked, *TOLD, *CUT))
     export = pasted("scalesearch", "export", model, *_again(asked, *TOLD))
-    explain(f"Next: {predict}; {export} --format onnx")
+    explain_next(predict, f"{export} --format onnx")
 
 
 TOLD, CUT = ("source", "source_padding", "source_eps"), ("crop_pct", "interpolation")

@@ -373,7 +373,7 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told),
+        _use(record, told), _certainty(record, told, sure), *compared(record, told), credible_set(told),
         _unjudged(record, told), _region(record, told, sure), *_ties(told, sure), _further(told, sure), _test(told),
         _choice(sure), _seeds(sure), _lead(record.plan),
     )  # fmt: skip
@@ -401,11 +401,13 @@ def candidate(record: Record, name: str) -> Candidate:
     return next(one for one in record.enumeration.candidates if one.name == name)
 
 
-def _certainty(told: Answer, sure: Certainty) -> str:
+def _certainty(record: Record, told: Answer, sure: Certainty) -> str:
     judged = sum(one.score is not None for one in told.standings)
     likely = chance(told.best.best if told.best else 0.0).capitalize()
+    others = len(record.enumeration.candidates)
+    so_far = "" if judged == others else f" that have a result, of {others}"
     return (
-        f"{likely} likely the best of {judged}; expected loss {points(sure.loss)} points, "
+        f"{likely} likely the best of {judged}{so_far}; expected loss {points(sure.loss)} points, "
         f"at most {points(sure.bound)} ({_level(told)})."
     )
 
