@@ -245,7 +245,7 @@ class TrialProgress:
         elapsed = time.monotonic() - self._began
         left = 0.0 if over else self._pace.left(self._rungs, elapsed)
         if self._budget is not None and elapsed > self._budget and not over:
-            return "no time of the budget left"
+            return "the time budget is over; what runs is finished"
         if self._untimed and not over:
             return "time left unknown"
         return f"about {show_seconds(min(left, math.inf if self._budget is None else self._budget - elapsed))} left"
