@@ -183,9 +183,10 @@ def run(job: FinetuneJob, device: torch.device, watcher: Watcher) -> FinetuneRes
         origin = {
             **provenance(str(device)), "data_argument": argument(job.data), **start, "strategy_why": job.choice.why,
         }  # fmt: skip
-        if continues(folder):
-            watcher.tell(f"Continues from the checkpoint in {folder}")
+        going_on = continues(folder)
         begun = training.begin(spec, parts, recipe, folder, source, device)
+        if going_on:
+            watcher.tell(f"Continues from the checkpoint in {folder}")
         for finding in training.inspect(begun, parts, recipe, folder, source, device):
             if finding.level == "error":
                 raise UserError(f"preflight, {finding.check}", finding.problem, do=finding.do)

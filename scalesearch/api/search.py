@@ -44,7 +44,7 @@ from scalesearch.nets.torchvision_weights import TorchvisionWeights
 from scalesearch.reports.tracking import Destination, destinations
 from scalesearch.running.campaign import Bounds
 from scalesearch.running.carry_out import Listener
-from scalesearch.running.estimate import Pace, Timing, epochs_left, remembered
+from scalesearch.running.estimate import Pace, Timing, as_recorded, epochs_left, remembered
 from scalesearch.running.provenance import run_facts
 from scalesearch.running.search import RaceAgenda, recorded, search
 from scalesearch.running.workers import Workers, usual_jobs
@@ -204,7 +204,7 @@ def timed(job: Job, before: Sequence[AnyRow], rungs: Rungs, judged: int | None =
     busy = running_elsewhere() > BUSY * cores()
     images = len(parts.validation) if judged is None else judged
     kept, known = remembered(pending, len(parts.train), images, side_by_side(job), plan.device, plan.threads, busy)
-    timing = job.price.on_time(kept, plan.device)
+    timing = job.price.on_time(as_recorded(kept, before) if busy else kept, plan.device)
     return Forecast(before, rungs, timing, timing.total(rungs), busy, known)
 
 

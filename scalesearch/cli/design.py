@@ -91,7 +91,8 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
             say(f"{timing.seconds * 1e3:.3g} ms ({timing})")
     if not terminal.json:
         say(f"Written: {result.file}{_instead(before)}")
-        explain(f"Train it: {pasted('scalesearch', 'finetune', '--model', result.file, '--data', 'PATH')}")
+        data = of_run(asked.run) if result.scaling.data else ["--data", "PATH"]
+        explain(f"Train it: {pasted('scalesearch', 'finetune', '--model', result.file, *data)}")
 
 
 def family(asked: FamilyOptions, terminal: Terminal) -> None:

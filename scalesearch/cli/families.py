@@ -51,7 +51,7 @@ def train_families(asked: FamilyOptions, terminal: Terminal) -> None:
 def _introduce(job: "FamilyJob") -> None:
     """What will be trained, on what, from what."""
     plan = job.plan
-    introduce_images(job.parts, plan.contenders[0].spec.resolution)
+    introduce_images(job.parts, plan.contenders[0].spec.resolution, larger="a larger member")
     explain(plan.origin)
     named = ", ".join(one.name for one in plan.contenders)
     shared = sum(len(one.places) - 1 for one in plan.contenders)

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 from scalesearch.api.options import SearchOptions, VerifyOptions
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import (
+    LARGER_BASELINE,
     Bar,
     TrialProgress,
     confirm,
     detail,
     explain,
+    explain_next,
     introduce_images,
     of_run,
     print_json,
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from scalesearch.api.verify import VerifyJob
     from scalesearch.running.carry_out import Listener
 
+COARSE = 0.05  # standard error of a difference of two accuracies from which a search tells little
 SHOWN = 12  # candidates
 STEPS = ("of the baseline", "to order the candidates", "to the end", "with a further seed")
 
@@ -80,15 +83,20 @@ def grid(asked: SearchOptions, terminal: Terminal) -> None:
         run = of_run(job.folder)
         report = ("report", *run[1:])  # which takes it as an argument
         following = (("family", *run), ("finetune", "--model", "b1", *run), report, ("verify", *run))
-        explain(f"Next: {'; '.join(pasted('scalesearch', *one) for one in following)}")
+        explain_next(*(pasted("scalesearch", *one) for one in following))
 
 
 def _introduce_search(job: "SearchJob") -> None:
     """What will be searched: the baseline, the candidates and their costs, the proxy."""
+    from scalesearch.data.dataset import dataset
     from scalesearch.study.statistics import difference_error
 
     plan, listed, baseline, sizes = job.plan, job.enumeration, job.plan.baseline, cost(job.plan.baseline)
-    introduce_images(job.parts, plan.proxy.baseline.resolution)
+    proxied = plan.proxy.baseline != plan.baseline
+    larger = (
+        f"a larger proxy, --proxy-flops; at full size it looks at {baseline.resolution}" if proxied else LARGER_BASELINE
+    )
+    introduce_images(job.parts, plan.proxy.baseline.resolution, larger=larger)
     explain(
         f"Baseline {plan.space} at {baseline.resolution} px: {show_count(sizes.macs)} FLOPs, "
         f"{show_count(sizes.params)} parameters, {counted(baseline.classes, 'class')}; T, which scores refer to, is "
@@ -108,6 +116,11 @@ def _introduce_search(job: "SearchJob") -> None:
         f"triple are {len(ratios)} distinct networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real "
         f"{judged} ({show_percent(near, 0)} within ±5 % of 2×)"
     )
+    if all(one.control for one in listed.candidates):
+        explain(
+            "WARNING: nothing stands between scaling one dimension alone and the paper's triple, so nothing else is "
+            "searched. A larger baseline (--target-flops) or a wider --real-tolerance leaves more."
+        )
     for reason, count in Counter(item.reason for item in listed.dropped).items():
         explain(f"Dropped: {counted(count, 'triple')}, {reason}")
     if plan.rounding == "efficientnet":
@@ -121,6 +134,14 @@ def _introduce_search(job: "SearchJob") -> None:
         f"Selection sees {plan.validation} validation images held out of train (a difference of two networks has a "
         f"standard error of about {100 * difference_error(plan.validation):.2g} points by them), never the test images."
     )
+    if (error := difference_error(plan.validation)) > COARSE:
+        explain(
+            f"WARNING: with {counted(plan.validation, 'validation image')} candidates that differ by less than about "
+            f"{200 * error:.0f} points cannot be told apart. More images are needed for an answer."
+        )
+    available = len(dataset(job.parts.source, plan.baseline.resolution).train)
+    if plan.proxy.images < available:
+        explain(f"Trained on {plan.proxy.images} of the {available} training images; --images takes more.")
     detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
     detail(f"Training: {plan.train}")
 

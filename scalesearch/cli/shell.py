@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger("scalesearch")
 ASK_ABOVE_SECONDS = 600
+FIRST_SECONDS = 10.0  # of a long first epoch, after which a log hears how long the training will take
 
 
 def set_verbosity(quiet: bool, verbose: bool) -> None:
@@ -56,12 +57,18 @@ def explain(text: str) -> None:
         say(text)
 
 
-def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> None:
+LARGER_BASELINE = "a larger baseline, --target-flops"
+
+
+def introduce_images(
+    parts: "Dataset", resolution: int, copies: bool = True, larger: str = LARGER_BASELINE
+) -> None:  # fmt: skip
     """What was understood of the images, and what should be looked into.
 
     Args:
         resolution: side of those that the network looks at.
         copies: whether images that two parts share are looked for.
+        larger: what makes it look at more pixels.
     """
     from scalesearch.data.portrait import portrait, sentences
     from scalesearch.data.source import class_counts
@@ -71,8 +78,14 @@ def introduce_images(parts: "Dataset", resolution: int, copies: bool = True) -> 
     explain(f"Images of each class: {list_counts(class_counts(parts.source))}")
     with reading_bar(quiet=False) as bar:
         seen = portrait(parts, bar.reading, copies)
-    for line in sentences(seen, resolution):
+    for line in sentences(seen, resolution, larger):
         explain(line)
+
+
+def explain_next(*commands: str) -> None:
+    """What one may go on with, each in a line of its own, so that it can be pasted."""
+    for number, command in enumerate(commands):
+        explain(f"{'      ' if number else 'Next: '}{command}")
 
 
 def detail(text: str) -> None:
@@ -232,7 +245,7 @@ class TrialProgress:
         elapsed = time.monotonic() - self._began
         left = 0.0 if over else self._pace.left(self._rungs, elapsed)
         if self._budget is not None and elapsed > self._budget and not over:
-            return "no time of the budget left"
+            return "the time budget is over; what runs is finished"
         if self._untimed and not over:
             return "time left unknown"
         return f"about {show_seconds(min(left, math.inf if self._budget is None else self._budget - elapsed))} left"
@@ -278,7 +291,7 @@ class EpochProgress:
         self._bar, self._steps = bar, steps
         self._first: int | None = None
         self._began = time.monotonic()
-        self._text = "Training"
+        self._text, self._told = "Training", False
 
     def step(self, epoch: int, step: int) -> None:
         """After each step; both count from 0."""
@@ -286,6 +299,9 @@ class EpochProgress:
         if self._first is None:
             self._first, self._began = done, time.monotonic()
         self._bar.show(self._text, done, self._left(done))
+        if not self._told and done < self._steps and time.monotonic() - self._began > FIRST_SECONDS:
+            self._told = True
+            self._bar.line(f"step {done} of {self._steps} in the first of {self.epochs} epochs; {self._left(done)}")
 
     def epoch(self, record: "EpochRecord") -> None:
         """After each epoch."""

@@ -11,6 +11,7 @@ from scalesearch.cli.shell import (
     EpochProgress,
     detail,
     explain,
+    explain_next,
     introduce_images,
     print_json,
     reading_bar,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # predictions
 FEW = 4  # names of tensors
-UNUSED_SHOWN = 8  # tensors
 
 
 def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
@@ -63,10 +63,7 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
                 print_json(plan.to_dict())
                 return
             show(tables.inherited_tensors(plan))
-            more = (
-                f" and {len(plan.unused) - UNUSED_SHOWN} more; --json lists them" if plan.unused[UNUSED_SHOWN:] else ""
-            )
-            say(f"Not used: {', '.join(plan.unused[:UNUSED_SHOWN]) or 'nothing'}{more}")
+            say(f"Not used: {_few(plan.unused) or 'nothing'}")
             return
         job = prepare(asked)
         if not terminal.json:
@@ -77,7 +74,9 @@ def finetune(asked: FinetuneOptions, terminal: Terminal) -> None:
 def _introduce(job: "FinetuneJob", model: "NetSpec | str") -> None:
     """What will be trained on what, and how."""
     spec, parts, choice, sizes = job.spec, job.parts, job.choice, cost(job.spec)
-    introduce_images(parts, spec.resolution, copies=False)  # which are looked for before it is trained
+    introduce_images(
+        parts, spec.resolution, copies=False, larger="a larger network, or --resolution"
+    )  # which are looked for before it is trained
     if isinstance(model, str) and phi_of(model) is not None:
         explain(job.scaling.origin)
     explain(f"{spec.name}: {spec.resolution} px, {show_count(sizes.macs)} FLOPs, {show_count(sizes.params)} parameters")
@@ -174,7 +173,7 @@ def evaluate(asked: EvaluateOptions, terminal: Terminal) -> None:
     model = evaluation.file_of(asked.model)
     predict = pasted("scalesearch", "predict", model, "IMAGES", *_again(asked, *TOLD, *CUT))
     export = pasted("scalesearch", "export", model, *_again(asked, *TOLD))
-    explain(f"Next: {predict}; {export} --format onnx")
+    explain_next(predict, f"{export} --format onnx")
 
 
 TOLD, CUT = ("source", "source_padding", "source_eps"), ("crop_pct", "interpolation")

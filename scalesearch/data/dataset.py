@@ -139,6 +139,7 @@ def _named(data: str, follow_links: str | Path | None) -> Source:
     if os.sep in data or data.startswith((".", "~")) or is_pattern(data) or os.path.exists(data):
         return source_at(data, follow_links)
     close = difflib.get_close_matches(data.lower().replace("-", "").replace("_", ""), SET_NAMES, SUGGESTED)
+    close += [f"./{name}" for name in difflib.get_close_matches(data, os.listdir())]
     do = f"Did you mean {' or '.join(close)}?" if close else f"For a folder of that name write ./{data}."
     raise UserError("--data", f'"{data}" is neither a folder nor one of {", ".join(SET_NAMES)}.', do=do)
 

@@ -1,5 +1,6 @@
 """A folder of class folders, with or without train/, val/ and test/."""
 
+import difflib
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -93,7 +94,10 @@ def folder_source(path: str | Path, follow_links: str | Path | None = None) -> S
     """
     root_path = Path(os.path.expanduser(path))  # leaves ~nobody as it is, where pathlib would raise
     if not root_path.exists():
-        raise UserError(str(path), "there is no such folder.", do=LAYOUT)
+        above = Path(path).parent
+        near = difflib.get_close_matches(Path(path).name, os.listdir(above) if above.is_dir() else ())
+        do = f"Did you mean {' or '.join(str(above / name) for name in near)}?" if near else LAYOUT
+        raise UserError(str(path), "there is no such folder.", do=do)
     if not root_path.is_dir():
         raise UserError(str(path), "it is a file.", do=LAYOUT)
     root = root_of(root_path, follow_links)

@@ -18,6 +18,7 @@ from scalesearch.units import counted, show_percent
 
 MOST_LOOKED_AT = 30_000  # images, between which copies are looked for unasked: half a minute of decoding, once
 FEW, RARE, SHOWN = 10, 5.0, 3
+ENLARGED = 1.2  # times the images' own size
 LARGER, PHOTO_PX = 3.0, 96  # photos so many times as large as what the baseline looks at lose what they show
 COPIES_FORMAT = 2
 COMPARED = ("validation", "test")  # with train
@@ -158,11 +159,11 @@ def mislabelled(data: Dataset, part: Part, pair: Pair) -> bool:
     return bool(labels[data.train.indices[pair[0]]] != labels[part.indices[pair[1]]])
 
 
-def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
+def sentences(seen: Portrait, resolution: int, larger: str) -> Iterator[str]:
     """What was understood, a line each, and what should be looked into, as warnings.
 
     Args:
-        resolution: side of the images that the network looks at.
+        resolution: side of the images that the network looks at; ``larger``: what makes it look at more.
     """
     parts = ", ".join(f"{count} {name}" for name, count in seen.parts.items())
     yield f"{seen.name}: {counted(len(seen.classes), 'class')}, {parts} images ({seen.division})"
@@ -207,5 +208,10 @@ def sentences(seen: Portrait, resolution: int) -> Iterator[str]:
     if seen.median_px >= max(PHOTO_PX, LARGER * resolution):
         yield (
             f"Note: your images are {seen.median_px} px, and the network looks at {resolution}: details smaller than "
-            f"{seen.median_px / resolution:.0f} px are lost. A larger baseline sees more: --target-flops."
+            f"{seen.median_px / resolution:.0f} px are lost. What sees more: {larger}."
+        )
+    elif resolution >= ENLARGED * seen.median_px:
+        yield (
+            f"Note: your images are {seen.median_px} px, and the network looks at {resolution}: they are enlarged, "
+            "which costs more and adds no detail, though weights learnt on large photos may gain by it."
         )

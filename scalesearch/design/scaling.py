@@ -18,6 +18,7 @@ from scalesearch.errors import UserError
 Rounding = Literal["budget", "efficientnet"]
 LARGEST_MULTIPLIER = 64.0
 LARGEST_SIDE = 8192  # pixels: twice what a file may ask for
+SMALLEST_SIDE = 8  # pixels of a network's input, as a file may ask for
 LARGEST_SHOWN = 60  # digits
 LARGEST_PHI = 300.0  # beyond it powers overflow; sensible ones are far below
 AS_IT_IS = 0.05
@@ -246,7 +247,14 @@ def size_baseline(
     baseline = space.baseline if classes is None else replace(space.baseline, classes=classes)
     if target is None or abs(measure.of(baseline) / target - 1) <= AS_IT_IS:
         return baseline
-    return meet(baseline, replace(PAPER, growth=2.0, measure=measure), target, "budget", option).spec
+    sized = meet(baseline, replace(PAPER, growth=2.0, measure=measure), target, "budget", option).spec
+    if sized.resolution < SMALLEST_SIDE:
+        looks = (
+            f"{measure.show(target)} leave {space.name} only {sized.resolution} × {sized.resolution} pixels to look at"
+        )
+        do = "Give a larger size, or a space of smaller networks (mbconv_small)."
+        raise UserError(option, f"{looks}; at least {SMALLEST_SIDE} are needed.", do=do)
+    return sized
 
 
 def meet(

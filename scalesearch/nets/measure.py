@@ -34,9 +34,10 @@ def fvcore_count(spec: Architecture) -> FvcoreCount:
 @dataclass(frozen=True)
 class Latency:
     """Median wall seconds of one forward pass, and how it was measured; ``spread``: the middle half of the passes, from
-    its shortest to its longest, over the median."""
+    its shortest to its longest, over the median; ``least_seconds``: the shortest pass, disturbed least."""
 
     seconds: float
+    least_seconds: float
     spread: float
     batch_size: int
     repeats: int
@@ -98,7 +99,9 @@ def _turn(one: Callable[[], object], device: torch.device) -> float:
 
 def _summary(times: list[float], batch_size: int, device: torch.device) -> Latency:
     low, middle, high = statistics.quantiles(times, method="inclusive")
-    return Latency(middle, (high - low) / middle, batch_size, len(times), str(device), torch.get_num_threads())
+    return Latency(
+        middle, min(times), (high - low) / middle, batch_size, len(times), str(device), torch.get_num_threads()
+    )
 
 
 def _seconds(one: Callable[[], object], device: torch.device) -> float:

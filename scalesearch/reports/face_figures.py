@@ -55,7 +55,7 @@ def distance_figure(histograms: Mapping[str, Curve]) -> Figure:
         axes.stairs(values["same"], edges, color=BLUE, linewidth=2, label="one person")
         axes.set_title(name, fontsize=10, loc="left")
         axes.set_ylabel("share of pairs")
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=" %"))
         axes.spines[["top", "right"]].set_visible(False)
     panels[0].legend(fontsize=9, frameon=False)
     panels[-1].set_xlabel("squared distance between embeddings (0 to 4)")
@@ -135,7 +135,7 @@ def _lines(axes: Axes, curves: Mapping[str, Curve], x: str, y: str) -> None:
     axes.xaxis.set_major_formatter(
         FuncFormatter(lambda value, _: f"{value:.4g}".rstrip("0").rstrip(".") if value < 1 else "1")
     )
-    axes.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(fontsize=9, frameon=False, loc="best")

@@ -54,7 +54,7 @@ def other_costs(record: Record, told: Sequence[Goal]) -> str:
         )
     if measured:
         said.append(
-            "Latency is measured in torch on one image, beside other trainings, too roughly to choose by it; memory "
-            "is calculated."
+            "Latency is the shortest of some passes of one image in torch beside other trainings, too rough to choose "
+            "by; memory is calculated."
         )
     return " ".join(said)

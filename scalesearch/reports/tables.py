@@ -48,7 +48,7 @@ STANDINGS_COLUMNS = (
     "name", "control", "depth ×", "width ×", "px", "cost ×", "epochs", "seeds", "accuracy", "expected", "95 %", "best",
     "set", "test",
 )  # fmt: skip
-STANDINGS_OPTIONAL = ("cost ×", "seeds", "accuracy", "epochs", "test", "95 %", "control", "px", "set")
+STANDINGS_OPTIONAL = ("cost ×", "test", "seeds", "epochs", "control", "set", "95 %", "px", "accuracy")
 IN_SET = {"member": "in", "outside": "out", "unknown": "–"}
 TESTED = {"in": "in", "out": "out", "not judged": "–"}
 

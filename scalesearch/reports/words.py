@@ -373,8 +373,8 @@ def answer(record: Record) -> tuple[str, ...]:
         return _no_decision(record, told)
     sure = told.certainty
     said = (
-        _use(record, told), _certainty(told, sure), *compared(record, told), credible_set(told),
-        _unjudged(record, told), _region(told, sure), *_ties(told, sure), _further(told, sure), _test(told),
+        _use(record, told), _certainty(record, told, sure), *compared(record, told), credible_set(told),
+        _unjudged(record, told), _region(record, told, sure), *_ties(told, sure), _further(told, sure), _test(told),
         _choice(sure), _seeds(sure), _lead(record.plan),
     )  # fmt: skip
     return tuple(filter(None, said))
@@ -401,11 +401,13 @@ def candidate(record: Record, name: str) -> Candidate:
     return next(one for one in record.enumeration.candidates if one.name == name)
 
 
-def _certainty(told: Answer, sure: Certainty) -> str:
+def _certainty(record: Record, told: Answer, sure: Certainty) -> str:
     judged = sum(one.score is not None for one in told.standings)
     likely = chance(told.best.best if told.best else 0.0).capitalize()
+    others = len(record.enumeration.candidates)
+    so_far = "" if judged == others else f" that have a result, of {others}"
     return (
-        f"{likely} likely the best of {judged}; expected loss {points(sure.loss)} points, "
+        f"{likely} likely the best of {judged}{so_far}; expected loss {points(sure.loss)} points, "
         f"at most {points(sure.bound)} ({_level(told)})."
     )
 
@@ -519,10 +521,12 @@ def _unjudged(record: Record, told: Answer) -> str:
     return " ".join(said)
 
 
-def _region(told: Answer, sure: Certainty) -> str:
+def _region(record: Record, told: Answer, sure: Certainty) -> str:
     ranges = [f"{one.low:.2f}" + (f"–{one.high:.2f}" if one.high > one.low else "") for one in sure.region]
     depth, width, resolution = ranges
-    return f"The best one has depth × {depth}, width × {width} and resolution × {resolution}, each with {_level(told)}."
+    judged = sum(one.score is not None for one in told.standings)
+    best = "The best one" if judged == len(record.enumeration.candidates) else f"The best of these {judged}"
+    return f"{best} has depth × {depth}, width × {width} and resolution × {resolution}, each with {_level(told)}."
 
 
 def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:

@@ -188,6 +188,16 @@ def epochs_left(
     return timed
 
 
+def as_recorded(timing: Timing, rows: Iterable[AnyRow]) -> Timing:
+    """A timing that was measured beside other work, no slower than the trainings that ended before in the middle: what
+    else runs now need not go on."""
+    pace = Pace(timing)
+    for row in sorted(rows, key=lambda row: row.key):
+        pace.heard(row)
+    points = tuple((macs, pace.usual * seconds) for macs, seconds in timing.points)
+    return replace(timing, fixed=pace.usual * timing.fixed, points=points)
+
+
 class Pace:
     """How long trainings take as this machine really goes: the estimate, corrected by those that have ended.
 
@@ -209,6 +219,11 @@ class Pace:
             self._ended += 1
             if row.status == "done":
                 self._ratios.append(row.seconds / self._timing.training(row.trained_macs, row.epochs - before))
+
+    @property
+    def usual(self) -> float:
+        """How many times the estimate trainings took in the middle; at most 1, and 1 where fewer than two ended."""
+        return min(1.0, median(self._ratios)) if len(self._ratios) > 1 else 1.0
 
     def left(self, rungs: Sequence[Sequence[tuple[Training, int]]], elapsed: float) -> float:
         """Wall seconds of what has not ended of ``rungs``, ``elapsed`` seconds after they were begun: as estimated at

@@ -74,7 +74,8 @@ class AnyRow(ABC):
             there are.
         epochs, full_epochs: of this training, and of one to the end.
         seconds: wall time of the epochs since the last rung.
-        latency_ms: median time of one image through the network, on the device; None where not measured.
+        latency_ms: the shortest of some passes of one image through the network, on the device, which other trainings
+            disturb least; None where not measured.
         note: what was odd about it.
     """
 

@@ -117,8 +117,9 @@ def check_memory(network: nn.Module, config: TrainConfig, resolution: int) -> It
     device = next(network.parameters()).device
     needed, there = predict_memory(network, config, resolution), available_memory(device)
     if needed > NEARLY_ALL * there:
+        refused = needed > TOO_MUCH * there or device.type == "cpu"  # there a process is killed, and says nothing
         yield Finding(
-            "memory", "error" if needed > TOO_MUCH * there else "warning",
+            "memory", "error" if refused else "warning",
             f"a step needs about {needed / 1e9:.1f} GB, and {there / 1e9:.1f} GB are free on {device}.",
             "Lower --batch-size or --resolution, raise --accumulate, give --recompute, or train with --strategy head.",
         )  # fmt: skip

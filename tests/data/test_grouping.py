@@ -50,7 +50,9 @@ def test_photos_of_one_person_stand_in_one_part(tmp_path: Path) -> None:
     assert again.digest == data.digest != dataset(open_data(str(root)), 12).digest
     seen = portrait(data)
     assert seen.groups == (20, 4, 0)
-    assert "20 groups of images that belong together, 4 images in the largest" in list(sentences(seen, 12))
+    assert "20 groups of images that belong together, 4 images in the largest" in list(
+        sentences(seen, 12, "a larger one")
+    )
 
 
 def test_a_home_is_found_and_only_what_is_below_the_folder_is_looked_at(
@@ -71,7 +73,9 @@ def test_official_parts_stay_and_groups_in_several_are_said(tmp_path: Path) -> N
     assert len(data.test) == 80
     drawn = persons_of(data)
     assert not drawn["train"] & drawn["validation"]
-    assert any("stand in train and in another part, too" in line for line in sentences(portrait(data), 12))
+    assert any(
+        "stand in train and in another part, too" in line for line in sentences(portrait(data), 12, "a larger one")
+    )
 
 
 def test_a_column_groups_the_files_of_a_table(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def opened(folder: Path) -> Dataset:
 
 
 def said(seen: Portrait, resolution: int = 32) -> str:
-    return "\n".join(sentences(seen, resolution))
+    return "\n".join(sentences(seen, resolution, "a larger one"))
 
 
 def test_parts_classes_and_sizes_are_those_of_the_set(image_folder: MakeFolder) -> None:

@@ -9,7 +9,7 @@ from scalesearch.data.places import timings_folder
 from scalesearch.design.cost import cost
 from scalesearch.running import estimate as module
 from scalesearch.running.campaign import Bounds
-from scalesearch.running.estimate import Pace, Timing, epochs_left, measure, remembered
+from scalesearch.running.estimate import Pace, Timing, as_recorded, epochs_left, measure, remembered
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.row import Key
 from tests.conftest import MakeFolder
@@ -155,3 +155,13 @@ def test_a_few_steps_are_timed(plan: SearchPlan) -> None:
     assert [macs for macs, _ in found.points] == sorted({cost(one.trained).macs for one in trials})
     assert (found.start, found.images, found.validation, found.jobs) == (0.0, 32, 8, 1)
     assert min(found.fixed, *(seconds for _, seconds in found.points)) > 0
+
+
+def test_beside_other_work_an_estimate_is_no_slower_than_what_ended_before() -> None:
+    timing = Timing(1.0, 2.0, ((1_000_000, 0.1),), 320, 32, 32, 1)
+    rows = [make_row(n, seconds=0.25 * timing.training(1_000_000, 4), proxy_macs=1_000_000, epochs=4) for n in range(3)]
+    usual = as_recorded(timing, rows)
+    assert usual.training(1_000_000, 4) == pytest.approx(0.25 * timing.training(1_000_000, 4))
+    assert as_recorded(timing, rows[:1]) == timing
+    slower = [replace(row, seconds=4 * timing.training(1_000_000, 4)) for row in rows]
+    assert as_recorded(timing, slower) == timing

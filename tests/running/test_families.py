@@ -152,7 +152,9 @@ def test_latencies_are_measured_once_unless_the_machine_was_busy(
     def clock(specs: Sequence[Architecture], batch_size: int, device: torch.device) -> list[Latency]:
         asked.append(len(specs))
         spread = 0.5 if len(asked) == 1 else 0.1
-        return [Latency(0.001 * (n + 1), spread, batch_size, 15, str(device), 1) for n in range(len(specs))]
+        return [
+            Latency(0.001 * (n + 1), 0.001 * (n + 1), spread, batch_size, 15, str(device), 1) for n in range(len(specs))
+        ]
 
     monkeypatch.setattr("scalesearch.running.families.latencies", clock)
     for busy in (True, False, False):

@@ -107,7 +107,7 @@ def test_a_first_loss_far_above_guessing(distinct: Dataset) -> None:
     assert "log(classes) = 0.69" in str(findings_of(distinct, bias=50.0)["first loss"])
 
 
-@pytest.mark.parametrize(("share", "level"), [(1.1, "warning"), (0.5, "error")])
+@pytest.mark.parametrize(("share", "level"), [(1.1, "error"), (0.5, "error")])  # a warning on GPUs, which say so
 def test_memory_that_will_not_suffice(
     distinct: Dataset, monkeypatch: pytest.MonkeyPatch, share: float, level: str
 ) -> None:

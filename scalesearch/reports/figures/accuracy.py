@@ -109,7 +109,7 @@ def runs_figure(runs: Mapping[str, Record], look: canvas.Look = canvas.FILE) -> 
             if one.is_baseline:
                 canvas.row_bar(axes, place + 0.22, one.accuracy, baseline, 1.5, 2)
     canvas.name_rows(axes, [_run_label(name, record) for name, record in runs.items()], 0.5)
-    axes.xaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.xaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
     axes.set_xlabel("top-1 accuracy, validation images")
     canvas.legend_below(figure, look)
     return figure

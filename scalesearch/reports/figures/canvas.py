@@ -165,7 +165,7 @@ def name_rows(axes: Axes, names: Sequence[str], above: float = 0.6) -> None:
 def accuracy_axis(axes: Axes, label: str = "top-1 accuracy, validation images") -> None:
     """The vertical axis in percent."""
     axes.set_ylabel(label, parse_math=False)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, symbol=" %"))
 
 
 def guessing_line(panels: Sequence[Axes], share: float, low: float, high: float) -> bool:

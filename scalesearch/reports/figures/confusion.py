@@ -34,7 +34,7 @@ def confusion_figure(
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     where = "bottom" if look.narrow else "right"
     figure.colorbar(
-        image, ax=axes, location=where, shrink=0.7, format=PercentFormatter(1, 0), label="of the true class"
+        image, ax=axes, location=where, shrink=0.7, format=PercentFormatter(1, 0, " %"), label="of the true class"
     )
     images, right = int(numbers.sum()), int(np.trace(numbers))
     axes.set_title(f"{right} of {images} right ({show_percent(right / max(1, images))})", fontsize=10)
@@ -70,7 +70,7 @@ def calibration_figure(reliability: Calibration, look: Look = FILE) -> Figure:
     below.set_ylabel("images")
     below.set_xlabel("probability of the first guess")
     for axes in (above, below):
-        axes.xaxis.set_major_formatter(PercentFormatter(1, 0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
         axes.spines[["top", "right"]].set_visible(False)
-    above.yaxis.set_major_formatter(PercentFormatter(1, 0))
+    above.yaxis.set_major_formatter(PercentFormatter(1, 0, " %"))
     return figure
