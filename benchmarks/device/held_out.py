@@ -44,9 +44,9 @@ BIAS = 0.01  # of batch norms, as trained networks have: exporters leave zeros o
 Pass = Callable[[], object]
 
 
-def held_out(count: int) -> tuple[Probe, ...]:
+def held_out(count: int, seed: int) -> tuple[Probe, ...]:
     """Networks of the spaces at each size, by turns."""
-    draws, drawn = np.random.default_rng(SEED), []
+    draws, drawn = np.random.default_rng(seed), []
     for number in range(count):
         baseline = load_space(SPACES[number % len(SPACES)]).baseline
         middle = scale(baseline, PAPER, SIZES[number // len(SPACES) % len(SIZES)])
@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--table", type=Path, help="the table, which device measure wrote")
     parser.add_argument("--networks", type=int, default=48)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--seed", type=int, default=SEED, help="of which networks are drawn")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--out", type=Path, default=Path("held_out"), help="a folder; files of networks stay there")
     parser.add_argument("--export", action="store_true", help="only write the ONNX files")
@@ -155,7 +156,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     set_threads(given.threads)
-    networks = held_out(given.networks)
+    networks = held_out(given.networks, given.seed)
     if given.export:
         for number, one in enumerate(networks, start=1):
             exported(one.spec, given.out)

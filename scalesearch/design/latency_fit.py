@@ -105,7 +105,8 @@ def network_amounts(spec: NetSpec, batch_size: int) -> tuple[dict[str, Floats], 
 def explain(columns: Floats, times: Floats, weights: Floats) -> Floats:
     """Rates, none below 0, by which the columns add up to the times with least squares of log(predicted / measured).
 
-    ``weights`` of the squares. By Gauss and Newton's steps; networks that are far off, during which something else was running, count less.
+    ``weights`` of the squares. By Gauss and Newton's steps; networks that are far off, during which something else was
+    running, count less.
     """
     rates = np.zeros(columns.shape[1])
     used = np.flatnonzero(columns.any(axis=0))
