@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 
 NUMBER = re.compile(r"[−+-]?\d[\d.,]*([–-][\d.,]+)?( ?(%|[kMGTBs]|[×x]))?|[–-]")  # as spelled in ASCII, too
@@ -40,6 +40,12 @@ class Table:
             bool(self.rows) and all(not row[place].text or NUMBER.fullmatch(row[place].text) for row in self.rows)
             for place in range(len(self.columns))
         )
+
+    def without(self, name: str) -> "Table":
+        """The table without a column, unless that is the first one."""
+        kept = [place for place, column in enumerate(self.columns) if column != name or not place]
+        columns = tuple(self.columns[place] for place in kept)
+        return replace(self, columns=columns, rows=tuple(tuple(row[place] for place in kept) for row in self.rows))
 
     @property
     def texts(self) -> list[list[str]]:

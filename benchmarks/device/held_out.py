@@ -25,8 +25,9 @@ import numpy as np
 import torch
 
 from scalesearch.design.cost import cost
-from scalesearch.design.latency import Floats, LatencyTable, kendall_tau, load_table
+from scalesearch.design.latency import LatencyTable, load_table
 from scalesearch.design.latency_fit import bias_by_dimension
+from scalesearch.design.latency_times import Floats, kendall_tau
 from scalesearch.design.probes import Probe
 from scalesearch.design.scaling import PAPER, multiply, realised, scale
 from scalesearch.design.space import load_space

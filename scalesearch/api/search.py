@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import torch
 
+from scalesearch.api.confirm import confirm
 from scalesearch.api.options import (
     Budget,
     FamilyOptions,
@@ -246,6 +247,8 @@ def run(job: SearchJob, listener: Listener[Row], expected: Forecast | None = Non
     log = SearchLog(job, listener.note)
     told = replace(told, results=log.heard)
     search(job.folder, agenda, job.parts, facts, job.workers, told, within, asked.storage)
+    if plan.measure.table is not None:
+        confirm(job.folder, listener.note)
     result = searched(job.folder)
     log.end(result)
     return result

@@ -7,27 +7,25 @@ never takes less time. What fusion takes away lies in the coefficients: an activ
 convolution before it comes to nearly nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.design.spec import NetSpec, Stage
-from scalesearch.design.work import Work, Works, block_work, classifier_work, head_work, network_parts, stem_work
+from scalesearch.design.work import Works, block_work, classifier_work, head_work, network_parts, stem_work
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
 from scalesearch.typed import parse
 from scalesearch.units import counted, show_count, show_percent
 
+if TYPE_CHECKING:  # NumPy would double the time of --help
+    from scalesearch.design.latency_times import Curve, Floats, Ints
+
 FORMAT, WHAT = 1, "a latency table"
 Runtime = Literal["torch", "onnxruntime", "torch-cuda"]
 Dtype = Literal["float32", "bfloat16", "float16"]
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 # What an operation asks for. The last ones are numbers read and written beyond so many, which caches do not hold.
 SPILLS = (2**16, 2**19, 2**22)
 AMOUNTS = ("calls", "macs", "filled", "weights", "pixels", "reads", "writes", *(f"beyond_{most}" for most in SPILLS))
@@ -107,15 +105,15 @@ class LatencyTable:
     kinds: tuple[Kind, ...]
     check: Check | None = None
 
-    def stem_ms(self, spec: NetSpec, width: int, sides: Ints) -> Floats:
+    def stem_ms(self, spec: NetSpec, width: int, sides: "Ints") -> "Floats":
         """Milliseconds of the stem with ``width`` output channels on images of ``sides``; its pooling included."""
         return self._curve(stem_work, spec, width)(sides)
 
-    def block_ms(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: Ints) -> Floats:
+    def block_ms(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> "Floats":
         """Milliseconds of one block of a stage on maps of ``sides`` with ``width_in`` channels."""
         return self._curve(block_work, spec, stage, width_in, stride)(sides)
 
-    def head_ms(self, spec: NetSpec, width_in: int, width: int, sides: Ints) -> Floats:
+    def head_ms(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> "Floats":
         """Milliseconds of the last convolution (none where ``width`` is 0) and the pooling, on maps of ``sides``."""
         return self._curve(head_work, spec, width_in, width)(sides)
 
@@ -135,24 +133,29 @@ class LatencyTable:
             self.network_ms(spec),
             dict.fromkeys(("convolutions", "depthwise", "squeeze", "activations"), 0.0),
         )
+        from scalesearch.design.latency_times import amounts_at
+
         for make, of, side, count in network_parts(spec):
             works = make(spec, *of)
-            asked = amounts(works, np.array([side]), self.batch_size)[:, :, 0].T
+            asked = amounts_at(works, side, self.batch_size)
             for work, amount in zip(works, asked, strict=True):
                 if work.group in named:
-                    named[work.group] += count * float(np.dot(self._rates[work.kind], amount)) / total
+                    ms = sum(rate * one for rate, one in zip(self._rates[work.kind], amount, strict=True))
+                    named[work.group] += count * ms / total
         return {**named, "other": 1 - sum(named.values())}
 
     def outside(self, spec: NetSpec) -> tuple[str, ...]:
         """Where a network asks for more than was measured, so that its time is an extrapolation; a sentence each."""
+        from scalesearch.design.latency_times import amounts_at
+
         known, found = {kind.name: kind for kind in self.kinds}, {}
         for make, of, side, _ in network_parts(spec):
             works = make(spec, *of)
-            for work, asked in zip(works, amounts(works, np.array([side]), self.batch_size)[:, :, 0].T, strict=True):
+            for work, asked in zip(works, amounts_at(works, side, self.batch_size), strict=True):
                 if work.kind not in known:
                     found[work.kind] = f"{work.kind}: none was measured."
                     continue
-                for name, value, most in zip(AMOUNTS, asked.tolist(), known[work.kind].most, strict=True):
+                for name, value, most in zip(AMOUNTS, asked, known[work.kind].most, strict=True):
                     if name in BOUNDED and value > BEYOND * most and work.kind not in found:
                         measured = f"measured were up to {show_count(most)}"
                         found[work.kind] = f"{work.kind}: {name} of {show_count(value)} in one, and {measured}."
@@ -185,6 +188,12 @@ class LatencyTable:
         off = f"off by {show_percent(self.check.mape)} on average, rank correlation {self.check.tau:.3f}"
         return f"{off}, on {counted(self.check.networks, 'network')} that it was not fitted to"
 
+    @property
+    def condition(self) -> str:
+        """What a pass is of, in words."""
+        images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
+        return f"{self.runtime}, {images}, {self.dtype}, {counted(self.threads, 'thread')}"
+
     def __str__(self) -> str:
         versions = f"{self.runtime} {self.versions.get(self.runtime.partition('-')[0], '')}".strip()
         images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
@@ -212,45 +221,11 @@ class LatencyTable:
                 problem = f"this table, of {', '.join(self.spaces)}, has no times of {', '.join(missing)}."
                 do = "Measure the device anew with --spaces that have such blocks."
                 raise UserError("--device-table", problem, do=do)
-            curve = Curve(works, np.array([self._rates[work.kind] for work in works]), self.batch_size)
+            from scalesearch.design.latency_times import Curve
+
+            curve = Curve(works, [self._rates[work.kind] for work in works], self.batch_size)
             self._curves[key] = curve
         return curve
-
-
-class Curve:
-    """The milliseconds of a part for any side of its input."""
-
-    def __init__(self, works: Works, rates: Floats, batch_size: int) -> None:
-        self._works, self._rates, self._batch_size = works, rates, batch_size
-        self._at: dict[int, float] = {}
-
-    def __call__(self, sides: Ints) -> Floats:
-        flat = np.asarray(sides, dtype=np.int64)
-        asked = amounts(self._works, flat.ravel(), self._batch_size)
-        times: Floats = np.einsum("wa,awn->n", self._rates, asked).reshape(flat.shape)
-        return times
-
-    def at(self, side: int) -> float:
-        """For one side; remembered."""
-        value = self._at.get(side)
-        if value is None:
-            value = self._at[side] = float(self(np.array([side]))[0])
-        return value
-
-
-def amounts(works: Sequence[Work], sides: Ints, batch_size: int) -> Floats:
-    """What operations ask for on inputs of ``sides``: (AMOUNTS, works, sides)."""
-    fixed = np.array([(w.macs, w.filled, w.weights, w.reads, w.writes, w.shrunk, w.stride) for w in works], np.int64)
-    macs, filled, weights, reads, writes, shrunk, stride = fixed.T[:, :, None]
-    pooled = np.array([work.pooled for work in works])[:, None]
-    inner = np.where(pooled, 1, -(-sides // shrunk))
-    pixels, pixels_in = batch_size * (-(-inner // stride)) ** 2, batch_size * inner**2
-    read, written = reads * pixels_in, writes * pixels
-    ones = np.ones_like(pixels)
-    both = read + written
-    beyond = [np.maximum(0, both - most) for most in SPILLS]
-    asked = [ones, macs * pixels, filled * pixels, weights * ones, pixels, read, written, *beyond]
-    return np.stack(asked).astype(np.float64)
 
 
 # what of a spec a part's work depends on, besides what it is given
@@ -297,10 +272,3 @@ def require(table: LatencyTable, where: str, **wanted: Any) -> None:
         if value is not None and has != value:
             problem = f"it is a table of {name.replace('_', ' ')} {has}, and {value} was asked for."
             raise UserError(where, problem, do="Measure the device anew, or ask for what the table is of.")
-
-
-def kendall_tau(one: Floats, other: Floats) -> float:
-    """Kendall's rank correlation: ordered pairs less swapped ones, over all pairs."""
-    pairs = [np.sign(values[:, None] - values[None, :]) for values in (one, other)]
-    count = len(one) * (len(one) - 1)
-    return float((pairs[0] * pairs[1]).sum() / count) if count else 1.0

@@ -11,13 +11,11 @@ from scalesearch.design.latency import (
     FORMAT,
     Check,
     Dtype,
-    Floats,
     Kind,
     LatencyTable,
     Runtime,
-    amounts,
-    kendall_tau,
 )
+from scalesearch.design.latency_times import Floats, amounts, kendall_tau
 from scalesearch.design.probes import Probe
 from scalesearch.design.spec import NetSpec
 from scalesearch.design.work import network_parts

@@ -4,7 +4,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scalesearch.design.latency import Dtype
+from scalesearch.design.latency import Dtype, LatencyTable
 from scalesearch.design.latency_fit import READINGS, Readings
 from scalesearch.design.probes import Probe, probes
 from scalesearch.design.spec import NetSpec
@@ -39,14 +39,8 @@ def torch_readings(
     """
     planned = _named(probes(baselines, batch_size))
     specs = {str(one["name"]): NetSpec.from_dict(one["spec"]) for one in planned}
-    threads = torch.get_num_threads()
-
-    def load(name: str) -> Callable[[], object]:
-        return torch_pass(specs[name], batch_size, device, dtype)
-
-    on_cpu = device.type == "cpu"
-    clock = runner.thread_clock(threads if on_cpu else 0)
-    found = runner.measure(list(specs), load, seconds, tell, clock)
+    threads, on_cpu = torch.get_num_threads(), device.type == "cpu"
+    found = _torch_times(specs, batch_size, device, dtype, seconds, tell)
     times = found.pop("times")
     machine = None if on_cpu else torch.cuda.get_device_name(device)
     return _readings({
@@ -55,6 +49,48 @@ def torch_readings(
         "spaces": [one.name for one in baselines],
         "networks": [{**one, **dict(zip(("ms", "spread"), times[one["name"]], strict=True))} for one in planned],
     })  # fmt: skip
+
+
+def _torch_times(
+    specs: Mapping[str, NetSpec], batch_size: int, device: torch.device, dtype: Dtype, seconds: float, tell: Told
+) -> dict[str, Any]:
+    """What ``runner.measure`` finds of networks by name, with torch's current number of threads."""
+    clock = runner.thread_clock(torch.get_num_threads() if device.type == "cpu" else 0)
+
+    def load(name: str) -> Callable[[], object]:
+        return torch_pass(specs[name], batch_size, device, dtype)
+
+    return runner.measure(list(specs), load, seconds, tell, clock)
+
+
+def network_times(specs: Sequence[NetSpec], table: LatencyTable, seconds: float) -> tuple[float, ...]:
+    """Milliseconds of whole networks, timed here as the table's were: in its runtime, batch size and precision; torch
+    with its current number of threads.
+
+    Raises:
+        UserError: this is another device than the table's, or its runtime is not installed.
+    """
+    on_gpu = table.runtime == "torch-cuda"
+    here = runner.processor() if not on_gpu else torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    if here != table.machine:
+        problem = f"the table is of {table.machine}, and this is {here}"
+        raise UserError("--device-table", f"{problem}.", do="Measure the networks there.")
+    named = {f"n{number:03d}": spec for number, spec in enumerate(specs)}
+    if table.runtime == "onnxruntime":
+        _require_onnxruntime()
+        planned = [{"name": name, "spec": spec.to_dict()} for name, spec in named.items()]
+        with tempfile.TemporaryDirectory() as folder:
+            _write_networks(Path(folder), planned, (), table.batch_size)
+            _run_here(Path(folder), table.threads, seconds, _silent)
+            found = json.loads((Path(folder) / runner.TIMES).read_text())
+        return tuple(one["ms"] for one in found["networks"])
+    device = torch.device("cuda" if on_gpu else "cpu")
+    times = _torch_times(named, table.batch_size, device, table.dtype, seconds, _silent)["times"]
+    return tuple(times[name][0] for name in named)
+
+
+def _silent(done: int, total: int) -> None:
+    """Tells nobody."""
 
 
 def torch_pass(spec: NetSpec, batch_size: int, device: torch.device, dtype: Dtype) -> Callable[[], object]:
@@ -105,19 +141,24 @@ def onnx_readings(
     _require_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         write_probe(Path(folder), baselines, batch_size)
-        command = [sys.executable, RUNNER, "--threads", str(threads), "--minutes", str(seconds / 60)]
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as process:
-            assert process.stdout is not None
-            assert process.stderr is not None
-            for line in process.stdout:
-                words = line.split()
-                if len(words) > 2 and words[0].isdecimal() and words[2].isdecimal():
-                    tell(int(words[0]), int(words[2]))
-            problem = process.stderr.read()
-        if process.returncode:
-            raise UserError("--runtime onnxruntime", f"timing its networks failed: {problem[-600:].strip()}")
+        _run_here(Path(folder), threads, seconds, tell)
         return read_readings(Path(folder) / runner.TIMES)
+
+
+def _run_here(folder: Path, threads: int, seconds: float, tell: Told) -> None:
+    """Runs a probe's program on this machine. Raises UserError where it comes to nothing."""
+    command = [sys.executable, RUNNER, "--threads", str(threads), "--minutes", str(seconds / 60)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=folder, stdout=pipe, stderr=pipe, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        for line in process.stdout:
+            words = line.split()
+            if len(words) > 2 and words[0].isdecimal() and words[2].isdecimal():
+                tell(int(words[0]), int(words[2]))
+        problem = process.stderr.read()
+    if process.returncode:
+        raise UserError("--runtime onnxruntime", f"timing its networks failed: {problem[-600:].strip()}")
 
 
 def write_probe(folder: Path, baselines: Sequence[NetSpec], batch_size: int) -> tuple[Path, ...]:
@@ -125,15 +166,22 @@ def write_probe(folder: Path, baselines: Sequence[NetSpec], batch_size: int) -> 
 
     Raises UserError where onnx is missing, or the folder holds files or cannot be written to.
     """
-    onnx_graph = _onnx_graph()
+    _onnx_graph()
     if folder.exists() and any(folder.iterdir()):
         raise UserError(str(folder), "a probe needs a folder that is new or empty.", do="Name another one.")
     planned = _named(probes(baselines, batch_size))
+    return _write_networks(folder, planned, [one.name for one in baselines], batch_size)
+
+
+def _write_networks(
+    folder: Path, planned: Sequence[Mapping[str, Any]], spaces: Sequence[str], batch_size: int
+) -> tuple[Path, ...]:
+    """Writes networks, given by name and spec, as ``write_probe`` does."""
+    onnx_graph = _onnx_graph()
     graphs = {one["name"]: onnx_graph(NetSpec.from_dict(one["spec"])) for one in planned}
     largest = max(size for _, size in graphs.values())
     weights = np.random.default_rng(0).normal(0, WEIGHTS_DEVIATION, largest // 4).astype(np.float32)
-    plan = {"format": runner.FORMAT, "batch_size": batch_size, "spaces": [one.name for one in baselines],
-            "networks": planned}  # fmt: skip
+    plan = {"format": runner.FORMAT, "batch_size": batch_size, "spaces": list(spaces), "networks": list(planned)}
     contents = {f"{name}.onnx": content for name, (content, _) in graphs.items()}
     return write_files(folder, {
         **contents, WEIGHTS_FILE: weights.tobytes(), RUNNER: Path(runner.__file__).read_bytes(),

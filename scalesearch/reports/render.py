@@ -1,7 +1,6 @@
 """The same tables and sentences for a terminal, as markdown, for a notebook; ``page`` makes them HTML."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scalesearch.errors import printable
@@ -68,17 +67,11 @@ def fitted(table: Table, width: int) -> tuple[Table, tuple[str, ...]]:
         if sum(full for _, full in _widths(table)) + _gaps(table) <= width:
             break
         left_out += [name] * (name in table.columns)
-        table = _without(table, name)
+        table = table.without(name)
     while len(table.columns) > 1 and sum(least for least, _ in _widths(table)) + _gaps(table) > width:
         left_out.append(table.columns[-1])
-        table = _without(table, table.columns[-1])
+        table = table.without(table.columns[-1])
     return table, tuple(left_out)
-
-
-def _without(table: Table, name: str) -> Table:
-    kept = [place for place, column in enumerate(table.columns) if column != name or not place]
-    columns = tuple(table.columns[place] for place in kept)
-    return replace(table, columns=columns, rows=tuple(tuple(row[place] for place in kept) for row in table.rows))
 
 
 def _widths(table: Table) -> list[tuple[int, int]]:

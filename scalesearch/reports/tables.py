@@ -229,7 +229,9 @@ def enumeration(listed: Enumeration) -> Table:
         caption = (
             f"Candidates: px as trained; multipliers, {listed.candidates[0].measure.noun} × and FLOPs at full size"
         )
-    return table(caption, columns, rows, optional=("triples α/β/γ", "FLOPs", "at full size ×"))
+    shown = table(caption, columns, rows, optional=("triples α/β/γ", "FLOPs", "at full size ×"))
+    both = not listed.candidates or listed.candidates[0].measure.at_any_size
+    return shown if both else shown.without("at full size ×")
 
 
 def scaled(networks: Sequence[ScaledCandidate]) -> Table:

@@ -18,6 +18,7 @@ from scalesearch.design.cost import cost
 from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.errors import pasted
+from scalesearch.reports.latency_words import latencies
 from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, measured_speeds, relative_time
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
@@ -375,7 +376,7 @@ def answer(record: Record) -> tuple[str, ...]:
     said = (
         _use(record, told), _certainty(record, told, sure), *compared(record, told), credible_set(told),
         _unjudged(record, told), _region(record, told, sure), *_ties(told, sure), _further(told, sure), _test(told),
-        _choice(sure), _seeds(sure), _lead(record.plan),
+        _choice(sure), _seeds(sure), _lead(record.plan), *latencies(record),
     )  # fmt: skip
     return tuple(filter(None, said))
 

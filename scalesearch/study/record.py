@@ -44,6 +44,7 @@ from scalesearch.study.answer import (
 )
 from scalesearch.study.confusion import Confusion, confusion
 from scalesearch.study.family_record import FAMILIES_FILE, TRAINED, FamilyRecord, read_family
+from scalesearch.study.measured import MeasuredNetworks, read_measured
 from scalesearch.study.outcomes import ROWS_FILE, predictions_file, read_rows, unpacked
 from scalesearch.study.plan import SearchPlan, Trial, trial
 from scalesearch.study.race import Results
@@ -197,6 +198,11 @@ class Record:
     def rungs(self) -> tuple[NetworkSummary, ...]:
         """One for each network and number of epochs with a result."""
         return rung_summaries(self.rows, self.results, self.answer)
+
+    @cached_property
+    def measured(self) -> MeasuredNetworks | None:
+        """Latencies of the baseline and of members, as measured; None where none were to be."""
+        return read_measured(self.folder, self.plan.digest)
 
     @cached_property
     def families(self) -> tuple[FamilyRecord, ...]:

@@ -16,8 +16,6 @@ from scalesearch.design.latency import (
     Check,
     Kind,
     LatencyTable,
-    amounts,
-    kendall_tau,
     load_table,
     require,
 )
@@ -31,6 +29,7 @@ from scalesearch.design.latency_fit import (
     nonnegative,
     written,
 )
+from scalesearch.design.latency_times import amounts, kendall_tau
 from scalesearch.design.probes import Probe, pieces, probes, whole_networks
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
