@@ -217,6 +217,12 @@ def test_a_budget_says_what_sizes_are_of() -> None:
         ({"target": "3M", "target_flops": "3M"}, r"--target-flops: .* beside --target"),
         ({"budget": "params", "target": "20ms"}, r'--target: "20ms" is not a number of parameters'),
         ({"target": -1.0}, r"--target: -1.0 is not a number above 0"),
+        (
+            {"budget": "latency", "target": "20ms"},
+            r"--device-table: --budget latency needs the table .* device measure",
+        ),
+        ({"device_table": "device.json"}, r"--device-table: --budget flops asks no device"),
+        ({"budget": "latency", "device_table": "there-is-none.json"}, r"there-is-none\.json"),
     ],
 )
 def test_a_budget_that_contradicts_itself_is_refused(asked: dict[str, Any], message: str) -> None:

@@ -12,6 +12,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.study.plan import Measurement, SearchPlan, check_same, differences, networks, row, trial
 from scalesearch.study.proxy import CPU_EPOCHS, CPU_IMAGES, CPU_MACS, SHRINKING, Proxy, Shrinking, choose_proxy
 from scalesearch.study.row import BASELINE
+from tests.devices import made_up_table
 
 B0 = load_space("efficientnet_b0").baseline
 SMALL = load_space("mbconv_small").baseline
@@ -156,3 +157,11 @@ def test_another_cost_is_part_of_a_plan() -> None:
     assert other.score(0.8, 2.0) == 0.8
     for one in other.enumerate().candidates:
         assert one.proxy_ratio == cost(one.spec).params / cost(B0).params
+
+
+def test_a_device_s_table_is_kept_with_the_plan() -> None:
+    timed = replace(PLAN, measure=Measure("latency", table=made_up_table(["efficientnet_b0"])), target_macs=20.0)
+    read = SearchPlan.from_dict(json.loads(json.dumps(timed.to_dict())))
+    assert read == timed
+    assert read.digest == timed.digest
+    assert [one.spec for one in read.enumerate().candidates] == [one.spec for one in timed.enumerate().candidates]
