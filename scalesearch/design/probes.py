@@ -54,11 +54,15 @@ class Probe:
 
 
 def probes(baselines: Sequence[NetSpec], batch_size: int) -> tuple[Probe, ...]:
-    """The networks that a table is made from; the first one, of middling cost, is the reference of the others."""
+    """The networks that a table is made from; the first one, of middling cost, is the reference of the others.
+
+    A third of those that it is fitted to pad as TensorFlow does, as networks with its weights do.
+    """
+    padded = (*baselines, *baselines, *(replace(one, padding="same") for one in baselines))
     allowed = math.sqrt(batch_size) / batch_size  # larger batches take longer, but not that much longer
-    fitted = sorted(pieces(baselines, PIECES, allowed * PIECE_MACS), key=lambda one: cost(one.spec).macs)
+    fitted = sorted(pieces(padded, PIECES, allowed * PIECE_MACS), key=lambda one: cost(one.spec).macs)
     reference = fitted.pop(len(fitted) // 2)
-    whole = whole_networks(baselines, WHOLE_FITTED, allowed * WHOLE_MACS, FIT_SEED, "whole")
+    whole = whole_networks(padded, WHOLE_FITTED, allowed * WHOLE_MACS, FIT_SEED, "whole")
     checked = whole_networks(baselines, WHOLE_CHECKED, allowed * WHOLE_MACS, CHECK_SEED, "check")
     return (reference, *fitted, *whole, *checked)
 
