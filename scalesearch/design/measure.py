@@ -117,11 +117,11 @@ class Measure:
     def meter(self) -> Meter:
         """What computes it."""
         if self.kind == "memory":
-            return Memory(self.runtime or "torch")
+            return MemoryMeter(self.runtime or "torch")
         if self.kind == "latency":
             assert self.table is not None  # of a latency, as it is asked for
-            return Latency(self.table)
-        return Counted(COUNTS[self.kind])
+            return LatencyMeter(self.table)
+        return CountMeter(COUNTS[self.kind])
 
     @property
     def unit(self) -> Unit:
@@ -151,7 +151,7 @@ FLOPS = Measure()
 
 
 @dataclass(frozen=True)
-class Counted:
+class CountMeter:
     """One of ``design.cost``'s counts, exactly."""
 
     name: Count
@@ -192,7 +192,7 @@ def _squares(sides: "Ints") -> "Floats":
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryMeter:
     """Peak bytes while one image goes through: all weights, and the most activations that are alive at one time."""
 
     runtime: Runtime
@@ -236,7 +236,7 @@ class Memory:
 
 
 @dataclass(frozen=True)
-class Latency:
+class LatencyMeter:
     """Milliseconds of a pass, as a device's table predicts them; what a pass takes in any case is the stem's."""
 
     table: LatencyTable
