@@ -178,9 +178,8 @@ def test_it_gives_what_its_twin_gives_and_takes_jobs_only_when_slots_are_free(ma
 def test_a_search_on_ray_comes_to_the_same_table(tmp_path: Path, image_folder: MakeFolder) -> None:
     data = dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
     plan = make_plan(data)
-    first = Bounds(trainings=4)
-    here = search_in(tmp_path / "here", plan, data, bounds=first)
-    there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"), bounds=first)
+    here = search_in(tmp_path / "here", plan, data, bounds=Bounds(trainings=4))
+    there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"), bounds=Bounds(trainings=4))
     assert len(here) == 4
     assert measured(there) == measured(here)
 
