@@ -1,7 +1,8 @@
 """Shared by all rooms: a cache of its own for each test run, and small folders of images."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,9 +25,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no GPU that torch can use"))
 
 
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """From before the first fixture on, of whatever scope."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCALESEARCH_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        yield
+
+
+@pytest.fixture
+def one_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports have their first figure alone: for what is not about figures, which take most of a report's time."""
+    from scalesearch.reports.figures.drawings import drawings
+
+    monkeypatch.setattr("scalesearch.reports.artefacts.drawings", lambda *given: islice(drawings(*given), 1))
 
 
 def noisy_images(root: Path, classes: int = 2, images: int = 20, parts: tuple[str, ...] = ()) -> Path:

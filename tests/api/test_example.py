@@ -18,6 +18,7 @@ def test_the_example_is_short() -> None:
     assert len(code) < 40
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_the_example_searches_scales_trains_and_plots(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EXAMPLE_EPOCHS", "1")

@@ -126,6 +126,7 @@ def test_a_time_budget_counts_from_the_call_and_is_held_by_trainings_as_long_as_
     assert not search.bounded(asked_long_ago, silent, expected)[0].allow(one)
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_from_images_to_predictions(image_folder: MakeFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     images, heard = image_folder(images=60, parts=("train", "test")), []

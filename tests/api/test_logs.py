@@ -35,7 +35,7 @@ def test_a_search_in_two_calls_has_every_training_once(
     asked = {
         "data": image_folder(images=60, parts=("train", "test")), "space": "mbconv_small", "target_flops": "1.5M",
         "step": 0.5, "tolerance": 0.3, "epochs": 4, "batch_size": 8, "lr": 0.01, "jobs": 1, "run": folder,
-        "tell": heard.append, "log": kinds,
+        "further": 0, "tell": heard.append, "log": kinds,
     }  # fmt: skip
     scalesearch.grid(**asked, trials=2)  # type: ignore[arg-type]
     result = scalesearch.grid(**asked)  # type: ignore[arg-type]

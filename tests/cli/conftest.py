@@ -23,8 +23,10 @@ Cli = Callable[..., Ended]
 
 @pytest.fixture
 def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs ``scalesearch ARGS`` in an empty folder; returns exit code and output."""
+    """Runs ``scalesearch ARGS`` in an empty folder; returns exit code and output. What a search will take is estimated
+    from one step instead of eight: no test here is about how close that is."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("scalesearch.running.estimate.STEPS", 1)
 
     def call(*arguments: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["scalesearch", *map(str, arguments)])

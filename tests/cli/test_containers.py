@@ -40,7 +40,11 @@ USE = (
 COMMANDS = (*SEARCH, *USE, f"faces enroll people {FACES}", f"faces identify people/person000 {FACES}")
 IN_TURN = """
 import json, sys
+from scalesearch.api import search
 from scalesearch.cli.main import run
+from scalesearch.running.estimate import Timing
+# made up, or workers that only measure would start before those that train
+search.remembered = lambda *given: (Timing(0.0, 0.1, ((1, 0.01),), 32, 0, 16, 1), True)
 if __name__ == "__main__":
     for command in json.loads(sys.argv[1]):
         sys.argv = ["scalesearch", *command.split()]

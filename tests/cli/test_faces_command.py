@@ -1,11 +1,8 @@
 """Faces by the command line: the whole path, and mistakes."""
 
 import json
-import os
 import shutil
 import stat
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
 
@@ -13,10 +10,10 @@ import pytest
 
 from tests.cli.conftest import Cli, Ended
 from tests.faces.conftest import MakePeople, make_people, write_people
+from tests.stress.commands import call, inside
 from tests.stress.originals import face_networks
 
 __all__ = ["make_people"]
-ROOT = Path(__file__).parents[2]
 FIT = ("faces", "fit", "--model", "mbconv_small", "--weights", "scratch", "--resolution", 24, "--epochs", 8,
        "--people", 6, "--photos", 3, "--lr", "3e-3", "--dimensions", 16, "--keep", "trained",
        "--device", "cpu")  # fmt: skip
@@ -27,11 +24,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     """A folder with train/, 30 people, and m/, trained on them; what was printed."""
     root = tmp_path_factory.mktemp("faces")
     write_people(root / "train", 30, 5, 0)
-    ended = subprocess.run(
-        [sys.executable, "-m", "scalesearch", *map(str, FIT), "--data", "train", "--out", "m"],
-        cwd=root, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    return root, Ended(ended.returncode, ended.stdout, ended.stderr)
+    with inside(root):
+        ended = call(*FIT, "--data", "train", "--out", "m")
+    return root, Ended(ended.code, ended.out, ended.err)
 
 
 @pytest.fixture

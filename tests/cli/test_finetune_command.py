@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +13,28 @@ import torchvision
 from safetensors.torch import load_file
 
 from tests.cli.conftest import Cli
-from tests.conftest import MakeFolder
+from tests.conftest import MakeFolder, noisy_images
+from tests.stress.commands import call, inside
 
 TRAIN = ("finetune", "--epochs", 2, "--batch-size", 16, "--device", "cpu", "--resolution", 16)
 
 
-@pytest.fixture
-def trained(cli: Cli, image_folder: MakeFolder) -> str:
-    """A model of mbconv_small, trained on other classes."""
-    images = image_folder("other", classes=3)
-    ended = cli(*TRAIN, "--model", "mbconv_small", "--data", images, "--out", "source", "--json")
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a model of mbconv_small, trained on other classes."""
+    folder = tmp_path_factory.mktemp("made")
+    images = noisy_images(folder / "other", classes=3)
+    with inside(folder):
+        ended = call(*TRAIN, "--model", "mbconv_small", "--data", images, "--out", "source")
     assert ended.code == 0, ended.err
-    return str(json.loads(ended.out)["file"])
+    return folder / "source"
+
+
+@pytest.fixture
+def trained(cli: Cli, made: Path) -> str:
+    """A copy of it in the folder that commands run in: its file."""
+    shutil.copytree(made, "source")
+    return "source/model.safetensors"
 
 
 def spec(cli: Cli, phi: float) -> str:

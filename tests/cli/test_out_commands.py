@@ -105,7 +105,7 @@ def test_published_weights_are_used_as_they_are(
     cli: Cli, image_folder: MakeFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Their outputs are the data's classes in order; images are cut as their publisher does."""
-    images = image_folder(classes=3)
+    images = image_folder(classes=3, images=4)
     peer = torchvision.models.resnet18(num_classes=3).eval()
     torch.save(peer.state_dict(), "published.pth")
     told = ("--source", "timm:resnet18.tv_in1k")

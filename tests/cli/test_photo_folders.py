@@ -16,7 +16,7 @@ from tests.conftest import MakeFolder
 from tests.data.pictures import noise, save, tree
 from tests.nets.specs import tiny
 
-DRY = ("grid", "--space", "mbconv_small", "--target-flops", "2M", "--dry-run", "--data")
+DRY = ("grid", "--space", "mbconv_small", "--target-flops", "2M", "--jobs", "1", "--dry-run", "--data")
 
 
 def test_a_search_says_classes_and_what_is_left_out(cli: Cli, image_folder: MakeFolder) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,12 @@ import pytest
 from PIL import Image
 
 from tests.cli.conftest import Cli
-from tests.conftest import MakeFolder
+from tests.conftest import MakeFolder, noisy_images
+from tests.stress.commands import call, inside
 
 SMALL = (
     "--space", "mbconv_small", "--target-flops", "1.5M", "--step", "0.5", "--tolerance", "0.3", "--epochs", "1",
-    "--batch-size", "16", "--jobs", "1", "--yes",
+    "--batch-size", "16", "--jobs", "1", "--further", "0", "--yes",
 )  # fmt: skip
 LEARNS = ("--epochs", "4", "--batch-size", "8", "--lr", "0.01")  # what tells 60 images of each of two colours apart
 
@@ -117,8 +119,6 @@ def broken_images(root: Path) -> Path:
 
 
 def one_class(root: Path) -> Path:
-    import shutil
-
     shutil.rmtree(root / "class1")
     return root
 
@@ -196,6 +196,7 @@ def test_a_run_folder_that_cannot_be_written(cli: Cli, image_folder: MakeFolder,
     assert "--run: the folder taken cannot be made or written to" in ended.err
 
 
+@pytest.mark.usefixtures("one_figure")
 def test_a_study_of_other_data_is_refused_and_kept(cli: Cli, image_folder: MakeFolder) -> None:
     assert cli("grid", *SMALL, "--data", image_folder(), "--run", "run").code == 0
     other = cli("grid", *SMALL, "--data", image_folder("others", classes=3), "--run", "run")
@@ -217,16 +218,25 @@ def test_weights_that_do_not_fit(cli: Cli, image_folder: MakeFolder, tmp_path: P
     assert "bad.safetensors" in ended.err
 
 
+# The command line, with an estimate made up: workers that only measure would start before those that train.
+INTERRUPTED = """
+from scalesearch.api import search
+from scalesearch.cli.main import run
+from scalesearch.running.estimate import Timing
+search.remembered = lambda *given: (Timing(0.0, 0.1, ((1, 0.01),), 32, 0, 16, 1), True)
+run()
+"""
+
+
 @pytest.mark.usefixtures("ctrl_c")
-def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> None:
-    images = image_folder(images=60)
-    command = [
-        sys.executable, "-c", "from scalesearch.cli.main import run; run()", "grid", *SMALL, *LEARNS, "--exhaustive",
-        "--seeds", "1", "--step", "1", "--jobs", "2", "--data", str(images), "--run", "run",
-    ]  # fmt: skip
+def test_ctrl_c_keeps_what_is_done(cli: Cli, image_folder: MakeFolder, tmp_path: Path) -> None:
+    asked = (
+        "grid", *SMALL, *LEARNS, "--exhaustive", "--seeds", "1", "--step", "1", "--data", str(image_folder(images=60)),
+        "--run", "run",
+    )  # fmt: skip
     process = subprocess.Popen(
-        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ),
-        start_new_session=True,
+        [sys.executable, "-c", INTERRUPTED, *asked, "--jobs", "2"], cwd=tmp_path, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True, env=dict(os.environ), start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:
@@ -241,9 +251,9 @@ def test_ctrl_c_keeps_what_is_done(image_folder: MakeFolder, tmp_path: Path) -> 
     assert "the same command continues" in errors
     assert "Traceback" not in errors
     assert json.loads((tmp_path / "run" / "run.json").read_text())["seconds"] > 0
-    further = [*command, "--trials", "1", "--json"]
-    again = subprocess.run(further, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=200)
-    assert len(json.loads(again.stdout)["rows"]) == kept + 1
+    again = cli(*asked, "--trials", "1", "--json")
+    assert again.code == 0, again.err
+    assert len(json.loads(again.out)["rows"]) == kept + 1
 
 
 def test_finetune_continues_and_refuses_another_training(cli: Cli, image_folder: MakeFolder) -> None:
@@ -282,6 +292,18 @@ def test_advice_to_skip_broken_images_can_be_followed(cli: Cli, image_folder: Ma
     assert cli("grid", *SMALL, "--data", images, "--run", "run", "--skip-broken").code == 0
 
 
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images and a finished search of them, runs/r."""
+    folder = tmp_path_factory.mktemp("searched")
+    images = noisy_images(folder / "images")
+    with inside(folder):
+        ended = call("grid", *SMALL, "--data", images, "--run", "runs/r")
+    assert ended.code == 0, ended.err
+    return folder
+
+
+@pytest.mark.usefixtures("one_figure")
 @pytest.mark.parametrize(
     ("file", "content"),
     [
@@ -292,10 +314,10 @@ def test_advice_to_skip_broken_images_can_be_followed(cli: Cli, image_folder: Ma
     ],
 )
 def test_damaged_run_files_are_one_clear_error(
-    cli: Cli, image_folder: MakeFolder, tmp_path: Path, file: str, content: str
+    cli: Cli, searched: Path, tmp_path: Path, file: str, content: str
 ) -> None:
-    images = image_folder()
-    assert cli("grid", *SMALL, "--data", images, "--run", "runs/r").code == 0
+    images = searched / "images"
+    shutil.copytree(searched / "runs", tmp_path / "runs")
     (tmp_path / "runs" / "r" / file).write_text(content)
     for command in (("report", "runs/r"), ("grid", *SMALL, "--data", images, "--run", "runs/r"), ("family",)):
         ended = cli(*command)

@@ -1,5 +1,6 @@
 """Training on synthetic people: learns, continues bit for bit, keeps what only training needs out of the file."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ from scalesearch.study.config import TrainConfig
 from scalesearch.training.history import SILENT, EpochRecord, Watcher, nothing
 from scalesearch.training.job import MODEL_FILE
 from scalesearch.training.loop import NonFiniteLoss
-from tests.faces.conftest import MakePeople
+from tests.faces.conftest import MakePeople, write_people
 from tests.faces.toys import CPU, DIMENSIONS, STATISTICS, tiny_embedder, tiny_spec
 
 TINY = network_base(tiny_spec(), None)
@@ -166,10 +167,23 @@ def test_photos_to_judge_by_are_not_trained_on(crowd: Crowd) -> None:
     assert divide(choose(crowd, np.flatnonzero(np.arange(48) % 6 < 3)), 0.0).shown is None
 
 
+@pytest.fixture(scope="module")
+def helped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Crowd, Crowd, Path]:
+    """People, strangers, and a folder with a training on the people: run again, it ends at once."""
+    root = tmp_path_factory.mktemp("helped")
+    known, others = read(write_people(root / "known", 20, 6, 0)), read(write_people(root / "others", 40, 2, 100))
+    run(known, root / "m", recipe(epochs=15), strangers=others, keep="trained")
+    return known, others, root / "m"
+
+
 @pytest.mark.parametrize("keep", ["better", "trained", "frozen"])
-def test_the_trained_one_is_kept_where_it_is_better(make_people: MakePeople, tmp_path: Path, keep: Keep) -> None:
+def test_the_trained_one_is_kept_where_it_is_better(
+    helped: tuple[Crowd, Crowd, Path], tmp_path: Path, keep: Keep
+) -> None:
     """From random weights: training helps, beyond doubt, on photos and strangers that it did not see."""
-    known, others = read(make_people("known", 20, 6)), read(make_people("others", 40, 2, 100))
+    known, others, made = helped
+    shutil.copytree(made, tmp_path / "m")
+    (tmp_path / "m" / MODEL_FILE).unlink()
     found = run(known, tmp_path / "m", recipe(epochs=15), strangers=others, keep=keep)
     judgement = found["judgement"]
     assert judgement["better"]

@@ -33,7 +33,7 @@ from scalesearch.study.plan import Measurement
 from scalesearch.study.race import Results
 from scalesearch.study.row import MemberRow
 from scalesearch.training.model_file import statistics_of
-from tests.conftest import MakeFolder
+from tests.conftest import noisy_images
 from tests.postgres import Server
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=12)
@@ -41,9 +41,9 @@ FACTS = {"command": "scalesearch family", "versions": {}, "hardware": "", "date"
 FOUND = Coefficients(1.3, 1.1, 1.13, 2.0)
 
 
-@pytest.fixture
-def images(image_folder: MakeFolder) -> Dataset:
-    return dataset(open_data(str(image_folder(images=50))), 40)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return dataset(open_data(str(noisy_images(tmp_path_factory.mktemp("data") / "images", images=50))), 40)
 
 
 def make_plan(
@@ -73,6 +73,14 @@ def train(
     listener = Listener(lambda done, total: None, finished)
     train_families(folder, FamilyAgenda(plan, seeds), data, FACTS, workers or Workers(), listener, bounds, storage)
     return heard
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> FamilyRecord:
+    """A family trained in one go, with one learning rate."""
+    folder = tmp_path_factory.mktemp("whole") / "run"
+    train(folder, make_plan(images, rates=(4e-3,)), images)
+    return read_family(folder)
 
 
 def made_up(setting: Setting, job: Assignment, _beat: Beat) -> Outcome:
@@ -111,30 +119,28 @@ def test_members_are_trained_after_those_they_inherit_from_and_kept(tmp_path: Pa
     assert not list((tmp_path / "checkpoints").glob("*"))
 
 
-def test_an_interrupted_one_continues_to_the_same_numbers(tmp_path: Path, images: Dataset) -> None:
+def test_an_interrupted_one_continues_to_the_same_numbers(tmp_path: Path, images: Dataset, whole: FamilyRecord) -> None:
     plan = make_plan(images, rates=(4e-3,))
-    train(tmp_path / "whole", plan, images)
     first = train(tmp_path / "parts", plan, images, bounds=Bounds(trainings=2))
     left = {one.file for one in read_family(tmp_path / "parts").left}
     assert (first, left) == (["b0-seed1", "b1-seed1"], {"depth-b1-seed1"})
     assert train(tmp_path / "parts", plan, images) == ["depth-b1-seed1"]
-    whole, parts = (read_family(tmp_path / name) for name in ("whole", "parts"))
+    parts = read_family(tmp_path / "parts")
     assert numbers(whole) == numbers(parts)
     assert parts.commands == ("scalesearch family",)
 
 
 def test_coordinators_that_share_a_database_share_the_trainings(
-    tmp_path: Path, images: Dataset, postgres_server: Server
+    tmp_path: Path, images: Dataset, whole: FamilyRecord, postgres_server: Server
 ) -> None:
     """Members inherit from files, so they share the folder, too."""
     plan = make_plan(images, rates=(4e-3,))
-    train(tmp_path / "alone", plan, images)
     shared = tmp_path / "shared"
     first = train(shared, plan, images, bounds=Bounds(trainings=1), storage=postgres_server.url)
     assert {one.row.file for one in recorded(shared, plan, postgres_server.url)} == set(first) == {"b0-seed1"}
     assert train(shared, plan, images, storage=postgres_server.url) == ["b1-seed1", "depth-b1-seed1"]
     assert train(shared, plan, images, storage=postgres_server.url) == []
-    assert numbers(read_family(shared)) == numbers(read_family(tmp_path / "alone"))
+    assert numbers(read_family(shared)) == numbers(whole)
 
 
 def numbers(record: FamilyRecord) -> list[tuple[object, ...]]:

@@ -15,6 +15,7 @@ from scalesearch.data.dataset import dataset, open_data
 from scalesearch.errors import UserError
 from scalesearch.running import executor as executor_module
 from scalesearch.running import on_ray
+from scalesearch.running.campaign import Bounds
 from scalesearch.running.executor import Beat, Death, Here, WorkerDiedError, mapped
 from scalesearch.running.on_ray import OnRay
 from scalesearch.running.workers import Workers
@@ -177,8 +178,9 @@ def test_it_gives_what_its_twin_gives_and_takes_jobs_only_when_slots_are_free(ma
 def test_a_search_on_ray_comes_to_the_same_table(tmp_path: Path, image_folder: MakeFolder) -> None:
     data = dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
     plan = make_plan(data)
-    here = search_in(tmp_path / "here", plan, data)
-    there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"))
+    here = search_in(tmp_path / "here", plan, data, bounds=Bounds(trainings=4))
+    there = search_in(tmp_path / "there", plan, data, workers=Workers(2, "ray"), bounds=Bounds(trainings=4))
+    assert len(here) == 4
     assert measured(there) == measured(here)
 
 

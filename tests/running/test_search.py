@@ -1,6 +1,7 @@
 """Real searches on tiny images: each trial once, continued after an interruption, the same for any jobs."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -36,7 +37,7 @@ from scalesearch.study.row import Inheritance, Key, Row
 from scalesearch.training.checkpoint import epochs_begun
 from scalesearch.training.history import EpochRecord
 from scalesearch.training.model_file import metadata_of
-from tests.conftest import MakeFolder
+from tests.conftest import noisy_images
 from tests.postgres import Server
 
 BASELINE = replace(load_space("mbconv_small").baseline, classes=2, resolution=16)
@@ -44,9 +45,10 @@ SILENT = Listener(lambda done, total: None, lambda row, done, total: None)
 MEASURED = ("candidate", "seed", "epochs", "status", "correct", "images", "train_loss", "macs", "score")
 
 
-@pytest.fixture
-def images(image_folder: MakeFolder) -> Dataset:
-    return dataset(open_data(str(image_folder(parts=("train", "test")))), 40)
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    root = noisy_images(tmp_path_factory.mktemp("data") / "images", parts=("train", "test"))
+    return dataset(open_data(str(root)), 40)
 
 
 def make_plan(data: Dataset, **changes: Any) -> SearchPlan:
@@ -72,6 +74,41 @@ def run(
     return search(folder, agenda, data, {}, workers or Workers(jobs), listener, bounds, storage)
 
 
+Searched = tuple[Path, Sequence[Row]]  # a folder with a search to its end, and its rows
+
+
+def pausing_plan(data: Dataset) -> SearchPlan:
+    """Of trainings that may pause after the first of two epochs."""
+    return make_plan(data, train=replace(make_plan(data).train, epochs=2, ema_decay=0.9))
+
+
+@pytest.fixture(scope="module")
+def searched(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> Searched:
+    """Of ``make_plan``, undisturbed."""
+    folder = tmp_path_factory.mktemp("searched") / "run"
+    return folder, run(folder, make_plan(images), images)
+
+
+@pytest.fixture(scope="module")
+def raced(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> Searched:
+    """A race of ``pausing_plan``."""
+    folder = tmp_path_factory.mktemp("raced") / "run"
+    return folder, run(folder, pausing_plan(images), images, race=PAUSING)
+
+
+@pytest.fixture(scope="module")
+def unpaused(tmp_path_factory: pytest.TempPathFactory, images: Dataset) -> Searched:
+    """Every training of ``pausing_plan`` at once to its end."""
+    folder = tmp_path_factory.mktemp("unpaused") / "run"
+    return folder, run(folder, pausing_plan(images), images, race=exhaustive(PAUSING, 1))
+
+
+def copied(made: Searched, folder: Path) -> Sequence[Row]:
+    """Copies a search's folder, so that a test may change it; its rows."""
+    shutil.copytree(made[0], folder)
+    return made[1]
+
+
 def in_optuna(folder: Path, plan: SearchPlan) -> list[Key]:
     """What the study's trials show: each rung of each."""
     study = open_study(Storage(storage_url(folder, None)), plan)
@@ -84,10 +121,11 @@ def measured(rows: Sequence[Row]) -> list[tuple[Any, ...]]:
     return [tuple(getattr(row, name) for name in MEASURED) for row in rows]
 
 
-def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
+def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(
+    tmp_path: Path, images: Dataset, searched: Searched
+) -> None:
+    plan, (_, undisturbed) = make_plan(images), searched
     candidates = plan.enumerate().candidates
-    undisturbed = run(tmp_path / "a", plan, images)
     assert [row.key for row in undisturbed] == [(-1, 0, 1), (-1, 1, 1), *((c.index, 0, 1) for c in candidates)]
     assert all(row.status == "done" and row.images == len(images.validation) for row in undisturbed)
 
@@ -117,20 +155,21 @@ def test_a_search_an_interruption_and_many_jobs_give_the_same_rows(tmp_path: Pat
     assert recommendation.coefficients.growth == 2.0
 
 
-def test_streamed_images_give_the_same_rows(tmp_path: Path, images: Dataset) -> None:
+def test_streamed_images_give_the_same_rows(tmp_path: Path, images: Dataset, searched: Searched) -> None:
     plan = make_plan(images)
     parts = {name: replace(part, kept=frozenset(), folder=tmp_path / "c") for name, part in images.parts.items()}
     within = replace(images, **parts)
     streamed = run(tmp_path / "b", plan, within, bounds=Bounds(trainings=2))
     sizes = {one.resolution for one in (plan.baseline, *(c.spec for c in plan.enumerate().candidates))}
     assert all(isinstance(within.train.at(size), StreamedImages) for size in sizes)
-    assert measured(streamed) == measured(run(tmp_path / "a", plan, images, bounds=Bounds(trainings=2)))
+    assert len(streamed) == 2
+    assert measured(streamed) == measured(searched[1][:2])
 
 
-def test_predictions_recompute_the_accuracy(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
-    for row in run(tmp_path, plan, images):
-        with np.load(tmp_path / "predictions" / f"{row.file}.npz") as kept:
+def test_predictions_recompute_the_accuracy(images: Dataset, searched: Searched) -> None:
+    folder, rows = searched
+    for row in rows:
+        with np.load(folder / "predictions" / f"{row.file}.npz") as kept:
             assert (kept["labels"] == kept["predictions"]).sum() == row.correct
             assert np.array_equal(kept["labels"], images.source.labels[images.validation.indices])
             assert kept["soft"].shape == kept["labels"].shape
@@ -147,34 +186,33 @@ def test_a_diverging_trial_fails_and_the_search_goes_on(tmp_path: Path, images: 
     assert len(recorded(tmp_path, plan)) == len(rows)  # failed ones are not tried again
 
 
-def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
-    run(tmp_path, plan, images)
-    before = (tmp_path / "run.json").read_bytes()
+def test_another_search_in_the_same_folder_is_refused(tmp_path: Path, images: Dataset, searched: Searched) -> None:
+    plan, folder = make_plan(images), tmp_path / "run"
+    copied(searched, folder)
+    before = (folder / "run.json").read_bytes()
     for change in ({"data_digest": "other"}, {"baseline": replace(BASELINE, resolution=20)}):
         with pytest.raises(UserError, match="another search"):
-            run(tmp_path, replace(plan, **change), images)
-    assert (tmp_path / "run.json").read_bytes() == before
+            run(folder, replace(plan, **change), images)
+    assert (folder / "run.json").read_bytes() == before
 
 
-def test_runs_of_other_versions_are_refused(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
-    run(tmp_path, plan, images)
-    values = json.loads((tmp_path / "run.json").read_text())
+def test_runs_of_other_versions_are_refused(tmp_path: Path, images: Dataset, searched: Searched) -> None:
+    plan, folder = make_plan(images), tmp_path / "run"
+    copied(searched, folder)
+    values = json.loads((folder / "run.json").read_text())
     for version, advice in ((FORMAT + 1, "Update scalesearch"), (1, "Read it with scalesearch 7")):
         old = {**values, "format": version, "versions": {"scalesearch": "7"}}
-        (tmp_path / "run.json").write_text(json.dumps(old))
+        (folder / "run.json").write_text(json.dumps(old))
         with pytest.raises(UserError, match=f"format {version}.*{advice}"):
-            run(tmp_path, plan, images)
+            run(folder, plan, images)
 
 
 def test_a_race_after_an_exhaustive_search_does_not_judge_by_its_longer_trainings(
-    tmp_path: Path, images: Dataset
+    tmp_path: Path, images: Dataset, raced: Searched, unpaused: Searched
 ) -> None:
-    plan = make_plan(images, train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
-    expected = run(tmp_path / "a", plan, images, race=PAUSING)
+    plan, expected = pausing_plan(images), raced[1]
     kept = tmp_path / "b" / "checkpoints"
-    longer = run(tmp_path / "b", plan, images, race=exhaustive(PAUSING, 1))
+    longer = copied(unpaused, tmp_path / "b")
     one = trial(plan, plan.enumerate().candidates, (0, 0, 2))
     setting = Setting(images.train, {"validation": images.validation}, Augment(flip=True), "cpu")
     run_trial(setting, Assignment(one, kept / "c000-seed0.safetensors"), lambda: None)  # as if left by an interruption
@@ -214,14 +252,13 @@ def test_a_network_whose_outputs_are_not_finite_has_failed(images: Dataset, monk
     assert len(outcome.soft) == 0
 
 
-def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
-    run(tmp_path, plan, images)
-    gone, changed = sorted((tmp_path / "predictions").iterdir())[:2]
+def test_a_lost_predictions_file_is_written_again(tmp_path: Path, images: Dataset, searched: Searched) -> None:
+    copied(searched, tmp_path / "run")
+    gone, changed = sorted((tmp_path / "run" / "predictions").iterdir())[:2]
     content = {path: path.read_bytes() for path in (gone, changed)}
     gone.unlink()
     changed.write_bytes(b"bits rot")
-    run(tmp_path, plan, images)
+    run(tmp_path / "run", make_plan(images), images)
     assert {path: path.read_bytes() for path in content} == content
 
 
@@ -237,25 +274,25 @@ def test_a_run_kept_in_a_database_is_not_continued_without_it(
     assert "secret" not in (ours / "run.json").read_text()
 
 
-def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset) -> None:
+def test_more_seeds_continue_a_search(tmp_path: Path, images: Dataset, searched: Searched) -> None:
     plan = make_plan(images)
-    first = run(tmp_path, plan, images)
+    first = copied(searched, tmp_path / "run")
     calls: list[int] = []
     listener = Listener(SILENT.reading, lambda *_: calls.append(1))
-    both = run(tmp_path, plan, images, listener=listener, race=exhaustive(ALL, 2))
+    both = run(tmp_path / "run", plan, images, listener=listener, race=exhaustive(ALL, 2))
     candidates = len(plan.enumerate().candidates)
     assert (len(first), len(both), len(calls)) == (2 + candidates, 2 + 2 * candidates, candidates)
 
 
-def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images, train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
-    paused = run(tmp_path / "a", plan, images, race=PAUSING)
-    whole = run(tmp_path / "b", plan, images, race=exhaustive(PAUSING, 1))
+def test_a_paused_training_goes_on_as_if_it_had_never_stopped(
+    images: Dataset, raced: Searched, unpaused: Searched
+) -> None:
+    plan, (folder, paused), whole = pausing_plan(images), raced, unpaused[1]
     names = [candidate.name for candidate in plan.enumerate().candidates]
     assert [row.name for row in paused if row.epochs == 1] == [name for name in names for _ in range(2)]
     assert measured([row for row in paused if row.epochs == 2]) == measured(whole)
     assert all((row.latency_ms is None) == (row.epochs == 1) for row in paused)  # measured where it may be recommended
-    study = open_study(Storage(storage_url(tmp_path / "a", None)), plan)
+    study = open_study(Storage(storage_url(folder, None)), plan)
     curves: dict[tuple[str, int], dict[int, float | None]] = {}
     for row in paused:
         curves.setdefault((row.name, row.seed), {})[row.epochs] = row.score
@@ -265,19 +302,19 @@ def test_a_paused_training_goes_on_as_if_it_had_never_stopped(tmp_path: Path, im
     assert {one.state.name for one in study.trials if one.user_attrs["epochs"] == 1} == {"PRUNED"}
     best = max((row for row in paused if row.epochs == 2 and row.candidate >= 0), key=lambda row: row.score or 0)
     assert study.best_value == best.score
-    left = {path.stem for path in (tmp_path / "a" / "checkpoints").iterdir()}
+    left = {path.stem for path in (folder / "checkpoints").iterdir()}
     assert left == {f"{name}-seed1" for name in names}  # a further seed goes on from there
 
 
 def test_the_answer_follows_from_the_trainings_whatever_the_last_call_asked_for(
-    tmp_path: Path, images: Dataset
+    tmp_path: Path, images: Dataset, raced: Searched
 ) -> None:
-    plan = make_plan(images, train=replace(make_plan(images).train, epochs=2, ema_decay=0.9))
-    run(tmp_path, plan, images, race=PAUSING)
-    answers = [read_answer(tmp_path)]
+    plan, folder = pausing_plan(images), tmp_path / "run"
+    copied(raced, folder)
+    answers = [read_answer(folder)]
     for race in (exhaustive(PAUSING, 2), replace(PAUSING, further=4, seeds=3)):
-        run(tmp_path, plan, images, race=race, bounds=Bounds(trainings=0))
-        answers.append(read_answer(tmp_path))
+        run(folder, plan, images, race=race, bounds=Bounds(trainings=0))
+        answers.append(read_answer(folder))
     first, *others = answers
     assert first is not None
     assert first.certainty is not None
@@ -322,13 +359,13 @@ def test_a_search_that_recorded_nothing_gives_way(tmp_path: Path, images: Datase
     assert json.loads((tmp_path / "run.json").read_text())["plan"] == plan.to_dict()
 
 
-def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset) -> None:
-    plan = make_plan(images)
-    run(tmp_path, plan, images)
-    recommendation = read_recommendation(tmp_path)
-    (tmp_path / "coefficients.json").unlink()
-    run(tmp_path, plan, images)
-    assert read_recommendation(tmp_path) == recommendation
+def test_an_answer_lost_at_the_end_is_written_again(tmp_path: Path, images: Dataset, searched: Searched) -> None:
+    plan, folder = make_plan(images), tmp_path / "run"
+    copied(searched, folder)
+    recommendation = read_recommendation(folder)
+    (folder / "coefficients.json").unlink()
+    run(folder, plan, images)
+    assert read_recommendation(folder) == recommendation
     assert recommendation.complete
 
 

@@ -25,8 +25,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
-from tests.stress.ledger import LEDGER
-from tests.stress.meaning import MEANING
 from tests.stress.targets import PLANTED, TARGETS, Feed, Target
 
 SECONDS = float(os.environ.get("SCALESEARCH_FUZZ_SECONDS", "10"))  # for one input
@@ -34,7 +32,6 @@ SILENT_SECONDS = 25.0  # without a note from the child: it hangs where no alarm 
 START_SECONDS = 120.0  # for imports
 MEMORY = 1536 << 20  # bytes beyond what the child holds when it begins
 LONGEST_MESSAGE = 4000  # characters
-EVERY = {**TARGETS, **LEDGER}
 ROOT = Path(__file__).parents[2]
 
 
@@ -61,6 +58,19 @@ class Tally:
     seconds: float = 0.0
     peak: int = 0
     findings: list[Finding] = field(default_factory=list)
+
+
+def ledgers() -> Mapping[str, Target]:
+    """Imported where they are asked for, as are ``meanings``: children of other targets need no torch."""
+    from tests.stress.ledger import LEDGER
+
+    return LEDGER
+
+
+def meanings() -> Mapping[str, Target]:
+    from tests.stress.meaning import MEANING
+
+    return MEANING
 
 
 def content(targets: Mapping[str, Target], name: str, originals: list[bytes], seed: int, number: int) -> bytes:
@@ -129,7 +139,7 @@ def _judged(error: Exception) -> tuple[str, str]:
 def child(name: str, first: int, last: int, seed: int, folder: Path) -> None:
     """Feeds inputs ``first`` to ``last - 1``: a line of JSON each in ``results``, its number before in ``progress``."""
     sys.setrecursionlimit(1000)
-    targets = {**EVERY, **MEANING, **PLANTED}
+    targets = PLANTED if name in PLANTED else TARGETS if name in TARGETS else {**ledgers(), **meanings()}
     target = targets[name]
     originals = [path.read_bytes() for path in sorted((folder / "originals").iterdir())]
     work = Path(tempfile.mkdtemp(dir=folder))
@@ -305,7 +315,7 @@ def main() -> None:
         name, first, last, seed, folder = asked.child
         child(name, int(first), int(last), int(seed), Path(folder))
         return
-    chosen = PLANTED if asked.planted else MEANING if asked.meaning else EVERY
+    chosen = PLANTED if asked.planted else meanings() if asked.meaning else {**TARGETS, **ledgers()}
     targets = {name: target for name, target in chosen.items() if not asked.only or asked.only in name}
     print(f"{'target':22s}  inputs  accepted  refused  findings  seconds  peak MB")
     tallies = campaign(asked.inputs, asked.seed, targets, asked.keep)

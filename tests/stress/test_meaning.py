@@ -7,7 +7,7 @@ import pytest
 from tests.stress import fuzz
 from tests.stress.meaning import MEANING
 
-INPUTS = 12  # a target; make stress tries thousands
+INPUTS = 6  # a target; make stress tries thousands
 SAMPLE = ("predict", "evaluate", "resume", "faces identify", "faces list", "family --space")
 
 

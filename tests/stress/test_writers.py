@@ -31,8 +31,10 @@ def limited(most: int) -> Iterator[None]:
         signal.signal(signal.SIGXFSZ, handler)
 
 
+@pytest.mark.usefixtures("one_figure")
 @pytest.mark.parametrize("name", WRITERS)
 def test_files_that_may_not_grow_end_in_one_message_and_leave_the_old_ones(name: str, site: Path) -> None:
+    """A report's files are all written in one go, so that one figure stands for all; ``make stress`` has whole ones."""
     writer = WRITERS[name]
     with inside(site):
         forget(site, writer)

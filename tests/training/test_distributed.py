@@ -34,13 +34,18 @@ def free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def launch(folder: Path, strategy: str) -> list[dict[str, object]]:
-    """Runs this file in two processes; what each wrote."""
+STRATEGIES = ("full", "gradual")
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Runs this file in two processes, a strategy after another; the folder that they wrote to."""
+    folder = tmp_path_factory.mktemp("together")
     variables = {**os.environ, "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
     variables["PYTHONPATH"] = str(Path(__file__).parents[2])
     started = [
         subprocess.Popen(
-            [sys.executable, __file__, str(folder), strategy], env={**variables, "RANK": str(r), "LOCAL_RANK": str(r)},
+            [sys.executable, __file__, str(folder)], env={**variables, "RANK": str(r), "LOCAL_RANK": str(r)},
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )
         for r in range(2)
@@ -49,12 +54,12 @@ def launch(folder: Path, strategy: str) -> list[dict[str, object]]:
         out, err = process.communicate(timeout=120)
         assert process.returncode == 0, err
         (folder / f"out{started.index(process)}").write_text(out)
-    return [json.loads((folder / f"{rank}.json").read_text()) for rank in range(2)]
+    return folder
 
 
-@pytest.mark.parametrize("strategy", ["full", "gradual"])
-def test_two_processes_follow_one(tmp_path: Path, strategy: str) -> None:
-    first, second = launch(tmp_path, strategy)
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_two_processes_follow_one(together: Path, strategy: str) -> None:
+    first, second = (json.loads((together / strategy / f"{rank}.json").read_text()) for rank in range(2))
     network = quiet(ToyNet())
     config = TrainConfig(**{**CONFIG.to_dict(), "strategy": strategy})
     history = fit(network, toy_batches, STEPS, config, loss=classification_loss(config), device=CPU)
@@ -64,9 +69,9 @@ def test_two_processes_follow_one(tmp_path: Path, strategy: str) -> None:
     assert first["judged"] == 3  # by the first process alone, for both
     assert second["judged"] == 0
     assert first["metrics"] == second["metrics"] == [0, 1, 2]
-    assert (tmp_path / "out0").read_text() == "seen\n"
-    assert (tmp_path / "out1").read_text() == ""
-    assert (tmp_path / "run.safetensors").exists()
+    assert (together / "out0").read_text() == "seen\n"
+    assert (together / "out1").read_text() == ""
+    assert (together / strategy / "run.safetensors").exists()
 
 
 def test_alone_nothing_is_shared() -> None:
@@ -79,38 +84,45 @@ def test_alone_nothing_is_shared() -> None:
     assert distributed.replicated(network, CPU) is network
 
 
-def worker(folder: Path, strategy: str) -> None:
+def worker(folder: Path) -> None:
     torch.set_num_threads(1)
+    with joined(CPU) as device:
+        print("seen")
+        for strategy in STRATEGIES:
+            (folder / strategy).mkdir(exist_ok=True)
+            train_share(folder / strategy, strategy, device)
+
+
+def train_share(folder: Path, strategy: str, device: torch.device) -> None:
+    """This process's share of a training; what came of it, as a file."""
     judged = []
 
     def judge(network: torch.nn.Module) -> dict[str, float]:
         judged.append(tensor_hash(network))
         return {"top1": float(len(judged) - 1)}
 
-    with joined(CPU) as device:
-        print("seen")
-        rank, network = ranks().rank, quiet(ToyNet(seed=ranks().rank * 7))  # parameters are the first process's
-        reference = copy.deepcopy(network.state_dict())
-        config = TrainConfig(**{**CONFIG.to_dict(), "strategy": strategy, "accumulate": 1})
+    rank, network = ranks().rank, quiet(ToyNet(seed=ranks().rank * 7))  # parameters are the first process's
+    reference = copy.deepcopy(network.state_dict())
+    config = TrainConfig(**{**CONFIG.to_dict(), "strategy": strategy, "accumulate": 1})
 
-        def share(epoch: int) -> object:
-            return ((images.chunk(2)[rank], labels.chunk(2)[rank]) for images, labels in toy_batches(epoch))
+    def share(epoch: int) -> object:
+        return ((images.chunk(2)[rank], labels.chunk(2)[rank]) for images, labels in toy_batches(epoch))
 
-        history = fit(
-            network, share, STEPS, config, loss=classification_loss(config), device=device, evaluate=judge,
-            checkpoint=folder / "run.safetensors",
-        )  # fmt: skip
-        assert set(reference) == set(network.state_dict())
-        parameters = [float(parameter.detach().double().sum()) for parameter in network.parameters()]
-        values = {
-            "losses": [record.train_loss for record in history], "weights": parameters, "judged": len(judged),
-            "metrics": [record.metrics["top1"] for record in history],
-        }  # fmt: skip
-        (folder / f"{rank}.json").write_text(json.dumps(values))
+    history = fit(
+        network, share, STEPS, config, loss=classification_loss(config), device=device, evaluate=judge,
+        checkpoint=folder / "run.safetensors",
+    )  # fmt: skip
+    assert set(reference) == set(network.state_dict())
+    parameters = [float(parameter.detach().double().sum()) for parameter in network.parameters()]
+    values = {
+        "losses": [record.train_loss for record in history], "weights": parameters, "judged": len(judged),
+        "metrics": [record.metrics["top1"] for record in history],
+    }  # fmt: skip
+    (folder / f"{rank}.json").write_text(json.dumps(values))
 
 
 if __name__ == "__main__":
-    worker(Path(sys.argv[1]), sys.argv[2])
+    worker(Path(sys.argv[1]))
 
 
 def test_images_of_a_step_are_shared_evenly_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
