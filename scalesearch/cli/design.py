@@ -5,11 +5,12 @@ from typing import Any
 
 from scalesearch.api import design as designs
 from scalesearch.api.design import member_of
-from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions
+from scalesearch.api.options import BaselineOptions, FamilyOptions, ScaleOptions, budget_of
 from scalesearch.cli.commands import Terminal
 from scalesearch.cli.shell import console, detail, explain, of_run, print_json, say, show
 from scalesearch.design.cost import cost, part_table
 from scalesearch.design.family import member_row
+from scalesearch.design.measure import Measure
 from scalesearch.design.scaling import published_name
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
@@ -39,14 +40,15 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
     if terminal.json:
         print_json({"spec": spec.to_dict(), **vars(cost(spec)), "digest": spec.digest, **counts})
         return
-    _print_spec(f"{spec.name}, φ = 0", spec)
+    _print_spec(f"{spec.name}, φ = 0", spec, budget_of(asked).measure)
     if counts:
         say(f"fvcore counts {counts['fvcore_macs']:,} in convolution and linear operators.")
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
         say(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
-    other = ["--budget", asked.budget] if asked.budget != "flops" else []
-    size = ["--target-flops", asked.target_flops] if asked.target_flops else ["--target", asked.target]
-    size = [*other, *(size if size[1] else [])]
+    named = {"--budget": asked.budget if asked.budget != "flops" else None, "--target-flops": asked.target_flops,
+             "--target": asked.target, "--runtime": asked.runtime if asked.budget == "memory" else None,
+             "--device-table": asked.device_table}  # fmt: skip
+    size = [word for name, value in named.items() if value for word in (name, value)]
     if (asked.target_flops or asked.target) and asked.classes is None:
         explain(
             f"Note: a search sizes it with as many outputs as your images have classes, not {spec.classes}, so its "
@@ -80,7 +82,8 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
         print_json({**values, "coefficients": result.scaling.origin, **timed})
     else:
         explain(result.scaling.origin)
-        _print_spec(f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's {item.measure.noun}", item.spec)
+        title = f"{item.name}, φ = {item.phi:g}: {item.ratio:.3g} × the baseline's {item.measure.noun}"
+        _print_spec(title, item.spec, item.measure)
         if item.ratio > FAR:
             explain(
                 f"Note: this is {item.ratio:,.0f} × the baseline's {item.measure.noun}. The released family ends at "
@@ -143,8 +146,8 @@ def _instead(before: str) -> str:
     return f", instead of what this search gave before: {before}" if before else ""
 
 
-def _print_spec(title: str, spec: NetSpec) -> None:
-    """A network's parts and totals."""
+def _print_spec(title: str, spec: NetSpec, measure: Measure) -> None:
+    """A network's parts and totals, and its cost where that is none of these."""
     sizes = cost(spec)
     show(part_table(spec, title))
     console().print(
@@ -152,3 +155,5 @@ def _print_spec(title: str, spec: NetSpec) -> None:
         f"({sizes.macs:,} multiply-adds of convolution and linear operators), {show_count(sizes.params)} parameters, "
         f"{show_count(sizes.activations)} activations"
     )
+    if measure.source:
+        say(f"{measure.noun.capitalize()}: {measure.show(measure.of(spec))}, {measure.source}")

@@ -134,6 +134,13 @@ class Measure:
         return self.unit.noun
 
     @property
+    def source(self) -> str:
+        """Where a number that no count gives comes from, in words; "" of counts."""
+        if self.table is not None:
+            return f"predicted by a table of {self.table}; {self.table.error_words}"
+        return f"calculated for {self.runtime or 'torch'}" if self.kind == "memory" else ""
+
+    @property
     def at_any_size(self) -> bool:
         """Whether what is equal among smaller networks says that it is equal among those that they stand for."""
         return self.kind == "flops"

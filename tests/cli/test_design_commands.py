@@ -9,6 +9,7 @@ from scalesearch.errors import UserError
 from scalesearch.files import write_json
 from scalesearch.units import parse_flops, show_count, show_seconds
 from tests.cli.conftest import Cli
+from tests.devices import made_up_table
 
 
 def test_help_names_every_command_and_imports_nothing_heavy(cli: Cli) -> None:
@@ -208,3 +209,14 @@ def test_families_and_members_of_a_sized_baseline(cli: Cli) -> None:
     assert json.loads(cli("scale", "--phi", 0, *sized).out)["macs"] == first["macs"]
     assert Path("family/mbconv_small-2M/b1.json").exists()
     assert "has the size that it was searched at" in cli("family", "--run", "runs/x", "--target-flops", "2M").err
+
+
+def test_a_baseline_of_another_budget_says_its_cost(cli: Cli, tmp_path: Path) -> None:
+    table, small = tmp_path / "device.json", ("baseline", "--space", "mbconv_small", "--classes", 10)
+    made_up_table(["mbconv_small"]).write(table)
+    timed = cli(*small, "--budget", "latency", "--target", "1ms", "--device-table", table).out.replace("\n", " ")
+    assert "Latency: 1" in timed
+    assert " ms, predicted by a table of torch 2.15.0 on a made-up processor" in timed
+    assert f"grid --space mbconv_small --budget latency --target 1ms --device-table {table} --data PATH" in timed
+    held = cli(*small, "--budget", "memory", "--runtime", "board", "--target", "100kB").out
+    assert "kB, calculated for board" in held
