@@ -31,6 +31,7 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import make_room
 from scalesearch.design.cost import cost
 from scalesearch.design.family import member, named_spec
+from scalesearch.design.measure import FLOPS
 from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.sources import NEAREST, adopted, open_weights
@@ -128,6 +129,9 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     """
     began, budget = time.monotonic(), seconds(asked.time_budget, "--time-budget")
     phis, (families, named) = members(str(asked.train)), rivals(asked.against)
+    if families and (measure := scaling.coefficients.measure) != FLOPS:
+        problem = f"families are compared at equal FLOPs, and these coefficients were searched at equal {measure.noun}."
+        raise UserError("--against", problem, do="Give none, or networks as they are; verify compares at equal cost.")
     where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)
     given = images_of(asked, scaling.data)

@@ -13,6 +13,8 @@ from scalesearch.api.design import scaling_of
 from scalesearch.api.options import FamilyOptions
 from scalesearch.design.cost import cost
 from scalesearch.design.family import write_spec
+from scalesearch.design.measure import Measure
+from scalesearch.design.scaling import PAPER
 from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import build
@@ -127,6 +129,7 @@ def test_equal_time_gives_slower_networks_fewer_epochs_and_stays(
     ({"inherited_epochs": 2, "inherit": "none"}, "--inherited-epochs", "no member inherits"),
     ({"data": "there/is/nothing"}, "there/is/nothing", "nothing"),
     ({"batch_size": 32768, "train": "b0..b6", "jobs": 9, "against": "none"}, "--jobs 9", "memory"),
+    ({"coefficients": replace(PAPER, growth=2.0, measure=Measure("params"))}, "--against", "at equal parameters"),
     ({"space": "efficientnet_b0", "train": "b0..b10"}, "--train b0..b10", "GB of memory are needed"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_is_trained(
