@@ -18,6 +18,7 @@ from typing import Literal
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
+from scalesearch.design.measure import FLOPS
 from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coefficients
 from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
@@ -436,7 +437,10 @@ def write_answer(folder: Path, answer: Answer, recommendation: Recommendation) -
     """Writes ``winners.json`` and ``coefficients.json`` into a run's folder, both or neither."""
     with together(folder) as temporary:
         write_json(temporary / ANSWER_FILE, {"format": FORMAT, **asdict(answer)})
-        write_json(temporary / RECOMMENDATION_FILE, {"format": FORMAT, **asdict(recommendation)})
+        values = asdict(recommendation)
+        if recommendation.coefficients.measure == FLOPS:
+            del values["coefficients"]["measure"]  # as before there were others
+        write_json(temporary / RECOMMENDATION_FILE, {"format": FORMAT, **values})
 
 
 def read_answer(folder: Path) -> Answer | None:

@@ -15,9 +15,10 @@ def printed(out: str) -> list[list[str]]:
     """The words of each command in what was printed."""
     commands = []
     for line in out.splitlines():
-        if re.match(r"(Next|Read it back|Use it|Train it|All classes and files): ", line):
-            text = line.partition(": ")[2].replace(", which shows this, too", "")
-            commands += [shlex.split(command) for command in re.split("; (?=scalesearch )", text)]
+        if found := re.match(
+            r"(?:(?:Next|Read it back|Use it|Train it|All classes and files): | {6})(scalesearch .*)", line
+        ):
+            commands.append(shlex.split(found[1].replace(", which shows this, too", "")))
     return commands
 
 
