@@ -28,8 +28,12 @@ from scalesearch.errors import pasted
 from scalesearch.units import counted, show_count, show_percent, show_seconds
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from scalesearch.api.search import Forecast, Job, SearchJob
     from scalesearch.api.verify import VerifyJob
+    from scalesearch.design.latency import LatencyTable
+    from scalesearch.design.spec import NetSpec
     from scalesearch.running.carry_out import Listener
 
 COARSE = 0.05  # standard error of a difference of two accuracies from which a search tells little
@@ -108,6 +112,8 @@ def _introduce_search(job: "SearchJob") -> None:
             f"Equal in {plan.measure.noun}, of which the baseline has {plan.measure.show(plan.measure.of(baseline))}; "
             f"in FLOPs the candidates are {min(flops):.2f}–{max(flops):.2f} × the baseline"
         )
+    if plan.measure.table is not None:
+        _introduce_device(plan.measure.table, [baseline, *(one.spec for one in listed.candidates)])
     ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
     judged = f"{plan.measure.noun} as trained" if plan.measure.at_any_size else f"{plan.measure.noun} at full size"
@@ -144,6 +150,17 @@ def _introduce_search(job: "SearchJob") -> None:
         explain(f"Trained on {plan.proxy.images} of the {available} training images; --images takes more.")
     detail(f"Search {plan.digest}: baseline {baseline.digest}, images {plan.data_digest}, device {plan.device}")
     detail(f"Training: {plan.train}")
+
+
+def _introduce_device(table: "LatencyTable", specs: "Sequence[NetSpec]") -> None:
+    """Whose latency it is, how well that is known, and what speaks against it."""
+    explain(f"Latency: predicted by a table of {table}; {table.error_words}")
+    for warning in table.warnings:
+        explain(f"WARNING: {warning}")
+    outside = [found for found in map(table.outside, specs) if found]
+    if outside:
+        many = f"{len(outside)} of {len(specs)} networks ask for more than was measured, so their times are guesses"
+        explain(f"WARNING: {many} ({outside[0][0].removesuffix('.')}).")
 
 
 def say_estimate(job: "Job", expected: "Forecast", trainings: str, least: str = "") -> None:
