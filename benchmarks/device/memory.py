@@ -15,12 +15,12 @@ from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.device.peak import onnx_graph, onnxruntime_held, onnxruntime_live, resident, torch_live
 from scalesearch.design.cost import cost
 from scalesearch.design.memory import live_bytes, peak_bytes, stored_bytes
 from scalesearch.design.scaling import PAPER, scale
 from scalesearch.design.space import load_space, space_names
 from scalesearch.design.spec import NetSpec
-from scalesearch.nets.peak import onnx_graph, onnxruntime_held, onnxruntime_live, resident, torch_live
 
 LARGEST_PX, ODD_PX = 224, 97
 SMALL = 20e6  # multiply-adds under which the other size is a larger one

@@ -19,11 +19,12 @@ SECONDS = 60.0
 def confirm(folder: Path, tell: Callable[[str], None]) -> None:
     """Times φ = 0 and the members up to φ = 3 of a search by latency, where this is the device that its table is of.
 
-    What was measured of the same networks before is kept. ``measured.json`` in the run's folder says what came out.
+    Only once the search is over; what was measured of the same networks before is kept. ``measured.json`` in the run's
+    folder says what came out.
     """
     record = read_record(folder)
     table = record.plan.measure.table
-    if table is None or record.answer is None or record.answer.undecided:
+    if table is None or not record.complete or record.answer is None or record.answer.undecided:
         return
     specs, digest = members(record), record.plan.digest
     before = read_measured(folder, digest)
@@ -43,7 +44,7 @@ def confirm(folder: Path, tell: Callable[[str], None]) -> None:
         MeasuredNetwork(spec.name, spec.digest, table.network_ms(spec), ms)
         for spec, ms in zip(specs, times, strict=True)
     )
-    write_measured(folder, MeasuredNetworks(digest, f"by turns, {table.condition}", "", found))
+    write_measured(folder, MeasuredNetworks(digest, f"by turns, {table.runtime}, {table.condition}", "", found))
 
 
 def members(record: Record) -> tuple[NetSpec, ...]:

@@ -84,10 +84,10 @@ def probe(asked: DeviceProbeOptions) -> WrittenProbe:
 def timed(asked: DeviceMeasureOptions) -> "Readings":
     """The times of networks on this machine."""
     from scalesearch.machine import cores
-    from scalesearch.nets.device import onnx_readings, torch_readings
+    from scalesearch.nets.device import onnx_readings, silent, torch_readings
     from scalesearch.training.device import choose_device, threads_for
 
-    tell, seconds, listed = asked.reading or _silent, 60 * asked.minutes, baselines(asked.spaces)
+    tell, seconds, listed = asked.reading or silent, 60 * asked.minutes, baselines(asked.spaces)
     if asked.runtime == "onnxruntime":
         if asked.dtype != "float32":
             problem = f"ONNX Runtime times networks of float32 here, not {asked.dtype}."
@@ -110,7 +110,3 @@ def baselines(spaces: Sequence[str] | str) -> tuple[NetSpec, ...]:
     if not names:
         raise UserError("--spaces", "no space was named.", do="Name some, such as efficientnet_b0,mbconv_small.")
     return tuple(load_space(name).baseline for name in dict.fromkeys(names))
-
-
-def _silent(done: int, total: int) -> None:
-    """Tells nobody."""

@@ -215,8 +215,10 @@ class Budget:
 
 def budget_of(asked: "BaselineOptions | SearchOptions") -> Budget:
     """What ``--budget``, ``--target`` and ``--target-flops`` say. Raises UserError where they contradict each other."""
-    runtime = asked.runtime if asked.budget == "memory" else None
-    measure, target, option = Measure(asked.budget, runtime, _table(asked)), asked.target, "--target"
+    if asked.runtime is not None and asked.budget != "memory":
+        do = "Add --budget memory, or leave it out; a latency table says by itself what it is of."
+        raise UserError("--runtime", f"--budget {asked.budget} asks for no runtime's memory.", do=do)
+    measure, target, option = Measure(asked.budget, asked.runtime, _table(asked)), asked.target, "--target"
     if asked.target_flops is not None:
         if asked.budget != "flops" or target is not None:
             other = "--target" if target is not None else f"--budget {asked.budget}"
@@ -357,9 +359,9 @@ BudgetKind = Annotated[Kind, Option(
 TableOfDevice = Annotated[Path | str | None, Option(
     "Latency table of the device that --budget latency means, as scalesearch device measure writes it, or the times "
     "that a probe brought back.", "Network")]
-MemoryOf = Annotated[Runtime, Option(
+MemoryOf = Annotated[Runtime | None, Option(
     "Whose memory --budget memory means: torch or onnxruntime on a CPU, float32, or an int8 network on a "
-    "microcontroller (board).", "Network")]
+    "microcontroller (board); torch if left out.", "Network")]
 InBudget = Annotated[float | str | None, Option(
     "Size T of the baseline in the budget's unit, such as 3M, 64MB or 20ms; the space's own if left out.", "Network",
     unit="cost")]
@@ -402,7 +404,7 @@ class BaselineOptions:
         maximum=1_000_000)] = None
     budget: BudgetKind = "flops"
     target: InBudget = None
-    runtime: MemoryOf = "torch"
+    runtime: MemoryOf = None
     device_table: TableOfDevice = None
 
 
@@ -529,7 +531,7 @@ class SearchOptions:
         unit="flops")] = None
     budget: BudgetKind = "flops"
     target: InBudget = None
-    runtime: MemoryOf = "torch"
+    runtime: MemoryOf = None
     device_table: TableOfDevice = None
     exponent: Annotated[float, Option(
         "Exponent of the cost in the score, accuracy · (cost / T)^exponent: 0 looks at accuracy alone.", "Network",

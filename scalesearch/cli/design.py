@@ -46,7 +46,7 @@ def baseline(asked: BaselineOptions, terminal: Terminal) -> None:
         say(f"fvcore's .total(), with batch norm and pooling: {counts['fvcore_total']:,}.")
         say(f"Operators that fvcore does not count: {', '.join(counts['fvcore_uncounted']) or 'none'}.")
     named = {"--budget": asked.budget if asked.budget != "flops" else None, "--target-flops": asked.target_flops,
-             "--target": asked.target, "--runtime": asked.runtime if asked.budget == "memory" else None,
+             "--target": asked.target, "--runtime": asked.runtime,
              "--device-table": asked.device_table}  # fmt: skip
     size = [word for name, value in named.items() if value for word in (name, value)]
     if (asked.target_flops or asked.target) and asked.classes is None:

@@ -116,11 +116,12 @@ def _introduce_search(job: "SearchJob") -> None:
         _introduce_device(plan.measure.table, [baseline, *(one.spec for one in listed.candidates)])
     ratios = [candidate.proxy_ratio for candidate in listed.candidates]
     near = sum(abs(ratio / 2 - 1) <= 0.05 for ratio in ratios) / len(ratios)
-    judged = f"{plan.measure.noun} as trained" if plan.measure.at_any_size else f"{plan.measure.noun} at full size"
+    judged = f"{plan.measure.noun} {'as trained' if plan.measure.at_any_size else 'at full size'}"
+    real = "" if plan.measure.table is not None else "real "  # of a latency only a prediction
     explain(
         f"Grid: {listed.nominal} triples with αβ²γ² within {plan.grid.tolerance:g} of 2, the controls and the paper's "
-        f"triple are {len(ratios)} distinct networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's real "
-        f"{judged} ({show_percent(near, 0)} within ±5 % of 2×)"
+        f"triple are {len(ratios)} distinct networks of {min(ratios):.2f}–{max(ratios):.2f} × the baseline's "
+        f"{real}{judged} ({show_percent(near, 0)} within ±5 % of 2×)"
     )
     if all(one.control for one in listed.candidates):
         explain(
@@ -154,7 +155,7 @@ def _introduce_search(job: "SearchJob") -> None:
 
 def _introduce_device(table: "LatencyTable", specs: "Sequence[NetSpec]") -> None:
     """Whose latency it is, how well that is known, and what speaks against it."""
-    explain(f"Latency: predicted by a table of {table}; {table.error_words}")
+    explain(f"Latency is predicted by a table of {table}; {table.error_words}")
     for warning in table.warnings:
         explain(f"WARNING: {warning}")
     outside = [found for found in map(table.outside, specs) if found]

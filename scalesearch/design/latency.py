@@ -129,12 +129,10 @@ class LatencyTable:
     def shares(self, spec: NetSpec) -> dict[str, float]:
         """Which operations take what share of a network's time: dense convolutions, depthwise ones, squeeze-excitation,
         activations, and others with the overhead."""
-        total, named = (
-            self.network_ms(spec),
-            dict.fromkeys(("convolutions", "depthwise", "squeeze", "activations"), 0.0),
-        )
         from scalesearch.design.latency_times import amounts_at
 
+        total = self.network_ms(spec)
+        named = dict.fromkeys(("convolutions", "depthwise", "squeeze", "activations"), 0.0)
         for make, of, side, count in network_parts(spec):
             works = make(spec, *of)
             asked = amounts_at(works, side, self.batch_size)
@@ -192,13 +190,11 @@ class LatencyTable:
     def condition(self) -> str:
         """What a pass is of, in words."""
         images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
-        return f"{self.runtime}, {images}, {self.dtype}, {counted(self.threads, 'thread')}"
+        return f"{images}, {self.dtype}, {counted(self.threads, 'thread')}"
 
     def __str__(self) -> str:
         versions = f"{self.runtime} {self.versions.get(self.runtime.partition('-')[0], '')}".strip()
-        images = "one image" if self.batch_size == 1 else f"{self.batch_size} images"
-        how = f"{images}, {self.dtype}, {counted(self.threads, 'thread')}"
-        return f"{versions} on {self.machine}, {counted(self.cores, 'core')}: {how}, {self.date[:10]}"
+        return f"{versions} on {self.machine}, {counted(self.cores, 'core')}: {self.condition}, {self.date[:10]}"
 
     @cached_property
     def _curves(self) -> "dict[tuple[object, ...], Curve]":
@@ -263,12 +259,3 @@ def load_table(path: Path) -> LatencyTable:
     if what == READINGS:
         return fit(parse(Readings, values, str(path), READINGS))
     return parse(LatencyTable, values, str(path), WHAT)
-
-
-def require(table: LatencyTable, where: str, **wanted: Any) -> None:
-    """Raises UserError, naming ``where``, unless a table is of the runtime, batch size, threads or dtype wanted."""
-    for name, value in wanted.items():
-        has = getattr(table, name)
-        if value is not None and has != value:
-            problem = f"it is a table of {name.replace('_', ' ')} {has}, and {value} was asked for."
-            raise UserError(where, problem, do="Measure the device anew, or ask for what the table is of.")

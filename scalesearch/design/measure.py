@@ -72,7 +72,7 @@ UNITS: dict[Kind, Unit] = {
     "params": _counts("parameters", "parameters"),
     "activations": _counts("activations", "activations"),
     "memory": Unit("memory", "", show_bytes, parse_bytes),
-    "latency": Unit("latency", "", lambda ms: f"{ms:.6g} ms", _milliseconds),
+    "latency": Unit("predicted latency", "", lambda ms: f"{ms:.6g} ms", _milliseconds),
 }
 
 
@@ -137,7 +137,7 @@ class Measure:
     def source(self) -> str:
         """Where a number that no count gives comes from, in words; "" of counts."""
         if self.table is not None:
-            return f"predicted by a table of {self.table}; {self.table.error_words}"
+            return f"by a table of {self.table}; {self.table.error_words}"
         return f"calculated for {self.runtime or 'torch'}" if self.kind == "memory" else ""
 
     @property

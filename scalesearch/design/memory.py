@@ -11,7 +11,8 @@ What is alive follows from a runtime's plan, so each has its own:
   squeeze-excitation, and where they are fewer than a vector has. What the caller gives, the images, stays.
 - ``board``: int8 as on microcontrollers (TFLite Micro): an operator's inputs and outputs, and a shortcut that waits.
 
-Measured twins are in ``nets.peak``. Sides are in pixels, results in bytes of one image; a batch multiplies activations.
+Measured twins are in ``benchmarks.device.peak``. Sides are in pixels, results in bytes of one image; a batch multiplies
+activations.
 """
 
 from collections.abc import Iterable, Iterator
@@ -32,7 +33,6 @@ Floats = NDArray[np.float64]
 Dtype = Literal["float32", "int8"]
 FLOAT, COUNTER = 4, 8  # bytes of a number, of the batches that a batch norm has seen
 NUMBER: dict[Runtime, int] = {"torch": FLOAT, "onnxruntime": FLOAT, "board": 1}  # bytes of an activation's number
-WEIGHT: dict[Dtype, int] = {"float32": FLOAT, "int8": 1}
 LANES = 16  # floats of a vector with AVX-512: channels are padded to whole ones (8 with AVX2)
 # torch's rules for a convolution: few numbers of one image and a small kernel go through a matrix of columns
 FEW, SMALL_KERNEL = 20480, 3
@@ -375,11 +375,6 @@ def _block_up_to(plan: Plan, stage: Stage, width_in: int, stride: int, most: int
 
 
 # Weights
-
-
-def weight_bytes(params: int, dtype: Dtype = "float32") -> int:
-    """Parameters as numbers of a type; ``stored_bytes`` also knows what a runtime adds to them and takes away."""
-    return WEIGHT[dtype] * params
 
 
 def stored_bytes(spec: NetSpec, runtime: Runtime = "torch") -> int:

@@ -81,15 +81,15 @@ def network_times(specs: Sequence[NetSpec], table: LatencyTable, seconds: float)
         planned = [{"name": name, "spec": spec.to_dict()} for name, spec in named.items()]
         with tempfile.TemporaryDirectory() as folder:
             _write_networks(Path(folder), planned, (), table.batch_size)
-            _run_here(Path(folder), table.threads, seconds, _silent)
+            _run_here(Path(folder), table.threads, seconds, silent)
             found = json.loads((Path(folder) / runner.TIMES).read_text())
         return tuple(one["ms"] for one in found["networks"])
     device = torch.device("cuda" if on_gpu else "cpu")
-    times = _torch_times(named, table.batch_size, device, table.dtype, seconds, _silent)["times"]
+    times = _torch_times(named, table.batch_size, device, table.dtype, seconds, silent)["times"]
     return tuple(times[name][0] for name in named)
 
 
-def _silent(done: int, total: int) -> None:
+def silent(done: int, total: int) -> None:
     """Tells nobody."""
 
 

@@ -272,11 +272,10 @@ def family(members: Sequence[Member], trainings: Sequence[MemberTraining] = (), 
     tested, measure = tested_members(members, trainings), members[0].measure
     ratio = "× b0" if measure == FLOPS else f"{measure.noun} × b0"
     columns = ["member", "φ", "px", "FLOPs", ratio, "params", "activations", "depths", "widths"]
-    known = measure.source.partition(" ")[0]  # predicted or calculated
     columns += ["test accuracy", "95 % interval", "trained", "weights"] if tested else []
     rows = [_member(one, tested.get(one.name))[: len(columns)] for one in members]
-    if known:
-        columns.insert(4, f"{measure.noun}, {known}")
+    if measure.source:
+        columns.insert(4, measure.noun)
         rows = [
             (*row[:4], measure.show(measure.of(one.spec)), *row[4:]) for row, one in zip(rows, members, strict=True)
         ]

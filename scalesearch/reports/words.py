@@ -641,10 +641,11 @@ def costs(record: Record) -> tuple[str, ...]:
     middle = (trained[(len(trained) - 1) // 2] + trained[len(trained) // 2]) / 2
     near = sum(abs(ratio / SEARCH_RATIO - 1) <= 0.05 + 1e-9 for ratio in trained)
     as_trained = " of the networks as trained" if plan.measure.at_any_size else ""
+    ratio = "Ratio" if plan.measure.table is not None else "Real ratio"
     moved = (trained[-1] / trained[0]) ** abs(plan.exponent) - 1
     return (
         f"Nominal ratio αβ²γ² of the candidates: {min(nominal):.3f} to {max(nominal):.3f}.",
-        f"Real ratio of the {plan.measure.noun}{as_trained}: {trained[0]:.3f} to {trained[-1]:.3f} (median "
+        f"{ratio} of the {plan.measure.noun}{as_trained}: {trained[0]:.3f} to {trained[-1]:.3f} (median "
         f"{middle:.3f}); {near} of {len(trained)} within ±5 % of {SEARCH_RATIO:g}. At full size: {min(full):.3f} to "
         f"{max(full):.3f}.",
         f"The cost's factor alone moves scores by {show_percent(moved, 2)} from the dearest to the cheapest candidate.",

@@ -18,7 +18,6 @@ from scalesearch.study.row import Row
 from scalesearch.study.summary import NetworkSummary, pareto
 
 GoalKind = Literal["flops", "latency", "memory", "params", "activations"]
-LATENCY = "latency_ms"
 
 
 @dataclass(frozen=True)

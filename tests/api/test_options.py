@@ -221,6 +221,7 @@ def test_a_budget_says_what_sizes_are_of() -> None:
             {"budget": "latency", "target": "20ms"},
             r"--device-table: --budget latency needs the table .* device measure",
         ),
+        ({"budget": "params", "runtime": "board"}, r"--runtime: --budget params asks for no runtime's memory"),
         ({"device_table": "device.json"}, r"--device-table: --budget flops asks no device"),
         ({"budget": "latency", "device_table": "there-is-none.json"}, r"there-is-none\.json"),
     ],

@@ -215,8 +215,8 @@ def test_a_baseline_of_another_budget_says_its_cost(cli: Cli, tmp_path: Path) ->
     table, small = tmp_path / "device.json", ("baseline", "--space", "mbconv_small", "--classes", 10)
     made_up_table(["mbconv_small"]).write(table)
     timed = cli(*small, "--budget", "latency", "--target", "1ms", "--device-table", table).out.replace("\n", " ")
-    assert "Latency: 1" in timed
-    assert " ms, predicted by a table of torch 2.15.0 on a made-up processor" in timed
+    assert "Predicted latency: 1" in timed
+    assert " ms, by a table of torch 2.15.0 on a made-up processor" in timed
     assert f"grid --space mbconv_small --budget latency --target 1ms --device-table {table} --data PATH" in timed
     held = cli(*small, "--budget", "memory", "--runtime", "board", "--target", "100kB").out
     assert "kB, calculated for board" in held

@@ -17,7 +17,6 @@ from scalesearch.design.latency import (
     Kind,
     LatencyTable,
     load_table,
-    require,
 )
 from scalesearch.design.latency_fit import (
     READINGS,
@@ -230,14 +229,6 @@ def test_no_file_and_no_json_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.json").write_text("[1, 2]")
     with pytest.raises(UserError, match="not a JSON list"):
         load_table(tmp_path / "text.json")
-
-
-def test_a_table_of_another_runtime_is_refused(table: LatencyTable) -> None:
-    require(table, "--device-table", runtime="torch", threads=None)
-    with pytest.raises(UserError, match=r"--device-table: it is a table of runtime torch, and onnxruntime was asked"):
-        require(table, "--device-table", runtime="onnxruntime")
-    with pytest.raises(UserError, match="a table of batch size 1, and 8 was asked"):
-        require(table, "--device-table", batch_size=8)
 
 
 def test_too_few_networks_are_refused() -> None:

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from benchmarks.device.peak import NoStatistics, onnx_graph, onnxruntime_held, onnxruntime_live, torch_live
 from scalesearch.design.memory import live_bytes
 from scalesearch.design.spec import Head, NetSpec, Stage, Stem
-from scalesearch.nets.peak import NoStatistics, onnx_graph, onnxruntime_held, onnxruntime_live, torch_live
 
 
 def network(*stages: Stage, **settings: object) -> NetSpec:

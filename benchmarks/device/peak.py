@@ -103,7 +103,15 @@ def resident(
         file, written = Path(folder, "network.onnx"), Path(folder, "spec.json")
         file.write_bytes(graph)
         written.write_text(json.dumps(spec.to_dict()))
-        command = [sys.executable, "-m", "scalesearch.nets.resident", runtime, str(written), str(file), str(batch_size)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.device.resident",
+            runtime,
+            str(written),
+            str(file),
+            str(batch_size),
+        ]
         ended = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return Resident(*json.loads(ended.stdout))
 

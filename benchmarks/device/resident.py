@@ -1,4 +1,4 @@
-"""A process that builds a network, runs it, and prints what resident memory it gained: see ``nets.peak.resident``.
+"""A process that builds a network, runs it, and prints what resident memory it gained: see ``peak.resident``.
 
 Apart from what it measures it loads nothing: beside torch's, ONNX Runtime's few bytes could not be seen. Linux only.
 """
