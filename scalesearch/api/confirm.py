@@ -36,7 +36,7 @@ def confirm(folder: Path, tell: Callable[[str], None]) -> None:
     tell(f"Measures {len(specs)} networks in {table.runtime}, which takes up to a minute")
     try:
         with threads_for(torch.device("cpu"), table.threads):
-            times = network_times(specs, table, SECONDS)
+            times, slower = network_times(specs, table, SECONDS)
     except UserError as error:
         write_measured(folder, MeasuredNetworks(digest, "", error.problem, ()))
         return
@@ -44,7 +44,7 @@ def confirm(folder: Path, tell: Callable[[str], None]) -> None:
         MeasuredNetwork(spec.name, spec.digest, table.network_ms(spec), ms)
         for spec, ms in zip(specs, times, strict=True)
     )
-    write_measured(folder, MeasuredNetworks(digest, f"by turns, {table.runtime}, {table.condition}", "", found))
+    write_measured(folder, MeasuredNetworks(digest, f"by turns, {table.runtime}, {table.condition}", "", found, slower))
 
 
 def members(record: Record) -> tuple[NetSpec, ...]:

@@ -53,7 +53,7 @@ class BlockLayer:
 
 def mbconv(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLayer]:
     """Expand 1×1, depthwise k×k, squeeze-excitation, project 1×1; what the stage does not ask for is left out."""
-    width = expanded_width(width_in, stage.expand_ratio)
+    width = expanded_width(stage, width_in)
     inside: Place = "input"
     number = 0
     if width != width_in:
@@ -71,7 +71,7 @@ def mbconv(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLayer]:
 
 def fused_mbconv(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLayer]:
     """Expand k×k, project 1×1; one k×k convolution where nothing expands (EfficientNetV2, table 4)."""
-    width = expanded_width(width_in, stage.expand_ratio)
+    width = expanded_width(stage, width_in)
     if width == width_in:
         yield BlockLayer("fused", 0, "input", "output", width_in, stage.width, stage.kernel, stride, closes=True)
         return
@@ -81,14 +81,14 @@ def fused_mbconv(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLaye
 
 def basic(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLayer]:
     """k×k with the stride, k×k (He et al. 2015, arXiv:1512.03385, figure 5, left)."""
-    inner = expanded_width(stage.width, stage.expand_ratio)
+    inner = expanded_width(stage, stage.width)
     yield BlockLayer("spatial", 0, "input", "expanded", width_in, inner, stage.kernel, stride)
     yield BlockLayer("combine", 1, "expanded", "output", inner, stage.width, stage.kernel, closes=True)
 
 
 def bottleneck(stage: Stage, width_in: int, stride: int) -> Iterator[BlockLayer]:
     """1×1, k×k, 1×1 (figure 5, right), the stride on the k×k as in torchvision ("ResNet V1.5")."""
-    inner = expanded_width(stage.width, stage.expand_ratio)
+    inner = expanded_width(stage, stage.width)
     yield BlockLayer("reduce", 0, "input", "reduced", width_in, inner)
     yield BlockLayer("spatial", 1, "reduced", "expanded", inner, inner, stage.kernel, stride)
     yield BlockLayer("project", 2, "expanded", "output", inner, stage.width, closes=True)

@@ -27,7 +27,7 @@ from itertools import groupby
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.measure import FLOPS, Entering, Measure, Portion
+from scalesearch.design.measure import FLOPS, Entering, Measure, Meter, Portion
 from scalesearch.design.spec import NetSpec, Shape, nearest_width, reshape, scaled_head
 
 RESOLUTION_SLACK = 0.08
@@ -72,10 +72,12 @@ class _Costs:
     """Of every rounding of the widths at every side: with one block per stage, and of each further block.
 
     Args:
-        base: (widths, sides); ``further``: (widths, sides, stages).
-        held, further_held: the most that a part holds beside that; None where the measure knows of nothing held.
+        meter: makes costs of the sums.
+        base: (quantities, widths, sides); ``further``: (quantities, widths, sides, stages).
+        held, further_held: without quantities, the most that a part holds beside that; None where nothing is held.
     """
 
+    meter: Meter
     base: Floats
     further: Floats
     held: Floats | None
@@ -85,15 +87,15 @@ class _Costs:
         """Of the sides at these places."""
         held = None if self.held is None else self.held[:, places]
         further = None if self.further_held is None else self.further_held[:, places]
-        return _Costs(self.base[:, places], self.further[:, places], held, further)
+        return _Costs(self.meter, self.base[:, :, places], self.further[:, :, places], held, further)
 
     def of(self, depths: Ints) -> Floats:
         """Of each of the depths (options, stages): (widths, sides, options)."""
-        total: Floats = self.base[..., None] + self.further @ (depths.T - 1)
+        added, held = self.base[..., None] + self.further @ (depths.T - 1), None
         if self.held is not None and self.further_held is not None:
             repeated = np.where(depths > 1, self.further_held[:, :, None, :], 0).max(axis=3)
-            total += np.maximum(self.held[..., None], repeated)
-        return total
+            held = np.maximum(self.held[..., None], repeated)
+        return self.meter.total(added, held)
 
 
 def round_to_budget(spec: NetSpec, targets: Sequence[Target], measure: Measure = FLOPS) -> list[BudgetFit]:
@@ -275,10 +277,10 @@ def _cost_tables(spec: NetSpec, options: list[_Widths], sides: Ints, measure: Me
         return [*ends, *first], further
 
     both = [parts(one) for one in options]
-    base = np.stack([np.sum([part.added for part in once], axis=0) for once, _ in both])
-    further = np.stack([np.stack([part.added for part in more], axis=1) for _, more in both])
+    base = np.stack([np.sum([part.added for part in once], axis=0) for once, _ in both], axis=1)
+    further = np.stack([np.stack([part.added for part in more], axis=2) for _, more in both], axis=1)
     if both[0][0][0].held is None:
-        return _Costs(base, further, None, None)
+        return _Costs(meter, base, further, None, None)
     held = np.stack([np.max([part.held for part in once if part.held is not None], axis=0) for once, _ in both])
     more_held = [np.stack([part.held for part in more if part.held is not None], axis=1) for _, more in both]
-    return _Costs(base, further, held, np.stack(more_held))
+    return _Costs(meter, base, further, held, np.stack(more_held))

@@ -3,10 +3,14 @@
 ``scalesearch device measure`` makes one (``design.latency_fit``). A network's time is the sum of its parts' and of an
 overhead; a part's is the sum of its operations' (``design.work``); and an operation's is linear in the amounts that it
 asks for, with a coefficient for each kind of operation and each amount. No coefficient is below 0, so that more work
-never takes less time. What fusion takes away lies in the coefficients: an activation that a runtime does inside the
-convolution before it comes to nearly nothing.
+of a kind never takes less time. What fusion takes away lies in the coefficients: an activation that a runtime does
+inside the convolution before it comes to nearly nothing.
+
+Two things are a whole network's, not its parts': weights that caches do not hold from one pass to the next (``HELD``),
+and a factor close to 1 that depends on the sum (``LatencyTable.growth``).
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -14,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from scalesearch.design.spec import NetSpec, Stage
-from scalesearch.design.work import Works, block_work, classifier_work, head_work, network_parts, stem_work
+from scalesearch.design.work import Works, block_work, classifier_work, head_work, network_parts, stem_work, usual
 from scalesearch.errors import UserError
 from scalesearch.files import read_json, write_json
 from scalesearch.typed import parse
@@ -29,6 +33,7 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 # What an operation asks for. The last ones are numbers read and written beyond so many, which caches do not hold.
 SPILLS = (2**16, 2**19, 2**22)
 AMOUNTS = ("calls", "macs", "filled", "weights", "pixels", "reads", "writes", *(f"beyond_{most}" for most in SPILLS))
+HELD = (2**15, 2**17, 2**19, 2**21)  # weights of a network, beyond which each has to come from farther away
 BOUNDED = ("macs", "weights", "reads", "writes")  # amounts by which a network can lie outside of what was measured
 BEYOND = 1.5  # times the largest that was measured: so far a linear law is trusted
 BUSY = 0.2  # drift, or share of disturbed turns, from which times may be wrong
@@ -72,6 +77,32 @@ class Check:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """A network that was measured, to be timed again with others: so a slower machine is not taken for a wrong table.
+
+    Args:
+        network: a specification's plain values.
+    """
+
+    network: dict[str, Any] = field(hash=False)
+    ms: float
+
+    def __post_init__(self) -> None:
+        if self.ms <= 0:
+            raise ValueError(f"a pass of {self.ms} ms")
+
+    @classmethod
+    def of(cls, spec: NetSpec, ms: float) -> "Anchor":
+        """A network that takes so long."""
+        return cls(json.loads(json.dumps(spec.to_dict())), ms)  # tuples become lists, as when read
+
+    @property
+    def spec(self) -> NetSpec:
+        """The network."""
+        return NetSpec.from_dict(self.network, "the latency table")
+
+
+@dataclass(frozen=True)
 class LatencyTable:
     """Times of one device with one runtime, number of threads, batch size and precision.
 
@@ -86,6 +117,9 @@ class LatencyTable:
         disturbed: share of the turns in which something else was running.
         overhead_ms: of a pass, whatever the network.
         check: None where nothing was checked.
+        held_ms: for each weight of a network beyond each of ``HELD``.
+        growth: (milliseconds, factor): times so long as a sum are so many times that; in between by logarithms.
+        anchors: some of the networks that it was fitted to, from fast to slow.
     """
 
     machine: str
@@ -104,27 +138,51 @@ class LatencyTable:
     overhead_ms: float
     kinds: tuple[Kind, ...]
     check: Check | None = None
+    held_ms: tuple[float, ...] = ()
+    growth: tuple[tuple[float, float], ...] = ()
+    anchors: tuple[Anchor, ...] = ()
 
-    def stem_ms(self, spec: NetSpec, width: int, sides: "Ints") -> "Floats":
-        """Milliseconds of the stem with ``width`` output channels on images of ``sides``; its pooling included."""
+    def __post_init__(self) -> None:
+        if min((self.overhead_ms, *self.held_ms), default=0.0) < 0:
+            raise ValueError("no time is below 0")
+        if any(min(point) <= 0 for point in self.growth) or list(self.growth) != sorted(self.growth):
+            raise ValueError("growth: milliseconds in ascending order, each with a factor above 0")
+
+    def stem(self, spec: NetSpec, width: int, sides: "Ints") -> "Floats":
+        """What the stem with ``width`` output channels adds on images of ``sides``, its pooling included.
+
+        Of this and the other parts: (2, *sides.shape), milliseconds and weights, to be summed for ``whole_ms``.
+        """
         return self._curve(stem_work, spec, width)(sides)
 
-    def block_ms(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> "Floats":
-        """Milliseconds of one block of a stage on maps of ``sides`` with ``width_in`` channels."""
+    def block(self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints") -> "Floats":
+        """What one block of a stage adds on maps of ``sides`` with ``width_in`` channels."""
         return self._curve(block_work, spec, stage, width_in, stride)(sides)
 
-    def head_ms(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> "Floats":
-        """Milliseconds of the last convolution (none where ``width`` is 0) and the pooling, on maps of ``sides``."""
+    def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> "Floats":
+        """What the last convolution (none where ``width`` is 0) and the pooling add on maps of ``sides``."""
         return self._curve(head_work, spec, width_in, width)(sides)
 
-    def classifier_ms(self, spec: NetSpec, pooled: int) -> float:
-        """Milliseconds of what follows the pooling of ``pooled`` channels."""
-        return self._curve(classifier_work, spec, pooled).at(1)
+    def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> "Floats":
+        """What follows the pooling of ``pooled`` channels, on maps of any ``sides``."""
+        return self._curve(classifier_work, spec, pooled)(sides * 0 + 1)
+
+    def whole_ms(self, added: "Floats") -> "Floats":
+        """Milliseconds of passes of networks whose parts add up to ``added``, (2, …)."""
+        from scalesearch.design.latency_times import whole_ms
+
+        return whole_ms(added, self.overhead_ms, self.held_ms, self.growth)
 
     def network_ms(self, spec: NetSpec) -> float:
         """Milliseconds of a pass of the network at its resolution."""
-        parts = (count * self._curve(make, spec, *of).at(side) for make, of, side, count in network_parts(spec))
-        return self.overhead_ms + sum(parts)
+        import numpy as np
+
+        ms = weights = 0.0
+        for make, of, side, count in network_parts(spec):
+            curve = self._curve(make, spec, *of)
+            ms += count * curve.at(side)
+            weights += count * curve.weights
+        return float(self.whole_ms(np.array([ms, weights])))
 
     def shares(self, spec: NetSpec) -> dict[str, float]:
         """Which operations take what share of a network's time: dense convolutions, depthwise ones, squeeze-excitation,
@@ -138,7 +196,7 @@ class LatencyTable:
             asked = amounts_at(works, side, self.batch_size)
             for work, amount in zip(works, asked, strict=True):
                 if work.group in named:
-                    ms = sum(rate * one for rate, one in zip(self._rates[work.kind], amount, strict=True))
+                    ms = sum(rate * one for rate, one in zip(self._rates_of(work.kind), amount, strict=True))
                     named[work.group] += count * ms / total
         return {**named, "other": 1 - sum(named.values())}
 
@@ -204,6 +262,10 @@ class LatencyTable:
     def _rates(self) -> dict[str, tuple[float, ...]]:
         return {kind.name: kind.ms for kind in self.kinds}
 
+    def _rates_of(self, kind: str) -> tuple[float, ...]:
+        """Of a kind of operation; those of its usual numbers of channels where others were not measured."""
+        return self._rates.get(kind) or self._rates[usual(kind)]
+
     def _curve(self, make: Callable[..., Works], spec: NetSpec, *of: Any) -> "Curve":
         """The times of a part, remembered. Raises UserError where one of its operations was not measured."""
         key = (make, *KEYS[make](spec), *(part_key(one) if isinstance(one, Stage) else one for one in of))
@@ -212,14 +274,14 @@ class LatencyTable:
             if len(self._curves) >= MOST_KEPT:
                 self._curves.clear()
             works = make(spec, *of)
-            missing = sorted({work.kind for work in works} - set(self._rates))
+            missing = sorted({usual(one.kind) for one in works if {one.kind, usual(one.kind)}.isdisjoint(self._rates)})
             if missing:
                 problem = f"this table, of {', '.join(self.spaces)}, has no times of {', '.join(missing)}."
                 do = "Measure the device anew with --spaces that have such blocks."
                 raise UserError("--device-table", problem, do=do)
             from scalesearch.design.latency_times import Curve
 
-            curve = Curve(works, [self._rates[work.kind] for work in works], self.batch_size)
+            curve = Curve(works, [self._rates_of(work.kind) for work in works], self.batch_size)
             self._curves[key] = curve
         return curve
 
@@ -236,7 +298,8 @@ KEYS: dict[Callable[..., Works], Callable[[NetSpec], tuple[object, ...]]] = {
 def part_key(stage: Stage) -> tuple[object, ...]:
     """What of a stage one of its blocks depends on."""
     return (
-        stage.width, stage.kernel, stage.expand_ratio, stage.se_ratio, stage.block, stage.activation, stage.squeeze
+        stage.width, stage.kernel, stage.expand_ratio, stage.se_ratio, stage.block, stage.activation, stage.squeeze,
+        stage.expand_divisor,
     )  # fmt: skip
 
 

@@ -5,32 +5,48 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from scalesearch.design.latency import SPILLS
+from scalesearch.design.latency import HELD, SPILLS
 from scalesearch.design.work import Work, Works
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 class Curve:
-    """The milliseconds of a part for any side of its input."""
+    """What a part adds for any side of its input: milliseconds, and ``weights``, which are the same for all."""
 
     def __init__(self, works: Works, rates: Sequence[Sequence[float]], batch_size: int) -> None:
         self._works, self._rates, self._batch_size = works, np.array(rates), batch_size
         self._at: dict[int, float] = {}
+        self.weights = float(sum(work.weights for work in works))
 
     def __call__(self, sides: Ints) -> Floats:
+        """(2, *sides.shape): milliseconds and weights."""
         flat = np.asarray(sides, dtype=np.int64)
         asked = amounts(self._works, flat.ravel(), self._batch_size)
-        times: Floats = np.einsum("wa,awn->n", self._rates, asked).reshape(flat.shape)
-        return times
+        times = np.einsum("wa,awn->n", self._rates, asked)
+        both: Floats = np.stack([times, np.full_like(times, self.weights)]).reshape(2, *flat.shape)
+        return both
 
     def at(self, side: int) -> float:
-        """For one side; remembered."""
+        """Milliseconds for one side; remembered."""
         value = self._at.get(side)
         if value is None:
-            value = self._at[side] = float(self(np.array([side]))[0])
+            value = self._at[side] = float(self(np.array([side]))[0, 0])
         return value
+
+
+def whole_ms(added: Floats, overhead_ms: float, held_ms: Sequence[float], growth: Sequence[Sequence[float]]) -> Floats:
+    """Milliseconds of networks of what their parts add, (2, …): see ``LatencyTable``."""
+    ms, weights = added
+    total: Floats = ms + overhead_ms
+    for most, rate in zip(HELD, held_ms, strict=False):
+        total = total + rate * np.maximum(0.0, weights - most)
+    if growth:
+        at, factors = np.array(growth).T
+        total = total * np.exp(np.interp(np.log(np.maximum(total, 1e-9)), np.log(at), np.log(factors)))
+    return total
 
 
 def amounts(works: Sequence[Work], sides: Ints, batch_size: int) -> Floats:

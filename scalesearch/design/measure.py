@@ -31,11 +31,12 @@ COUNTS: dict[Kind, Count] = {"flops": "macs", "params": "params", "activations":
 
 @dataclass(frozen=True, eq=False)
 class Portion:
-    """What a part costs on maps of each side, (sides,).
+    """What a part costs on maps of each side.
 
     Args:
-        added: its share of the network's cost.
-        held: what it needs while it runs, beside what is added; a network needs the most of any part. None: nothing.
+        added: (quantities, sides): what parts add up of; a meter's ``total`` makes a network's cost of the sums.
+        held: (sides,): what it needs while it runs, beside what is added; a network needs the most of any part. None:
+            nothing.
     """
 
     added: "Floats"
@@ -98,6 +99,7 @@ class Meter(Protocol):
     ) -> Portion: ...
     def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion: ...
     def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion: ...
+    def total(self, added: "Floats", held: "Floats | None") -> "Floats": ...
 
 
 @dataclass(frozen=True)
@@ -175,14 +177,18 @@ class CountMeter:
     ) -> Portion:
         at_input, at_output, fixed = _block_weights(self.name, stage, width_in, stride)
         counts: Floats = at_input * _squares(sides) + at_output * _squares(-(-sides // stride)) + fixed
-        return Portion(counts)
+        return Portion(counts[None])
 
     def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
         return self._scaled(self._sum([convolution("", 1, width_in, width)] if width else []), sides)
 
     def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
         once = self._sum(classifier_operators(pooled, spec.head.hidden, spec.classes))
-        return Portion(_squares(sides) * 0 + once)
+        return Portion((_squares(sides) * 0 + once)[None])
+
+    def total(self, added: "Floats", held: "Floats | None") -> "Floats":
+        counts: Floats = added[0]
+        return counts
 
     def _sum(self, operators: Iterable[Operator]) -> int:
         return sum(getattr(one, self.name) for one in operators)
@@ -190,7 +196,7 @@ class CountMeter:
     def _scaled(self, one: int, sides: "Ints") -> Portion:
         """A convolution's count, known on one pixel of output: weights are the same on any map."""
         counts: Floats = one * (_squares(sides) if self.name != "params" else _squares(sides) ** 0)
-        return Portion(counts)
+        return Portion(counts[None])
 
 
 def _squares(sides: "Ints") -> "Floats":
@@ -217,7 +223,7 @@ class MemoryMeter:
 
         images = image_bytes(spec, sides, self.runtime)
         held = stem_live(spec, width, sides, self.runtime) - images
-        return Portion(images + stem_stored(spec, width, self.runtime), held)
+        return Portion((images + stem_stored(spec, width, self.runtime))[None], held)
 
     def block(
         self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
@@ -226,25 +232,29 @@ class MemoryMeter:
 
         live = block_live(spec, stage, width_in, stride, sides, self.runtime)
         waiting = 0.0 if entering is None else waiting_bytes(entering.width, entering.sides, self.runtime)
-        return Portion(live * 0 + block_stored(stage, width_in, stride, self.runtime), live + waiting)
+        return Portion((live * 0 + block_stored(stage, width_in, stride, self.runtime))[None], live + waiting)
 
     def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
         from scalesearch.design.memory import head_live, head_stored
 
         live = head_live(spec, width_in, width, sides, self.runtime)
-        return Portion(live * 0 + head_stored(width_in, width, self.runtime), live)
+        return Portion((live * 0 + head_stored(width_in, width, self.runtime))[None], live)
 
     def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
         from scalesearch.design.memory import classifier_live, classifier_stored
 
         none = _squares(sides) * 0
         live = classifier_live(spec, pooled, self.runtime)
-        return Portion(none + classifier_stored(spec, pooled, self.runtime), none + live)
+        return Portion((none + classifier_stored(spec, pooled, self.runtime))[None], none + live)
+
+    def total(self, added: "Floats", held: "Floats | None") -> "Floats":
+        total: Floats = added[0] if held is None else added[0] + held
+        return total
 
 
 @dataclass(frozen=True)
 class LatencyMeter:
-    """Milliseconds of a pass, as a device's table predicts them; what a pass takes in any case is the stem's."""
+    """Milliseconds of a pass, as a device's table predicts them of the milliseconds and the weights of its parts."""
 
     table: LatencyTable
 
@@ -254,18 +264,21 @@ class LatencyMeter:
         return self.table.network_ms(spec)
 
     def stem(self, spec: NetSpec, width: int, sides: "Ints") -> Portion:
-        return Portion(self.table.overhead_ms + self.table.stem_ms(spec, width, sides))
+        return Portion(self.table.stem(spec, width, sides))
 
     def block(
         self, spec: NetSpec, stage: Stage, width_in: int, stride: int, sides: "Ints", entering: Entering | None
     ) -> Portion:
-        return Portion(self.table.block_ms(spec, stage, width_in, stride, sides))
+        return Portion(self.table.block(spec, stage, width_in, stride, sides))
 
     def head(self, spec: NetSpec, width_in: int, width: int, sides: "Ints") -> Portion:
-        return Portion(self.table.head_ms(spec, width_in, width, sides))
+        return Portion(self.table.head(spec, width_in, width, sides))
 
     def classifier(self, spec: NetSpec, pooled: int, sides: "Ints") -> Portion:
-        return Portion(_squares(sides) * 0 + self.table.classifier_ms(spec, pooled))
+        return Portion(self.table.classifier(spec, pooled, sides))
+
+    def total(self, added: "Floats", held: "Floats | None") -> "Floats":
+        return self.table.whole_ms(added)
 
 
 @cache

@@ -21,16 +21,17 @@ from scalesearch.design.spec import Head, NetSpec, nearest_width
 Role = Literal["piece", "whole", "check"]
 WIDTHS = (0.4, 2.2)  # of pieces, times the baseline's
 SIDES = (0.35, 2.0)
-WHOLE_DEPTHS = (0.6, 2.0)  # of whole networks: what grids and families up to b3 come to
-WHOLE_WIDTHS = (0.6, 1.6)
-WHOLE_SIDES = (0.6, 1.5)
+WHOLE_DEPTHS = (0.4, 2.0)  # of whole networks: from small baselines of grids to families up to b3
+WHOLE_WIDTHS = (0.4, 1.6)
+WHOLE_SIDES = (0.3, 1.5)
+VARIED = (0.7, 1.4)  # times its width: each stage and head of a network to be fitted to
 HEADED_SIDE = 32  # pixels of the last map: on larger ones no network has a head
 MOST_STAGES = 4  # of a piece
 MOST_BLOCKS = 3  # of a piece's stage
 CLASSES = (10, 100, 1000)
 SHORTEST_SIDE = 8  # pixels of an image
 TRIES = 30
-PIECES, WHOLE_FITTED, WHOLE_CHECKED = 320, 64, 24  # networks that a table is made from
+PIECES, WHOLE_FITTED, WHOLE_CHECKED = 320, 128, 24  # networks that a table is made from
 PIECE_MACS, WHOLE_MACS = 4e8, 9e8  # multiply-adds of a pass that few exceed, so that none takes most of the time
 FIT_SEED, CHECK_SEED = 1, 2
 
@@ -80,16 +81,33 @@ def pieces(baselines: Sequence[NetSpec], count: int, most_macs: float, seed: int
 def whole_networks(
     baselines: Sequence[NetSpec], count: int, most_macs: float, seed: int, role: Role
 ) -> tuple[Probe, ...]:
-    """Networks of the baselines' families, by turns, spread evenly over depth, width and resolution."""
-    points = _points(3, seed)
+    """Networks of the baselines' families, by turns, spread evenly over depth, width and resolution.
+
+    Those to be fitted to vary in the widths of their stages and in their classes, too: what only ever grows together
+    cannot be told apart.
+    """
+    points = _points(5, seed)
 
     def drawn(baseline: NetSpec) -> Probe:
-        bounds = zip((WHOLE_DEPTHS, WHOLE_WIDTHS, WHOLE_SIDES), next(points).tolist(), strict=True)
+        *shares, wobble, labels = next(points).tolist()
+        bounds = zip((WHOLE_DEPTHS, WHOLE_WIDTHS, WHOLE_SIDES), shares, strict=True)
         spec = multiply(baseline, *(_between(low, high, share) for (low, high), share in bounds))
         has = realised(baseline, spec)
+        spec = spec if role == "check" else _varied(spec, wobble, labels)
         return Probe(spec, role, baseline.name, has.depth, has.width, has.resolution)
 
     return tuple(_cheap(partial(drawn, baselines[number % len(baselines)]), most_macs) for number in range(count))
+
+
+def _varied(spec: NetSpec, wobble: float, labels: float) -> NetSpec:
+    """A network with each width scaled by itself, and another number of classes."""
+
+    def other(width: int, number: int) -> int:
+        return nearest_width(width * _between(*VARIED, _hashed(wobble, number)), spec.width_divisor)
+
+    stages = tuple(replace(stage, width=other(stage.width, number)) for number, stage in enumerate(spec.stages))
+    head = replace(spec.head, width=other(spec.head.width, len(stages)) if spec.head.width else 0)
+    return replace(spec, stages=stages, head=head, classes=CLASSES[int(labels * len(CLASSES))])
 
 
 def _cheap(draw: Callable[[], Probe], most_macs: float) -> Probe:

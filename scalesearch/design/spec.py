@@ -24,7 +24,7 @@ HeadScaling = Literal["fixed", "scaled", "grows_only", "follows_last_stage"]
 
 RESNET_BLOCKS: tuple[BlockKind, ...] = ("basic", "bottleneck")  # their activation follows the sum
 # Fields younger than digests on disk: at their defaults they are neither written nor hashed.
-LATER = ("max_pool", "activation", "squeeze", "hidden")
+LATER = ("max_pool", "activation", "squeeze", "hidden", "expand_divisor")
 POOL_STRIDE = 2
 SQUEEZE_DIVISOR = 8
 MOST_TABLES = 64  # stages, or released members
@@ -65,6 +65,8 @@ class Stage:
     "bottleneck" (1×1, k×k with the stride, 1×1) ResNet's.
     ``expand_ratio`` gives the width inside a block: times its *input* width in MBConv blocks, where 1 leaves the
     expansion out; times its *output* width in ResNet's (1 in basic blocks, 0.25 in bottlenecks).
+    ``expand_divisor``: the width inside is rounded to a multiple of it, as torchvision and timm round to 8. Where a
+    ratio is a fraction, other widths than the published ones would come to odd numbers, for which runtimes are slow.
     ``se_ratio`` is the squeeze width as a share of the block's *input* width (0: no squeeze-excitation).
     ``squeeze`` "mobilenet_v3": the share is of the *expanded* width, in multiples of 8, with ReLU inside and a
     hard-sigmoid gate.
@@ -82,6 +84,7 @@ class Stage:
     depth_scaled: bool = True
     activation: Activation | None = None
     squeeze: SqueezeKind = "efficientnet"
+    expand_divisor: Annotated[int, integer(1, 64)] = 1
 
 
 @dataclass(frozen=True)
@@ -242,9 +245,9 @@ def _written(part: Stem | Stage | Head) -> dict[str, Any]:
     return {name: value for name, (value, default) in values.items() if name not in LATER or value != default}
 
 
-def expanded_width(width: int, ratio: float) -> int:
-    """``width`` × ``ratio``, rounded half up to a whole number, at least 1: the channels inside a block."""
-    return max(1, int(width * ratio + 0.5))
+def expanded_width(stage: Stage, width: int) -> int:
+    """The channels inside a block; ``width``: its input's, in ResNet's blocks its output's."""
+    return round_width(width * stage.expand_ratio, stage.expand_divisor)
 
 
 def squeeze_width(stage: Stage, width_in: int) -> int:
@@ -254,7 +257,7 @@ def squeeze_width(stage: Stage, width_in: int) -> int:
     expanded width, to multiples of 8.
     """
     if stage.squeeze == "mobilenet_v3":
-        return round_width(int(expanded_width(width_in, stage.expand_ratio) * stage.se_ratio), SQUEEZE_DIVISOR)
+        return round_width(int(expanded_width(stage, width_in) * stage.se_ratio), SQUEEZE_DIVISOR)
     return max(1, int(width_in * stage.se_ratio))
 
 

@@ -1,7 +1,8 @@
 """What each part of a network asks of a device, operation by operation, in the amounts that time grows with.
 
 A convolution stands with its batch norm: one is never without the other, and some runtimes make them one. Kinds tell
-apart what runs by different code: convolutions by kernel and stride, dense or depthwise; activations by their function.
+apart what runs by different code: convolutions by kernel and stride, dense or depthwise; activations by their function;
+and in brackets what falls off a runtime's usual path by its numbers of channels.
 """
 
 from collections.abc import Callable, Iterator
@@ -47,6 +48,8 @@ class Work:
 
 Works = tuple[Work, ...]
 VECTOR = 16  # numbers of float32 that today's widest processors work on at once
+ALIGNED = 4  # channels: of other multiples ONNX Runtime has code only that takes several times as long
+NARROW, ODD = " (narrow)", " (odd)"
 
 
 def filled(width: int) -> int:
@@ -56,11 +59,25 @@ def filled(width: int) -> int:
 
 def convolution(role: str, width_in: int, width: int, kernel: int, stride: int, shrunk: int) -> Work:
     """A convolution with its batch norm; ``role`` begins its kind's name, "depthwise" reads one channel a filter."""
-    kind = f"{role} {kernel}×{kernel}" + (f" /{stride}" if stride > 1 else "")
+    kind = _by_channels(f"{role} {kernel}×{kernel}" + (f" /{stride}" if stride > 1 else ""), width_in, width)
     weights = kernel * kernel * (1 if role == "depthwise" else width_in) * width
     inside = 1 if role == "depthwise" else width_in if role == "stem" else filled(width_in)
     whole = kernel * kernel * inside * filled(width)
     return Work(kind, weights, whole, weights, width_in, width, shrunk, stride)
+
+
+def _by_channels(kind: str, width_in: int, width: int) -> str:
+    """A kind, with what its numbers of channels make of it; images have so few that the stem is a kind of its own."""
+    if kind.startswith("stem"):
+        return kind
+    if width_in % ALIGNED or width % ALIGNED:
+        return kind + ODD
+    return kind + NARROW if width_in < VECTOR and kind.startswith("convolution") else kind
+
+
+def usual(kind: str) -> str:
+    """A kind without what its numbers of channels make of it."""
+    return kind.removesuffix(ODD).removesuffix(NARROW)
 
 
 def activation(name: str, width: int, shrunk: int) -> Work:
@@ -104,7 +121,7 @@ def _block(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[
             continue
         if layer.role == "squeeze":
             weights = 2 * layer.width_in * layer.width
-            kind = f"squeeze {stage.squeeze}"
+            kind = _by_channels(f"squeeze {stage.squeeze}", layer.width_in, layer.width_in)
             yield Work(kind, 0, 0, weights, layer.width_in, layer.width_in, shrunk)
             continue
         before = 1 if layer.role == "shortcut" else shrunk
@@ -116,7 +133,8 @@ def _block(spec: NetSpec, stage: Stage, width_in: int, stride: int) -> Iterator[
         if layer.role not in LINEAR:
             yield activation(function, layer.width, shrunk)
     if shortcut_of(stage, width_in, stride) != "none":
-        yield Work("add", reads=stage.width, writes=stage.width, shrunk=shrunk)
+        kind = _by_channels("add", stage.width, stage.width)
+        yield Work(kind, reads=stage.width, writes=stage.width, shrunk=shrunk)
     if stage.block in RESNET_BLOCKS:
         yield activation(function, stage.width, shrunk)
 

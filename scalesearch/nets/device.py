@@ -1,6 +1,7 @@
 """Times a device: the networks of ``design.probes`` in torch here, or as ONNX files here and elsewhere."""
 
 import json
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -63,13 +64,23 @@ def _torch_times(
     return runner.measure(list(specs), load, seconds, tell, clock)
 
 
-def network_times(specs: Sequence[NetSpec], table: LatencyTable, seconds: float) -> tuple[float, ...]:
+def network_times(
+    specs: Sequence[NetSpec], table: LatencyTable, seconds: float
+) -> tuple[tuple[float, ...], float | None]:
     """Milliseconds of whole networks, timed here as the table's were: in its runtime, batch size and precision; torch
-    with its current number of threads.
+    with its current number of threads. And by what share the table's anchors, by turns with them, take longer now than
+    when the table was made: None where it has none.
 
     Raises:
         UserError: this is another device than the table's, or its runtime is not installed.
     """
+    anchors = table.anchors
+    times = _times([*(one.spec for one in anchors), *specs], table, seconds)
+    ratios = [now / one.ms for now, one in zip(times, anchors, strict=False)]
+    return times[len(anchors) :], statistics.median(ratios) - 1 if ratios else None
+
+
+def _times(specs: Sequence[NetSpec], table: LatencyTable, seconds: float) -> tuple[float, ...]:
     on_gpu = table.runtime == "torch-cuda"
     here = runner.processor() if not on_gpu else torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     if here != table.machine:

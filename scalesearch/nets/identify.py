@@ -193,7 +193,11 @@ def _measured_stage(stage: Stage, found: Sequence[Mapping[str, tuple[int, ...]]]
     outer = [stage.width] * len(found) if stage.block in RESNET_BLOCKS else inputs
     if stage.expand_ratio != 1 or stage.block in RESNET_BLOCKS:
         inner = [next((one[role][0] for role in INNER if role in one), 0) for one in found]
-        stage = replace(stage, expand_ratio=_share(stage.expand_ratio, outer, inner, expanded_width))
+
+        def expand(width: int, share: float) -> int:
+            return expanded_width(replace(stage, expand_ratio=share), width)
+
+        stage = replace(stage, expand_ratio=_share(stage.expand_ratio, outer, inner, expand))
     squeezed = [one["squeeze"][0] for one in found if "squeeze" in one]
     if len(squeezed) < len(found):
         return stage

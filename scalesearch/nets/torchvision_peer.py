@@ -86,7 +86,7 @@ def _mobilenet_v3(spec: NetSpec, norm: Callable[..., nn.Module]) -> nn.Module:
     for stage in spec.stages:
         for index in range(stage.depth):
             activation = "HS" if (stage.activation or spec.activation) == "hardswish" else "RE"
-            expanded = expanded_width(width_in, stage.expand_ratio)
+            expanded = expanded_width(stage, width_in)
             rows.append(
                 InvertedResidualConfig(
                     width_in, stage.kernel, expanded, stage.width, stage.se_ratio > 0, activation,

@@ -7,6 +7,8 @@ from scalesearch.study.measured import WITHIN, MeasuredNetwork
 from scalesearch.study.record import Record
 from scalesearch.units import show_percent
 
+NOTICED = 0.03  # of a machine's speed: less is within what medians vary by
+
 
 def latencies(record: Record) -> tuple[str, ...]:
     """Sentences; none where latency is not what candidates are equal in."""
@@ -24,10 +26,17 @@ def _told(record: Record, table: LatencyTable) -> Iterator[str]:
         return
     each = "; ".join(f"{one.name} {one.measured_ms:.3g} ms ({_against(one)})" for one in measured.networks)
     yield f"Measured {measured.how}: {each}."
+    if measured.slower is not None and abs(measured.slower) > NOTICED:
+        others = "networks that the table was made from, timed with them, took"
+        yield f"The machine's speed had changed: {others} {_longer(measured.slower)} than when it was made."
     for one in measured.networks:
-        if abs(one.off) > WITHIN:
-            longer = "longer" if one.off > 0 else "shorter"
-            yield f"{one.name} takes {show_percent(abs(one.off), 0)} {longer} than predicted; trust what was measured."
+        if abs(measured.unexplained(one)) > WITHIN:
+            than = "than predicted beside that" if measured.slower else "than predicted"
+            yield f"{one.name} takes {_longer(measured.unexplained(one))} {than}; trust what was measured."
+
+
+def _longer(share: float) -> str:
+    return f"{show_percent(abs(share), 0)} {'longer' if share > 0 else 'shorter'}"
 
 
 def _against(one: MeasuredNetwork) -> str:

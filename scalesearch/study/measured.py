@@ -36,12 +36,18 @@ class MeasuredNetworks:
     Args:
         plan_digest: of the run.
         how: they were measured, in words; "" where they were not, and then ``why`` says what stood in the way.
+        slower: by what share networks that the table was made from took longer now than then; None: not known.
     """
 
     plan_digest: str
     how: str
     why: str
     networks: tuple[MeasuredNetwork, ...]
+    slower: float | None = None
+
+    def unexplained(self, network: MeasuredNetwork) -> float:
+        """By what share a network takes longer than predicted, given that the machine was as slow as it was."""
+        return (1 + network.off) / (1 + (self.slower or 0.0)) - 1
 
 
 def write_measured(folder: Path, measured: MeasuredNetworks) -> None:

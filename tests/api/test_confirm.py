@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scalesearch.api import confirm
+from scalesearch.design.latency import Anchor
 from scalesearch.design.measure import Measure
 from scalesearch.design.spec import NetSpec
 from scalesearch.nets import device, runner
@@ -41,9 +42,9 @@ class _Family:
 def test_members_are_measured_once(run: Record, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
 
-    def network_times(specs: tuple[NetSpec, ...], table: object, seconds: float) -> tuple[float, ...]:
+    def network_times(specs: tuple[NetSpec, ...], table: object, seconds: float) -> tuple[tuple[float, ...], None]:
         asked.append(len(specs))
-        return tuple(1.2 * run.plan.measure.of(spec) for spec in specs)
+        return tuple(1.2 * run.plan.measure.of(spec) for spec in specs), None
 
     monkeypatch.setattr(device, "network_times", network_times)
     told: list[str] = []
@@ -60,6 +61,17 @@ def test_members_are_measured_once(run: Record, monkeypatch: pytest.MonkeyPatch)
     assert "Measured by turns, torch, one image, float32, 1 thread: b0 " in said
     assert "b3 takes 20 % longer than predicted; trust what was measured." in said
     assert read_measured(run.folder, "of another plan") is None
+
+
+def test_a_machine_that_became_slower_is_told_apart_from_a_table_that_is_wrong(run: Record) -> None:
+    networks = (MeasuredNetwork("b0", "x", 1.0, 1.3), MeasuredNetwork("b1", "y", 2.0, 2.46))
+    write_measured(run.folder, MeasuredNetworks(run.plan.digest, "by turns", "", networks, 0.25))
+    said = latency_words.latencies(run)
+    assert said[2].endswith("timed with them, took 25 % longer than when it was made.")
+    assert len(said) == 3, "4 % and −2 % beside that are within what a table is trusted with"
+    write_measured(run.folder, MeasuredNetworks(run.plan.digest, "by turns", "", networks, -0.2))
+    said = latency_words.latencies(replace(run))  # read again
+    assert "b1 takes 54 % longer than predicted beside that; trust what was measured." in said
 
 
 def test_on_another_machine_it_is_said_that_nothing_was_measured(run: Record) -> None:
@@ -85,8 +97,15 @@ def test_whole_networks_are_timed_as_the_table_s_were(runtime: str, monkeypatch:
     monkeypatch.setattr(runner, "ROUNDS", 2)
     table = made_up_table(["mbconv_small"], runner.processor(), runtime)
     small = replace(PLAN.proxy.baseline, resolution=32)
-    times = device.network_times([small, replace(small, resolution=96)], table, 5.0)
+    specs = [small, replace(small, resolution=96)]
+    times, slower = device.network_times(specs, table, 5.0)
     assert 0 < times[0] < times[1]
+    assert slower is None
+    anchors = tuple(Anchor.of(spec, ms / 2) for spec, ms in zip(specs, times, strict=True))
+    again, slower = device.network_times(specs[:1], replace(table, anchors=anchors), 5.0)
+    assert len(again) == 1
+    assert slower is not None
+    assert slower > 0, "twice as long as the anchors claim, and no machine becomes twice as fast in between"
 
 
 def test_a_damaged_file_is_refused(tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_mobilenet_v3s_expanded_widths_are_those_of_its_table() -> None:
     spec = load_space("mobilenet_v3_large").baseline
     inputs = (spec.stem.width, *spec.widths)
     widths = [
-        expanded_width(width_in if index == 0 else stage.width, stage.expand_ratio)
+        expanded_width(stage, width_in if index == 0 else stage.width)
         for stage, width_in in zip(spec.stages, inputs, strict=False)
         for index in range(stage.depth)
     ]

@@ -41,8 +41,9 @@ def added_up(measure: Measure, spec: NetSpec) -> float:
             parts.append(meter.block(spec, stage, width_in, stride, size, given if number else None))
             size, width_in = -(-size // stride), stage.width
     parts += [meter.head(spec, width_in, spec.head.width, size), meter.classifier(spec, spec.pooled_width, size)]
-    held = max((float(part.held[0]) for part in parts if part.held is not None), default=0.0)
-    return sum(float(part.added[0]) for part in parts) + held
+    held = [part.held for part in parts if part.held is not None]
+    total = meter.total(np.sum([part.added for part in parts], axis=0), np.max(held, axis=0) if held else None)
+    return float(total[0])
 
 
 @pytest.mark.parametrize("kind", KINDS)

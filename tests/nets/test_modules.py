@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+import timm
 import torch
 import torchvision
 from hypothesis import given, settings
@@ -13,10 +14,11 @@ from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor
 from torchvision.ops import StochasticDepth
 
-from scalesearch.design.scaling import published_spec
+from scalesearch.design.scaling import multiply, published_spec
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec, Padding, Stage
 from scalesearch.nets.modules import SameConv2d, build, same_padding
+from scalesearch.nets.torchvision_peer import torchvision_module
 from tests.nets.specs import efficientnet_v2_s, images, randomise, tiny
 
 EFFICIENTNETS = ("efficientnet_b0", "efficientnet_b3", "efficientnet_b5", "efficientnet_v2_s")
@@ -42,6 +44,20 @@ def test_same_state_same_logits_as_torchvision(name: str) -> None:
         again = torchvision_network(name)
         again.load_state_dict(ours.state_dict(), strict=True)
         torch.testing.assert_close(again.eval()(batch), theirs(batch), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize(
+    ("space", "width"), [("mobilenet_v3_large", 0.75), ("mobilenet_v3_small", 0.75), ("mobilenet_v3_small", 0.5)]
+)
+def test_narrower_mobilenets_v3_have_the_inner_widths_of_timms(space: str, width: float) -> None:
+    def inner(network: nn.Module) -> list[int]:
+        return [one.in_channels for one in network.modules() if isinstance(one, nn.Conv2d) and one.groups > 1]
+
+    theirs = timm.create_model(f"{space.replace('mobilenet_', 'mobilenet')}_{round(100 * width):03d}")
+    ours = multiply(load_space(space).baseline, 1, width, 1)
+    assert inner(build(ours))[1:] == inner(theirs)[1:]  # the first block's are the stem's, which timm does not halve
+    built = torchvision_module(ours).state_dict()
+    assert sum(map(torch.numel, built.values())) == sum(map(torch.numel, build(ours).state_dict().values()))
 
 
 def test_same_initial_weights_as_torchvision_and_the_global_state_is_kept() -> None:
