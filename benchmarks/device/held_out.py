@@ -5,7 +5,8 @@
 Networks of three spaces at four sizes each, at random depth, width and resolution, are timed end to end: torch's as
 ``nets.measure`` times them, ONNX Runtime's as ``scalesearch export`` writes them, with batch norms that are not fresh.
 They take turns, and none of them was used for the table. FLOPs, activations and parameters each get the power law that
-fits these very networks best, which the table does not. Exported files are kept in the folder and used again;
+fits these very networks best, which the table does not; "at speed" is the table times what its own networks, timed
+again with these, say of the machine's speed now and then. Exported files are kept in the folder and used again;
 ``--export`` only writes them, for exporting takes longer than timing.
 """
 
@@ -122,10 +123,16 @@ def times_ms(passes: Sequence[Pass], rounds: int, processor: bool) -> tuple[list
     return [middle for _, middle, _ in quartiles], [(high - low) / middle for low, middle, high in quartiles]
 
 
-def compared(networks: Sequence[Probe], times: Floats, table: LatencyTable) -> list[dict[str, Any]]:
-    """Error, rank agreement and bias of the table's predictions, and of the power laws of single costs."""
+def compared(
+    networks: Sequence[Probe], times: Floats, table: LatencyTable, slower: float = 0.0
+) -> list[dict[str, Any]]:
+    """Error, rank agreement and bias of the table's predictions, and of the power laws of single costs.
+
+    ``slower``: by what share the machine now is slower than when the table was made; predictions with it are a row too.
+    """
     costs = [cost(one.spec) for one in networks]
-    predictions = {"table": np.array([table.network_ms(one.spec) for one in networks])}
+    told = np.array([table.network_ms(one.spec) for one in networks])
+    predictions = {"table": told, **({"at speed": told * (1 + slower)} if slower else {})}
     for name in ("macs", "activations", "params"):
         size = np.log([getattr(one, name) for one in costs])
         predictions[name] = np.exp(np.polyval(np.polyfit(size, np.log(times), 1), size))
@@ -163,18 +170,23 @@ def main() -> None:
             exported(one.spec, given.out)
             print(f"{number} of {len(networks)}", flush=True)
         return
-    if given.runtime == "torch":
-        passes = [torch_pass(one.spec) for one in networks]
-    else:
-        passes = [onnx_pass(one.spec, given.out, given.threads) for one in networks]
-    times, spreads = times_ms(passes, given.rounds, given.processor_time)
     table = load_table(given.table)
-    rows = compared(networks, np.array(times), table)
+    specs = [*(one.spec for one in table.anchors), *(one.spec for one in networks)]
+    if given.runtime == "torch":
+        passes = [torch_pass(spec) for spec in specs]
+    else:
+        passes = [onnx_pass(spec, given.out, given.threads) for spec in specs]
+    times, spreads = times_ms(passes, given.rounds, given.processor_time)
+    ratios = [now / one.ms for now, one in zip(times, table.anchors, strict=False)]
+    slower = statistics.median(ratios) - 1 if ratios else 0.0
+    times, spreads = times[len(ratios) :], spreads[len(ratios) :]
+    rows = compared(networks, np.array(times), table, slower)
     outside = sum(bool(table.outside(one.spec)) for one in networks)
     print(f"{table}\n{table.error_words}")
     print(f"{len(networks)} networks, {min(times):.3g} to {max(times):.3g} ms, {outside} outside what was measured")
     differ = f"{statistics.median(spreads):.1%} in the middle, {max(spreads):.1%} at most"
     print(f"Passes differ by {differ}; load {os.getloadavg()[0]:.2f}")
+    print("The table's own networks, timed with these, against then:", *(f"{ratio - 1:+.1%}" for ratio in ratios))
     print(f"{'by':<12} {'MAPE':>6} {'most':>6} {'mean':>6} {'tau':>6}   bias per doubling of depth, width, resolution")
     for row in rows:
         bias = " ".join(f"{row[name]:+7.1%}" for name in ("depth", "width", "resolution"))
@@ -183,8 +195,10 @@ def main() -> None:
         )
     for space in SPACES:
         own = [place for place, one in enumerate(networks) if one.space == space]
-        part = compared([networks[place] for place in own], np.array(times)[own], table)[0]
-        print(f"table, {space}: MAPE {part['mape']:.1%}, mean {part['mean']:+.1%}, tau {part['tau']:.3f}")
+        for part in compared([networks[place] for place in own], np.array(times)[own], table, slower):
+            if part["by"] in ("table", "at speed"):
+                errors = f"MAPE {part['mape']:.1%}, mean {part['mean']:+.1%}, tau {part['tau']:.3f}"
+                print(f"{part['by']}, {space}: {errors}")
     measured = [
         {**asdict(one), "spec": one.spec.to_dict(), "ms": ms, "spread": spread, "table_ms": table.network_ms(one.spec)}
         for one, ms, spread in zip(networks, times, spreads, strict=True)

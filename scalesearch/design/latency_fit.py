@@ -32,7 +32,7 @@ Growth = tuple[tuple[float, float], ...]
 FEWEST = 30  # networks: below it nothing is fitted
 TURNS = 3  # of rates and growth
 POINTS, STIFFNESS = 8, 3.0  # of growth; so many networks' worth it takes to bend it between two points
-ANCHORS = 3
+ANCHORS = 7
 
 
 @dataclass(frozen=True)
