@@ -36,6 +36,7 @@ from scalesearch.design.spec import NetSpec
 from scalesearch.nets.export import export
 from scalesearch.nets.measure import WARM_SECONDS
 from scalesearch.nets.modules import MBConvNet, build
+from scalesearch.nets.runner import onnx_loader
 from scalesearch.training.device import set_threads
 
 SPACES = ("efficientnet_b0", "mobilenet_v3_large", "mbconv_small")
@@ -91,16 +92,6 @@ def exported(spec: NetSpec, folder: Path) -> Path:
     if not file.exists():
         export(network(spec), file, "onnx", {})
     return file
-
-
-def onnx_pass(spec: NetSpec, folder: Path, threads: int) -> Pass:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    session = onnxruntime.InferenceSession(str(exported(spec, folder)), options, providers=["CPUExecutionProvider"])
-    images = np.zeros((1, spec.in_channels, spec.resolution, spec.resolution), np.float32)
-    return lambda: session.run(None, {"images": images})
 
 
 def times_ms(passes: Sequence[Pass], rounds: int, processor: bool) -> tuple[list[float], list[float]]:
@@ -175,7 +166,9 @@ def main() -> None:
     if given.runtime == "torch":
         passes = [torch_pass(spec) for spec in specs]
     else:
-        passes = [onnx_pass(spec, given.out, given.threads) for spec in specs]
+        files = [exported(spec, given.out) for spec in specs]
+        load = onnx_loader(str(given.out), 1, given.threads)
+        passes = [load(file.stem) for file in files]
     times, spreads = times_ms(passes, given.rounds, given.processor_time)
     ratios = [now / one.ms for now, one in zip(times, table.anchors, strict=False)]
     slower = statistics.median(ratios) - 1 if ratios else 0.0

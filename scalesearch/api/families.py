@@ -31,7 +31,6 @@ from scalesearch.data.dataset import Dataset, dataset, open_data
 from scalesearch.data.keeping import make_room
 from scalesearch.design.cost import cost
 from scalesearch.design.family import member, named_spec
-from scalesearch.design.measure import FLOPS
 from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.errors import UserError
 from scalesearch.nets.sources import NEAREST, adopted, open_weights
@@ -129,9 +128,6 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     """
     began, budget = time.monotonic(), seconds(asked.time_budget, "--time-budget")
     phis, (families, named) = members(str(asked.train)), rivals(asked.against)
-    if families and (measure := scaling.coefficients.measure) != FLOPS:
-        problem = f"families are compared at equal FLOPs, and these coefficients were searched at equal {measure.noun}."
-        raise UserError("--against", problem, do="Give none, or networks as they are; verify compares at equal cost.")
     where, threads = device_of(asked), max(1, int(asked.cpus_per_trial))
     workers = workers_of(asked, where, threads)
     given = images_of(asked, scaling.data)
@@ -141,6 +137,11 @@ def prepare(asked: FamilyOptions, scaling: Scaling) -> FamilyJob:
     published, told = _published(asked, named, scaling, len(source.classes))
     specs = scaled_specs(baseline, scaling.coefficients, scaling.rounding, phis, families)
     lined = [spec for by_phi in specs.values() for spec in by_phi.values()]
+    for one in published:
+        try:
+            scaling.coefficients.measure.of(one.spec)
+        except UserError as error:
+            raise UserError(f"--against {one.name}", error.problem, do="Leave it out.") from None
     largest = max(spec.resolution for spec in (*lined, *(one.spec for one in published)))
     parts = dataset(source, largest, asked.images)
     folder = (path(asked.out) or scaling.folder) / f"{TRAINED}{source.name}"
@@ -287,6 +288,7 @@ def _plan(
         equal=asked.equal, train=train, data=parts.source.name, data_digest=parts.digest, images=len(parts.train),
         validation=len(parts.validation), test=len(test), classes=len(parts.classes),
         majority=float(np.bincount(test).max() / len(test)), device=device, threads=threads if on_cpu else 1,
+        measure=scaling.coefficients.measure,
     )  # fmt: skip
 
 

@@ -30,7 +30,7 @@ from scalesearch.design.scaling import Coefficients, Rounding
 from scalesearch.design.spec import NetSpec, Padding
 from scalesearch.errors import UserError
 from scalesearch.faces import FACE, LossName, Mining
-from scalesearch.study.config import LARGEST_BATCH, Equal, Interpolation, Optimizer
+from scalesearch.study.config import LARGEST_BATCH, Equal, Interpolation, Optimizer, Ties
 from scalesearch.study.proxy import Shrinking
 from scalesearch.training.history import Watcher
 from scalesearch.units import parse_bytes, parse_duration, parse_flops
@@ -569,8 +569,12 @@ class SearchOptions:
     until_loss: Annotated[float | None, Option(
         "Points of score (100 × accuracy) that may be lost without mattering: the search ends when the bound on the "
         "expected loss is no larger and a first round of further trainings is over, and of networks as near as that "
-        "the fastest is recommended; 0.5 if left out.",
+        "the one that --ties names is recommended; 0.5 if left out.",
         "Race and training", minimum=0.01, maximum=100)] = None
+    ties: Annotated[Ties, Option(
+        "What the recommended network has least of among those that may be taken for the best: speed is measured "
+        "latency and training time together, latency is measured, the others are counted at full size.",
+        "Race and training")] = "speed"
     exhaustive: Annotated[bool, Option(
         "Train every candidate fully with every seed, instead of racing.", "Race and training")] = False
     time_budget: Annotated[float | str | None, Option(

@@ -370,5 +370,6 @@ def _race(asked: SearchOptions, plan: SearchPlan, images: int, budget: float | N
     race = usual(
         plan.train.epochs, steps_per_epoch(images, plan.train.batch_size), len(candidates),
         len(field(plan, candidates).always), asked.seeds or 1, further=further, tolerance=until, level=asked.level,
+        ties=asked.ties,
     )  # fmt: skip
     return exhaustive(race, asked.seeds or EXHAUSTIVE_SEEDS) if asked.exhaustive else race

@@ -30,6 +30,7 @@ WEIGHTS = {"piece": 1.0, "whole": 8.0}  # whole networks are what is told: of th
 OUTLIER = 2.0  # robust standard deviations, from which a network counts less
 Growth = tuple[tuple[float, float], ...]
 FEWEST = 30  # networks: below it nothing is fitted
+FEWEST_BEYOND = 10  # networks that go beyond what caches hold: from fewer no cost of that is told, which could be any
 TURNS = 3  # of rates and growth
 POINTS, STIFFNESS = 8, 3.0  # of growth; so many networks' worth it takes to bend it between two points
 ANCHORS = 7
@@ -82,6 +83,8 @@ def fit(readings: Readings) -> LatencyTable:
     columns = np.array([
         [*np.concatenate([one[0].get(kind, NOTHING) for kind in names]), *_held(one[0]), 1.0] for one in asked
     ])  # fmt: skip
+    hinges = [*(name.startswith("beyond") for name in AMOUNTS)] * len(names) + [True] * len(HELD) + [False]
+    columns[:, np.array(hinges) & ((columns > 0).sum(axis=0) < FEWEST_BEYOND)] = 0.0
     whole = np.array([one.role == "whole" for one in fitted])
     rates, growth = grown(columns, times, np.array([WEIGHTS[one.role] for one in fitted]), whole)
     most = {kind: np.max([one[1][kind] for one in asked if kind in one[1]], axis=0) for kind in names}

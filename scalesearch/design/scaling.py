@@ -153,7 +153,8 @@ def scale(spec: NetSpec, coefficients: Coefficients, phi: float, rounding: Round
     factors = (coefficients.alpha**phi, coefficients.beta**phi, coefficients.gamma**phi)
     if max(factors) > LARGEST_MULTIPLIER or min(factors) < 1 / LARGEST_MULTIPLIER:
         limits = f"with {coefficients} the multipliers leave 1/{LARGEST_MULTIPLIER:g} to {LARGEST_MULTIPLIER:g}"
-        raise UserError("--phi", f"{phi:g} is too far from 0: {limits}{_estimated(spec, coefficients, phi)}.")
+        do = f"Scale less far{'' if phi < 0 else f', such as --largest {math.floor(phi) - 1} for a family'}."
+        raise UserError("--phi", f"{phi:g} is too far from 0: {limits}{_estimated(spec, coefficients, phi)}.", do=do)
     if spec.resolution * factors[2] > LARGEST_SIDE:
         side = f"{spec.resolution * factors[2]:.0f} px, more than the {LARGEST_SIDE} px that are possible"
         raise UserError("--phi", f"{phi:g} asks for images of {side}.")

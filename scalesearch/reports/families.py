@@ -62,15 +62,15 @@ def sections(record: FamilyRecord, answer: FamilyAnswer | None) -> Iterator[Sect
     """In the order in which the report tells its story."""
     if answer is not None:
         figure, costs = family_drawings(record, answer)
-        yield Section("figure", "Accuracy against FLOPs", figures=(figure,))
+        yield Section("figure", f"Accuracy against {record.plan.measure.noun}", figures=(figure,))
         if answer.learnt and answer.leads:
             shown = (told.leads(record, answer), *((told.best(record, answer),) if answer.best else ()))
-            yield Section("leads", "Leads", told.LEADS, tables=shown)
+            yield Section("leads", "Leads", told.what_leads_are(record.plan), tables=shown)
         yield Section("doubling", "What a doubling brings, and the price", told.prices(answer),
                       tables=(told.families(record, answer),))  # fmt: skip
         crossing = told.crossings(record, answer)
         if answer.learnt and crossing.rows:
-            yield Section("crossings", "Crossings", told.CROSSINGS, tables=(crossing,))
+            yield Section("crossings", "Crossings", told.what_crossings_are(record.plan), tables=(crossing,))
         yield Section("costs", "Latency and parameters", told.latencies(record), figures=(costs,))
         yield Section("networks", "Networks", tables=(told.networks(record, answer),))
     yield Section("recipe", "One recipe for all", told.recipe(record),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS
 from scalesearch.design.spec import NetSpec
 from scalesearch.reports.words import bullets, names, plain, points
 from scalesearch.study.family_answer import Crossing, FamilyAnswer, Lead, Point
@@ -43,9 +44,10 @@ def verdict(record: FamilyRecord, answer: FamilyAnswer | None) -> str:
             f"({show_percent(plan.majority)}).** So nothing is said of families. Train longer, or try other learning "
             "rates."
         )
-    own = "the found family" if plan.searched else "your family"
-    told = [_decided(plan, own, [one for one in answer.leads if one.phis], "At equal FLOPs")]
-    told.append(_decided(plan, own, [one for one in answer.leads if not one.phis], "At the published networks' FLOPs"))
+    own, noun = "the found family" if plan.searched else "your family", plan.measure.noun
+    told = [_decided(plan, own, [one for one in answer.leads if one.phis], f"At equal {noun}")]
+    where = f"At the published networks' {noun}"
+    told.append(_decided(plan, own, [one for one in answer.leads if not one.phis], where))
     for family in answer.same:
         if family == PAPER:
             whose = "The found coefficients are" if plan.searched else "Your coefficients are"
@@ -90,6 +92,9 @@ def notes(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[str, ...]:
         f"Accuracies are top-1 on {plan.test} test images of {plain(plan.data)}, with 95 % intervals. FLOPs are "
         "multiply-adds of convolution and linear operators as fvcore counts them. ImageNet's accuracies do not compare."
     )
+    if plan.measure != FLOPS:
+        source = f", {plan.measure.source}" if plan.measure.source else ""
+        told.append(f"Families are compared at equal {plan.measure.noun}{source}.")
     guessing = [one.name for one in answer.points if not one.learnt]
     if guessing and answer.learnt:
         told.append(f"No better than guessing: {plain(names(guessing))}.")
@@ -99,37 +104,44 @@ def notes(record: FamilyRecord, answer: FamilyAnswer | None) -> tuple[str, ...]:
         told.append(f"Seeds differ by {points(answer.seed_sd)} points (standard deviation) beyond single images.")
     if answer.outside:
         beyond = plain(names(answer.outside))
-        told.append(f"The first family's curve does not reach the FLOPs of {beyond}: no lead is told there.")
+        reach = f"does not reach the {plan.measure.noun} of {beyond}"
+        told.append(f"The first family's curve {reach}: no lead is told there.")
     return tuple(told)
 
 
 def leads(record: FamilyRecord, answer: FamilyAnswer, each_phi: bool = True) -> Table:
     """Over each rival: at all φ together, then at each if asked for."""
-    macs = {one.families[0]: one.macs for one in answer.points if one.phi is None}
+    measure = record.plan.measure
+    costs = {one.families[0]: one.cost for one in answer.points if one.phi is None}
+    ratio = f"{measure.noun} ratio"
 
     def line(one: Lead) -> tuple[object, ...]:
-        at = f"φ = {', '.join(f'{phi:g}' for phi in one.phis)}" if one.phis else f"{show_count(macs[one.over])} FLOPs"
+        at = f"φ = {', '.join(f'{phi:g}' for phi in one.phis)}" if one.phis else measure.show(costs[one.over])
         return (label(record.plan, one.over), at, points(one.interval.value, sign=True), _points(one.interval),
                 f"{one.ratio:.2f}", "yes" if one.decided else "not shown")  # fmt: skip
 
     whole = {(one.over, one.phis) for one in answer.leads}
     each = [one for one in answer.leads_at if each_phi and (one.over, one.phis) not in whole]
     return table(
-        "Lead of the first family, in points", ("over", "at", "lead", "95 %", "FLOPs ratio", "shown"),
-        map(line, (*answer.leads, *each)), optional=("FLOPs ratio",),
+        "Lead of the first family, in points", ("over", "at", "lead", "95 %", ratio, "shown"),
+        map(line, (*answer.leads, *each)), optional=(ratio,),
     )  # fmt: skip
 
 
-LEADS = (
-    "A lead is the first family's accuracy minus the other's on the same images: the mean over all φ ≥ 1 that both "
-    "have, at each φ alone, and over a published network at its FLOPs, on the straight line between members. Intervals "
-    "of means and published networks hold all at once with 95 %; so do those at single φ. The FLOPs ratio is the first "
-    "family's multiply-adds over the other's."
-)
+def what_leads_are(plan: FamilyPlan) -> str:
+    """How the table of leads is to be read."""
+    noun, ratio = plan.measure.noun, "multiply-adds" if plan.measure == FLOPS else plan.measure.noun
+    return (
+        "A lead is the first family's accuracy minus the other's on the same images: the mean over all φ ≥ 1 that both "
+        f"have, at each φ alone, and over a published network at its {noun}, on the straight line between members. "
+        "Intervals of means and published networks hold all at once with 95 %; so do those at single φ. The "
+        f"{noun} ratio is the first family's {ratio} over the other's."
+    )
 
 
 def families(record: FamilyRecord, answer: FamilyAnswer) -> Table:
-    """Of each family: what a doubling of FLOPs brings, and what its trainings took."""
+    """Of each family: what a doubling of the cost brings, and what its trainings took."""
+    caption = f"Points per doubling of {record.plan.measure.noun}, and time in training"
     slopes = {one.family: one.interval for one in answer.slopes if answer.learnt}
 
     def line(family: str) -> tuple[object, ...]:
@@ -138,7 +150,7 @@ def families(record: FamilyRecord, answer: FamilyAnswer) -> Table:
                 price.trainings, _seconds(price.seconds), _seconds(price.choosing))  # fmt: skip
 
     return table(
-        "Points per doubling of FLOPs, and time in training", ("family", "per doubling", "95 %", "trainings", "time",
+        caption, ("family", "per doubling", "95 %", "trainings", "time",
         "of it for rates"), (line(one.family) for one in answer.prices), optional=("of it for rates",),
     )  # fmt: skip
 
@@ -154,25 +166,31 @@ def prices(answer: FamilyAnswer) -> str:
 
 def crossings(record: FamilyRecord, answer: FamilyAnswer) -> Table:
     """Pairs of curves that cross in any draw."""
+    measure = record.plan.measure
+
+    def short(value: float) -> str:
+        return measure.unit.short(float(f"{value:.3g}"))
 
     def line(one: Crossing) -> tuple[object, ...]:
         assert one.low is not None  # of one that crosses
         assert one.high is not None
         both = " and ".join(label(record.plan, family) for family in one.families)
-        reach = f"{show_count(one.low)} to {show_count(one.high)}"
-        return both, show_count(one.macs) if one.macs else "none", reach, show_percent(one.share, 0)
+        reach = f"{short(one.low)} to {short(one.high)}"
+        return both, short(one.cost) if one.cost else "none", reach, show_percent(one.share, 0)
 
     return table(
-        "Where curves cross", ("curves", "FLOPs, measured", "95 % of draws that cross", "draws"),
+        "Where curves cross", ("curves", f"{measure.noun}, measured", "95 % of draws that cross", "draws"),
         map(line, (one for one in answer.crossings if one.share >= 0.005)),
     )  # fmt: skip
 
 
-CROSSINGS = (
-    "Where two curves first cross, in FLOPs: as measured, and over those of 2000 draws of images and seeds in which "
-    "they do. A share of the draws near 0 % or 100 % is decided; between them the data leave it open. A network that "
-    "two families share is no crossing."
-)
+def what_crossings_are(plan: FamilyPlan) -> str:
+    """How the table of crossings is to be read."""
+    return (
+        f"Where two curves first cross, in {plan.measure.noun}: as measured, and over those of 2000 draws of images "
+        "and seeds in which they do. A share of the draws near 0 % or 100 % is decided; between them the data leave it "
+        "open. A network that two families share is no crossing."
+    )
 
 
 def best(record: FamilyRecord, answer: FamilyAnswer) -> Table:
@@ -203,15 +221,18 @@ def start(plan: FamilyPlan, one: Contender) -> str:
 
 def networks(record: FamilyRecord, answer: FamilyAnswer) -> Table:
     """All contenders with a result."""
+    measure = record.plan.measure
+    other = () if measure == FLOPS else (measure.noun,)
 
     def line(one: Point) -> tuple[object, ...]:
         return (
             one.name, names([label(record.plan, family) for family in one.families]), show_percent(one.accuracy.value),
-            show_interval(one.accuracy.low, one.accuracy.high), one.seeds, Cell(show_count(one.macs), one.macs),
+            show_interval(one.accuracy.low, one.accuracy.high), one.seeds,
+            *(Cell(measure.show(one.cost), one.cost) for _ in other), Cell(show_count(one.macs), one.macs),
             Cell(show_count(one.params), one.params), "" if one.latency_ms is None else f"{one.latency_ms:.3g}",
         )  # fmt: skip
 
-    columns = ("network", "families", "accuracy", "95 %", "seeds", "FLOPs", "parameters", "ms")
+    columns = ("network", "families", "accuracy", "95 %", "seeds", *other, "FLOPs", "parameters", "ms")
     return table("Networks on the test images", columns, map(line, answer.points), sortable=True,
                  optional=("families", "parameters", "ms"))  # fmt: skip
 
@@ -328,7 +349,8 @@ def described(record: FamilyRecord, answer: FamilyAnswer) -> str:
     """What can be seen in the figure, for who cannot see it."""
     curves = (
         f"{label(record.plan, family)}: " + ", ".join(
-            f"{show_percent(one.accuracy.value)} at {show_count(one.macs)}" for one in answer.curve(family))
+            f"{show_percent(one.accuracy.value)} at {record.plan.measure.show(one.cost)}"
+            for one in answer.curve(family))
         for family in record.plan.families if answer.curve(family)
     )  # fmt: skip
     return "; ".join(curves)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from scalesearch.reports.words import names
+from scalesearch.study.answer import field
 from scalesearch.study.goals import Goal, GoalKind, goals
 from scalesearch.study.record import Record
-from scalesearch.units import show_bytes, show_count
+from scalesearch.units import show_bytes, show_count, show_percent
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,10 @@ GOALS: dict[GoalKind, GoalWords] = {
 def goals_of(record: Record) -> tuple[Goal, ...]:
     """What the trainings say under other costs, at full size."""
     specs = {one.name: one.spec for one in record.enumeration.candidates} | {"baseline": record.plan.baseline}
-    return goals(record.plan, record.rows, specs, record.summaries, record.answer)
+    takers, full = field(record.plan, record.enumeration.candidates), record.plan.train.epochs
+    decided = record.answer is not None and not record.answer.undecided
+    believed = record.results.posterior(takers, full) if decided else None
+    return goals(record.plan, record.rows, specs, record.summaries, record.answer, believed)
 
 
 def other_costs(record: Record, told: Sequence[Goal]) -> str:
@@ -41,7 +45,8 @@ def other_costs(record: Record, told: Sequence[Goal]) -> str:
     firsts: dict[str, list[str]] = {}
     for goal in told:
         if goal.first:
-            firsts.setdefault(goal.first, []).append(GOALS[goal.kind].noun)
+            sure = "" if goal.certainty is None else f" ({show_percent(goal.certainty, 0)} likely)"
+            firsts.setdefault(goal.first, []).append(f"{GOALS[goal.kind].noun}{sure}")
     measured = any(goal.kind == "latency" for goal in told)
     said = []
     if firsts:
@@ -49,8 +54,8 @@ def other_costs(record: Record, told: Sequence[Goal]) -> str:
         same = "one network whatever is counted" if len(firsts) == 1 else "different networks for different costs"
         said.append(f"The highest expected score is that of {same}: {each}.")
         said.append(
-            f"The candidates were made equal in {record.plan.measure.noun} alone, and how sure the others are is not "
-            "told: a search with --budget decides it."
+            f"The candidates were made equal in {record.plan.measure.noun} alone: which network of all is best for "
+            "another cost, a search with --budget decides."
         )
     if measured:
         said.append(

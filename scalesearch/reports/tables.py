@@ -49,6 +49,7 @@ STANDINGS_COLUMNS = (
     "set", "test",
 )  # fmt: skip
 STANDINGS_OPTIONAL = ("cost ×", "test", "seeds", "epochs", "control", "set", "95 %", "px", "accuracy")
+SHOWN_FROM = 0.05  # of a probability
 IN_SET = {"member": "in", "outside": "out", "unknown": "–"}
 TESTED = {"in": "in", "out": "out", "not judged": "–"}
 
@@ -193,13 +194,12 @@ def comparisons(answer: Answer) -> Table:
 
 
 def goals(record: Record, told: Sequence[Goal]) -> Table:
-    """Every network's costs at full size, those trained longest first; a star where it is on that cost's front."""
+    """Every network's costs at full size, those trained longest first, and how likely it is on that cost's front."""
     rows = [
         (
             one.row.name, Cell(show_percent(one.accuracy.value), one.accuracy.value),
             *(
-                Cell(GOALS[goal.kind].short(goal.costs[name]) + (" *" if name in goal.front else ""),
-                     goal.costs[name])
+                Cell(f"{GOALS[goal.kind].short(goal.costs[name])}{_on_front(goal, name)}", goal.costs[name])
                 for goal in told
             ),
         )
@@ -207,8 +207,17 @@ def goals(record: Record, told: Sequence[Goal]) -> Table:
         for name in (one.row.name,)
     ]  # fmt: skip
     columns = ("network", "accuracy", *(GOALS[goal.kind].column for goal in told))
-    caption = "Costs at full size; * on the Pareto front of that cost and accuracy, among those trained longest"
+    caption = (
+        "Costs at full size; * on the Pareto front of that cost and accuracy, among those trained longest, and how "
+        "likely it is that no other network is truly more accurate at no higher cost"
+    )
     return table(caption, columns, rows, sortable=True)
+
+
+def _on_front(goal: Goal, name: str) -> str:
+    """`` * (62 %)``: a star for what was measured, and the probability of what is true where it is no small one."""
+    star, likely = " *" if name in goal.front else "", goal.likely.get(name, 0.0)
+    return f"{star} ({show_percent(likely, 0)})" if likely >= SHOWN_FROM else star
 
 
 def enumeration(listed: Enumeration) -> Table:

@@ -19,7 +19,17 @@ from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import PAPER, Coefficients
 from scalesearch.errors import pasted
 from scalesearch.reports.latency_words import latencies
-from scalesearch.study.answer import FASTER, RULES, Answer, Certainty, Comparison, Speed, measured_speeds, relative_time
+from scalesearch.study.answer import (
+    RULES,
+    WORTH,
+    Answer,
+    Certainty,
+    Comparison,
+    Speed,
+    measured_speeds,
+    relative_costs,
+    relative_time,
+)
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import DRAWS
 from scalesearch.study.proxy import GPU_MACS
@@ -44,6 +54,10 @@ STATUS = {"member": "in the set", "outside": "outside", "unknown": "not decided"
 OTHERS = {  # what the recommended network is compared with, in the order in which it is told
     "paper": "the paper's coefficients", "depth": "depth alone", "width": "width alone",
     "resolution": "resolution alone", "baseline": "the baseline",
+}  # fmt: skip
+NOUNS = {
+    "latency": "measured latency", "memory": "peak memory", "params": "number of parameters",
+    "activations": "number of activations", "flops": "number of FLOPs",
 }  # fmt: skip
 LISTED = 12  # names in a sentence
 SAYING_NOTHING = {
@@ -375,8 +389,8 @@ def answer(record: Record) -> tuple[str, ...]:
     sure = told.certainty
     said = (
         _use(record, told), _certainty(record, told, sure), *compared(record, told), credible_set(told),
-        _unjudged(record, told), _region(record, told, sure), *_ties(told, sure), _further(told, sure), _test(told),
-        _choice(sure), _seeds(sure), _lead(record.plan), *latencies(record),
+        _unjudged(record, told), _region(record, told, sure), *_ties(record, told, sure), _further(told, sure),
+        _test(told), _choice(sure), _seeds(sure), _lead(record.plan), *latencies(record),
     )  # fmt: skip
     return tuple(filter(None, said))
 
@@ -530,8 +544,8 @@ def _region(record: Record, told: Answer, sure: Certainty) -> str:
     return f"{best} has depth × {depth}, width × {width} and resolution × {resolution}, each with {_level(told)}."
 
 
-def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:
-    """Who is as good as the best, and what the fastest of them saves."""
+def _ties(record: Record, told: Answer, sure: Certainty) -> tuple[str, ...]:
+    """Who is as good as the best, and what the fastest or cheapest of them saves."""
     others, tolerance = [name for name in sure.equivalents if name != sure.best], points(sure.tolerance)
     if not others:
         return (f"With any other one more than {tolerance} points are expected to be lost to {sure.best}.",)
@@ -542,12 +556,20 @@ def _ties(told: Answer, sure: Certainty) -> tuple[str, ...]:
     if told.rule == "speed":
         saved = _saved(told.speeds[told.recommended], told.speeds[sure.best])
         return (f"{tied} The fastest of them is {told.recommended}: {saved} of {sure.best}.",)
+    if told.ties != "speed":
+        noun = NOUNS[told.ties]
+        if told.rule == "score":
+            return (f"{tied} None of them that may be taken for it saves a tenth of its {noun}.",)
+        numbers = {one.name: one.index for one in record.enumeration.candidates}
+        relative = relative_costs(told.ties, record.enumeration.candidates, measured_speeds(record.rows))
+        share = relative(numbers[told.recommended], numbers[sure.best])
+        return (f"{tied} {told.recommended} has the least {noun} of them: {share or 1:.2f} × that of {sure.best}.",)
     longest = max(one.epochs for one in told.standings)
     ended = {one.name for one in told.standings if one.epochs == longest}
     measured = [name for name in others if name in told.speeds and name in ended]
     if sure.best in told.speeds and measured:
         best = told.speeds[sure.best]
-        quick = [name for name in measured if relative_time(told.speeds[name], best) < FASTER]
+        quick = [name for name in measured if relative_time(told.speeds[name], best) < WORTH]
         tied += (
             f" Faster, but outside the set or with more to lose than that against whoever is the best: {names(quick)}."
             if quick else " None of them that was trained to the end saves a tenth of its time."
@@ -566,7 +588,7 @@ def _saved(one: Speed, other: Speed) -> str:
 def _further(told: Answer, sure: Certainty) -> str:
     """What more trainings would be worth."""
     now, then = points(sure.best_loss), points(sure.more_loss)
-    of = f" of {sure.best}" if told.rule == "speed" else ""  # the loss told before is the faster one's
+    of = f" of {sure.best}" if told.rule in ("speed", "cost") else ""  # the loss told before is the recommended one's
     took = "" if sure.more_seconds is None else f" ({show_seconds(sure.more_seconds)} one after the other)"
     if then == now or sure.more_loss >= sure.best_loss:
         return f"{sure.more} more full trainings{took} are not expected to lower the expected loss{of} noticeably."

@@ -101,21 +101,21 @@ def counted_answer(
         raise UserError(f"{files[0]}: level", f"{found} are not between 0 and 1.", do=MEND)
     overtaken = chosen.done < done
     wanted = max(chosen.total - done, 1) if overtaken else chosen.total - done
-    counted = _concluded(trained, answer.level, tolerance, wanted)
+    counted = _concluded(trained, answer, answer.level, tolerance, wanted)
     if counted is None:
         raise UserError(str(files[0]), "there is an answer, but no training that it could be from.", do=MEND)
     recommended = recommend(trained.plan, counted, trained.candidates, trained.results, wanted)
     if not overtaken:
         _check_twice(files[0], answer)
-        others = (_concluded(trained, level, near, wanted) for level, near in _nearby(answer.level, tolerance))
+        others = (_concluded(trained, answer, level, near, wanted) for level, near in _nearby(answer.level, tolerance))
         _check_same(str(files[0]), _answer_values(answer), _answer_values(counted), map(_answer_values, others), NEAR)
         _check_order(files[0], answer)
         _check_same(str(path), flat(asdict(chosen)), flat(asdict(recommended)), (), 0.0)
     return counted, recommended
 
 
-def _concluded(trained: Trainings, level: float, tolerance: float, wanted: int) -> Answer | None:
-    race = Race(trained.plan.train.epochs, 0, tolerance=tolerance, level=level)
+def _concluded(trained: Trainings, answer: Answer, level: float, tolerance: float, wanted: int) -> Answer | None:
+    race = Race(trained.plan.train.epochs, 0, tolerance=tolerance, level=level, ties=answer.ties)
     state, takers = State(((BASELINE, 0, 0),) * wanted, 0), field(trained.plan, trained.candidates)
     return conclude(race, state, takers, trained.candidates, trained.results, measured_speeds(trained.rows))
 

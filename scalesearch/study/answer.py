@@ -10,7 +10,7 @@ cost part.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, median
@@ -18,12 +18,13 @@ from typing import Literal
 
 from scalesearch.design.candidates import SEARCH_RATIO, Candidate
 from scalesearch.design.controls import EQUAL_COST
-from scalesearch.design.measure import FLOPS
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.scaling import Coefficients, Rounding, Step, check_coefficients
 from scalesearch.design.spec import NetSpec, shape_of
 from scalesearch.errors import UserError
 from scalesearch.files import load, together, write_json
 from scalesearch.study.allocation import forecast
+from scalesearch.study.config import Ties
 from scalesearch.study.plan import SearchPlan, networks
 from scalesearch.study.posterior import Posterior
 from scalesearch.study.race import Field, Race, Results, State, learnt, recommended
@@ -32,18 +33,20 @@ from scalesearch.study.statistics import Interval, not_beaten, seed_spread, weig
 
 ANSWER_FILE, RECOMMENDATION_FILE = "winners.json", "coefficients.json"
 FORMAT = 2  # of both
-FASTER = 0.9  # of the best one's time: what is not faster than that is not worth taking another network for
+WORTH = 0.9  # of the best one's time or other cost: what saves less is not worth taking another network for
 MORE = 6  # further full trainings whose worth is told
 RULES = {
     "score": "the highest expected score of those trained to the end",
     "speed": "the fastest of the set and trained to the end whose expected loss is within the tolerance",
+    "cost": "the cheapest of the set and trained to the end whose expected loss is within the tolerance",
     "default": "for want of a decision",
 }
 
 Verdict = Literal["won", "lost", "not shown", "bought"]
 Status = Literal["member", "outside", "unknown"]
-Rule = Literal["score", "speed", "default"]
+Rule = Literal["score", "speed", "cost", "default"]
 Test = Literal["in", "out", "not judged"]
+Relative = Callable[[int, int], float | None]
 
 
 @dataclass(frozen=True)
@@ -148,6 +151,7 @@ class Answer:
         comparisons: the recommended one against the baseline, the paper's triple and the controls.
         speeds: measured, by name, of those equivalent to the best.
         complete: False while trainings that the race asked for are still to be run.
+        ties: what the recommended one has least of among those that may be taken for the best.
     """
 
     level: float
@@ -159,6 +163,7 @@ class Answer:
     comparisons: tuple[Comparison, ...]
     speeds: Mapping[str, Speed]
     complete: bool
+    ties: Ties = "speed"
 
     @property
     def members(self) -> tuple[Standing, ...]:
@@ -243,17 +248,17 @@ def conclude(
     if why or believed is None:
         standings = tuple(_standing(takers, c, results, furthest[c.index]) for c in shown)
         default = next((c.name for c in candidates if c.control == "paper"), candidates[0].name)
-        return Answer(race.level, why, None, standings, default, "default", (), {}, not state.wanted)
+        return Answer(race.level, why, None, standings, default, "default", (), {}, not state.wanted, race.ties)
     names = {candidate.index: candidate.name for candidate in candidates}
     best = recommended(believed, race.full, results)
     equivalents = believed.equivalents(best, race.tolerance)
-    choice, rule = _fastest(race, believed, equivalents, speeds, results)
+    choice, rule = _least(race, believed, equivalents, relative_costs(race.ties, candidates, speeds), results)
     certainty = _certainty(race, takers, believed, candidates, (best, choice), names, speeds)
     return Answer(
         level=race.level, undecided="", certainty=certainty,
         standings=_standings(race, takers, believed, shown, results, furthest), recommended=names[choice], rule=rule,
         comparisons=tuple(_comparisons(believed, takers, candidates, choice)),
-        speeds={names[n]: speeds[n] for n in equivalents if n in speeds}, complete=not state.wanted,
+        speeds={names[n]: speeds[n] for n in equivalents if n in speeds}, complete=not state.wanted, ties=race.ties,
     )  # fmt: skip
 
 
@@ -330,25 +335,48 @@ def _tested(race: Race, takers: Field, results: Results) -> dict[int, bool]:
     return dict(zip(trained, not_beaten(evidence, race.level).tolist(), strict=True))
 
 
-def _fastest(
-    race: Race, believed: Posterior, equivalents: Sequence[int], speeds: Mapping[int, Speed], results: Results
+def _least(
+    race: Race, believed: Posterior, equivalents: Sequence[int], relative: Relative, results: Results
 ) -> tuple[int, Rule]:
-    """Whom to recommend: of those trained to the end that may be taken for the best one, the one whose latency and
-    training time together are the smallest, if it saves a tenth of the best one's; else the best one itself.
+    """Whom to recommend: of those trained to the end that may be taken for the best one, the one with the least of what
+    ties are broken by, if it saves a tenth of the best one's; else the best one itself.
 
     Who may be taken for it is in the set and loses no more than is tolerated, in expectation, and at most where the
     best one does.
     """
     best, members = equivalents[0], believed.credible_set(race.level)
     bounded = believed.loss_bound(best, race.level) <= race.tolerance
-    times = {}
+    costs = {}
     for n in equivalents:
-        if best in speeds and n in speeds and n in members and results.seeds(n, race.full):
+        cost = relative(n, best)
+        if cost is not None and n in members and results.seeds(n, race.full):
             loss = believed.loss_bound(n, race.level) if bounded else believed.expected_loss(n)
             if loss <= race.tolerance:
-                times[n] = relative_time(speeds[n], speeds[best])
-    choice = min(times, key=lambda n: (times[n], n), default=best)
-    return (choice, "speed") if times.get(choice, 1.0) < FASTER else (best, "score")
+                costs[n] = cost
+    choice = min(costs, key=lambda n: (costs[n], n), default=best)
+    rule: Rule = "speed" if race.ties == "speed" else "cost"
+    return (choice, rule) if costs.get(choice, 1.0) < WORTH else (best, "score")
+
+
+def relative_costs(ties: Ties, candidates: Sequence[Candidate], speeds: Mapping[int, Speed]) -> Relative:
+    """A function of two candidates: the first one's cost over the second's, None where it is not known of both.
+
+    "speed": latency and training time as measured, together; "latency" alone, as measured; counts are at full size.
+    """
+    specs = {candidate.index: candidate.spec for candidate in candidates}
+
+    def relative(one: int, other: int) -> float | None:
+        if ties != "speed" and ties != "latency":
+            measure = Measure(ties)
+            return measure.of(specs[one]) / measure.of(specs[other])
+        if one not in speeds or other not in speeds:
+            return None
+        if ties == "speed":
+            return relative_time(speeds[one], speeds[other])
+        mine, others = speeds[one].latency_ms, speeds[other].latency_ms
+        return mine / others if mine and others else None
+
+    return relative
 
 
 def relative_time(one: Speed, other: Speed) -> float:

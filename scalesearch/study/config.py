@@ -15,6 +15,8 @@ Optimizer = Literal["adamw", "sgd"]
 Strategy = Literal["full", "head", "tail", "gradual"]
 Precision = Literal["auto", "fp32", "bf16"]
 Equal = Literal["epochs", "time"]  # what networks that are compared have alike
+# what the recommended network has least of among those that may be taken for the best
+Ties = Literal["speed", "latency", "memory", "params", "activations", "flops"]
 Interpolation = Literal["bicubic", "bilinear", "lanczos", "nearest"]  # by which images are resized for an evaluation
 
 

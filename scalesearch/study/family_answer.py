@@ -1,7 +1,7 @@
 """What families trained side by side come to: accuracies, leads, slopes and crossings, with their intervals.
 
 All contenders are judged on the same test images, so every draw of these is one for all; what a seed moves is drawn for
-each network. Accuracies are compared as they are: nothing is charged for FLOPs, which stand on the other axis.
+each network. Accuracies are compared as they are: nothing is charged for the cost, which stands on the other axis.
 """
 
 from collections.abc import Iterator, Sequence
@@ -37,6 +37,7 @@ class Point:
         number: of the contender; ``families``: the curves that it is on; ``phi``: None for a published network.
         accuracy: mean over seeds, with a 95 % interval for other images and, where any has several seeds, other seeds.
         learnt: whether it is clearly better than guessing the most frequent class.
+        cost: what families are equal in, FLOPs or another measure of the plan.
         latency_ms: of one image; None while it is not measured.
     """
 
@@ -47,6 +48,7 @@ class Point:
     accuracy: Interval
     seeds: int
     learnt: bool
+    cost: float
     macs: int
     params: int
     latency_ms: float | None
@@ -58,8 +60,8 @@ class Lead:
 
     Args:
         phis: at which both have a result: the mean over them, or the only one; none for a published network, which is
-            met at its own FLOPs.
-        ratio: the first family's multiply-adds over the other's, the geometric mean over ``phis``.
+            met at its own cost.
+        ratio: the first family's cost over the other's, the geometric mean over ``phis``.
     """
 
     over: str
@@ -75,7 +77,7 @@ class Lead:
 
 @dataclass(frozen=True)
 class Slope:
-    """Accuracy, as a share of the images, that a family gains for each doubling of its FLOPs."""
+    """Accuracy, as a share of the images, that a family gains for each doubling of its cost."""
 
     family: str
     interval: Interval
@@ -86,13 +88,13 @@ class Crossing:
     """Where the curves of two families cross first.
 
     Args:
-        macs: of the curves as measured; None where these do not cross.
+        cost: of the curves as measured; None where these do not cross.
         low, high: 95 % interval over those draws in which they do; None where they do in none.
         share: of the draws in which they do.
     """
 
     families: tuple[str, str]
-    macs: float | None
+    cost: float | None
     low: float | None
     high: float | None
     share: float
@@ -129,10 +131,10 @@ class FamilyAnswer:
         points: of each contender with a result, in the plan's order.
         seed_sd: between seeds, beyond single images; None with one seed each: then intervals are for these seeds alone.
         leads: of the first family over each other one, the mean over φ > 0, and over each published network at its
-            FLOPs. They are claims made together, so their intervals hold all at once with 95 %.
+            cost. They are claims made together, so their intervals hold all at once with 95 %.
         leads_at: the same at each single φ > 0, in intervals that hold all at once.
         same: families whose networks are the first family's at every φ that both have a result at.
-        outside: published networks whose FLOPs the first family's curve does not reach.
+        outside: published networks whose cost the first family's curve does not reach.
         seconds: of all trainings, each once.
     """
 
@@ -154,15 +156,15 @@ class FamilyAnswer:
         return any(one.learnt for one in self.points)
 
     def curve(self, family: str) -> tuple[Point, ...]:
-        """The points of a curve, by FLOPs."""
-        return tuple(sorted((one for one in self.points if family in one.families), key=lambda one: one.macs))
+        """The points of a curve, by cost."""
+        return tuple(sorted((one for one in self.points if family in one.families), key=lambda one: one.cost))
 
 
 @lru_cache(maxsize=4)  # a report, a terminal and a search's report ask for the same
 def compare(record: FamilyRecord) -> FamilyAnswer | None:
     """What the trainings so far come to; None while none has a result on the test images.
 
-    Lines between the points of a curve are straight over log FLOPs; nothing is said beyond its ends.
+    Lines between the points of a curve are straight over log cost; nothing is said beyond its ends.
     """
     plan, tested = record.plan, {}
     for number in range(len(record.plan.contenders)):
@@ -200,8 +202,8 @@ def _point(record: FamilyRecord, number: int, rows: Sequence[MemberRow], drawn: 
     accuracy = Interval(drawn.value, max(0.0, min(drawn.low, wilson.low)), min(1.0, max(drawn.high, wilson.high)))
     return Point(
         number, one.name, tuple(place.family for place in one.places), one.places[0].phi, accuracy, len(rows),
-        above_guessing(float(hits.sum(axis=1).mean()), plan.test, plan.majority), rows[0].macs, rows[0].params,
-        record.latencies.milliseconds[one.name] if record.latencies else None,
+        above_guessing(float(hits.sum(axis=1).mean()), plan.test, plan.majority), plan.measure.of(one.spec),
+        rows[0].macs, rows[0].params, record.latencies.milliseconds[one.name] if record.latencies else None,
     )  # fmt: skip
 
 
@@ -247,11 +249,11 @@ class _Curves:
         return weights
 
     def doublings(self, family: str) -> Floats:
-        """log₂ of the multiply-adds along a curve."""
-        return np.log2([self.points[place].macs for place in self.places(family).values()])
+        """log₂ of the cost along a curve."""
+        return np.log2([self.points[place].cost for place in self.places(family).values()])
 
     def along(self, family: str, doublings: Floats) -> Floats:
-        """Weights that give a curve's accuracy at some log₂ FLOPs within its ends, (len(doublings), points)."""
+        """Weights that give a curve's accuracy at some log₂ cost within its ends, (len(doublings), points)."""
         places, knots = list(self.places(family).values()), self.doublings(family)
         weights = np.zeros((len(doublings), len(self.points)))
         for row, place in zip(np.eye(len(places)), places, strict=True):
@@ -259,7 +261,7 @@ class _Curves:
         return weights
 
 
-Claim = tuple[str, tuple[float, ...], float, Floats]  # over whom, at which φ, ratio of the FLOPs, weights
+Claim = tuple[str, tuple[float, ...], float, Floats]  # over whom, at which φ, ratio of the costs, weights
 
 
 def _overall(curves: _Curves) -> Iterator[Claim]:
@@ -272,7 +274,7 @@ def _overall(curves: _Curves) -> Iterator[Claim]:
     knots = curves.doublings(first)
     for name in curves.published:
         for place in curves.places(name).values():
-            at = np.log2([curves.points[place].macs])
+            at = np.log2([curves.points[place].cost])
             if len(knots) and knots[0] <= at[0] <= knots[-1]:
                 yield name, (), 1.0, curves.along(first, at)[0] - curves.unit(place)
 
@@ -286,7 +288,7 @@ def _at_each(curves: _Curves) -> Iterator[Claim]:
 
 def _at(curves: _Curves, family: str, phi: float) -> Claim:
     own, its = curves.places(curves.families[0])[phi], curves.places(family)[phi]
-    ratio = curves.points[own].macs / curves.points[its].macs
+    ratio = curves.points[own].cost / curves.points[its].cost
     return family, (phi,), ratio, curves.unit(own) - curves.unit(its)
 
 
@@ -311,7 +313,7 @@ def _slopes(curves: _Curves, views: Sequence[Evidence]) -> Iterator[Slope]:
 
 
 def _crossings(curves: _Curves, evidence: Evidence) -> Iterator[Crossing]:
-    """Of each two families, where both have curves over the same FLOPs; a network that both share is no crossing."""
+    """Of each two families, where both have curves over the same costs; a network that both share is no crossing."""
     for one, other in combinations(curves.families, 2):
         knots = [curves.doublings(family) for family in (one, other)]
         if min(map(len, knots)) < 2:

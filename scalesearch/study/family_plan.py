@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS, Measure
 from scalesearch.design.spec import NetSpec, TorchvisionSpec
 from scalesearch.study.config import Equal, TrainConfig
 from scalesearch.study.plan import Measurement
@@ -72,6 +73,7 @@ class FamilyPlan:
         data, data_digest: the images' name and content; ``images``, ``validation``, ``test``: how many of each part.
         majority: the share of the test images that guessing the most frequent class gets right.
         device, threads: of a training, which decide the last digits.
+        measure: the cost that families are equal in at each φ.
     """
 
     space: str
@@ -91,6 +93,7 @@ class FamilyPlan:
     majority: float
     device: str
     threads: int = 1
+    measure: Measure = FLOPS
 
     def __post_init__(self) -> None:
         for number, one in enumerate(self.contenders):
@@ -116,6 +119,9 @@ class FamilyPlan:
         contenders = [{**asdict(one), "spec": one.spec.to_dict()} for one in self.contenders]
         plain = {**asdict(self), "contenders": contenders, "train": self.train.settings()}
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
+        values["measure"] = {name: value for name, value in values["measure"].items() if value is not None}
+        if self.measure == FLOPS:  # as older plans have it
+            del values["measure"]
         return values
 
     @classmethod

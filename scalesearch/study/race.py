@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from scalesearch.study.allocation import allocation
+from scalesearch.study.config import Ties
 from scalesearch.study.posterior import Floats32, Network, Posterior, Shown, posterior
 from scalesearch.study.row import BASELINE, Key
 from scalesearch.study.statistics import (
@@ -56,6 +57,7 @@ class Race:
         further: full trainings after those, at most; None until the tolerance or ``MOST_FURTHER``.
         tolerance: of score; further trainings end when the bound on the expected loss is no larger.
         level: of the set and of the bound.
+        ties: the cost by which one of those that may be taken for the best is chosen.
     """
 
     full: int
@@ -64,6 +66,7 @@ class Race:
     further: int | None = 0
     tolerance: float = TOLERANCE
     level: float = LEVEL
+    ties: Ties = "speed"
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from scalesearch.design.space import load_space
 from scalesearch.errors import UserError
 from scalesearch.nets.modules import build
 from scalesearch.nets.weights import save_network
+from scalesearch.study.family_plan import FamilyPlan
 from scalesearch.training.probes import seconds_per_step
 from tests.conftest import MakeFolder
 
@@ -129,7 +130,8 @@ def test_equal_time_gives_slower_networks_fewer_epochs_and_stays(
     ({"inherited_epochs": 2, "inherit": "none"}, "--inherited-epochs", "no member inherits"),
     ({"data": "there/is/nothing"}, "there/is/nothing", "nothing"),
     ({"batch_size": 32768, "train": "b0..b6", "jobs": 9, "against": "none"}, "--jobs 9", "memory"),
-    ({"coefficients": replace(PAPER, growth=2.0, measure=Measure("params"))}, "--against", "at equal parameters"),
+    ({"coefficients": replace(PAPER, growth=2.0, measure=Measure("memory")), "against": "torchvision:googlenet"},
+     "--against googlenet", "what googlenet holds is not known"),
     ({"space": "efficientnet_b0", "train": "b0..b10"}, "--train b0..b10", "GB of memory are needed"),
 ])  # fmt: skip
 def test_what_cannot_be_is_said_before_anything_is_trained(
@@ -138,6 +140,19 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
     with pytest.raises(UserError, match=said) as caught:
         job(**{"space": space, "data": image_folder(), **given})  # type: ignore[arg-type]
     assert where in str(caught.value)
+
+
+def test_coefficients_of_another_cost_are_compared_at_that_cost(space: str, image_folder: MakeFolder) -> None:
+    measure, data = Measure("activations"), image_folder()
+    planned = job(space, data, coefficients=replace(PAPER, growth=2.0, measure=measure),
+                  against="depth,width,resolution").plan  # fmt: skip
+    assert planned.measure == measure
+    assert FamilyPlan.from_dict(json.loads(json.dumps(planned.to_dict()))) == planned
+    costs = {one.name: measure.of(one.spec) for one in planned.contenders}
+    assert costs["b1"] / costs["b0"] == pytest.approx(2, rel=0.1)
+    for name in ("depth-b1", "width-b1", "resolution-b1"):
+        assert costs[name] == pytest.approx(costs["b1"], rel=0.1)
+    assert "measure" not in job(space, data, against="none").plan.to_dict(), "plans by FLOPs are as before"
 
 
 def test_options_of_training_need_members() -> None:

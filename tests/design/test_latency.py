@@ -165,6 +165,17 @@ def test_what_only_whole_networks_take_longer_for_is_found() -> None:
     assert max(result.held_ms) > 1e-7
 
 
+def test_from_a_few_large_maps_no_slope_is_told() -> None:
+    """One network beyond what caches hold, slowed by something else: its own kind's rate must not become any number."""
+    largest = max(NETWORKS, key=lambda one: network_amounts(one.spec, 1)[0].get("relu", np.zeros(10))[-1])
+    assert sum(network_amounts(one.spec, 1)[0].get("relu", np.zeros(10))[-1] > 0 for one in NETWORKS) < 10
+    made = readings(lawful)
+    slowed = tuple(replace(one, ms=1.5 * one.ms) if one.spec == largest.spec else one for one in made.networks)
+    plain, odd = fit(made), fit(replace(made, networks=slowed))
+    wider = replace(largest.spec, resolution=round(1.4 * largest.spec.resolution))
+    assert odd.network_ms(wider) == pytest.approx(plain.network_ms(wider), rel=0.1)
+
+
 def test_anchors_are_networks_of_the_fit_from_fast_to_slow(table: LatencyTable) -> None:
     times = [one.ms for one in table.anchors]
     assert len(times) == 7

@@ -12,6 +12,7 @@ from matplotlib.text import Annotation, Text
 from rich.cells import cell_len
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import Measure
 from scalesearch.reports import family_words as told
 from scalesearch.reports.families import (
     families_html,
@@ -64,6 +65,20 @@ def names_on(figure: Figure) -> list[Annotation]:
 
 def legend(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.legends[0].get_texts()]
+
+
+def test_families_of_another_cost_are_told_in_it(tmp_path: Path) -> None:
+    measure = Measure("params")
+    record, answer = known(written(tmp_path, replace(plan_of(images=1000), measure=measure)))
+    contenders = record.plan.contenders
+    assert [one.cost for one in answer.points] == [measure.of(contenders[one.number].spec) for one in answer.points]
+    text = "\n".join([told.verdict(record, answer), *told.notes(record, answer), told.what_leads_are(record.plan)])
+    assert "equal parameters" in text
+    assert "At equal FLOPs" not in text
+    assert "Families are compared at equal parameters." in text
+    assert told.leads(record, answer).columns[4] == "parameters ratio"
+    assert families_figure(record.plan, answer).axes[0].get_xlabel() == "parameters"
+    assert next(sections(record, answer)).heading == "Accuracy against parameters"
 
 
 def test_the_figure_has_a_line_a_family_and_a_name_for_each_published_network(

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from scalesearch.design.measure import Measure
 from scalesearch.reports import words
 from scalesearch.study.answer import Answer, Certainty, Speed, Verdict, conclude
 from scalesearch.study.posterior import Network
@@ -93,6 +94,17 @@ def test_the_paper_s_coefficients_are_told_of_where_they_are_no_comparison() -> 
     run = record([row for row in ROWS if row.control != "paper"], replace(told, standings=told.standings[:1]))
     vars(run)["enumeration"] = listed([row for row in ROWS if row.control != "paper"])
     assert "The paper's coefficients are not in the race." in words.answer(run)
+
+
+def test_ties_broken_by_another_cost_name_it_and_what_it_saves() -> None:
+    best, other = SURE.equivalents
+    kept = replace(TOLD, ties="memory")
+    assert "None of them that may be taken for it saves a tenth of its peak memory." in said(kept)
+    taken = said(replace(kept, recommended=other, rule="cost"))
+    specs = {one.name: one.spec for one in record(ROWS, TOLD).enumeration.candidates}
+    share = Measure("memory").of(specs[other]) / Measure("memory").of(specs[best])
+    assert f"{other} has the least peak memory of them: {share:.2f} × that of {best}." in taken
+    assert "): the cheapest of the set and trained to the end whose expected loss is within the tolerance." in taken
 
 
 def test_ties_name_the_fastest_and_what_it_saves() -> None:

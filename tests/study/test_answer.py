@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scalesearch.design.measure import Measure
 from scalesearch.design.scaling import Step
 from scalesearch.design.space import Grid, load_space
 from scalesearch.design.spec import shape_of
@@ -27,7 +28,7 @@ from scalesearch.study.answer import (
     verdict,
     write_answer,
 )
-from scalesearch.study.config import TrainConfig
+from scalesearch.study.config import Ties, TrainConfig
 from scalesearch.study.plan import SearchPlan
 from scalesearch.study.proxy import Proxy
 from scalesearch.study.race import Race, Results, advance, exhaustive
@@ -212,6 +213,36 @@ def test_the_fastest_of_equivalents_is_taken() -> None:
     assert chosen(9.5).recommended == first  # no tenth is saved
     assert chosen(5.0, seconds=2.0).recommended == first  # what is saved in use is paid in training
     assert chosen(5.0, race=replace(RACE, tolerance=1e-9)).recommended == first
+
+
+SAVED = ("latency", "activations")  # a tenth or more, by another one than the best of these
+
+
+@pytest.mark.parametrize("ties", ["latency", "memory", "params", "activations", "flops"])
+def test_ties_are_broken_by_the_cost_that_is_named(ties: Ties) -> None:
+    results = trained(EQUAL, seeds=3)
+    easy = replace(RACE, tolerance=0.05, ties=ties)
+    latencies = {number: Speed(10.0 + number, 1.0) for number in NUMBERS}
+    answer = concluded(results, easy, latencies)
+    assert answer.certainty is not None
+    specs = {candidate.name: candidate for candidate in CANDIDATES}
+    best, takers = answer.certainty.best, [one.name for one in answer.members]
+
+    def cost(name: str) -> float:
+        if ties == "latency":
+            return 10.0 + specs[name].index
+        return Measure(ties).of(specs[name].spec)
+
+    least = min((name for name in answer.certainty.equivalents if name in takers), key=cost)
+    saves = cost(least) < 0.9 * cost(best)
+    assert (answer.recommended, answer.rule) == ((least, "cost") if saves else (best, "score"))
+    assert answer.ties == ties
+    assert saves == (ties in SAVED)
+
+
+def test_a_latency_that_was_not_measured_breaks_no_tie() -> None:
+    easy = replace(RACE, tolerance=0.05, ties="latency")
+    assert concluded(trained(EQUAL, seeds=3), easy, {n: Speed(None, 1.0) for n in NUMBERS}).rule == "score"
 
 
 def test_the_same_trainings_in_another_order_or_by_another_race_are_the_same_answer() -> None:

@@ -109,14 +109,14 @@ def test_crossing_curves_cross_where_they_do_and_a_shared_network_is_no_crossing
     plan = plan_of(("found", "depth"), 2, (), rates=(1e-3,), images=2000)
     (crossing,) = answered(written(tmp_path, plan, level=level)).crossings
     assert crossing.share == 1.0
-    assert crossing.macs is not None
+    assert crossing.cost is not None
     assert crossing.low is not None
     assert crossing.high is not None
-    assert crossing.low < crossing.macs < crossing.high
-    assert 9e6 < crossing.macs < 12e6  # half a doubling above φ = 1, 7.4M
+    assert crossing.low < crossing.cost < crossing.high
+    assert 9e6 < crossing.cost < 12e6  # half a doubling above φ = 1, 7.4M
 
     apart = answered(written(tmp_path / "apart", plan, level=lambda one, plan: 0.5 + 0.3 * one.name.startswith("b")))
-    assert (apart.crossings[0].macs, apart.crossings[0].share) == (None, 0.0)
+    assert (apart.crossings[0].cost, apart.crossings[0].share) == (None, 0.0)
 
 
 def test_partial_results_are_compared_as_far_as_they_go(tmp_path: Path) -> None:

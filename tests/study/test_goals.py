@@ -1,5 +1,7 @@
+import re
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from scalesearch.design.cost import cost
@@ -9,6 +11,9 @@ from scalesearch.reports import goal_words, tables
 from scalesearch.reports.figures.canvas import FILE, PHONE
 from scalesearch.reports.figures.goals import goals_figure
 from scalesearch.study.goals import Goal, goals
+from scalesearch.study.posterior import Posterior
+from scalesearch.study.row import BASELINE
+from scalesearch.study.statistics import Interval
 from tests.reports.synthetic import PLAN, SPEC, answer, record, rows
 
 TRAINED = [replace(row, latency_ms=5.0 + row.candidate) for row in rows(4)]
@@ -52,6 +57,45 @@ def test_the_first_is_who_scores_highest_by_that_cost() -> None:
         assert goal.first == ("" if kind == "latency" else by_hand)
 
 
+NUMBERS = (BASELINE, 0, 1, 2, 3)
+
+
+def believed(accuracies: np.ndarray) -> Posterior:
+    """A posterior of these true accuracies, (draws, networks)."""
+    factors = {row.candidate: PLAN.score(1.0, row.proxy_ratio) for row in TRAINED}
+    scores = accuracies * [factors[n] for n in NUMBERS]
+    return replace(Posterior(NUMBERS, scores, Interval(0.0, 0.0, 0.0), None))  # type: ignore[arg-type]
+
+
+def test_how_likely_a_network_is_on_the_front_is_counted_draw_by_draw() -> None:
+    accuracies = np.random.default_rng(0).normal([0.57, 0.6, 0.61, 0.62, 0.6], 0.02, (500, 5))
+    names = ("baseline", "c000", "c001", "c002", "c003")
+    for goal in goals(PLAN, TRAINED, SPECS, RUN.summaries, TOLD, believed(accuracies)):
+        for place, name in enumerate(names):
+            as_cheap = [n for n, other in enumerate(names) if goal.costs[other] <= goal.costs[name]]
+            by_hand = (accuracies[:, place] >= accuracies[:, as_cheap].max(axis=1)).mean()
+            assert goal.likely[name] == pytest.approx(by_hand)
+        assert goal.likely[min(names, key=lambda one: goal.costs[one])] > 0.99, "nobody is as cheap"
+        if goal.first:
+            scores = accuracies[:, 1:] * [goal.costs[name] ** -0.07 for name in names[1:]]
+            assert goal.certainty == pytest.approx((scores.argmax(axis=1) == names.index(goal.first) - 1).mean())
+        else:
+            assert goal.certainty is None
+
+
+def test_probabilities_stand_in_the_table_and_the_sentence() -> None:
+    sure = np.tile([0.5, 0.6, 0.61, 0.62, 0.59], (100, 1))
+    rated = goals(PLAN, TRAINED, SPECS, RUN.summaries, TOLD, believed(sure))
+    shown = {row[0].text: row[2].text for row in tables.goals(RUN, rated).rows}
+    assert all(text.endswith("(100 %)") for name, text in shown.items() if rated[0].likely[name] == 1)
+    assert all("(" not in text for name, text in shown.items() if rated[0].likely[name] == 0)
+    assert {rated[0].likely[name] for name in shown} == {0.0, 1.0}
+    said = goal_words.other_costs(RUN, rated)
+    assert re.search(r"c00\d if the cost is .*FLOPs \(\d+ % likely\)", said)
+    figure = goals_figure(RUN, rated)
+    assert any("the likelier on it" in str(one.get_label()) for axes in figure.axes for one in axes.get_lines())
+
+
 def test_without_a_decision_nobody_is_first() -> None:
     assert {goal.first for goal in told(answer=None).values()} == {""}
     assert {goal.first for goal in told(answer=replace(TOLD, undecided="guessing")).values()} == {""}
@@ -66,7 +110,7 @@ def test_words_name_every_cost_once() -> None:
     said = goal_words.other_costs(RUN, tuple(told().values()))
     for noun in ("FLOPs", "memory", "parameters", "activations"):
         assert said.split(" alone")[0].count(noun) == 1 + (noun == "FLOPs")  # candidates were made equal in it
-    assert "a search with --budget decides it" in said
+    assert "a search with --budget decides." in said
     assert "too rough to choose" in said
 
 

@@ -1,4 +1,4 @@
-"""Families trained side by side: accuracy on the test images over FLOPs, and over what a network costs in use."""
+"""Families trained side by side: accuracy on the test images over what they are equal in, and other costs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.transforms import Bbox
 
+from scalesearch.design.measure import FLOPS
 from scalesearch.reports.family_words import label
 from scalesearch.reports.figures import canvas
 from scalesearch.reports.words import shortened
@@ -43,12 +44,14 @@ PUBLISHED = Line("*", "black", "")
 
 
 def families_figure(plan: FamilyPlan, answer: FamilyAnswer, look: canvas.Look = canvas.FILE) -> Figure:
-    """Accuracy over FLOPs: a line a family, published networks as single markers with their names."""
+    """Accuracy over what families are equal in: a line a family, published networks as single markers with names."""
     height = 4.6 if not look.narrow else 3.0 if look is canvas.PAPER else 4.4
     figure = Figure(figsize=(look.width_inches, height), layout="constrained")
     axes = figure.subplots()
     canvas.head(figure, axes, "Families trained side by side", f"{plan.data} test images, 95 % intervals", look)
-    _panel(axes, plan, answer, look, FLOPS_LABEL, lambda one: one.macs)
+    source = plan.measure.source.partition(";")[0]
+    text = FLOPS_LABEL if plan.measure == FLOPS else f"{plan.measure.noun}, {source}" if source else plan.measure.noun
+    _panel(axes, plan, answer, look, text, lambda one: one.cost)
     _finished(figure, [axes], plan, answer, look)
     return figure
 

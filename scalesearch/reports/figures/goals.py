@@ -19,7 +19,7 @@ SHOWN = ("flops", "latency", "memory")
 
 def goals_figure(record: Record, goals: Sequence[Goal], look: canvas.Look = canvas.FILE) -> Figure:
     """Validation accuracy, 95 % intervals, of the networks trained longest over each cost, with each cost's Pareto
-    front. At least one of ``SHOWN`` is known."""
+    front; the fuller a point, the likelier its network is truly on it. At least one of ``SHOWN`` is known."""
     shown = [goal for goal in goals if goal.kind in SHOWN]
     longest = max(one.row.epochs for one in record.summaries)
     ones = [one for one in record.summaries if one.row.epochs == longest]
@@ -56,9 +56,11 @@ def _points(axes: Axes, ones: Sequence[NetworkSummary], goal: Goal, record: Reco
         axes.errorbar(
             [goal.costs[name]], [one.accuracy.value], yerr=canvas.errors([one.accuracy]), fmt=style.marker,
             color=style.colour, markersize=style.size, label=style.label, elinewidth=0.8, capsize=1.5,
+            markerfacecolor=(style.colour, goal.likely.get(name, 0.0)) if goal.likely else style.colour,
             zorder=4 if name == leader else 2,
         )  # fmt: skip
     front = sorted((goal.costs[one.row.name], one.accuracy.value) for one in ones if one.row.name in goal.front)
     if len(front) > 1:
         across, up = zip(*front, strict=True)
-        axes.plot(across, up, "--", color=canvas.GREY, linewidth=1.1, label="Pareto front", zorder=1)
+        label = "Pareto front (the fuller, the likelier on it)" if goal.likely else "Pareto front"
+        axes.plot(across, up, "--", color=canvas.GREY, linewidth=1.1, label=label, zorder=1)
