@@ -59,6 +59,7 @@ MEANINGS: dict[str, dict[str, str]] = {
         "depth_scaled": "whether α adds blocks here (not in Lite's first and last stage)",
         "activation": "where it is not the network's; left out: the network's",
         "squeeze": "how squeeze-excitation is sized and gated: EfficientNet's or MobileNetV3's way",
+        "expand_divisor": "the width inside a block is rounded to a multiple of it",
     },
     "head": {
         "width": "channels of the last 1×1 convolution; 0: none, the last stage is pooled (ResNet)",
