@@ -3,8 +3,8 @@
     python benchmarks/device/held_out.py --runtime onnxruntime --table device.json --networks 48 --out held_out
 
 Networks of three spaces at four sizes each, at random depth, width and resolution, are timed end to end: torch's as
-``nets.measure`` times them, ONNX Runtime's as ``scalesearch export`` writes them, with batch norms that are not fresh.
-They take turns, and none of them was used for the table. FLOPs, activations and parameters each get the power law that
+``nets.measure`` times them; ONNX Runtime's as ``scalesearch export`` writes them, with batch norms that are not fresh, by
+a probe's program, which no torch is loaded beside. They take turns, and none of them was used for the table. FLOPs, activations and parameters each get the power law that
 fits these very networks best, which the table does not; "at speed" is the table times what its own networks, timed
 again with these, say of the machine's speed now and then. Exported files are kept in the folder and used again;
 ``--export`` only writes them, for exporting takes longer than timing.
@@ -33,15 +33,17 @@ from scalesearch.design.probes import Probe
 from scalesearch.design.scaling import PAPER, multiply, realised, scale
 from scalesearch.design.space import load_space
 from scalesearch.design.spec import NetSpec
+from scalesearch.nets import runner
+from scalesearch.nets.device import RUNNER, run_here, silent
 from scalesearch.nets.export import export
 from scalesearch.nets.measure import WARM_SECONDS
 from scalesearch.nets.modules import MBConvNet, build
-from scalesearch.nets.runner import onnx_loader
 from scalesearch.training.device import set_threads
 
 SPACES = ("efficientnet_b0", "mobilenet_v3_large", "mbconv_small")
 SIZES = (-2.0, -1.0, 0.0, 1.0)  # φ of the middle of each size
 SPREAD = math.log(1.5)  # each multiplier lies within × 1.5 and ÷ 1.5 of its size's
+ONNX_SECONDS = 120.0
 SEED = 20261127  # of no probe
 BIAS = 0.01  # of batch norms, as trained networks have: exporters leave zeros out
 Pass = Callable[[], object]
@@ -92,6 +94,17 @@ def exported(spec: NetSpec, folder: Path) -> Path:
     if not file.exists():
         export(network(spec), file, "onnx", {})
     return file
+
+
+def onnx_times(specs: Sequence[NetSpec], folder: Path, threads: int) -> tuple[list[float], list[float]]:
+    """Median milliseconds and spread of each exported network."""
+    names = [exported(spec, folder).stem for spec in specs]
+    plan = {"format": runner.FORMAT, "batch_size": 1, "spaces": [], "networks": [{"name": name} for name in names]}
+    (folder / runner.PLAN).write_text(json.dumps(plan))
+    (folder / RUNNER).write_bytes(Path(runner.__file__).read_bytes())
+    run_here(folder, threads, ONNX_SECONDS, silent)
+    found = {one["name"]: one for one in json.loads((folder / runner.TIMES).read_text())["networks"]}
+    return [found[name]["ms"] for name in names], [found[name]["spread"] for name in names]
 
 
 def times_ms(passes: Sequence[Pass], rounds: int, processor: bool) -> tuple[list[float], list[float]]:
@@ -164,12 +177,9 @@ def main() -> None:
     table = load_table(given.table)
     specs = [*(one.spec for one in table.anchors), *(one.spec for one in networks)]
     if given.runtime == "torch":
-        passes = [torch_pass(spec) for spec in specs]
+        times, spreads = times_ms([torch_pass(spec) for spec in specs], given.rounds, given.processor_time)
     else:
-        files = [exported(spec, given.out) for spec in specs]
-        load = onnx_loader(str(given.out), 1, given.threads)
-        passes = [load(file.stem) for file in files]
-    times, spreads = times_ms(passes, given.rounds, given.processor_time)
+        times, spreads = onnx_times(specs, given.out, given.threads)
     ratios = [now / one.ms for now, one in zip(times, table.anchors, strict=False)]
     slower = statistics.median(ratios) - 1 if ratios else 0.0
     times, spreads = times[len(ratios) :], spreads[len(ratios) :]

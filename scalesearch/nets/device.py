@@ -92,7 +92,7 @@ def _times(specs: Sequence[NetSpec], table: LatencyTable, seconds: float) -> tup
         planned = [{"name": name, "spec": spec.to_dict()} for name, spec in named.items()]
         with tempfile.TemporaryDirectory() as folder:
             _write_networks(Path(folder), planned, (), table.batch_size)
-            _run_here(Path(folder), table.threads, seconds, silent)
+            run_here(Path(folder), table.threads, seconds, silent)
             found = json.loads((Path(folder) / runner.TIMES).read_text())
         return tuple(one["ms"] for one in found["networks"])
     device = torch.device("cuda" if on_gpu else "cpu")
@@ -152,11 +152,11 @@ def onnx_readings(
     _require_onnxruntime()
     with tempfile.TemporaryDirectory() as folder:
         write_probe(Path(folder), baselines, batch_size)
-        _run_here(Path(folder), threads, seconds, tell)
+        run_here(Path(folder), threads, seconds, tell)
         return read_readings(Path(folder) / runner.TIMES)
 
 
-def _run_here(folder: Path, threads: int, seconds: float, tell: Told) -> None:
+def run_here(folder: Path, threads: int, seconds: float, tell: Told) -> None:
     """Runs a probe's program on this machine. Raises UserError where it comes to nothing."""
     command = [sys.executable, RUNNER, "--threads", str(threads), "--minutes", str(seconds / 60)]
     pipe = subprocess.PIPE
