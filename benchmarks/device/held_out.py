@@ -3,11 +3,12 @@
     python benchmarks/device/held_out.py --runtime onnxruntime --table device.json --networks 48 --out held_out
 
 Networks of three spaces at four sizes each, at random depth, width and resolution, are timed end to end: torch's as
-``nets.measure`` times them; ONNX Runtime's as ``scalesearch export`` writes them, with batch norms that are not fresh, by
-a probe's program, which no torch is loaded beside. They take turns, and none of them was used for the table. FLOPs, activations and parameters each get the power law that
-fits these very networks best, which the table does not; "at speed" is the table times what its own networks, timed
-again with these, say of the machine's speed now and then. Exported files are kept in the folder and used again;
-``--export`` only writes them, for exporting takes longer than timing.
+``nets.measure`` times them; ONNX Runtime's as ``scalesearch export`` writes them, with batch norms that are not fresh,
+by a probe's program, which no torch is loaded beside. They take turns, and none of them was used for the table. FLOPs,
+activations and parameters each get the power law that fits these very networks best, which the table does not; "at
+speed" is the table times what its own networks, timed again with these, say of the machine's speed now and then.
+Exported files are kept in the folder and used again; ``--export`` only writes them, for exporting takes longer than
+timing.
 """
 
 import argparse
