@@ -33,7 +33,7 @@ def confirm(folder: Path, tell: Callable[[str], None]) -> None:
     from scalesearch.nets.device import network_times
     from scalesearch.training.device import threads_for
 
-    tell(f"Measures {len(specs)} networks in {table.runtime}, which takes up to a minute")
+    tell(f"Measures {len(specs)} networks in {table.runtime}, and some of the table's, which takes up to a minute")
     try:
         with threads_for(torch.device("cpu"), table.threads):
             times, slower = network_times(specs, table, SECONDS)

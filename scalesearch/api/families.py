@@ -293,7 +293,8 @@ def _plan(
 
 
 def _equal_time(plan: FamilyPlan, folder: Path) -> FamilyPlan:
-    """The plan with as many epochs for each network as take the time of the found member of as many FLOPs.
+    """The plan with as many epochs for each network as take the time of the found member at its φ, or for a published
+    network of the member nearest in cost.
 
     What a folder was planned with stays: another measurement would make it another plan.
     """
@@ -306,10 +307,11 @@ def _equal_time(plan: FamilyPlan, folder: Path) -> FamilyPlan:
     device = torch.device(plan.device)
     with threads_for(device, plan.threads):
         took = [_step_seconds(one, plan, device) for one in plan.contenders]
-    own = plan.curve(FOUND)
+    own, costs = plan.curve(FOUND), [plan.measure.of(one.spec) for one in plan.contenders]
+    at = {plan.phi(number, FOUND): number for number in own}
     lined = []
-    for one, its in zip(plan.contenders, took, strict=True):
-        like = min(own, key=lambda n: abs(np.log(cost(plan.contenders[n].spec).macs / cost(one.spec).macs)))
+    for (one, its), size in zip(zip(plan.contenders, took, strict=True), costs, strict=True):
+        like = at.get(one.places[0].phi, min(own, key=lambda n: abs(np.log(costs[n] / size))))
         lined.append(replace(one, epochs=max(1, round(one.epochs * took[like] / its))))
     return replace(plan, contenders=tuple(lined))
 

@@ -463,7 +463,7 @@ class FamilyOptions:
         "Members and rivals")] = None
     against: Annotated[Sequence[str] | str, Option(
         "What stands beside them on the same images, by commas: paper, depth, width and resolution, scaled to the same "
-        "FLOPs; networks as they are, named as for finetune --model, or torchvision:NAME; none for nothing.",
+        "cost; networks as they are, named as for finetune --model, or torchvision:NAME; none for nothing.",
         "Members and rivals")] = ("paper", "depth", "width", "resolution")
     against_resolution: Annotated[int | None, Option(
         "Side of the images of networks that stand beside the family as they are; each one's own if left out.",
@@ -486,7 +486,7 @@ class FamilyOptions:
         "Trainings of each network that are judged on the test images; more add to what is there.", "Training",
         minimum=1, maximum=999)] = 3
     equal: Annotated[Equal, Option(
-        "What all networks are given alike: epochs, or about the time that the family's member of as many FLOPs takes.",
+        "What all networks are given alike: epochs, or about the time that the family's member at the same φ takes.",
         "Training")] = "epochs"
     epochs: Annotated[int | None, Option(
         "Epochs of a training; 10 on a CPU and 20 on a GPU if left out.", "Training", minimum=1,

@@ -99,11 +99,12 @@ def scale(asked: ScaleOptions, terminal: Terminal) -> None:
 
 
 def family(asked: FamilyOptions, terminal: Terminal) -> None:
-    """Show B0 to B6 (φ = 0 to 6) and write their specs; or train some, and others beside them at equal FLOPs.
+    """Show B0 to B6 (φ = 0 to 6) and write their specs; or train some, and others beside them at equal cost.
 
     With --train the found members are trained, and beside them families of the paper's coefficients and of each single
-    dimension at the same FLOPs, and published networks as they are, all by one recipe on the same images. Accuracy on
-    test images against FLOPs is drawn, with what the search brought. Run it again to continue.
+    dimension at the same FLOPs (or whatever cost the coefficients were searched at), and published networks as they
+    are, all by one recipe on the same images. Accuracy on test images against that cost is drawn, with what the search
+    brought. Run it again to continue.
 
     The released EfficientNets were rounded by hand and are no φ of any formula: --published shows them.
 

@@ -12,7 +12,7 @@ and a factor close to 1 that depends on the sum (``LatencyTable.growth``).
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -186,10 +186,10 @@ class LatencyTable:
 
     def shares(self, spec: NetSpec) -> dict[str, float]:
         """Which operations take what share of a network's time: dense convolutions, depthwise ones, squeeze-excitation,
-        activations, and others with the overhead."""
+        activations; and others, with the overhead and what weights cost that caches do not hold."""
         from scalesearch.design.latency_times import amounts_at
 
-        total = self.network_ms(spec)
+        total = replace(self, growth=()).network_ms(spec)
         named = dict.fromkeys(("convolutions", "depthwise", "squeeze", "activations"), 0.0)
         for make, of, side, count in network_parts(spec):
             works = make(spec, *of)
@@ -205,16 +205,18 @@ class LatencyTable:
         from scalesearch.design.latency_times import amounts_at
 
         known, found = {kind.name: kind for kind in self.kinds}, {}
+        apart = any(usual(name) != name for name in known)  # older tables do not tell kinds apart by channels
         for make, of, side, _ in network_parts(spec):
             works = make(spec, *of)
             for work, asked in zip(works, amounts_at(works, side, self.batch_size), strict=True):
-                if work.kind not in known:
-                    found[work.kind] = f"{work.kind}: none was measured."
+                kind = work.kind if apart else usual(work.kind)
+                if kind not in known:
+                    found[kind] = f"{kind}: none was measured."
                     continue
-                for name, value, most in zip(AMOUNTS, asked, known[work.kind].most, strict=True):
-                    if name in BOUNDED and value > BEYOND * most and work.kind not in found:
+                for name, value, most in zip(AMOUNTS, asked, known[kind].most, strict=True):
+                    if name in BOUNDED and value > BEYOND * most and kind not in found:
                         measured = f"measured were up to {show_count(most)}"
-                        found[work.kind] = f"{work.kind}: {name} of {show_count(value)} in one, and {measured}."
+                        found[kind] = f"{kind}: {name} of {show_count(value)} in one, and {measured}."
         return tuple(found.values())
 
     def write(self, path: Path) -> None:

@@ -6,9 +6,9 @@ needs a cost asks the measure; nothing else knows which one it is.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache, partial
-from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from scalesearch.design.cost import Operator, block_operators, classifier_operators, convolution, cost
 from scalesearch.design.latency import LatencyTable
@@ -68,6 +68,7 @@ def _milliseconds(text: str, option: str) -> float:
     return 1e3 * parse_duration(text, option, "a time such as 20ms")
 
 
+LATER_IN_TABLES = ("held_ms", "growth", "anchors")
 UNITS: dict[Kind, Unit] = {
     "flops": _counts("FLOPs", "multiply-adds"),
     "params": _counts("parameters", "parameters"),
@@ -114,6 +115,15 @@ class Measure:
     kind: Kind = "flops"
     runtime: Runtime | None = None
     table: LatencyTable | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; what is not given, and what tables did not have at first, is left out, as in older runs."""
+        values = {name: value for name, value in asdict(self).items() if value is not None}
+        if self.table is not None:
+            values["table"] = {
+                name: value for name, value in values["table"].items() if value or name not in LATER_IN_TABLES
+            }
+        return values
 
     @property
     def meter(self) -> Meter:

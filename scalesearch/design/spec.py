@@ -247,6 +247,8 @@ def _written(part: Stem | Stage | Head) -> dict[str, Any]:
 
 def expanded_width(stage: Stage, width: int) -> int:
     """The channels inside a block; ``width``: its input's, in ResNet's blocks its output's."""
+    if stage.expand_divisor == 1:
+        return nearest_width(width * stage.expand_ratio, 1)  # without the 0.9 rule, which would turn 1.2 into 2
     return round_width(width * stage.expand_ratio, stage.expand_divisor)
 
 

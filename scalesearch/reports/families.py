@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from scalesearch.design.cost import cost
+from scalesearch.design.measure import FLOPS
 from scalesearch.files import inert, write_files
 from scalesearch.reports import family_words as told
 from scalesearch.reports.artefacts import KINDS
@@ -126,7 +127,8 @@ def family_csv(record: FamilyRecord, answer: FamilyAnswer | None) -> str:
     plan, content = record.plan, io.StringIO()
     points = {one.number: one for one in answer.points} if answer else {}
     writer = csv.writer(content, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    equal = () if plan.measure == FLOPS else ("cost",)
+    writer.writerow((*COLUMNS, *equal))
     for number, one in enumerate(plan.contenders):
         sizes, rows, point = cost(one.spec), record.of(number), points.get(number)
         values = (
@@ -135,6 +137,7 @@ def family_csv(record: FamilyRecord, answer: FamilyAnswer | None) -> str:
             point.seeds if point else 0, sum(row.status == "failed" for row in rows),
             *((point.accuracy.value, point.accuracy.low, point.accuracy.high) if point else (None, None, None)),
             point.learnt if point else None, point.latency_ms if point else None, sum(row.seconds for row in rows),
+            *(plan.measure.of(one.spec) for _ in equal),
         )  # fmt: skip
         writer.writerow([inert(value) for value in values])
     return content.getvalue()

@@ -202,14 +202,21 @@ def best(record: FamilyRecord, answer: FamilyAnswer) -> Table:
 
 def lineup(plan: FamilyPlan) -> Table:
     """The networks that are to be trained, and what each starts from."""
+    measure, other = plan.measure, _besides_flops(plan)
 
     def line(one: Contender) -> tuple[object, ...]:
         sizes, curves = cost(one.spec), names([label(plan, place.family) for place in one.places])
         size, begun = (show_count(sizes.macs), show_count(sizes.params)), (start(plan, one), one.epochs)
-        return (one.name, curves, *size, one.spec.resolution, *begun)
+        equal = (measure.show(measure.of(one.spec)) for _ in other)
+        return (one.name, curves, *equal, *size, one.spec.resolution, *begun)
 
-    columns = ("network", "families", "FLOPs", "parameters", "pixels", "starts from", "epochs")
+    columns = ("network", "families", *other, "FLOPs", "parameters", "pixels", "starts from", "epochs")
     return table("Networks to train", columns, map(line, plan.contenders), optional=("families", "parameters"))
+
+
+def _besides_flops(plan: FamilyPlan) -> tuple[str, ...]:
+    """What families are equal in, where a table's column of FLOPs does not say it."""
+    return () if plan.measure == FLOPS else (plan.measure.noun,)
 
 
 def start(plan: FamilyPlan, one: Contender) -> str:
@@ -221,8 +228,7 @@ def start(plan: FamilyPlan, one: Contender) -> str:
 
 def networks(record: FamilyRecord, answer: FamilyAnswer) -> Table:
     """All contenders with a result."""
-    measure = record.plan.measure
-    other = () if measure == FLOPS else (measure.noun,)
+    measure, other = record.plan.measure, _besides_flops(record.plan)
 
     def line(one: Point) -> tuple[object, ...]:
         return (
@@ -305,7 +311,8 @@ def _epochs(plan: FamilyPlan) -> str:
         f"{counted(epochs, 'epoch')} for {names([name for _, name in some])}"
         for epochs, some in ((epochs, list(group)) for epochs, group in groupby(by_epochs, key=lambda item: item[0]))
     ]
-    alike = "the same epochs" if plan.equal == "epochs" else "about the same training time at equal FLOPs"
+    time = f"about the same training time at equal {plan.measure.noun}"
+    alike = "the same epochs" if plan.equal == "epochs" else time
     if any(one.parent is not None for one in plan.contenders):
         alike += " where they start alike"
     return f"Networks of all families are given {alike}: {plain('; '.join(listed))}."

@@ -26,13 +26,15 @@ def _told(record: Record, table: LatencyTable) -> Iterator[str]:
         return
     each = "; ".join(f"{one.name} {one.measured_ms:.3g} ms ({_against(one)})" for one in measured.networks)
     yield f"Measured {measured.how}: {each}."
-    if measured.slower is not None and abs(measured.slower) > NOTICED:
+    slower = 0.0 if measured.slower is None or abs(measured.slower) < NOTICED else measured.slower
+    if slower:
         others = "networks that the table was made from, timed with them, took"
-        yield f"The machine's speed had changed: {others} {_longer(measured.slower)} than when it was made."
+        yield f"The machine's speed had changed: {others} {_longer(slower)} than when it was made."
     for one in measured.networks:
-        if abs(measured.unexplained(one)) > WITHIN:
-            than = "than predicted beside that" if measured.slower else "than predicted"
-            yield f"{one.name} takes {_longer(measured.unexplained(one))} {than}; trust what was measured."
+        off = (1 + one.off) / (1 + slower) - 1
+        if abs(off) > WITHIN:
+            than = "than predicted beside that" if slower else "than predicted"
+            yield f"{one.name} takes {_longer(off)} {than}; trust what was measured."
 
 
 def _longer(share: float) -> str:

@@ -558,12 +558,15 @@ def _ties(record: Record, told: Answer, sure: Certainty) -> tuple[str, ...]:
         return (f"{tied} The fastest of them is {told.recommended}: {saved} of {sure.best}.",)
     if told.ties != "speed":
         noun = NOUNS[told.ties]
+        if told.ties == "latency" and sure.best in told.speeds and told.speeds[sure.best].latency_ms is None:
+            return (f"{tied} Its latency was not measured, so nothing breaks the tie.",)
         if told.rule == "score":
             return (f"{tied} None of them that may be taken for it saves a tenth of its {noun}.",)
         numbers = {one.name: one.index for one in record.enumeration.candidates}
         relative = relative_costs(told.ties, record.enumeration.candidates, measured_speeds(record.rows))
         share = relative(numbers[told.recommended], numbers[sure.best])
-        return (f"{tied} {told.recommended} has the least {noun} of them: {share or 1:.2f} × that of {sure.best}.",)
+        least = f"Of those that may be taken for it {told.recommended} has the least {noun}"
+        return (f"{tied} {least}: {share or 1:.2f} × that of {sure.best}.",)
     longest = max(one.epochs for one in told.standings)
     ended = {one.name for one in told.standings if one.epochs == longest}
     measured = [name for name in others if name in told.speeds and name in ended]

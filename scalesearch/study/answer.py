@@ -114,7 +114,7 @@ class Certainty:
     Args:
         best: of the candidates trained to the end, the one with the highest expected score.
         loss, bound: what the best one's score is expected to be above the recommended one's, and what that stays below
-            with the answer's level; ``best_loss``: the loss of ``best``, where another is recommended for its speed.
+            with the answer's level; ``best_loss``: the loss of ``best``, where another is recommended for its cost.
         tolerance: what may be lost without mattering; ``equivalents``: the candidates within it of the best, which is
             first.
         region: of depth, width and resolution multipliers, mean and interval of the best one's at the answer's level.
@@ -464,8 +464,10 @@ def recommend(
 def write_answer(folder: Path, answer: Answer, recommendation: Recommendation) -> None:
     """Writes ``winners.json`` and ``coefficients.json`` into a run's folder, both or neither."""
     with together(folder) as temporary:
-        write_json(temporary / ANSWER_FILE, {"format": FORMAT, **asdict(answer)})
-        values = asdict(recommendation)
+        told, values = asdict(answer), asdict(recommendation)
+        if answer.ties == "speed":
+            del told["ties"]  # as before there were others
+        write_json(temporary / ANSWER_FILE, {"format": FORMAT, **told})
         if recommendation.coefficients.measure == FLOPS:
             del values["coefficients"]["measure"]  # as before there were others
         write_json(temporary / RECOMMENDATION_FILE, {"format": FORMAT, **values})

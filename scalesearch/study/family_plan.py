@@ -117,9 +117,9 @@ class FamilyPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         contenders = [{**asdict(one), "spec": one.spec.to_dict()} for one in self.contenders]
-        plain = {**asdict(self), "contenders": contenders, "train": self.train.settings()}
+        own = {"contenders": contenders, "measure": self.measure.to_dict(), "train": self.train.settings()}
+        plain = {**asdict(self), **own}
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
-        values["measure"] = {name: value for name, value in values["measure"].items() if value is not None}
         if self.measure == FLOPS:  # as older plans have it
             del values["measure"]
         return values

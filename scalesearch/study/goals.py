@@ -20,7 +20,7 @@ from scalesearch.study.plan import SearchPlan
 from scalesearch.study.posterior import Posterior
 from scalesearch.study.row import BASELINE, Row
 from scalesearch.study.statistics import Floats
-from scalesearch.study.summary import NetworkSummary, pareto
+from scalesearch.study.summary import NetworkSummary, equal_in, pareto
 
 Drawn = tuple[str, Floats]  # a network's name and draws
 GoalKind = Literal["flops", "latency", "memory", "params", "activations"]
@@ -36,7 +36,7 @@ class Goal:
         first: the candidate whose expected score would be highest; "" where nothing is decided, and for latency, which
             a search measures beside other trainings, too roughly to choose by.
         likely: by name, the probability that no other network with a posterior is truly more accurate at no higher
-            cost; empty without a posterior.
+            cost; empty without a posterior, of a cost that the candidates are equal in, and of latency.
         certainty: the probability that ``first`` truly has the highest score of them; None where that is not known.
     """
 
@@ -75,7 +75,9 @@ def goals(
         known = {name: value for name, value in of_kind().items() if value is not None}
         if names and len(known) == len(names):
             first = "" if kind == "latency" else _first(plan, answer, rows, known)  # timed beside other trainings
-            likely, certainty = _likely(drawn, known), _certainty(drawn, known, first, plan.exponent)
+            apart = kind != "latency" and not equal_in(summaries, [known[one.row.name] for one in summaries])
+            likely = _likely(drawn, known) if apart else {}
+            certainty = _certainty(drawn, known, first, plan.exponent)
             told.append(Goal(kind, known, _front(summaries, known), first, likely, certainty))
     return tuple(told)
 

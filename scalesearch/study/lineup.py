@@ -13,6 +13,7 @@ from scalesearch.study.family_plan import FOUND, Contender, Place
 from scalesearch.study.family_plan import PAPER as PAPER_FAMILY
 from scalesearch.study.row import Inheritance
 
+UNEQUAL = 0.15  # of the found member's cost: what is farther from it is no comparison at equal cost
 RIVALS = (PAPER_FAMILY, *DIMENSIONS)
 
 
@@ -58,11 +59,11 @@ def _at(baseline: NetSpec, found: Coefficients, family: str, phi: int, own: NetS
         spec = reshape(baseline, met(baseline, rounded.shape, target, measure))
     else:
         shapes = {control.dimension: control.shape for control in controls(baseline, target, measure)}
-        if family not in shapes:
+        spec = reshape(baseline, shapes[family]) if family in shapes else baseline
+        if abs(measure.of(spec) / target - 1) > UNEQUAL:
             ratio = f"{target / measure.of(baseline):.3g} × the {measure.noun}"
             problem = f"{family} alone cannot be grown to φ = {phi}, {ratio}."
             raise UserError(f"--against {family}", problem, do="Leave it out, or train smaller members.")
-        spec = reshape(baseline, shapes[family])
     check_buildable(spec, f"--against {family}")
     return own if shape_of(spec) == shape_of(own) else spec
 

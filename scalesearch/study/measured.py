@@ -45,9 +45,9 @@ class MeasuredNetworks:
     networks: tuple[MeasuredNetwork, ...]
     slower: float | None = None
 
-    def unexplained(self, network: MeasuredNetwork) -> float:
-        """By what share a network takes longer than predicted, given that the machine was as slow as it was."""
-        return (1 + network.off) / (1 + (self.slower or 0.0)) - 1
+    def __post_init__(self) -> None:
+        if self.slower is not None and self.slower <= -1:
+            raise ValueError(f"a machine that is {self.slower:g} slower takes no time")
 
 
 def write_measured(folder: Path, measured: MeasuredNetworks) -> None:

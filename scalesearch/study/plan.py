@@ -69,14 +69,14 @@ class SearchPlan:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; what came later is left out at its default, so that older runs are the same search."""
         proxy = {**asdict(self.proxy), "baseline": self.proxy.baseline.to_dict()}
-        plain = {**asdict(self), "baseline": self.baseline.to_dict(), "proxy": proxy, "train": self.train.settings()}
+        own = {"baseline": self.baseline.to_dict(), "measure": self.measure.to_dict(), "train": self.train.settings()}
+        plain = {**asdict(self), **own, "proxy": proxy}
         values: dict[str, Any] = json.loads(json.dumps(plain))  # tuples become lists, as when read
         if self.weights is None:
             del values["weights"]
         else:
             later = {name for name in ("eps", "network") if values["weights"][name] is None}
             values["weights"] = {name: value for name, value in values["weights"].items() if name not in later}
-        values["measure"] = {name: value for name, value in values["measure"].items() if value is not None}
         later_defaults = {"threads": 1, "measure": {"kind": FLOPS.kind}, "exponent": EXPONENT}
         for name in [name for name, default in later_defaults.items() if values[name] == default]:
             del values[name]

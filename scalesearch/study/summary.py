@@ -96,14 +96,19 @@ def common_epochs(summaries: Sequence[NetworkSummary]) -> int:
     return max(counts, key=lambda epochs: (counts[epochs], epochs))
 
 
+def equal_in(summaries: Sequence[NetworkSummary], costs: Sequence[float]) -> bool:
+    """Whether the candidates are as good as equal in a cost, so that chance alone would order them by it."""
+    of_candidates = [cost for one, cost in zip(summaries, costs, strict=True) if not one.is_baseline]
+    return not of_candidates or max(of_candidates) <= EQUAL_COSTS * min(of_candidates)
+
+
 def pareto(summaries: Sequence[NetworkSummary], costs: Sequence[float]) -> list[bool]:
     """Who is on the Pareto front of cost and accuracy, among those trained longest; equals are all on it.
 
     Candidates that cost the same, as a search makes them, have none: chance alone would order them.
     """
     longest = max((one.row.epochs for one in summaries), default=0)
-    of_candidates = [cost for one, cost in zip(summaries, costs, strict=True) if not one.is_baseline]
-    if not of_candidates or max(of_candidates) <= EQUAL_COSTS * min(of_candidates):
+    if equal_in(summaries, costs):
         return [False] * len(summaries)
     points = [(c, one.accuracy.value, one.row.epochs == longest) for one, c in zip(summaries, costs, strict=True)]
     return [

@@ -51,7 +51,7 @@ def test_members_are_measured_once(run: Record, monkeypatch: pytest.MonkeyPatch)
     confirm.confirm(run.folder, told.append)
     confirm.confirm(run.folder, told.append)
     assert asked == [4]
-    assert told == ["Measures 4 networks in torch, which takes up to a minute"]
+    assert told == ["Measures 4 networks in torch, and some of the table's, which takes up to a minute"]
     kept = read_measured(run.folder, run.plan.digest)
     assert kept is not None
     assert [one.name for one in kept.networks] == ["b0", "b1", "b2", "b3"]

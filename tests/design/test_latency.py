@@ -184,6 +184,21 @@ def test_anchors_are_networks_of_the_fit_from_fast_to_slow(table: LatencyTable) 
     assert all(one.spec in specs and one.ms == pytest.approx(lawful(one.spec)) for one in table.anchors)
 
 
+def test_shares_are_of_the_sum_whatever_a_whole_pass_comes_to(table: LatencyTable) -> None:
+    slow = replace(table, growth=((0.01, 0.8), (1000.0, 0.8)))
+    assert slow.network_ms(SPACES[0]) == pytest.approx(0.8 * replace(table, growth=()).network_ms(SPACES[0]))
+    assert slow.shares(SPACES[0]) == pytest.approx(table.shares(SPACES[0]))
+    assert min(slow.shares(SPACES[0]).values()) > 0
+    assert sum(slow.shares(SPACES[0]).values()) == pytest.approx(1)
+
+
+def test_a_table_of_before_kinds_were_told_apart_by_channels_still_knows_them(table: LatencyTable) -> None:
+    old = replace(table, kinds=tuple(one for one in table.kinds if "(" not in one.name), held_ms=(), growth=())
+    narrow = replace(SPACES[2], stages=tuple(replace(stage, width=12) for stage in SPACES[2].stages))
+    assert old.outside(narrow) == ()
+    assert old.network_ms(narrow) > 0
+
+
 def test_many_sides_at_once_are_each_by_itself(table: LatencyTable) -> None:
     spec = SPACES[0]
     sides = np.arange(1, 240).reshape(-1, 1)

@@ -103,7 +103,7 @@ def test_ties_broken_by_another_cost_name_it_and_what_it_saves() -> None:
     taken = said(replace(kept, recommended=other, rule="cost"))
     specs = {one.name: one.spec for one in record(ROWS, TOLD).enumeration.candidates}
     share = Measure("memory").of(specs[other]) / Measure("memory").of(specs[best])
-    assert f"{other} has the least peak memory of them: {share:.2f} × that of {best}." in taken
+    assert f"Of those that may be taken for it {other} has the least peak memory: {share:.2f} × that of {best}" in taken
     assert "): the cheapest of the set and trained to the end whose expected loss is within the tolerance." in taken
 
 

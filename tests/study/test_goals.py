@@ -71,16 +71,22 @@ def test_how_likely_a_network_is_on_the_front_is_counted_draw_by_draw() -> None:
     accuracies = np.random.default_rng(0).normal([0.57, 0.6, 0.61, 0.62, 0.6], 0.02, (500, 5))
     names = ("baseline", "c000", "c001", "c002", "c003")
     for goal in goals(PLAN, TRAINED, SPECS, RUN.summaries, TOLD, believed(accuracies)):
+        if goal.kind == "latency":
+            continue
         for place, name in enumerate(names):
             as_cheap = [n for n, other in enumerate(names) if goal.costs[other] <= goal.costs[name]]
             by_hand = (accuracies[:, place] >= accuracies[:, as_cheap].max(axis=1)).mean()
             assert goal.likely[name] == pytest.approx(by_hand)
-        assert goal.likely[min(names, key=lambda one: goal.costs[one])] > 0.99, "nobody is as cheap"
-        if goal.first:
-            scores = accuracies[:, 1:] * [goal.costs[name] ** -0.07 for name in names[1:]]
-            assert goal.certainty == pytest.approx((scores.argmax(axis=1) == names.index(goal.first) - 1).mean())
-        else:
-            assert goal.certainty is None
+        scores = accuracies[:, 1:] * [goal.costs[name] ** -0.07 for name in names[1:]]
+        assert goal.certainty == pytest.approx((scores.argmax(axis=1) == names.index(goal.first) - 1).mean())
+
+
+def test_costs_that_candidates_are_equal_in_and_latencies_have_no_probable_front() -> None:
+    near = {**dict.fromkeys(SPECS, SPECS["c001"]), "baseline": SPEC}
+    sure = believed(np.tile([0.5, 0.6, 0.61, 0.62, 0.59], (100, 1)))
+    assert all(not goal.likely for goal in goals(PLAN, TRAINED, near, RUN.summaries, TOLD, sure))
+    for goal in goals(PLAN, TRAINED, SPECS, RUN.summaries, TOLD, sure):
+        assert bool(goal.likely) == (goal.kind != "latency")
 
 
 def test_probabilities_stand_in_the_table_and_the_sentence() -> None:

@@ -13,6 +13,7 @@ from scalesearch.study.plan import Measurement, SearchPlan, check_same, differen
 from scalesearch.study.proxy import CPU_EPOCHS, CPU_IMAGES, CPU_MACS, SHRINKING, Proxy, Shrinking, choose_proxy
 from scalesearch.study.row import BASELINE
 from tests.devices import made_up_table
+from tests.reports.synthetic import PLAN as SYNTHETIC
 
 B0 = load_space("efficientnet_b0").baseline
 SMALL = load_space("mbconv_small").baseline
@@ -22,6 +23,14 @@ PLAN = SearchPlan(
     target_macs=400e6, data="glyphs", data_digest="abc", validation=10, majority=0.2, proxy=Proxy(TRAINED, 2, 100),
     train=TrainConfig(epochs=2), device="cpu",
 )  # fmt: skip
+
+
+def test_a_plan_of_before_tables_had_more_fields_has_the_digest_that_it_had() -> None:
+    table = made_up_table(["mbconv_small"])
+    old = replace(SYNTHETIC, measure=Measure("latency", table=table))
+    assert old.digest == "3b2c9f35bb94"
+    later = replace(table, held_ms=(1e-8,), growth=((1.0, 1.1),))
+    assert replace(old, measure=Measure("latency", table=later)).digest != old.digest
 
 
 def test_plan_survives_json() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from scalesearch.design.measure import FLOPS
@@ -52,6 +53,8 @@ def families_figure(plan: FamilyPlan, answer: FamilyAnswer, look: canvas.Look = 
     source = plan.measure.source.partition(";")[0]
     text = FLOPS_LABEL if plan.measure == FLOPS else f"{plan.measure.noun}, {source}" if source else plan.measure.noun
     _panel(axes, plan, answer, look, text, lambda one: one.cost)
+    if plan.measure != FLOPS:
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plan.measure.unit.short(float(f"{value:.3g}"))))
     _finished(figure, [axes], plan, answer, look)
     return figure
 

@@ -55,12 +55,14 @@ def _points(axes: Axes, ones: Sequence[NetworkSummary], goal: Goal, record: Reco
         style = kinds["baseline" if one.is_baseline else "leader" if name == leader else "candidate"]
         axes.errorbar(
             [goal.costs[name]], [one.accuracy.value], yerr=canvas.errors([one.accuracy]), fmt=style.marker,
-            color=style.colour, markersize=style.size, label=style.label, elinewidth=0.8, capsize=1.5,
+            color=style.colour, markersize=style.size, elinewidth=0.8, capsize=1.5,
             markerfacecolor=(style.colour, goal.likely.get(name, 0.0)) if goal.likely else style.colour,
             zorder=4 if name == leader else 2,
         )  # fmt: skip
+    for style in kinds.values():
+        axes.plot([], [], style.marker, color=style.colour, markersize=style.size, label=style.label)
     front = sorted((goal.costs[one.row.name], one.accuracy.value) for one in ones if one.row.name in goal.front)
-    if len(front) > 1:
+    if front:
         across, up = zip(*front, strict=True)
         label = "Pareto front (the fuller, the likelier on it)" if goal.likely else "Pareto front"
         axes.plot(across, up, "--", color=canvas.GREY, linewidth=1.1, label=label, zorder=1)
