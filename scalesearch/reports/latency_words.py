@@ -32,13 +32,13 @@ def _told(record: Record, table: LatencyTable) -> Iterator[str]:
         yield f"The machine's speed had changed: {others} {_longer(slower)} than when it was made."
     for one in measured.networks:
         off = (1 + one.off) / (1 + slower) - 1
-        if abs(off) > WITHIN:
+        if abs(off) > WITHIN < abs(one.off):
             than = "than predicted beside that" if slower else "than predicted"
             yield f"{one.name} takes {_longer(off)} {than}; trust what was measured."
 
 
 def _longer(share: float) -> str:
-    return f"{show_percent(abs(share), 0)} {'longer' if share > 0 else 'shorter'}"
+    return f"{show_percent(abs(share), 0)} {'longer' if share > 0 else 'less time'}"
 
 
 def _against(one: MeasuredNetwork) -> str:

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.text import Text
 
 from scalesearch.design.cost import cost
 from scalesearch.design.memory import peak_bytes
@@ -99,7 +100,9 @@ def test_probabilities_stand_in_the_table_and_the_sentence() -> None:
     said = goal_words.other_costs(RUN, rated)
     assert re.search(r"c00\d if the cost is .*FLOPs \(\d+ % likely\)", said)
     figure = goals_figure(RUN, rated)
-    assert any("the likelier on it" in str(one.get_label()) for axes in figure.axes for one in axes.get_lines())
+    assert any("likelier on the front" in text.get_text() for text in figure.findobj(Text))
+    (front,) = (one for one in figure.axes[0].get_lines() if one.get_label() == "Pareto front")
+    assert len(front.get_xdata()) == len(rated[0].front)
 
 
 def test_without_a_decision_nobody_is_first() -> None:

@@ -183,7 +183,7 @@ def _leader(record: Record) -> Iterator[Drawing]:
         yield Drawing(
             "goals",
             "Accuracy, with 95 % intervals, against FLOPs, measured latency and peak memory of the networks at full "
-            "size; each cost's Pareto front is joined",
+            "size; each cost's Pareto front, as measured, is joined",
             goal_words.other_costs(record, told),
             lambda look: goals_figure(record, told, look),
         )

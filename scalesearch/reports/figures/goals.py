@@ -24,10 +24,11 @@ def goals_figure(record: Record, goals: Sequence[Goal], look: canvas.Look = canv
     longest = max(one.row.epochs for one in record.summaries)
     ones = [one for one in record.summaries if one.row.epochs == longest]
     title = "Accuracy against several costs at full size, 95 % intervals"
+    note = "fuller points: likelier on the front" if any(goal.likely for goal in shown) else ""
     if look.narrow:
-        figure, panels = canvas.panels_below((9.0,) * len(shown), title, "", look)
+        figure, panels = canvas.panels_below((9.0,) * len(shown), title, note, look)
     else:
-        figure, panels = canvas.panels_beside(4.2, (1.0,) * len(shown), title, "", look)
+        figure, panels = canvas.panels_beside(4.2, (1.0,) * len(shown), title, note, look)
     for axes, goal in zip(panels, shown, strict=True):
         told = GOALS[goal.kind]
         _points(axes, ones, goal, record)
@@ -57,6 +58,7 @@ def _points(axes: Axes, ones: Sequence[NetworkSummary], goal: Goal, record: Reco
             [goal.costs[name]], [one.accuracy.value], yerr=canvas.errors([one.accuracy]), fmt=style.marker,
             color=style.colour, markersize=style.size, elinewidth=0.8, capsize=1.5,
             markerfacecolor=(style.colour, goal.likely.get(name, 0.0)) if goal.likely else style.colour,
+            markeredgecolor=style.colour, markeredgewidth=1.0,
             zorder=4 if name == leader else 2,
         )  # fmt: skip
     for style in kinds.values():
@@ -64,5 +66,4 @@ def _points(axes: Axes, ones: Sequence[NetworkSummary], goal: Goal, record: Reco
     front = sorted((goal.costs[one.row.name], one.accuracy.value) for one in ones if one.row.name in goal.front)
     if front:
         across, up = zip(*front, strict=True)
-        label = "Pareto front (the fuller, the likelier on it)" if goal.likely else "Pareto front"
-        axes.plot(across, up, "--", color=canvas.GREY, linewidth=1.1, label=label, zorder=1)
+        axes.plot(across, up, "--", color=canvas.GREY, linewidth=1.1, label="Pareto front", zorder=1)
