@@ -151,7 +151,7 @@ class LatencyTable:
     def stem(self, spec: NetSpec, width: int, sides: "Ints") -> "Floats":
         """What the stem with ``width`` output channels adds on images of ``sides``, its pooling included.
 
-        Of this and the other parts: (2, *sides.shape), milliseconds and weights, to be summed for ``whole_ms``.
+        Of this and the other parts: ``(2, *sides.shape)``, milliseconds and weights, to be summed for ``whole_ms``.
         """
         return self._curve(stem_work, spec, width)(sides)
 

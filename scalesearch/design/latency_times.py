@@ -22,7 +22,7 @@ class Curve:
         self.weights = float(sum(work.weights for work in works))
 
     def __call__(self, sides: Ints) -> Floats:
-        """(2, *sides.shape): milliseconds and weights."""
+        """``(2, *sides.shape)``: milliseconds and weights."""
         flat = np.asarray(sides, dtype=np.int64)
         asked = amounts(self._works, flat.ravel(), self._batch_size)
         times = np.einsum("wa,awn->n", self._rates, asked)
