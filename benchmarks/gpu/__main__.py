@@ -45,6 +45,7 @@ PARTS = {
     "e": Part("proxies beside what they stand for", "sharing.proxies", 0.10),
     "f": Part("grid --target-flops 400M", "commands.search", 0.07),
     "g": Part("predicted and measured memory", "steps.memory", 0.07),
+    "h": Part("latency tables against networks that they never saw", "latency.tables", 0.10),
     "m": Part("trials a minute, sharing the card through MPS", "sharing.through_mps", 0.06),
     "k": Part("compiled steps", "steps.compiled", 0.0),
 }
