@@ -32,6 +32,7 @@ def tables(asked: Request) -> Iterator[Row]:
 
 def _case(asked: Request, dtype: Dtype, batch_size: int, seconds: float) -> Iterator[Row]:
     """One table, made in three quarters of the time, and its comparison."""
+    # a part runs in a process of its own, so that fewer networks here are fewer nowhere else
     share = 0.1 if asked.tiny else min(1.0, 0.75 * seconds / WHOLE_SECONDS)
     probes.PIECES, probes.WHOLE_FITTED, probes.WHOLE_CHECKED = (
         max(fewest, round(share * most)) for fewest, most in ((32, 320), (8, 128), (4, 24))

@@ -130,12 +130,12 @@ def leads(record: FamilyRecord, answer: FamilyAnswer, each_phi: bool = True) -> 
 
 def what_leads_are(plan: FamilyPlan) -> str:
     """How the table of leads is to be read."""
-    noun, ratio = plan.measure.noun, "multiply-adds" if plan.measure == FLOPS else plan.measure.noun
+    noun = plan.measure.noun
     return (
         "A lead is the first family's accuracy minus the other's on the same images: the mean over all φ ≥ 1 that both "
         f"have, at each φ alone, and over a published network at its {noun}, on the straight line between members. "
         "Intervals of means and published networks hold all at once with 95 %; so do those at single φ. The "
-        f"{noun} ratio is the first family's {ratio} over the other's."
+        f"{noun} ratio is the first family's {noun} over the other's."
     )
 
 
@@ -179,7 +179,7 @@ def crossings(record: FamilyRecord, answer: FamilyAnswer) -> Table:
         return both, short(one.cost) if one.cost else "none", reach, show_percent(one.share, 0)
 
     return table(
-        "Where curves cross", ("curves", f"{measure.noun}, measured", "95 % of draws that cross", "draws"),
+        "Where curves cross", ("curves", f"measured curves, {measure.noun}", "95 % of draws that cross", "draws"),
         map(line, (one for one in answer.crossings if one.share >= 0.005)),
     )  # fmt: skip
 
